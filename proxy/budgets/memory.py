@@ -280,14 +280,22 @@ class MemoryStore(InProcess):
         """A budget was raised: whoever waits may look again."""
         self._waiting.wake_all()
 
-    def standings(self) -> list[Standing]:
-        """Every counter; those that are idle together, as the group "(idle)"."""
+    def standings(self, budget: str | None = None, group: str | None = None) -> list[Standing]:
+        """Every counter, or those of one budget, of one group; those that are idle together, as the group "(idle)", but by
+        the name of a group that is asked for."""
         standings = [
-            Standing(name, group, start, c.window_end, measure, c.limit, c.spent, c.reserved)
-            for (name, group, measure, start), c in self._counters.items()
+            Standing(name, of, start, c.window_end, measure, c.limit, c.spent, c.reserved)
+            for (name, of, measure, start), c in self._counters.items()
+            if (budget is None or name == budget) and (group is None or of == group)
         ]
         for (name, measure, start), idle in self._idle.items():
-            standings.append(Standing(name, IDLE, start, idle.window_end, measure, 0, sum(idle.spent.values()), 0))
+            if budget is not None and name != budget:
+                continue
+            spent = sum(idle.spent.values()) if group is None else idle.spent.get(digest(group))
+            if spent is not None:
+                standings.append(
+                    Standing(name, IDLE if group is None else group, start, idle.window_end, measure, 0, spent, 0)
+                )
         return standings
 
     def fullest(self, most: int, now_s: float) -> tuple[list[Standing], dict[str, int]]:

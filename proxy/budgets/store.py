@@ -282,7 +282,7 @@ class Store(Protocol):
 
     # What it says of itself, as far as this process has its counters: nothing where they are shared.
 
-    def standings(self) -> Sequence[Standing]: ...
+    def standings(self, budget: str | None = None, group: str | None = None) -> Sequence[Standing]: ...
 
     def fullest(self, most: int, now_s: float) -> tuple[Sequence[Standing], Mapping[str, int]]:
         """Of each budget the `most` fullest counters, and how many there are."""

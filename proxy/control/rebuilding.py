@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -28,6 +28,7 @@ from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
 from proxy.jobs.job import of as job_of
 from proxy.ledger import instances
 from proxy.ledger.counters import ended_amounts, spent
+from proxy.ledger.definitions import defined_at
 from proxy.ledger.entries import Entry, Leased
 from proxy.ledger.jobs import running_jobs
 from proxy.ledger.recorder import Recorder
@@ -243,8 +244,9 @@ class SharedBudgets:
             log.error("new budgets begin at 0: %s", error)
 
     async def seed_anew(self, names: Sequence[str]) -> None:
-        """Budgets that count something else from now on: what they had is dropped, and what the ledger says put there. A store
-        that is away, or not reached yet at the start, is waited for; it says so itself."""
+        """Budgets that count something else from now on: what they had is dropped, and what the ledger says put there, unless
+        they were made of that. A store that is away, not reached yet at the start, or being rebuilt, is waited for; it says so
+        itself."""
         while True:
             try:
                 await self._seed_anew(names)
@@ -256,15 +258,19 @@ class SharedBudgets:
 
     async def _seed_anew(self, names: Sequence[str]) -> None:
         member = self.store.member
-        epoch, _, now_s = await member.state()
+        epoch, state, now_s = await member.state()
+        if state != "open":  # what is being added up stays
+            raise StoreUnavailable("the budget store is being rebuilt")
+        known = set(await member.command("SMEMBERS", member.name("seeded", epoch)))
+        since = await asyncio.to_thread(defined_at, self._engine)
         for budget in self._budgets():
-            if budget.name in names:
+            # One that is made of its definition has been counted in since: what the ledger lacks of that would be dropped.
+            if budget.name in names and not {f"{budget.measure}:{budget.name}", _definition_of(budget, since)} <= known:
                 start, _ = budget.window_now(now_s)
                 name = bucket(budget.name, budget.measure, start)
                 await member.command("HDEL", member.name("gone", epoch), name)
                 await member.command("UNLINK", member.name(f"s:{name}", epoch))
                 parts = f"{budget.measure}:{budget.name}"
-                known = await member.command("SMEMBERS", member.name("seeded", epoch))
                 mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
                 if mine:
                     await member.command("SREM", member.name("seeded", epoch), *mine)
@@ -274,10 +280,16 @@ class SharedBudgets:
         member = self.store.member
         known = set(await member.command("SMEMBERS", member.name("seeded", epoch)))
         new = [budget for budget in budgets if f"{budget.measure}:{budget.name}" not in known]
+        since: Mapping[tuple[str, str], int] = {}
+        if new:  # before the sums: so they are of these definitions, or of later ones
+            since = await asyncio.to_thread(defined_at, self._engine)
         for budget in new:
             start, end = budget.window_now(now_s)
             name, counters = f"{budget.measure}:{budget.name}", bucket(budget.name, budget.measure, start)
             groups: dict[str, int] = {}
+            is_begun = any(part.startswith(f"{name}\n") for part in known)  # perhaps with another definition's sums
+            if (definition := _definition_of(budget, since)) and not is_begun:
+                await member.seed(epoch, state, definition)
             if state == "recovering" or budget.keys is None:  # else they are counted here from their first call on
                 groups = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
             if end is None and budget.per and len(groups) > MOST_GROUPS:  # the others are loaded when they come back
@@ -364,6 +376,12 @@ class SharedBudgets:
                 limit, amounts = budget.limit_for(group, now_s), (used.get(group, 0), reserved.get(group, 0))
                 standings.append(Standing(budget.name, group, start, end, budget.measure, limit, *amounts)._asdict())
         return standings
+
+
+def _definition_of(budget: Budget, since: Mapping[tuple[str, str], int]) -> str | None:
+    """The part of a seeding that says of which definition it is; None where the ledger has another one, or none."""
+    taken_at = since.get((budget.name, budget.definition))
+    return None if taken_at is None else f"{budget.measure}:{budget.name}\ndefined {taken_at}"
 
 
 def _claim(taken: BudgetAmount, budget: Budget | None) -> Claim:

@@ -69,14 +69,20 @@ class ControlState:
             future.cancel()
             raise Unavailable("The control process does not get to it in time.") from None
 
-    def standings(self) -> list[dict[str, Any]]:
-        """The counters: the shared store's, or those of the data plane that has them in memory. Raises `Unavailable`."""
+    def standings(self, budget: str | None = None, group: str | None = None) -> list[dict[str, Any]]:
+        """The counters, all or of one budget, of one group: the shared store's, or those that the data plane has in memory.
+
+        Raises `Unavailable`.
+        """
         if self.shared is not None:
             try:
-                return self.wait(self.shared.standings())
+                rows = self.wait(self.shared.standings())
             except StoreUnavailable:
                 raise Unavailable("The budget store does not answer.") from None
-        return [row for rows in self._asked("standing", {}) for row in rows or ()]
+        else:
+            asked = self._asked("standing", {"budget": budget, "group": group})
+            rows = [row for answer in asked for row in answer or ()]
+        return [row for row in rows if budget in (None, row["budget"]) and group in (None, row["group"])]
 
     def fullest(self, most: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
         """Of each budget `most` counters or more, those with most spent; and how many each has, where that is not all."""

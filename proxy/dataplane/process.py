@@ -203,8 +203,9 @@ class _DataPlane:
                 await self._plane.store.wait_until_up()
         self._plane.ready = not self._server.should_exit
 
-    def _standing(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return [standing._asdict() for standing in self._plane.store.standings()]
+    def _standing(self, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
+        standings = self._plane.store.standings(payload.get("budget"), payload.get("group"))
+        return [standing._asdict() for standing in standings]
 
     def _fullest(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         standings, counts = self._plane.store.fullest(payload["most"], now_s())

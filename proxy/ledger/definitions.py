@@ -50,6 +50,14 @@ def take_definitions(engine: Engine, budgets: Sequence[Budget], now_s: float) ->
         return [budget.name for budget in changed]
 
 
+def defined_at(engine: Engine) -> dict[tuple[str, str], int]:
+    """By budget and definition: when those in force were taken, in epoch microseconds."""
+    with engine.connect() as connection:
+        return {
+            (row.budget, row.digest): int(row.since_at) for row in connection.execute(sa.select(budget_definitions))
+        }
+
+
 def _changed(connection: Connection, budgets: Sequence[Budget]) -> list[Budget]:
     known = {row.budget: row.digest for row in connection.execute(sa.select(budget_definitions))}
     # What keys are made with begins with nothing, and never changes what it counts.

@@ -420,6 +420,17 @@ async def test_what_expired_is_corrected_though_its_counter_is_idle(crowded: Mem
     assert (await standing(crowded, session("late", 0)[0])).spent == 10
 
 
+async def test_one_group_is_asked_for_idle_or_not(crowded: MemoryStore) -> None:
+    for number in range(20):
+        await crowded.charge(f"a{number}", session(f"s{number}", 60), [60 + number])
+    for number in (0, 19):
+        (one,) = crowded.standings(group=f"s{number}")
+        assert (one.budget, one.group, one.spent, one.reserved) == ("every-session", f"s{number}", 60 + number, 0)
+    assert crowded.standings(group="nobody") == []
+    assert crowded.standings("another") == []
+    assert sorted(crowded.standings("every-session")) == sorted(crowded.standings())
+
+
 async def test_idle_counters_go_with_their_window(crowded: MemoryStore) -> None:
     minute = [claim(1)._replace(group=str(n), window_start=int(NOW) - 30, window_end=int(NOW) + 30) for n in range(9)]
     for number, one in enumerate(minute):

@@ -242,7 +242,7 @@ class RedisStore:
     def begin_anew(self, budget: str) -> bool:
         return False
 
-    def standings(self) -> Sequence[Standing]:
+    def standings(self, budget: str | None = None, group: str | None = None) -> Sequence[Standing]:
         return ()
 
     def fullest(self, most: int, now_s: float) -> tuple[Sequence[Standing], dict[str, int]]:

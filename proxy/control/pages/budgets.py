@@ -140,7 +140,7 @@ def show_one(asked: Asked) -> Shown:
     budget = _named(asked)
     now_s = asked.now_us / 1e6
     wanted = asked.address.get("group")
-    standings = [row for row in asked.state.standings() if row["budget"] == budget.name]
+    standings = asked.state.standings(budget.name)
     (item,) = budgets_as_they_stand([budget], standings, now_s)
     groups = [group for group in item["groups"] if not wanted or wanted.lower() in group["group"].lower()]
     exact = next((group["group"] for group in groups if group["group"] == wanted), None)

@@ -227,7 +227,7 @@ def _budgets(asked: Asked, root: str) -> list[dict[str, Any]]:
     if not per_session:
         return []
     try:
-        items = budgets_as_they_stand(per_session, asked.state.standings(), asked.now_us / 1e6)
+        items = budgets_as_they_stand(per_session, asked.state.standings(group=root), asked.now_us / 1e6)
     except Unavailable:
         return []
     rows = []

@@ -19,7 +19,7 @@ import yaml
 from proxy.budgets.budget import compile_budgets
 from proxy.budgets.redis.member import Held
 from proxy.budgets.redis.store import RedisStore
-from proxy.budgets.store import Denied, Granted
+from proxy.budgets.store import Denied, Granted, StoreUnavailable
 from proxy.config.checks import load_config
 from proxy.config.model import Config
 from proxy.control import rebuilding
@@ -28,9 +28,11 @@ from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import instances
 from proxy.ledger.counters import ended_amounts, spent
 from proxy.ledger.database import open_ledger
+from proxy.ledger.definitions import take_definitions
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_bases, budget_spend
 from proxy.spool.writer import SpoolWriter
+from proxy.times import now_s
 from proxy.types import Claim
 from tests.support.redis import RedisServer
 from tests.support.spooled import Counts, append, intent, settle
@@ -473,6 +475,79 @@ async def test_a_budget_that_is_redefined_before_the_store_is_reached_begins_wit
     await asyncio.wait_for(seeding, 5)
     assert await again.figures() == (300, 0)
     await again.end()
+
+
+async def spend_unshipped(instance: Instance, store: RedisStore, amount: int) -> None:
+    """A call that the store knows to its end, and the ledger not yet."""
+    one = intent(budgets=[["b", "", 0, "usd", amount]])
+    await store.reserve(one["id"], [CLAIM._replace(amount=amount)], time.time(), time.time() + 99, b"{}")
+    await store.settle(one["id"], [amount])
+
+
+@pytest.mark.parametrize("rebuilt_by", ["itself", "another"])
+async def test_what_is_counted_before_the_first_definitions_are_seeded_stays(
+    a: Instance, tmp_path: Path, server: RedisServer, rebuilt_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a first start every budget is new, and calls do not wait: a store that loses replies comes to it late."""
+    b = Instance(tmp_path, "b", server, [B])
+    assert take_definitions(a.engine, a.shared._budgets(), now_s()) == ["b"]
+    seed = a.shared._seed
+    if rebuilt_by == "another":
+
+        async def later(epoch: str, budgets: Any, at_s: float, state: str) -> None:
+            if state == "recovering":
+                raise StoreUnavailable
+            await seed(epoch, budgets, at_s, state)
+
+        monkeypatch.setattr(a.shared, "_seed", later)
+        await b.begin()
+    await a.begin()
+    store, _, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    await spend_unshipped(a, store, 100)
+    await asyncio.wait_for(a.shared.seed_anew(["b"]), 5)
+    await a.opens()
+    assert await a.figures() == (100, 0)
+    running.cancel()
+    await store.member.close()
+    await b.end()
+
+
+async def test_a_definition_that_comes_later_is_seeded_once(a: Instance) -> None:
+    take_definitions(a.engine, a.shared._budgets(), now_s())
+    await a.begin()
+    await a.opens()
+    a.config = a.configured([B | {"per": ["team"]}])
+    assert take_definitions(a.engine, a.shared._budgets(), now_s()) == ["b"]
+    spend(a, 300, table=budget_bases)
+    await a.shared.seed_anew(["b"])
+    assert await a.figures() == (300, 0)
+    await a.shared.store.charge("x", [CLAIM], [100])
+    await a.shared.seed_anew(["b"])  # the last answer of the first time was lost, for example
+    assert await a.figures() == (400, 0)
+
+
+async def test_nothing_goes_of_what_is_being_added_up(a: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget that is redefined during a rebuild waits for its end."""
+    spend(a, 700)
+    added, go_on = asyncio.Event(), asyncio.Event()
+    member = a.shared.store.member
+    member_open = member.open
+
+    async def late(epoch: str) -> None:
+        added.set()
+        await go_on.wait()
+        await member_open(epoch)
+
+    monkeypatch.setattr(member, "open", late)
+    await a.begin()
+    await asyncio.wait_for(added.wait(), 5)
+    with pytest.raises(StoreUnavailable):
+        await a.shared._seed_anew(["b"])
+    assert await a.shared.store.counters("usd:0:b") == ({"": 700}, {})
+    go_on.set()
+    await a.opens()
+    assert await a.figures() == (700, 0)
 
 
 async def test_a_jobs_group_is_in_use_too(a: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
