@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -114,11 +115,11 @@ class _Control:
             if changed and self._shared is not None:
                 ending.callback(tasks.create_task(self._shared.seed_anew(changed)).cancel)
             if self.config.capacity or self.config.exports:  # their books and places begin before the first call
-                self._begin_beside(loop)
+                await self._begin_beside(loop)
             await link.start()
             ending.push_async_callback(link.stop)
             await self._planes_serve()  # on a small machine the data planes need the time
-            beside = self._beside or self._begin_beside(loop)
+            beside = self._beside or await self._begin_beside(loop)
             server = self._api_server(beside)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
@@ -186,7 +187,9 @@ class _Control:
         ending.push_async_callback(asyncio.to_thread, thread.join)
         ending.callback(stopping.set)
 
-    def _begin_beside(self, loop: asyncio.AbstractEventLoop) -> Beside:
+    async def _begin_beside(self, loop: asyncio.AbstractEventLoop) -> Beside:
+        # Data planes ask meanwhile what only the ledger knows, and do not wait for long.
+        await asyncio.to_thread(importlib.import_module, "proxy.control.beside")
         from proxy.control.beside import Beside  # noqa: PLC0415 - no call waits for what only this needs
 
         self._beside = Beside(
