@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ import orjson
 from pricing.book import Book
 from pricing.catalog import Alias, Catalog, choices
 from pricing.clock import schedule
+from pricing.damaged import DamagedBookError
 from pricing.price import ALWAYS_S, NEVER_S, Multiplier
 from pricing.times import epoch_s
 
 DATA = Path(__file__).parent / "data"
-_OF_A_PROVIDER = re.compile(rb'^\{"provider":"([^"]*)".*\n?(?:\{"provider":"\1".*\n?)*', re.MULTILINE)
+_OF_A_PROVIDER = re.compile(rb'^\{"provider":"([^"]*)".*\}\n?(?:\{"provider":"\1".*\}\n?)*', re.MULTILINE)
+_CHECKED = re.compile(rb'"checked":"(\d{4}-\d{2}-\d{2})')
 
 
 @cache
@@ -32,9 +34,15 @@ def packaged_book() -> Book:
 def load_book(path: Path | None = None) -> Book:
     """The book in `path`, a folder with `prices.jsonl` and the TOML files beside it; by default the packaged one.
 
-    Raises OSError where a file is missing and ValueError where one is broken.
+    Raises DamagedBookError where a file is missing or broken.
     """
-    folder = path or DATA
+    try:
+        return _read(path or DATA)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise DamagedBookError(f"the price book is damaged, install Taximeter again: {error}") from error
+
+
+def _read(folder: Path) -> Book:
     prices = (folder / "prices.jsonl").read_bytes()
     parts = {name: (folder / f"{name}.toml").read_bytes() for name in ("schedules", "multipliers", "aliases")}
     digest = hashlib.sha256(prices)
@@ -57,9 +65,10 @@ def load_book(path: Path | None = None) -> Book:
     )
 
 
-def checked_at(path: Path | None = None) -> int:
-    """When the newest of the book's prices was checked against its source, in epoch seconds (UTC midnight)."""
-    days = re.findall(rb'"checked":"(\d{4}-\d{2}-\d{2})', ((path or DATA) / "prices.jsonl").read_bytes())
+@lru_cache(maxsize=1)
+def checked_at(book: Book) -> int:
+    """When the newest of a book's prices was checked against its source, in epoch seconds (UTC midnight)."""
+    days = [day for lines in book.catalog.lines.values() for line in lines for day in _CHECKED.findall(line)]
     return epoch_s(max(days).decode(), 0) if days else 0
 
 
@@ -75,9 +84,9 @@ class _Lines(Mapping[str, list[bytes]]):
                 break
             self._spans.setdefault(lines[1].decode(), []).append(lines.span())
             read = lines.end()
-        if prices[read:].strip():
-            begun = prices[:read].count(b"\n")
-            raise ValueError(f"prices.jsonl: behind line {begun} something does not begin with a provider")
+        if rest := prices[read:].lstrip():
+            line = prices[: len(prices) - len(rest)].count(b"\n") + 1
+            raise ValueError(f"prices.jsonl: line {line} is no whole row of a provider")
 
     def __getitem__(self, provider: str) -> list[bytes]:
         return [line for start, end in self._spans[provider] for line in self._prices[start:end].splitlines()]

@@ -75,7 +75,7 @@ def _pipeline(chance: random.Random) -> Iterator[Gauge]:
     yield "budget_store_up", {}, "1"
     yield "build_info", {"version": version("taximeter")}, "1"
     yield "price_book_info", {"version": load_book().version, "operator": ""}, "1"
-    yield "price_book_timestamp_seconds", {}, str(checked_at())
+    yield "price_book_timestamp_seconds", {}, str(checked_at(load_book()))
     yield "sessions_active", {}, str(chance.randrange(2, 9))
 
 

@@ -112,10 +112,14 @@ def refresh(
         raise typer.Exit(1)
     from pricing.load import DATA
 
+    target, new = DATA / "prices.jsonl", DATA / "prices.jsonl.new"
     try:
-        (DATA / "prices.jsonl").write_bytes(rebuilt.content)
+        new.write_bytes(rebuilt.content)
+        new.replace(target)  # whoever reads it now has the old one or the new one whole
     except OSError as error:
-        raise fail(f"{DATA / 'prices.jsonl'} cannot be written ({error.strerror})") from None
+        raise fail(f"{target} cannot be written ({error.strerror})") from None
+    finally:
+        new.unlink(missing_ok=True)
     typer.echo(
         f"{len(changes)} rows changed; the book is now version {load_book().version}. A server takes it when it is restarted."
     )

@@ -14,6 +14,7 @@ from proxy.cli.problems import telling_problems
 from proxy.processes import cycles
 
 MOST_WORKERS = 64
+_INTERRUPTED = 130  # as a shell says it of SIGINT
 
 
 class Serve(NamedTuple):
@@ -28,15 +29,15 @@ def main() -> None:
     """The command line that this program was started with."""
     cycles.later()
     asked = plainly(sys.argv[1:], os.environ)
-    if asked is None:
-        from proxy.cli.main import main as command
-
-        command()
-        return
     try:
-        telling_problems(lambda: _serve(asked))
-    except KeyboardInterrupt:  # before there was anything to stop
-        sys.exit("Aborted!")
+        if asked is None:
+            from proxy.cli.main import main as command
+
+            command()
+        else:
+            telling_problems(lambda: _serve(asked))
+    except KeyboardInterrupt:  # before there was anything to stop; what the library makes of it later
+        sys.exit(_INTERRUPTED)
 
 
 def plainly(arguments: Sequence[str], environ: Mapping[str, str]) -> Serve | None:

@@ -225,6 +225,9 @@ class Alerts:
                 failed = self._deliver()
             except SQLAlchemyError:
                 failed = True
+            except Exception as error:  # noqa: BLE001 - without this thread nobody would be told anything any more
+                log.error("alerts are not delivered now (%s); it is tried again", type(error).__name__)
+                failed = True
             if failed and not self._stopping.wait(pause):
                 pause = min(longest, pause * 2)
                 self._news.set()

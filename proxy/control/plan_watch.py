@@ -50,13 +50,13 @@ class PlanWatch:
         if not plans:
             self.at_loss = {}
             return
-        from proxy.reports.margin import Question, at_loss, margins  # noqa: PLC0415 - most have no plans
-
         try:
+            from proxy.reports.margin import Question, at_loss, margins  # noqa: PLC0415 - most have no plans
+
             found = margins(self._engine, plans, Question(by=("plan",), zone=ZoneInfo("UTC")), now_us)
             losers = at_loss(found)
             self._alerts.tell(_events(found, losers))
-        except (SQLAlchemyError, BadQuestion) as error:
+        except (SQLAlchemyError, BadQuestion, ImportError) as error:
             log.error("which customers cost more than they pay is not known now: %s", type(error).__name__)
             return
         self.at_loss = {plan.name: len(losers.get(plan.name, ())) for plan in plans}

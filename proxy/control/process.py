@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -28,6 +29,7 @@ from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
 from proxy.control.banner import banner, first_dialect, host_in_url, running
+from proxy.control.charges import Charges
 from proxy.control.made_here import NOTHING_MADE, MadeHere, made_here
 from proxy.control.metrics.series import MetricState
 from proxy.downstream.connection import Limits, check_times, connection_class
@@ -85,6 +87,7 @@ class _Control:
         self._data_dir = Path(config.data_dir)
         self._instance = instances.name_of(self._data_dir)
         self._beside: Beside | None = None  # until the data planes serve
+        self._charges = Charges()
         self._made = NOTHING_MADE
         self._compiled: tuple[Config | None, MadeHere, tuple[Budget, ...]] = (None, NOTHING_MADE, ())
 
@@ -102,6 +105,8 @@ class _Control:
             if engine is None:
                 return
             self._engine = engine
+            asked = answers(engine, lambda: self.config)
+            link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot, asked)
             changed = await self._open(ending)
             first_key = self._make_first_key(self._engine)
             self._made = made_here(self._engine)
@@ -109,17 +114,12 @@ class _Control:
             tasks = await ending.enter_async_context(asyncio.TaskGroup())
             if changed and self._shared is not None:
                 ending.callback(tasks.create_task(self._shared.seed_anew(changed)).cancel)
-            link = self._link = ControlServer(
-                self._data_dir / "control.sock",
-                self._first_snapshot,
-                answers(self._engine, lambda: self.config),
-            )
             if self.config.capacity or self.config.exports:  # their books and places begin before the first call
-                self._begin_beside(loop)
+                await self._begin_beside(loop)
             await link.start()
             ending.push_async_callback(link.stop)
             await self._planes_serve()  # on a small machine the data planes need the time
-            beside = self._beside or self._begin_beside(loop)
+            beside = self._beside or await self._begin_beside(loop)
             server = self._api_server(beside)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
@@ -187,7 +187,9 @@ class _Control:
         ending.push_async_callback(asyncio.to_thread, thread.join)
         ending.callback(stopping.set)
 
-    def _begin_beside(self, loop: asyncio.AbstractEventLoop) -> Beside:
+    async def _begin_beside(self, loop: asyncio.AbstractEventLoop) -> Beside:
+        # Data planes ask meanwhile what only the ledger knows, and do not wait for long.
+        await asyncio.to_thread(importlib.import_module, "proxy.control.beside")
         from proxy.control.beside import Beside  # noqa: PLC0415 - no call waits for what only this needs
 
         self._beside = Beside(
@@ -226,8 +228,8 @@ class _Control:
             self._alerts.shipped(shipped, refused)
             if self._beside is not None:
                 self._beside.front.shipped()
-                if (charges := repricings(shipped)) and self._shared is None:  # else the gate told the store
-                    loop.call_soon_threadsafe(lambda: self._link.push(self._snapshot() | {"charges": charges}))
+            if (charges := repricings(shipped)) and self._shared is None:  # else the gate told the store
+                loop.call_soon_threadsafe(self._charge, charges)
 
         spool, bounds = self._data_dir / "spool", self.config.spool
         keep_s = bounds.keep_shipped_s if engine.dialect.name == "postgresql" else 0  # a file does not fail over
@@ -236,6 +238,10 @@ class _Control:
             kept=Kept(spool, keep_s, bounds.max_mb * 1024 * 1024),
             capacity_of=lambda: self.config.capacity_of(),  # noqa: PLW0108 - a reload brings another
         )  # fmt: skip
+
+    def _charge(self, charges: Sequence[Any]) -> None:
+        self._charges.note(charges, now_s())
+        self._link.push(self._snapshot() | {"charges": charges})
 
     def _record(self, stopping: threading.Event) -> None:
         """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
@@ -296,7 +302,8 @@ class _Control:
         if self._shared is not None:
             return self._snapshot()
         seeds = await asyncio.to_thread(self._seeds)
-        return self._snapshot(seeds) | {"jobs": await asyncio.to_thread(jobs.running_jobs, self._engine)}
+        running = await asyncio.to_thread(jobs.running_jobs, self._engine)
+        return self._snapshot(seeds) | {"jobs": running, "charged": self._charges.lately(now_s())}
 
     def _snapshot(self, seeds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
         return self._made.snapshot(seeds)

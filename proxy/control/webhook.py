@@ -7,6 +7,7 @@ import logging
 import ssl
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +35,6 @@ def post(url: str, body: dict[str, Any]) -> bool:
             return True
     except urllib.error.HTTPError as error:
         log.warning("the webhook at %s answers %d; it is tried again", host, error.code)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:  # the last: what answers speaks something else
         log.warning("the webhook at %s cannot be reached (%s); it is tried again", host, type(error).__name__)
     return False

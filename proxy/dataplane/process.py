@@ -163,8 +163,11 @@ class _DataPlane:
         """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
         self._take_limits(snapshot)
-        if "charges" in snapshot:
-            task = asyncio.create_task(charge_repricings(self._plane, snapshot["charges"]))
+        charges = [*snapshot.get("charges", ())]
+        if self._readying is not None:  # else what the ledger says was spent has them
+            charges += snapshot.get("charged", ())
+        if charges:
+            task = asyncio.create_task(charge_repricings(self._plane, charges))
             self._charging.add(task)
             task.add_done_callback(self._charging.discard)
         if "defined" in snapshot:

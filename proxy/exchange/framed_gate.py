@@ -14,7 +14,7 @@ from proxy.exchange.usage_watch import UsageWatch
 from proxy.meters.bedrock import unwrapped
 from proxy.meters.reader import Context, Reader
 from proxy.wire import aws_event_stream, lenient
-from proxy.wire.aws_event_stream import BrokenStreamError, Framer, Message
+from proxy.wire.aws_event_stream import Framer, Message
 
 
 class FramedGate(Gate):
@@ -42,14 +42,13 @@ class FramedGate(Gate):
         if self.phase is Phase.UNOBSERVED:
             self.watch.bytes_seen += len(data)
             return data
-        try:
-            messages = self._framer.feed(data)
-        except BrokenStreamError:
+        passed = b"".join([self._pass(message) for message in self._framer.feed(data)])
+        if self._framer.broken:
             self.phase = Phase.UNOBSERVED
             rest = self._framer.rest()
             self.watch.bytes_seen += len(rest)
-            return rest
-        return b"".join([self._pass(message) for message in messages])
+            passed += rest
+        return passed
 
     def _pass(self, message: Message) -> bytes:
         self.watch.events += 1

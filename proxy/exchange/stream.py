@@ -14,7 +14,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.drain import Drain
 from proxy.exchange.estimated import implausible
 from proxy.exchange.framed_gate import FramedGate
-from proxy.exchange.gate import Fault, StreamGate
+from proxy.exchange.gate import Fault, Phase, StreamGate
 from proxy.exchange.keepalive import KeepAlive
 from proxy.exchange.learn import note_conversation
 from proxy.exchange.measured import HEARD, measured
@@ -41,6 +41,7 @@ class Streamed(Answering):
         self._first_at = self._last_at = 0.0
         self._pieces = 0
         self._behind = b""  # what waits for a client that reads slowly
+        self._left = False  # the client has, before it had its answer
 
     def _framed_gate(self) -> FramedGate:
         destination = self.attempt.plan.destination
@@ -74,7 +75,7 @@ class Streamed(Answering):
         await client.start(response.status, passed_headers(response.headers) + _NO_CACHE)
         every_s = self.exchange.configured.config.server.keepalive_comment_s
         alive = KeepAlive(every_s, gate, client) if first is None and isinstance(gate, StreamGate) else None
-        client.when_gone(response.hang_up if self.stops_when_left else drain.begin)
+        client.when_gone(self._on_gone)
         try:
             await self._pass_on(first if first is not None else await self.body.read())
         finally:
@@ -90,6 +91,14 @@ class Streamed(Answering):
             )
         await self._settle_whole()
         await client.end(rest)
+
+    def _on_gone(self) -> None:
+        """The client leaves. Many do with the last event: then they have all, and the upstream is about to end by itself."""
+        self._left = self._gate.phase is not Phase.DONE or bool(self._behind)
+        if self._left and self.stops_when_left:
+            self.response.hang_up()
+        else:
+            self._drain.begin()
 
     async def _pass_on(self, data: bytes) -> None:
         body = self.body
@@ -117,19 +126,17 @@ class Streamed(Answering):
         return True
 
     async def _write_behind(self) -> None:
-        out, self._behind = self._behind, b""
-        if out:
-            await self.client.write(out)
+        if self._behind:
+            await self.client.write(self._behind)
+            self._behind = b""
 
     async def _settle_whole(self) -> None:
         gate = self._gate
         reading = await self._final_reading()
-        outcome = (
-            "client_disconnected" if self.client.gone else "upstream_error" if gate.fault is not Fault.NONE else "ok"
-        )
+        outcome = "client_disconnected" if self._left else "upstream_error" if gate.fault is not Fault.NONE else "ok"
         if gate.fault is Fault.NONE and gate.watch.share_seen == 1.0:
             note_conversation(self.attempt, reading, gate.watch.answer_turns)
-            if self.stops_when_left and not self.client.gone:
+            if self.stops_when_left and not self._left:
                 note_pace(self.attempt, reading)
         await self.settle(reading, outcome)
 
@@ -148,7 +155,7 @@ class Streamed(Answering):
             )
             if heard.source != "none":
                 return heard
-        all_seen = self.client.gone and self.stops_when_left
+        all_seen = self._left and self.stops_when_left
         return await self.counted(reading, gate.watch.events_seen(), share=gate.watch.share_seen, all_seen=all_seen)
 
     # What the client is told of the cost on the way
@@ -182,15 +189,15 @@ class Streamed(Answering):
     async def broken_off(self, error: UpstreamError) -> None:
         """The upstream failed in the middle (or we closed it, because its client left)."""
         gate, client = self._gate, self.client
-        left, known = client.gone, gate.watch.final
+        known = gate.watch.final
         # Only the end of its connection was not as it should be: the client has its answer, and the usage if it asked for that.
         whole = gate.complete and (known or not self.attempt.call.wants_usage)
-        outcome = "ok" if whole and not left else self.fault_outcome(error)
+        outcome = "ok" if whole and not self._left else self.fault_outcome(error)
         if known or self.stops_when_left:
             await self.settle(await self._final_reading(), outcome)
         else:  # it may have billed more than came through
             await self.settle_unknown(outcome)
-        if left:
+        if client.gone:
             return
         if whole:
             await client.end(gate.finish(b""))

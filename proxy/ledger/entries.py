@@ -120,8 +120,8 @@ class Pairing:
 
     def in_flight(self) -> list[records.Intent]:
         """The open INTENTs whose reservations stand. From any thread."""
-        begun = [both for name, both in list(self._open.items()) if name not in self._waiting | self._expired]
-        return [_whole(*both) for both in begun]
+        without = self._waiting | self._expired
+        return [_whole(*both) for name, both in list(self._open.items()) if name not in without]
 
     def open_since(self, upstreams: Container[str]) -> int | None:
         """When the first of the attempts at these upstreams began that have no end; those whose deadline is over run on."""

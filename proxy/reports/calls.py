@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ids import began_at
+from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.person_calls import PERSONS, Run, runs_of_calls
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
 from proxy.times import BadQuestion, now_us
@@ -31,6 +32,13 @@ GROUPS = {
     "agent": entries.c.agent,
 }
 
+_later = entries.alias()
+_IS_REPRICED = sa.exists().where(
+    _later.c.started_at == entries.c.started_at,  # by its index
+    _later.c.corrects_id == entries.c.id,
+    _later.c.usage.contains(NOW_PRICED),
+)
+
 _FILTERS = {
     **GROUPS,
     "status": entries.c.status,
@@ -41,6 +49,7 @@ _FILTERS = {
     "usage_source": entries.c.usage_source,
     "priced": sa.case(
         (entries.c.cost_nanousd.is_not(None), "yes"),
+        (sa.and_(entries.c.kind == "attempt", counted(), _IS_REPRICED), "yes"),
         (sa.and_(entries.c.kind == "attempt", counted()), "no"),
         else_=None,
     ),
@@ -65,7 +74,7 @@ def requests(
     """Ledger entries, the latest first; `before` is the id of the last one of the page before.
 
     filters: of `FILTERS`, `label.NAME` or `claimed.NAME`; None is what has no such value.
-    `priced` is yes or no, and nothing of a job that runs.
+    `priced` is yes (also of what a correction has given a price) or no, and nothing of a job that runs.
     """
     statement = sa.select(entries).order_by(entries.c.id.desc()).limit(limit)
     person = next(((name, value) for name in PERSONS if (value := filters.get(name))), None)

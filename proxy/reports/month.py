@@ -115,7 +115,7 @@ def charged(engine: Engine, question: MonthQuestion) -> Charged:
         charges=in_cents(month.name, costs(engine, question, month), question.mark_up),
         adjustments=[] if month.name in closed else _adjustments(engine, question, closed),
         previous=earlier,
-        unpriced=spend(engine, [], month.start, month.end)[0].unpriced_requests,
+        unpriced=unpriced_in(engine, question),
     )
 
 
@@ -129,6 +129,21 @@ def costs(engine: Engine, question: MonthQuestion, month: Month) -> Costs:
             values = (mapped.centres.get(values[0]) if values[0] is not None else None,)
         by_group[values] = by_group.get(values, 0) + row.cost_nanousd
     return by_group
+
+
+def unpriced_in(engine: Engine, question: MonthQuestion) -> int:
+    """How many of the month's calls (that are asked for) have no price."""
+    month = question.month
+    return spend(engine, [], month.start, month.end, only=question.only, with_tokens=False)[0].unpriced_requests
+
+
+def without_price(engine: Engine, question: MonthQuestion) -> set[Values]:
+    """The groups of whose calls in the month none has a price, so that nobody knows what they cost."""
+    month = question.month
+    rows = spend(engine, question.by, month.start, month.end, only=question.only, with_tokens=False)
+    return {
+        tuple(row.group.values()) for row in rows if row.unpriced_requests >= row.requests > 0 and not row.cost_nanousd
+    }
 
 
 def in_cents(month: str, by_group: Costs, mark_up: Decimal) -> list[Charge]:

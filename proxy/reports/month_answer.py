@@ -14,7 +14,7 @@ from proxy.ledger.database import reading
 from proxy.money import usd_text
 from proxy.reports.answers import About, Answer, Grouped, about
 from proxy.reports.margin_answer import rate
-from proxy.reports.month import Charge, MonthQuestion, charged
+from proxy.reports.month import Charge, MonthQuestion, charged, unpriced_in
 from proxy.times import BadQuestion, rfc3339
 
 _SOURCES = ("the ledger's roll-ups, the edges and labels from its entries",)
@@ -71,13 +71,16 @@ def _filtered(engine: Engine, question: MonthQuestion, now_us: int) -> Answer:
     names = tuple(dict.fromkeys([*question.names, *question.only]))
     whole = month_answer(engine, question._replace(by=names, mapped=None, only={}), now_us).shown
     assert isinstance(whole, MonthShown)
+    caveats = [caveat for caveat in whole.about.caveats if _UNPRICED not in caveat]
+    if len(caveats) < len(whole.about.caveats):
+        caveats += _unpriced(unpriced_in(engine, question))
     shown = _shown(
         question,
         [MonthItem(**item) for item in _kept(whole.items, question)],
         [Adjustment(**item) for item in _kept(whole.adjustments, question)],
         whole.mark_up,
         whole.closed_at,
-        [*whole.about.caveats, "filtered: charges and shares are those of the whole month, charged so"],
+        [*caveats, "filtered: charges and shares are those of the whole month, charged so"],
     )
     return Answer(shown, _rows(shown, question.names), ("month", *question.names, *_COLUMNS), _said(shown))
 
@@ -145,9 +148,15 @@ def _as_it_is(engine: Engine, question: MonthQuestion, now_us: int) -> MonthShow
         for charge in found.adjustments
     ]
     caveats = ["the month is not over: it costs more every day"] if question.month.end > now_us else []
-    if found.unpriced:
-        caveats.append(f"{found.unpriced} calls have no price: what they cost is not known, and is in no sum here")
+    caveats += _unpriced(found.unpriced)
     return _shown(question, items, adjustments, f"{question.mark_up:f}", None, caveats)
+
+
+_UNPRICED = "calls have no price"
+
+
+def _unpriced(calls: int) -> list[str]:
+    return [f"{calls} {_UNPRICED}: what they cost is not known, and is in no sum here"] if calls else []
 
 
 def _as_closed(closing: Closing, question: MonthQuestion) -> MonthShown:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
@@ -214,7 +214,9 @@ class _Page:
 
     def read(self, connection: Connection, query: sa.Select[Any]) -> list[RowMapping]:
         rows = query.subquery()
-        by, session = rows.c[self.by], sa.func.coalesce(rows.c.session, "")
+        by, session = rows.c[self.by], cast("sa.ColumnElement[str]", sa.func.coalesce(rows.c.session, ""))
+        if connection.dialect.name == "postgresql":
+            session = sa.collate(session, "C")  # as Python sorts, and SQLite: a page's last row is the last in either
         page = sa.select(rows).order_by(by.desc(), session).limit(self.limit)
         if not self._lone_counts:
             page = page.where(sa.or_(*[rows.c[name] != 0 for name in SUMS if name != "requests"], _is_no_count(rows)))

@@ -128,7 +128,7 @@ def what_if_answer(
         elif found:
             left_out[kind.model, found] += kind.cost
     for model, calls in unpriced.items():
-        if calls:
+        if calls > 0:  # else each was given a price later, by a correction
             left_out[model, f"{calls} calls have no price of their own"] += 0
     return _answer(sums, left_out, [] if each else [_MEAN], (since, until), at_s)
 

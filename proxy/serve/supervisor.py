@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pricing.load import packaged_book
 from proxy.config.checks import build, load_config
 from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
@@ -32,7 +33,6 @@ from proxy.processes.orders import Orders
 from proxy.processes.sqlite_library import without_statistics
 from proxy.serve.at_start import as_started, needs_restart
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
-from proxy.serve.prices import read_prices
 
 if TYPE_CHECKING:
     from proxy.serve.local_model import LocalModel
@@ -106,7 +106,7 @@ class Supervisor:
         signal.signal(signal.SIGHUP, self._on_reload)
         for module in _BOTH_CHILDREN:
             importlib.import_module(module)
-        read_prices()
+        packaged_book()  # a megabyte and a half, read once for all
         give_back()  # else each child has what is free in its own way
         seldom()  # what is shared stays shared: no search touches it in the children
         for child in self._children:

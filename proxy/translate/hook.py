@@ -88,6 +88,11 @@ class Tap:
         """Why the provider ended its answer, in its own word; "" as long as it has not said."""
         return "" if self.observed is None else self.observed.reason
 
+    @property
+    def cut(self) -> bool:
+        """Whether the provider's stream has ended in the middle of its answer."""
+        return self.observed is not None and self.observed.cut
+
     def begin(self, request: httpx.Request, body: bytes) -> Observed:
         """A request is about to be sent. Raises `Refused` where it must not be."""
         try:
@@ -170,6 +175,7 @@ class Read(httpx.AsyncByteStream):
         async for data in self._parts:
             self._noted(data)
             yield data
+        self._observed.ended()
 
     def _noted(self, data: bytes) -> list[Piece]:
         """Read along. The events that `data` completes, where they are cut for the run."""
@@ -203,7 +209,9 @@ class Read(httpx.AsyncByteStream):
         if held := run.held():
             yield held
             run.asks()
-        if rest := self._pieces.rest():
+        rest = self._pieces.rest()
+        self._observed.ended(rest)
+        if rest:
             yield rest
 
     async def aclose(self) -> None:
@@ -213,6 +221,7 @@ class Read(httpx.AsyncByteStream):
                 async with asyncio.timeout(_DRAINED_S):
                     async for data in self._parts:
                         self._noted(data)
+                    self._observed.ended(b"" if self._pieces is None else self._pieces.rest())
         await self._stream.aclose()
 
 

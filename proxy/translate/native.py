@@ -29,6 +29,8 @@ _FORMATS: tuple[tuple[re.Pattern[str], str], ...] = (
     # watsonx, and SageMaker's whole answers; what its streams have in their frames is the container's own.
     (re.compile(r"/ml/v1/.*/chat(_stream)?\Z|/endpoints/[^/]+/invocations\Z"), "openai.chat"),
 )
+# All servers of these say so at the end of every stream.
+_SAY_THEIR_END = frozenset({"anthropic.messages", "bedrock.converse"})
 _KEPT_BYTES = 64 * 1024 * 1024
 
 
@@ -63,8 +65,11 @@ class Observed:
         self._frames: aws_event_stream.Framer | None = None
         self._chunks: list[bytes] = []
         self._size = 0
-        self._broken = False
+        self._broken = False  # nothing can be said of it
+        self._torn = False  # nothing can be said of it from here on
         self._reason = ""
+        self._last = b""  # of a stream's events
+        self._ended = False
 
     def began(self, status: int, headers: Mapping[str, str]) -> None:
         """headers: with lower-case names."""
@@ -96,6 +101,15 @@ class Observed:
         except Exception:  # noqa: BLE001 - whatever is wrong with it, the answer passes; there is no usage then
             self._broken = True
 
+    def ended(self, rest: bytes = b"") -> None:
+        """The answer has come to its end. rest: what stands behind the last event, where somebody has cut them: its server may
+        have left out the blank line, and its usage counts all the same."""
+        self._ended = True
+        if self._splitter is None or self._broken:
+            return
+        if last := rest or self._splitter.close():
+            self.feed(last, [Piece(last, last)])
+
     def _read(self, cut: Iterable[Piece]) -> None:
         for piece in cut:
             if self._splitter is not None:
@@ -114,13 +128,15 @@ class Observed:
         elif self._frames is not None:
             for message in self._frames.feed(data):
                 self._message(message.json)
+            self._torn = self._frames.broken
 
     def _message(self, text: bytes) -> None:
-        """One of AWS's, as JSON. Raises BrokenStreamError for bytes that are none."""
+        """One of AWS's, as JSON; b"" for bytes that are none, as are all behind them."""
         assert self.reader is not None
         assert self._stream is not None
-        if not text:
-            raise aws_event_stream.BrokenStreamError
+        self._torn = self._torn or not text
+        if self._torn:
+            return
         if self.reader.wants(text) or ends.MARK.search(text):
             for value in lenient.values_of(text):
                 self._stream.event(value)
@@ -129,6 +145,7 @@ class Observed:
     def _event(self, block: bytes) -> None:
         assert self.reader is not None
         assert self._stream is not None
+        self._last = block
         payload = sse.payload(block)
         ending = ends.MARK.search(block) is not None
         if payload is not None and (ending or self.reader.wants(block) or b'"error"' in block):
@@ -152,13 +169,21 @@ class Observed:
                 self._reason = ends.reason_in(value) or self._reason
         return self._reason
 
+    @property
+    def cut(self) -> bool:
+        """Whether it is a stream that has ended, and its provider had not: its connection did."""
+        says = self._stream is not None and self.reader is not None and self.reader.dialect in _SAY_THEIR_END
+        return says and self._ended and not self._reason and b"message_stop" not in self._last
+
     def reading(self) -> Reading:
         """What has been said of usage by now."""
         unread = Reading(conditions=self._place)
         if self.reader is None or self._broken:
             return unread
         if self._stream is not None:
-            return self._stream.finish()
+            reading = self._stream.finish()
+            more = self._torn and not self._reason and reading.source == "provider"
+            return reading._replace(source="partial") if more else reading
         if self._size > _KEPT_BYTES:
             return unread
         return self.reader.answer(lenient.answer(self.body), self._context())

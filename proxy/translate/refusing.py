@@ -16,6 +16,7 @@ _MOST = 2000
 _KINDS = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 _PASSED = frozenset({"retry-after", "retry-after-ms"})
 _PASSED_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-")
+CUT = Refusal(502, UPSTREAM_ERROR, "The provider's stream ended before its last event.", "server_error")
 _IDS = ("x-request-id", "request-id", "x-amzn-requestid", "apim-request-id")
 
 
@@ -31,6 +32,8 @@ def refusal_of(error: BaseException, tap: Tap) -> Refusal:
         return Refusal(observed.status, UPSTREAM_ERROR, message[:_MOST], _kind(observed.status))
     if observed is not None and ends.failed(observed.reason):
         return failure(observed.reason)
+    if tap.cut:
+        return CUT
     if observed is not None and observed.status:
         return Refusal(502, UPSTREAM_ERROR, "The provider's answer could not be translated.", "server_error")
     status = getattr(error, "status_code", None)

@@ -228,11 +228,11 @@ class Pieces:
             return [Piece(data, b"")]
         if self._splitter is not None:
             return [Piece(block, block if whole else b"") for block, whole in self._splitter.feed_marked(data)]
-        try:
-            return [Piece(message.raw, message.json, message.event) for message in self._framer.feed(data)]
-        except aws_event_stream.BrokenStreamError:
+        pieces = [Piece(message.raw, message.json, message.event) for message in self._framer.feed(data)]
+        if self._framer.broken:
             self._broken = True
-            return [Piece(self._framer.rest(), b"")]
+            pieces.append(Piece(self._framer.rest(), b""))
+        return pieces
 
     def rest(self) -> bytes:
         """What is no whole event, at the end."""

@@ -241,10 +241,12 @@ class _Call:
     def _tell_why(self, fields: dict[str, Any]) -> bool:
         """Tell the provider's own reason in the event of an end; False where it is a failure, which no such event tells."""
         ends.correct(self._operation, fields, self._tap.reason)
-        return not ends.failed(self._tap.reason)
+        return not (ends.failed(self._tap.reason) or self._tap.cut)
 
     def _require_an_end(self) -> None:
-        """Raises `Refused` (502) where the provider has ended its answer, and says that it is none."""
+        """Raises `Refused` (502) where the provider has ended its answer, and says that it is none; or has not ended it."""
+        if self._tap.cut:
+            raise Refused(refusing.CUT)
         if ends.failed(self._tap.reason):
             raise Refused(refusing.failure(self._tap.reason))
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.times import now_s
+from proxy.upstream.aws.signer import wall_s
 from proxy.upstream.aws.sigv4 import Credentials, signed_headers
 
 _NAMES = {
@@ -37,7 +37,8 @@ def quicker(plain: Callable[..., Any]) -> Callable[..., None]:
             plain(self, request)
             return
         host, path = place
-        credentials = Credentials(self.credentials.access_key, self.credentials.secret_key, self.credentials.token)
+        held = self.credentials.get_frozen_credentials()  # at once: they may be renewed between one part and the next
+        credentials = Credentials(held.access_key, held.secret_key, held.token)
         signed = signed_headers(
             credentials,
             self._region_name,
@@ -46,7 +47,7 @@ def quicker(plain: Callable[..., Any]) -> Callable[..., None]:
             host=host,
             path=path,
             body=body,
-            now_s=now_s(),
+            now_s=wall_s(),
             others={name: " ".join(value.split()) for name, value in own.items()},
         )
         for name, value in signed.items():

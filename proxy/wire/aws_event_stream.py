@@ -22,8 +22,8 @@ _MOST_REMEMBERED_BYTES = 1024
 _FIXED = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}
 
 
-class BrokenStreamError(ValueError):
-    """The bytes are not an event stream (from here on); a meter stops, the relay goes on."""
+class _BrokenStreamError(ValueError):
+    """The bytes are not an event stream (from here on)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +45,44 @@ class Message:
 
 
 class Framer:
-    """`feed` returns the messages that are complete. Raises BrokenStreamError once the bytes stop making sense."""
+    """`feed` returns the messages that are complete. broken: the bytes make no sense from here on; a meter stops, and the relay
+    goes on with the `rest`."""
 
-    __slots__ = ("_buffer", "_max")
+    __slots__ = ("_buffer", "_max", "broken")
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self._buffer = bytearray()
         self._max = max_frame_bytes
+        self.broken = False
 
     def feed(self, data: bytes) -> list[Message]:
-        """Messages that `data` completes."""
+        """Messages that `data` completes, up to where the stream breaks."""
+        if self.broken:
+            return []
         self._buffer += data
         messages: list[Message] = []
         start = 0
-        while len(self._buffer) - start >= _PRELUDE.size:
-            total, headers, crc = _PRELUDE.unpack_from(self._buffer, start)
-            if zlib.crc32(self._buffer[start : start + 8]) != crc:
-                raise BrokenStreamError("the prelude's checksum does not fit")
-            if not _SMALLEST + headers <= total <= self._max:
-                raise BrokenStreamError(f"a message of {total} bytes with {headers} of headers (limit {self._max})")
-            if len(self._buffer) - start < total:
-                break
-            messages.append(_message(bytes(self._buffer[start : start + total]), headers))
-            start += total
+        try:
+            while (message := self._at(start)) is not None:
+                messages.append(message)
+                start += len(message.raw)
+        except _BrokenStreamError:
+            self.broken = True
         del self._buffer[:start]
         return messages
+
+    def _at(self, start: int) -> Message | None:
+        """The message that begins there; None where it is not whole yet."""
+        if len(self._buffer) - start < _PRELUDE.size:
+            return None
+        total, headers, crc = _PRELUDE.unpack_from(self._buffer, start)
+        if zlib.crc32(self._buffer[start : start + 8]) != crc:
+            raise _BrokenStreamError("the prelude's checksum does not fit")
+        if not _SMALLEST + headers <= total <= self._max:
+            raise _BrokenStreamError(f"a message of {total} bytes with {headers} of headers (limit {self._max})")
+        if len(self._buffer) - start < total:
+            return None
+        return _message(bytes(self._buffer[start : start + total]), headers)
 
     @property
     def empty(self) -> bool:
@@ -90,7 +103,7 @@ class Framer:
 
 def _message(raw: bytes, headers_length: int) -> Message:
     if zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "big"):
-        raise BrokenStreamError("a message's checksum does not fit")
+        raise _BrokenStreamError("a message's checksum does not fit")
     end = _PRELUDE.size + headers_length
     told = raw[_PRELUDE.size : end]
     name, failed = _remembered_kind(told) if headers_length <= _MOST_REMEMBERED_BYTES else _kind(told)
@@ -125,7 +138,7 @@ def _headers(raw: bytes) -> dict[str, str]:
                 headers[name] = raw[position + 2 : position + 2 + length].decode()
             position += 2 + length
     except (IndexError, struct.error, UnicodeDecodeError) as error:
-        raise BrokenStreamError(f"unreadable headers: {error}") from error
+        raise _BrokenStreamError(f"unreadable headers: {error}") from error
     return headers
 
 

@@ -242,7 +242,7 @@ LED = """
     "path",
     [
         "spend?by=team&since=2d&top=5", "spend?by=customer,model&since=2d&compare=1&top=5", "models", "customers?by=team", "budgets",
-        "month?by=model&filter.team=research", "health", "sessions?sort=cost&filter.agent=codex", "customers/acme",
+        "month?by=model&filter.team=research", "month?by=team", "health", "sessions?sort=cost&filter.agent=codex", "customers/acme",
     ],
 )  # fmt: skip
 def test_what_a_number_leads_to_comes_to_that_number(day: Day, page: Page, path: str) -> None:

@@ -99,6 +99,37 @@ async def test_an_upstream_that_bills_on_is_read_to_its_usage(build: Build) -> N
     assert house.plane.load.drains.total == 0
 
 
+@pytest.mark.parametrize("upstreams", [None, LOCAL])
+@pytest.mark.parametrize("ends", [True, False])
+async def test_who_leaves_with_the_last_event_has_had_its_answer(
+    build: Build, monkeypatch: pytest.MonkeyPatch, upstreams: Any, ends: bool
+) -> None:
+    """SDKs close their connection at `[DONE]`, before the upstream has closed its own."""
+    monkeypatch.setattr(drain, "MAX_S", 0.01)
+    house, line = build(**({"upstreams": upstreams} if upstreams else {})), Line()
+    pieces = (event(), event(usage=USAGE, last=True), b"data: [DONE]\n\n")
+    answer = talk(line, *pieces, waits=not ends, leaves_after=3)
+    async with asyncio.timeout(5):
+        await house.ask(answer, stream=True, line=line)
+    end = settled(house)
+    assert answer.told == ("" if ends else "abort")
+    assert (end["status"], end["outcome"], end["usage"]) == ("settled", "ok", {"input": 20, "output": 10})
+    assert house.plane.load.drains.total == 0
+
+
+async def test_who_leaves_before_it_has_taken_the_last_event_has_not_had_its_answer(build: Build) -> None:
+    house, line = build(upstreams=LOCAL), Line()
+
+    def full(message: dict[str, Any]) -> None:
+        if b"[DONE]" in message.get("body", b""):
+            line.hang_up()  # while what was written waits for it
+
+    house.watch = full
+    pieces = (event(), event(usage=USAGE, last=True), b"data: [DONE]\n\n")
+    await house.ask(talk(line, *pieces, leaves_after=9), stream=True, line=line)
+    assert settled(house)["outcome"] == "client_disconnected"
+
+
 @pytest.mark.parametrize("bound", ["MAX_S", "MAX_BYTES", "at once"])
 async def test_past_any_bound_of_the_drain_the_reservation_is_settled_whole(
     build: Build, monkeypatch: pytest.MonkeyPatch, bound: str

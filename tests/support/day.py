@@ -220,6 +220,11 @@ def jobs(now_us: int, budgets: list[Budget], instance: str) -> list[Entry]:
         if ended is not None:
             how = {"status": "unconfirmed" if place == _UNCONFIRMED else "settled", "outcome": "ok", "ended_at": ended}
             how |= {"budgets": _counted(budgets, team, key, name, began, nano or 0), "cost_nanousd": nano}
+            if nano:
+                usd = f"{cost:.9f}"
+                how["cost_lines"] = [
+                    {"unit": "request", "quantity": "1", "price_usd": usd, "per": 1, "cost_usd": usd, "source": "demo"}
+                ]
             made.append(entry_of(intent, begun | how | {"usage_source": "provider"}, instance))
     return made
 
@@ -241,9 +246,7 @@ def _counted(budgets: list[Budget], team: str | None, key: str, job: str, at: in
 
 
 @contextlib.contextmanager
-def running(
-    folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = True, with_jobs: bool = True
-) -> Iterator[Day]:
+def running(folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = True) -> Iterator[Day]:
     """The gateway on its ledger, until the end of the block."""
     released = threading.Event()
     with listening(type("Provider", (StatedUsage,), {"released": released})) as port:
@@ -251,7 +254,7 @@ def running(
         day = Day(gateway, released)
         try:
             if history:
-                _fill(gateway, folder, with_jobs)
+                _fill(gateway, folder)
             gateway.up()
             yield day
         finally:
@@ -261,7 +264,7 @@ def running(
             gateway.close()
 
 
-def _fill(gateway: Gateway, folder: Path, with_jobs: bool) -> None:
+def _fill(gateway: Gateway, folder: Path) -> None:
     config, _ = load_config(gateway.config_file, {})
     engine = open_ledger(gateway.ledger)
     (folder / "data").mkdir(mode=0o700, exist_ok=True)
@@ -270,7 +273,7 @@ def _fill(gateway: Gateway, folder: Path, with_jobs: bool) -> None:
     entries = list(history(time.time_ns() // 1000, budgets, instance))
     shipper = Shipper(engine, instance, MetricState.load(engine, instance))
     shipper.ship(Batch(entries=entries), Positions([], []))
-    for entry in jobs(time.time_ns() // 1000, budgets, instance) if with_jobs else ():
+    for entry in jobs(time.time_ns() // 1000, budgets, instance):
         shipper.ship(Batch(entries=[entry]), Positions([], []))
     with writing(engine).begin() as connection:  # no provider is asked for them
         connection.execute(sa.update(schema.jobs).values(ask_at=None))

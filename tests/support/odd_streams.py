@@ -20,6 +20,7 @@ from proxy.translate import hook
 from proxy.translate.adapter import Adapter
 from proxy.translate.runs import Piece, Run
 from proxy.translate.server import Translation
+from proxy.wire import aws_event_stream
 from tests.support.aws_frames import frame
 
 WORDS = ("one ", "two ", "three ", "four ", "five ", "six ")
@@ -106,6 +107,7 @@ CHAT: dict[str, Parts] = {
     "an id each": _around(_each(lambda word, number: _chunk({"content": word}, id=f"chatcmpl-{number}"))),
     "the same words": _around([_SAID[0]] * 9),
     "bytes that are no text": _around([*_SAID, _raw(b"\xff\xfe"), *_SAID]),
+    "no blank line at the end": [*_around(_SAID)[:-2], _around(_SAID)[-2][:-2]],
     "an error": [*_around(_SAID)[:-3], _event({"error": {"message": "overloaded", "type": "server_error", "code": 500}})],
     "cut off": [*_around(_SAID)[:-3], _SAID[0][:40]],
     "no usage": [*_around(_SAID)[:-2], b"data: [DONE]\n\n"],
@@ -168,6 +170,7 @@ MESSAGES: dict[str, Parts] = {
         _named({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": word},
                 "usage": {"output_tokens": number}}) for number, word in enumerate(WORDS)
     ])),
+    "no blank line at the end": [*_message(_texts(0))[:-1], _message(_texts(0))[-1][:-2]],
     "no names": [part.partition(b"\n")[2] for part in _message(_texts(0))],
     "CR and LF": [part.replace(b"\n", b"\r\n") for part in _message(_texts(0))],
     "byte by byte": [part[at : at + 1] for part in _message(_texts(0)) for at in range(len(part))],
@@ -194,6 +197,7 @@ GEMINI: dict[str, Parts] = {
                          _candidate([{"text": "z"}], groundingMetadata={"webSearchQueries": ["q"]}),
                          *_each(lambda w, _: _candidate([{"text": w}])), _GEMINIS_END],
     "an end with each": [*_each(lambda w, _: _candidate([{"text": w}], finishReason="STOP")), _GEMINIS_END],
+    "no blank line at the end": [*_each(lambda word, number: _candidate([{"text": word}], number)), _GEMINIS_END[:-2]],
     "two parts": [*_each(lambda w, _: _candidate([{"text": w}, {"text": w}])), _GEMINIS_END],
 }  # fmt: skip
 
@@ -214,6 +218,14 @@ CONVERSE: dict[str, Parts] = {
     "plain": _converse(_TEXTS),
     "a citation between": _converse([*_TEXTS, {"citation": {"title": "t", "source": "s"}}, *_TEXTS]),
     "byte by byte": [part[at : at + 1] for part in _converse(_TEXTS) for at in range(len(part))],
+    "cut off": _converse(_TEXTS)[:-2],
+    "cut off in a frame": [*_converse(_TEXTS)[:-3], _converse(_TEXTS)[-2][:30]],
+    "nothing that is a frame": [*_converse(_TEXTS)[:-3], b"x" * 40, *_converse(_TEXTS)[-2:]],
+    "nothing that is a frame behind it": [*_converse(_TEXTS), b"x" * 40],
+    "an exception": [
+        *_converse(_TEXTS)[:-3],
+        aws_event_stream.encode_exception("throttlingException", b'{"message":"slowly"}'),
+    ],
 }
 
 # By upstream: its streams, their type, who calls.

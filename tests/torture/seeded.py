@@ -86,7 +86,7 @@ BUGS: tuple[Bug, ...] = (
     _bug("a drain has no bound in time", "proxy/exchange/drain.py", "call_later(MAX_S,", "call_later(1e6,", _HANGUPS),
     _bug("any number is drained at once", "proxy/exchange/drain.py", "if self._drains.take(self._holder) != \"granted\":", "if self._drains.take(self._holder) == \"never\":", _HANGUPS),
     _bug("an upstream that would stop is not told", "proxy/exchange/stream.py",
-         "response.hang_up if self.stops_when_left else drain.begin", "drain.begin", _HANGUPS),
+         "if self._left and self.stops_when_left:", "if False:", _HANGUPS),
     _bug("who leaves before the head is not noticed", "proxy/exchange/forward.py",
          "stops = not destination.bills_after_disconnect", "stops = False", _HANGUPS),
     _bug("usage of each choice is taken for all", "proxy/dialects/openai.py", "call.sequences > 1", "call.sequences > 9",

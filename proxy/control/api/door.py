@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from proxy.control.api.aside import aside
+
 if TYPE_CHECKING:
     from proxy.control.api.front import Front
 
@@ -30,7 +32,7 @@ class Door:
         """All who ask meanwhile wait for the same; what could not be made is tried again."""
         async with self._making:
             if self._front is None:
-                front = await asyncio.to_thread(self._make)
+                front = await aside(self._make)
                 if self._closed:
                     front.close()
                 self._front = front

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -44,13 +43,8 @@ def _pipeline(state: ControlState) -> Iterator[Gauge]:
     yield "spool_bytes", {}, str(state.recorder.spool_bytes)
     yield "build_info", {"version": version("taximeter")}, "1"
     yield "price_book_info", {"version": state.book.version, "operator": _version(state.config().prices)}, "1"
-    yield "price_book_timestamp_seconds", {}, str(_checked_at())
+    yield "price_book_timestamp_seconds", {}, str(checked_at(state.book))
     yield "sessions_active", {}, str(len(state.metrics.sessions))
-
-
-@cache
-def _checked_at() -> int:
-    return checked_at()
 
 
 def _version(prices: Sequence[Any]) -> str:

@@ -10,6 +10,7 @@ from fastapi import HTTPException
 from pydantic import ValidationError
 
 from proxy.budgets.budget import Budget
+from proxy.budgets.memory import IDLE
 from proxy.control.api import budgets as api
 from proxy.control.api.standings import budgets_as_they_stand
 from proxy.control.pages import view
@@ -186,7 +187,7 @@ def _spend_link(budget: Budget, now_s: float, group: str | None = None) -> str:
     for name, values in budget.match:
         if len(values) == 1 and not values[0].endswith("*"):
             address = address.filtered(name, values[0])
-    if group is not None and len(budget.per) == 1:
+    if group not in (None, IDLE) and len(budget.per) == 1:
         address = address.filtered(budget.per[0], None if group == "(none)" else group)._replace(by=("model",))
     return str(address.having(metric="" if budget.measure == "usd" else _METRICS[budget.measure]))
 

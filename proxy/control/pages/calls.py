@@ -106,14 +106,14 @@ def facets(asked: Asked, since: int | None, until: int | None, names: Sequence[s
 def _sum(asked: Asked, since: int | None, until: int | None) -> dict[str, str]:
     """What the calls of these filters come to, where sums are kept by them: in words, and where they are parted."""
     spend = asked.address.unfiltered("priced").at("/spend", by=("model",))
-    if any(name not in attributes.GROUPS for name in spend.only):
+    priced = dict(asked.address.filters).get("priced", "")
+    if priced not in ("", "yes", "no") or any(name not in attributes.GROUPS for name in spend.only):
         return {}
     total = total_of(spend_by(asked.state.engine, [], since, until, only=spend.only))
     cost = view.usd(total.cost_nanousd, view.decimals_for([total.cost_nanousd]))
-    priced = dict(asked.address.filters).get("priced", "")
     if priced == "no":
-        models = spend.at("/models")
-        return {"words": f"{_calls(total.unpriced_requests)} without a price", "link": str(models)}
+        there = spend if asked.viewer.role == "key" else spend.at("/models")
+        return {"words": f"{_calls(total.unpriced_requests)} without a price", "link": str(there)}
     calls = total.requests - (total.unpriced_requests if priced else 0)
     return {"words": f"{_calls(calls)}, {cost}", "link": str(spend)}
 

@@ -55,7 +55,7 @@ def _parts(asked: Asked) -> Table:
         ),
         _part("budget store", *_store(asked), "/in-flight"),
         *_exports(asked),
-        _part("price book", asked.now_us / 1e6 - checked_at() < _STALE_BOOK_S, _book(asked)),
+        _part("price book", asked.now_us / 1e6 - checked_at(state.book) < _STALE_BOOK_S, _book(asked)),
         _part("version", True, f"Taximeter {version('taximeter')}, {state.expected_workers} data plane(s)"),
     ]
     columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "text")]
@@ -94,7 +94,7 @@ def _exports(asked: Asked) -> Iterator[Row]:
 
 
 def _book(asked: Asked) -> str:
-    days = int((asked.now_us / 1e6 - checked_at()) // 86_400)
+    days = int((asked.now_us / 1e6 - checked_at(asked.state.book)) // 86_400)
     return f"version {asked.state.book.version}, prices checked {days} days ago"
 
 

@@ -124,7 +124,7 @@ def _own_price(asked: Asked, row: SpendRow) -> dict[str, Any]:
         "calls": row.unpriced_requests,
         "line": json.dumps(line, ensure_ascii=False),
         "link": str(calls.filtered("priced", "no")),
-        "try": str(what_if.having(model=f"{provider}/{model}")),
+        "try": str(what_if.having(model=model, provider=provider)),
     }
 
 

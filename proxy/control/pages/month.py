@@ -10,7 +10,7 @@ from proxy.control.pages.address import Address
 from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Action, Asked, Page, Shown
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
-from proxy.reports.month import MonthQuestion, mark_up_of
+from proxy.reports.month import MonthQuestion, Values, mark_up_of, without_price
 from proxy.reports.month_answer import MonthItem, MonthShown, close_month, month_answer
 from proxy.reports.months import before, month_at, month_named
 from proxy.reports.reconciled import reconciled
@@ -40,12 +40,18 @@ def show(asked: Asked) -> Shown:
         "months": [(name, str(asked.address.having(month=name)), name == month.month) for name in names],
         "is_over": question.month.end <= asked.now_us,
         "mark_up": asked.address.get("mark_up"),
-        "explain": f"/explain?since={month.month}-01&tz={asked.address.tz}&by={','.join(question.names)}",
+        "explain": str(_explained(asked, question)),
         "previous": previous.name,
         "spend": str(_spend_of(asked, question)),
         "unpriced": str(_spend_of(asked, question).at("/calls").filtered("priced", "no")),
     }
-    tables = (_items(asked, question, month), _adjustments(asked, question, month), _reconciled(asked, question))
+    costs_nothing = any(not nano(item.cost_usd) for item in month.items)
+    unknown = without_price(asked.state.engine, question) if costs_nothing else set()
+    tables = (
+        _items(asked, question, month, unknown),
+        _adjustments(asked, question, month),
+        _reconciled(asked, question),
+    )
     api = as_api(
         asked,
         "/api/reports/month",
@@ -68,7 +74,7 @@ def _question(asked: Asked, month: str, by: tuple[str, ...], mark_up: str) -> Mo
     )
 
 
-def _items(asked: Asked, question: MonthQuestion, month: MonthShown) -> Table:
+def _items(asked: Asked, question: MonthQuestion, month: MonthShown, unknown: set[Values]) -> Table:
     names = question.names
     columns = [
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in names],
@@ -90,7 +96,9 @@ def _items(asked: Asked, question: MonthQuestion, month: MonthShown) -> Table:
         }
         more = more_of(asked.address, top)
         link = {names[0]: more} if more else {}
-        rest = Rest(Row(cells, link, muted=True, to=more), lambda: [_item(asked, question, item) for item in others])
+        rest = Rest(
+            Row(cells, link, muted=True, to=more), lambda: [_item(asked, question, item, unknown) for item in others]
+        )
     total = Row(
         {
             names[0]: "total",
@@ -101,15 +109,17 @@ def _items(asked: Asked, question: MonthQuestion, month: MonthShown) -> Table:
         },
         to=str(_spend_of(asked, question)),
     )
-    rows = [_item(asked, question, item) for item in shown]
+    rows = [_item(asked, question, item, unknown) for item in shown]
     return Table(
         "month", "Charge-back", columns, rows, total if rows else None, rest=rest, empty="No call in this month."
     )
 
 
-def _item(asked: Asked, question: MonthQuestion, item: MonthItem) -> Row:
+def _item(asked: Asked, question: MonthQuestion, item: MonthItem, unknown: set[Values]) -> Row:
+    """unknown: groups of whose calls none has a price. What they are charged is nothing, what they cost nobody knows."""
     names = question.names
     group = item.__pydantic_extra__ or {}
+    cost = None if not nano(item.cost_usd) and tuple(group.get(name) for name in names) in unknown else item.cost_usd
     calls, before_it = (
         _spend_of(asked, question),
         asked.address.having(month=before(question.month, question.zone).name),
@@ -117,10 +127,10 @@ def _item(asked: Asked, question: MonthQuestion, item: MonthItem) -> Row:
     for name in names:
         calls, before_it = calls.filtered(name, group.get(name)), before_it.filtered(name, group.get(name))
     cells = {name: group.get(name) or "(none)" for name in names} | {
-        "cost": nano(item.cost_usd),
+        "cost": nano(cost),
         "charge": nano(item.charge_usd),
-        "share": 100 * float(item.share),
-        "change": nano(item.change_usd),
+        "share": None if cost is None else 100 * float(item.share),
+        "change": None if cost is None else nano(item.change_usd),
     }
     return Row(cells, {names[0]: str(calls), "change": str(before_it)}, to=str(calls))
 
@@ -129,6 +139,13 @@ def _spend_of(asked: Asked, question: MonthQuestion) -> Address:
     """What the month's cost is made of."""
     spend = asked.address.at("/spend", by=("model",))
     return spend._replace(since=f"{question.month.name}-01", until=f"{_after(question)}-01")
+
+
+def _explained(asked: Asked, question: MonthQuestion) -> Address:
+    """Why the month, so far or whole, came to something else than the one before: of all calls, whatever is filtered for."""
+    is_over = question.month.end <= asked.now_us
+    there = asked.address.at("/explain", by=question.names)._replace(filters=())
+    return there._replace(since=f"{question.month.name}-01", until=f"{_after(question)}-01" if is_over else "")
 
 
 def _after(question: MonthQuestion) -> str:

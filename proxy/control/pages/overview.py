@@ -81,8 +81,8 @@ def _month(asked: Asked) -> dict[str, Any]:
         "name": f"{first:%B %Y}",
         "spent": _big(spent),
         "forecast": _big(forecast),
-        "link": f"/spend?by=model&since={first:%Y-%m-%d}&tz={asked.address.tz}",
-        "week": f"/spend?by=model&since=7d&step=day&tz={asked.address.tz}",
+        "link": str(Address("/spend", f"{first:%Y-%m-%d}", tz=asked.address.tz, by=("model",))),
+        "week": str(Address("/spend", "7d", tz=asked.address.tz, by=("model",)).having(step="day")),
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,9 @@ from proxy.money import NANO
 
 FOLDER = Path(__file__).parent
 LONGEST = 120  # of a name that a client chose
+_EXACT = Context(
+    prec=100
+)  # prices that somebody tries, times quantities that somebody claims, have no bound but a row's
 
 
 def decimals_for(amounts: Iterable[int | None], least: int = 2) -> int:
@@ -36,7 +39,7 @@ def usd(nanousd: int | None, decimals: int = 2) -> str:
         return "–"
     sign, amount = ("−", -nanousd) if nanousd < 0 else ("", nanousd)
     smallest = Decimal(1).scaleb(-decimals)
-    value = (Decimal(amount) / NANO).quantize(smallest)
+    value = _EXACT.quantize(_EXACT.divide(Decimal(amount), NANO), smallest)
     if amount and not value:
         return f"{sign}<${smallest:f}"
     return f"{sign}${value:,.{decimals}f}"

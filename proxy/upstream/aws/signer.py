@@ -80,13 +80,13 @@ class Signer:
     def _left_s(self) -> float:
         if self._credentials is None:
             return 0.0
-        return float("inf") if self._credentials.expires_at is None else self._credentials.expires_at - _wall_s()
+        return float("inf") if self._credentials.expires_at is None else self._credentials.expires_at - wall_s()
 
     def headers(self, method: bytes, host: str, path: str, body: bytes) -> dict[bytes, bytes]:
         """What a request is signed with; `ready` was awaited before."""
         assert self._credentials is not None
         return signed_headers(
-            self._credentials, self.region, SERVICE, method=method.decode(), host=host, path=path, body=body, now_s=_wall_s()
+            self._credentials, self.region, SERVICE, method=method.decode(), host=host, path=path, body=body, now_s=wall_s()
         )  # fmt: skip
 
     async def _renew(self) -> None:
@@ -100,7 +100,7 @@ class Signer:
             log.error("AWS credentials could not be had: %s", self._why)
 
 
-def _wall_s() -> float:
+def wall_s() -> float:
     """AWS compares it with a clock of its own, and keeps none that was wrong once."""
     return time.time()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import importlib.metadata
 import json
 import subprocess
@@ -105,6 +106,26 @@ def test_refresh_shows_the_difference_and_asks_before_it_writes(data: Path, lite
     assert b'"brand-new"' in (data / "prices.jsonl").read_bytes()
     # what the newer source dropped is kept: old calls must keep their price
     assert b'"provider":"replicate","model":"meta/llama-2-70b-chat"' in (data / "prices.jsonl").read_bytes()
+
+
+def test_a_refresh_that_breaks_off_leaves_the_old_book_whole(
+    data: Path, litellm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start reads it meanwhile, or afterwards: half a book would leave calls without a price."""
+    before = (data / "prices.jsonl").read_bytes()
+
+    def full(path: Path, content: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    result = RUN.invoke(app, ["refresh", "--litellm", str(litellm), "--yes"])
+
+    assert result.exit_code == 1
+    assert "No space left on device" in result.output
+    assert (data / "prices.jsonl").read_bytes() == before
+    assert not list(data.glob("*.new"))
 
 
 def test_a_disagreement_that_nothing_settles_leaves_the_model_as_it_was(data: Path, litellm: Path) -> None:

@@ -95,16 +95,30 @@ def test_it_is_told_what_is_wrong_a_line_each_and_without_the_library(tmp_path: 
     assert loaded == []
 
 
-@pytest.mark.parametrize("module", ["proxy.config.file", "proxy.serve.supervisor"])
-def test_an_interrupt_while_it_starts_is_one_word(module: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("serve", "proxy.config.file"), ("serve", "proxy.serve.supervisor"), ("spend", "proxy.cli.main")],
+)
+def test_an_interrupt_while_it_starts_is_its_exit_code(name: str, module: str) -> None:
     code = (
         "import sys\nclass Interrupted:\n    @staticmethod\n    def find_spec(name, path=None, target=None):\n"
         f"        if name == {module!r}: raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Interrupted)\nfrom proxy.cli.start import main\nmain()"
     )
-    done = subprocess.run([sys.executable, "-c", code, "serve"], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True, check=False)
 
-    assert (done.returncode, done.stderr) == (1, "Aborted!\n")
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_that_is_what_the_library_makes_of_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run", interrupted)
+    monkeypatch.setattr(command.log, "set_up", lambda: None)
+    done = CliRunner().invoke(app, ["serve"])
+
+    assert (done.exit_code, done.output) == (130, "")
 
 
 def test_a_mistake_is_told_by_the_library() -> None:

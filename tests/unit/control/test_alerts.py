@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,52 @@ def test_no_secret_of_the_webhook_is_logged(tmp_path: Path, caplog: pytest.LogCa
     wait_until("it is logged", lambda: "cannot be reached" in caplog.text)
     office.alerts.stop()
     assert "sEcReT" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "said", [b"\x15\x03\x03\x00\x02\x02\x46", b"220 mail.example ESMTP\r\n", b"HTTP/1.1 ok\r\n\r\n"]
+)
+def test_what_answers_something_else_is_tried_again(tmp_path: Path, hook: tuple[str, type[Hook]], said: bytes) -> None:
+    """A port that speaks TLS, or is no web server at all, ended the thread that delivers, and so all alerts."""
+    url, taken = hook
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            server.close()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(said)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        office = Office(tmp_path, f"http://127.0.0.1:{server.getsockname()[1]}/hook")
+        office.spend(5 * 10**9)
+        answering.join()
+        office.config = Config.model_validate({"alerts": {"webhook": url}})
+        wait_until("it is delivered", lambda: len(taken.taken) == 1)
+        office.alerts.stop()
+    assert taken.taken[0]["event"]["threshold"] == "0.5"
+
+
+def test_a_fault_while_it_delivers_does_not_end_it(
+    tmp_path: Path, hook: tuple[str, type[Hook]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, taken = hook
+    faults = [ImportError("another version's")]
+    post = alerts_module._post
+
+    def failing(to: str, body: dict[str, Any]) -> bool:
+        if faults:
+            raise faults.pop()
+        return post(to, body)
+
+    monkeypatch.setattr(alerts_module, "_post", failing)
+    office = Office(tmp_path, url)
+    office.spend(5 * 10**9)
+    wait_until("it is delivered", lambda: len(taken.taken) == 1)
+    office.alerts.stop()
+    assert faults == []
 
 
 def test_refusals_become_events() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from proxy.config.model import Config
@@ -42,6 +44,19 @@ def test_who_passes_the_plans_revenue_is_told_once_a_month(tmp_path: Path) -> No
         "Customer acme passed its plan's revenue: $0.91 of cost in 2026-11, $0.9 are left of what plan pro brings in."
     )
     assert watch.at_loss == {"pro": 0, "rest": 0}
+    engine.dispose()
+
+
+def test_what_cannot_be_imported_ends_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first plans may come with a reload, when Taximeter's files are another version's."""
+    config = Config.model_validate({"plans": [{"name": "pro", "usd_per_month": 1}]})
+    engine = open_ledger(f"sqlite:///{tmp_path}/l.db")
+    watch = PlanWatch(engine, lambda: config, Alerts(engine, "i", lambda: config, lambda: ()))
+    monkeypatch.setitem(sys.modules, "proxy.reports.margin", None)
+
+    watch.look(NOVEMBER + DAY_US)
+
+    assert watch.at_loss == {}
     engine.dispose()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import signal
 import socket
 import threading
@@ -72,6 +73,29 @@ async def test_it_ends_in_the_reverse_order_of_its_start(control: _Control, ende
 
     assert ended == ["link", "recorder", "alerts", "ledger"]
     assert "recorder" not in {thread.name for thread in threading.enumerate()}
+
+
+async def test_data_planes_are_answered_while_the_rest_is_imported(
+    control: _Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They ask what only the ledger knows, and go on without it after a moment."""
+    importing: list[str] = []
+    importer = importlib.import_module
+
+    def noted(name: str) -> Any:
+        if name == "proxy.control.beside":
+            importing.append(threading.current_thread().name)
+        return importer(name)
+
+    monkeypatch.setattr(process.importlib, "import_module", noted)
+    serving = asyncio.create_task(control.serve())
+    while control._beside is None:
+        await asyncio.sleep(0.01)
+    control._stop.set()
+    await serving
+
+    (thread,) = importing
+    assert thread != threading.main_thread().name
 
 
 async def test_a_part_that_fails_ends_all(control: _Control, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,18 @@ def test_what_cannot_be_read_passes_unobserved(garbage: bytes, behind: int) -> N
     assert made.phase is Phase.UNOBSERVED
 
 
+@given(st.binary(min_size=12, max_size=200))
+def test_what_stands_before_it_in_the_same_read_is_observed(garbage: bytes) -> None:
+    made = gate()
+    sent = b"".join(CONVERSE) + b"\xff" * 12 + garbage
+
+    out = made.feed(sent) + made.feed(garbage) + made.finish(TOO_EARLY)
+
+    assert out == sent + garbage
+    assert made.final_reading().usage == USAGE
+    assert (made.complete, made.watch.final, made.fault) == (True, True, Fault.NONE)
+
+
 def test_what_was_written_is_kept_for_counting() -> None:
     for frames, invoke in ((CONVERSE, False), (INVOKE, True)):
         made = gate(invoke)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 
 from proxy.ledger.entries import Batch, Pairing
 from proxy.spool.frames import Position, Record
@@ -56,3 +57,20 @@ def test_in_flight_is_what_holds_a_reservation_as_it_stands() -> None:
     pairing.take(told, Batch())
 
     assert {intent["id"]: intent["reserved_nanousd"] for intent in pairing.in_flight()} == {"a3": 4, "a5": 9}
+
+
+def test_what_is_in_flight_is_looked_for_once_however_many_have_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counted(set[str]):
+        joined = 0
+
+        def __or__(self, other: Any) -> Any:
+            Counted.joined += 1
+            return super().__or__(other)
+
+    pairing = Pairing("i", Position(0, 0))
+    pairing.take([record(number, t="intent", id=f"a{number}") for number in range(1, 9)], Batch())
+    monkeypatch.setattr(pairing, "_waiting", Counted({"a1"}))
+    monkeypatch.setattr(pairing, "_expired", Counted({"a2"}))
+
+    assert len(pairing.in_flight()) == 6
+    assert Counted.joined <= 1

@@ -244,7 +244,20 @@ def test_the_audit_compares_them(ledger: Engine, tmp_path: Path, database: str) 
         assert table.name in found.where
 
 
-def test_weeks_are_added_up_behind_parts_and_days(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_ledgers_weeks_do_not_wait_for_all_of_its_parts(ledger: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier version has added up its days and parts, and knows neither weeks nor whose calls are in a part."""
+    monkeypatch.setattr(labels, "now_us", lambda: LATER)
+    with ledger.begin() as connection:
+        for table in (spend_label_weeks, spend_impersonal_weeks, label_weeks.label_weeks):
+            connection.execute(sa.delete(table))
+
+    for _ in range(3):
+        assert labels._add_up(ledger, ["plan"])
+
+    assert "spend_label_weeks" in tables_read(ledger, ["customer", "label.plan"])
+
+
+def test_weeks_are_added_up_beside_parts_and_days(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labels, "now_us", lambda: LATER)
     engine = open_ledger(database)
     fill(engine, calls(START) + calls(START + WEEK_US))

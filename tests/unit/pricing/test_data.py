@@ -12,7 +12,7 @@ import pytest
 
 from pricing.book import Book
 from pricing.catalog import parse_price, price_text, row_of
-from pricing.load import DATA, load_book, packaged_book
+from pricing.load import DATA, checked_at, load_book, packaged_book
 from pricing.merge import Merger
 from pricing.sources.offer import Offer
 from pricing.units import UNITS
@@ -44,8 +44,17 @@ def test_a_providers_lines_are_found_wherever_they_stand(tmp_path: Path) -> None
     "broken", [b'{"model":"x"}\n', b'{"provider":"a"}\nnoise\n', b'noise\n{"provider":"a"}\n', b"\x00"]
 )
 def test_what_belongs_to_no_provider_is_an_error(tmp_path: Path, broken: bytes) -> None:
-    with pytest.raises(ValueError, match="does not begin with a provider"):
+    with pytest.raises(ValueError, match="is no whole row of a provider"):
         _book_of(tmp_path, broken)
+
+
+def test_how_old_a_book_is_it_says_itself_whatever_is_written_since(tmp_path: Path) -> None:
+    """`prices refresh` may write another, which a server takes when it is restarted."""
+    row = b'{"provider":"a","model":"m","prices":{"input":"1"},"source":"s","checked":"%s"}\n'
+    old = _book_of(tmp_path, row % b"2026-01-05" + row % b"2026-01-02")
+    new = _book_of(tmp_path, row % b"2026-11-29")
+
+    assert [checked_at(old), checked_at(new), checked_at(_book_of(tmp_path, b""))] == [1_767_571_200, 1_795_910_400, 0]
 
 
 def test_the_book_is_read_once_for_all_processes() -> None:

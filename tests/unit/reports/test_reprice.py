@@ -22,6 +22,7 @@ from proxy.ledger.entries import Batch, Entry, Pairing
 from proxy.ledger.instances import name_of
 from proxy.ledger.schema import budget_spend
 from proxy.ledger.shipping import Positions, Shipper
+from proxy.reports.calls import requests
 from proxy.reports.reprice import Repricing, reprice
 from proxy.reports.spend import spend
 from proxy.spool.frames import Position
@@ -90,6 +91,18 @@ def test_a_correction_is_in_every_sum_and_the_audit_agrees(ledger: Engine, tmp_p
     assert counter == total.cost_nanousd
     assert found(ledger).items == []
     assert verify(database, tmp_path).difference is None
+
+
+def test_a_call_that_was_given_a_price_is_among_those_that_have_one(ledger: Engine) -> None:
+    def listed(priced: str) -> int:
+        rows = requests(ledger, limit=50, before=None, filters={"priced": priced}, since=START, until=None)
+        return sum(row["kind"] == "attempt" for row in rows)
+
+    assert (listed("no"), listed("yes")) == (2, 3)
+
+    apply(ledger, found(ledger))
+
+    assert (listed("no"), listed("yes")) == (1, 4)
 
 
 def test_an_entry_can_be_repriced_again(ledger: Engine, tmp_path: Path, database: str) -> None:

@@ -24,6 +24,7 @@ from proxy.ledger.schema import entries, spend_sessions
 from proxy.reports import sessions as session_queries
 from proxy.spool.writer import SpoolWriter
 from proxy.times import BadQuestion
+from tests.support.postgres import PostgresServer
 
 AT = 1_795_435_785_000_000
 SECOND = 1_000_000
@@ -92,6 +93,24 @@ def test_totals_are_the_sum_of_the_entries(book: Book) -> None:
     assert (item.requests, item.cost_nanousd, item.unpriced_requests) == (3, 1000, 1)
     assert item.usage == {"input": 21, "output": 9}
     assert (item.started_at, item.ended_at) == (AT, AT + 8 * SECOND)
+
+
+@pytest.mark.needs("postgres")
+def test_pages_hold_each_session_once_however_the_database_sorts(postgres: PostgresServer, tmp_path: Path) -> None:
+    """As a server does that was made without a word on its locale."""
+    with postgres.new_database("template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'") as url:
+        book = Book(url, tmp_path)
+        for name in ("a", "B", "c", "D", "e"):
+            book.call(name)
+        pages: list[session_queries.SessionRow] = []
+        while page := book.list(
+            limit=2, order="calls", after=session_queries.place_of(pages[-1], "calls") if pages else None
+        ):
+            pages += page
+        book.writer.close()
+        book.engine.dispose()
+
+    assert [row.session for row in pages] == ["B", "D", "a", "c", "e"]
 
 
 def test_a_void_attempt_counts_for_nothing_and_a_correction_for_its_cost(book: Book) -> None:

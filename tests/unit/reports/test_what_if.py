@@ -16,6 +16,7 @@ from pricing.operator import parse_rows
 from proxy.ceilings.learned import Learned
 from proxy.cli.main import app
 from proxy.config.typed_price import before_others, typed_price
+from proxy.ledger.corrections import repricing_of
 from proxy.ledger.database import open_ledger
 from proxy.reports import what_if
 from proxy.reports.alternatives import SAME, Change, band, swap_of
@@ -148,6 +149,16 @@ def test_calls_without_a_price_come_to_what_is_typed(ledger: Engine) -> None:
     assert (half.what_if_usd, [item.model for item in half.items]) == ("0.03", ["gpt-small"])
     assert "gpt-new (0 USD): gpt-new has no price for output" in half.left_out
     assert "gpt-new (0 USD): 2 calls have no price of their own" in half.left_out
+
+
+def test_calls_that_were_given_a_price_later_do_not_lack_one(ledger: Engine) -> None:
+    call = bought(START, None, model="gpt-new")
+    later = repricing_of(call.row._asdict(), {"cost_lines": "[]", "price_version": "v"}, 5_000_000, None, 0)
+    fill(ledger, [call, later])
+
+    shown = asked(ledger, own=typed("gpt-new", input="5", output="50"))
+
+    assert not [said for said in shown.left_out if "have no price of their own" in said]
 
 
 def test_a_swap_to_a_model_that_only_the_typed_price_knows(ledger: Engine) -> None:

@@ -25,7 +25,7 @@ for name in ("control", "data-0"):
 sys.exit(supervisor.run())
 """
 
-_BEFORE = "module.read_prices = lambda: come(signal.SIGTERM)"
+_BEFORE = "module.packaged_book = lambda: come(signal.SIGTERM)"
 _BETWEEN = """
 class Orders(module.Orders):
     def for_supervisor(self):  # signals wait until the first is there
@@ -35,7 +35,7 @@ class Orders(module.Orders):
 module.Orders = Orders
 """
 _RELOAD = """
-module.read_prices = lambda: come(signal.SIGHUP)
+module.packaged_book = lambda: come(signal.SIGHUP)
 module.load_config = lambda *_: (Config(), [])
 
 def add_translators():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -116,6 +117,94 @@ async def test_what_litellm_gave_up_in_the_middle_of_an_event_is_read_to_its_usa
     await tap.aclose()
 
     assert tap.observed.reading().usage == {"input": 3, "output": 2}
+
+
+@pytest.mark.parametrize("run", [None, Run])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r"])
+@pytest.mark.parametrize("left", [False, True])
+async def test_a_last_event_that_has_no_end_is_read_to_its_usage(run: type[Run] | None, end: bytes, left: bool) -> None:
+    """Its server closes the connection in place of a blank line. What stood in an event before was of a part."""
+    tap = sent("global", "aiplatform.googleapis.com", query="?alt=sse")
+    assert tap.observed is not None
+    tap.observed.began(200, {"content-type": "text/event-stream"})
+    tap.run = None if run is None else run()
+    early = ANSWER | {"usageMetadata": {"promptTokenCount": 10, "totalTokenCount": 10}}
+    whole = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (early, ANSWER))
+    parts = (whole[:100], whole[100:-2] + end)
+    tap.stream = Read(Parts(*parts), tap.observed, tap)
+    given = b""
+    async for data in tap.stream:
+        given += data
+        if left and tap.reason:
+            await tap.aclose()
+            break
+
+    assert left or given == b"".join(parts)
+    assert tap.observed.reading().usage["input"] == 1_000_000
+
+
+@pytest.mark.parametrize(("whole", "cut"), [(4, False), (3, False), (2, True), (0, True)])
+@pytest.mark.parametrize("run", [None, Run])
+async def test_a_stream_that_does_not_say_its_end_was_cut(run: type[Run] | None, whole: int, cut: bool) -> None:
+    """LiteLLM makes up an ordinary end for it."""
+    tap = Tap("aws", "m", most_output=None, body_bytes=10)
+    tap.run, tap.observed = None if run is None else run(), converse()
+    tap.stream = Read(Parts(b"".join(FRAMES[:whole])), tap.observed, tap)
+
+    assert not tap.cut  # as long as it goes on
+    async for _ in tap.stream:
+        pass
+
+    assert tap.cut is cut
+
+
+INVOKED = [
+    aws_event_stream.encode("chunk", json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode())
+    for event in (
+        {"type": "message_start", "message": {"usage": {"input_tokens": 3, "cache_read_input_tokens": 7, "output_tokens": 1}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "x"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+        {"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 3, "outputTokenCount": 2}},
+    )
+]  # fmt: skip
+LLAMAS = [
+    aws_event_stream.encode("chunk", json.dumps({"bytes": base64.b64encode(json.dumps(event).encode()).decode()}).encode())
+    for event in (
+        {"generation": "Ze", "prompt_token_count": 21, "generation_token_count": 1, "stop_reason": None},
+        {"generation": "bra", "prompt_token_count": None, "generation_token_count": 2, "stop_reason": "stop"},
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+@pytest.mark.parametrize("cut_once", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "frames", "usage", "source"),
+    [
+        ("converse-stream", FRAMES, {"input": 3, "output": 2}, "provider"),
+        ("converse-stream", FRAMES[:2], {}, "none"),
+        ("invoke-with-response-stream", INVOKED, {"input": 3, "cache_read": 7, "output": 2}, "provider"),
+        ("invoke-with-response-stream", INVOKED[:2], {"input": 3, "cache_read": 7, "output": 1}, "partial"),
+        ("invoke-with-response-stream", LLAMAS, {"input": 21, "output": 2}, "provider"),
+        ("invoke-with-response-stream", LLAMAS[:1], {"input": 21, "output": 1}, "partial"),
+    ],
+)
+def test_what_was_said_before_a_stream_broke_is_not_lost(
+    size: int, cut_once: bool, kind: str, frames: list[bytes], usage: dict[str, int], source: str
+) -> None:
+    """All of it where the provider had told its end; else a part, beside which the text is counted."""
+    observed = Observed("aws", f"https://bedrock.invalid/model/m/{kind}", "m", {})
+    observed.began(200, {"content-type": aws_event_stream.CONTENT_TYPE.decode()})
+    damaged = bytearray(FRAMES[0])
+    damaged[-1] ^= 1
+    whole, pieces = b"".join(frames) + damaged + FRAMES[-1], Pieces(aws_event_stream.CONTENT_TYPE.decode())
+    for start in range(0, len(whole), size):
+        part = whole[start : start + size]
+        observed.feed(part, pieces.feed(part) if cut_once else None)
+
+    reading = observed.reading()
+
+    assert (reading.usage, reading.source) == (usage, source)
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 10_000])

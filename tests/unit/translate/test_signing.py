@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import botocore.auth
 import pytest
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.translate import signing
+from proxy.upstream.aws import signer
 
 NOW = datetime(2026, 11, 29, 12, 0, 0, tzinfo=UTC)
 BY_BOTOCORE = SigV4Auth.add_auth
@@ -23,12 +25,12 @@ BY_BOTOCORE = SigV4Auth.add_auth
 @pytest.fixture(autouse=True)
 def one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda **_: NOW)
-    monkeypatch.setattr(signing, "now_s", NOW.timestamp)
+    monkeypatch.setattr(signer, "time", SimpleNamespace(time=NOW.timestamp))
 
 
-def signed(add_auth: Any, url: str, *, signer: type = SigV4Auth, token: str | None = None, **parts: Any) -> Any:
+def signed(add_auth: Any, url: str, *, by: type = SigV4Auth, token: str | None = None, **parts: Any) -> Any:
     request = AWSRequest(**({"method": "POST", "url": url, "data": '{"a":"ü"}', "headers": {}} | parts))
-    add_auth(signer(Credentials("AKID", "secret/with+signs", token), "bedrock", "eu-west-1"), request)
+    add_auth(by(Credentials("AKID", "secret/with+signs", token), "bedrock", "eu-west-1"), request)
     prepared = request.prepare()
     return list(prepared.headers.items()), prepared.body, prepared.url
 
@@ -86,7 +88,7 @@ def test_a_call_to_bedrock_is_signed_by_the_house() -> None:
         ("https://h.invalid/a", {"headers": {"Date": "Sun, 29 Nov 2026 12:00:00 GMT"}}),
         ("https://h.invalid/a", {"headers": {"X-Amz-Target": "t"}}),
         ("https://h.invalid/a", {"headers": {"Authorization": "Bearer x"}}),
-        ("https://h.invalid/a", {"signer": S3SigV4Auth}),
+        ("https://h.invalid/a", {"by": S3SigV4Auth}),
     ],
 )
 def test_botocore_signs_what_is_not_meant_here(url: str, parts: dict[str, Any]) -> None:
@@ -96,6 +98,38 @@ def test_botocore_signs_what_is_not_meant_here(url: str, parts: dict[str, Any]) 
 
     assert asked == [url]
     assert ours == signed(BY_BOTOCORE, url, **parts)
+
+
+def test_a_clock_that_was_ahead_once_does_not_stay_ahead() -> None:
+    """AWS refuses what is signed for later; the clock of budgets, which never goes back, is not asked."""
+    headers, _, _ = signed(counted([]), "https://h.invalid/a")
+
+    assert dict(headers)["X-Amz-Date"] == "20261129T120000Z"
+
+
+class Renewed:
+    """Credentials of a role that are renewed while a request is signed."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def _part(self) -> str:
+        self._asked += 1
+        return f"of the {self._asked}th time"
+
+    access_key = secret_key = token = property(_part)
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        return ReadOnlyCredentials("AKID", "secret/with+signs", "t")
+
+
+def test_credentials_that_are_renewed_meanwhile_are_of_one_time() -> None:
+    request = AWSRequest("POST", "https://h.invalid/a", data="{}", headers={})
+
+    counted([])(SigV4Auth(Renewed(), "bedrock", "eu-west-1"), request)
+
+    ours = list(request.prepare().headers.items())
+    assert ours == signed(BY_BOTOCORE, "https://h.invalid/a", token="t", data="{}")[0]
 
 
 def test_without_credentials_the_error_is_botocores() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -65,6 +66,22 @@ async def test_all_who_ask_meanwhile_wait_for_the_same_one() -> None:
     door.shipped()
     door.close()
     assert front.heard == ["shipped", "closed"]
+
+
+async def test_it_is_made_while_all_other_threads_wait_for_a_ledger() -> None:
+    """Whether this process is alive can be asked then, too."""
+    back, busy = threading.Event(), ThreadPoolExecutor(1)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(busy)
+    waiting = loop.run_in_executor(None, back.wait)
+    front = _Front()
+    front.may.set()
+    try:
+        async with asyncio.timeout(10):
+            assert await _asked(Door(front.make), "healthz") == [{"path": "healthz"}]
+    finally:
+        back.set()
+        await waiting
 
 
 async def test_who_leaves_stops_it_for_nobody() -> None:

@@ -314,6 +314,57 @@ def test_a_month_is_the_month_reports_and_its_cents_add_up(control: Control) -> 
     assert sum(Decimal(row["charge_usd"]) for row in shown) == Decimal(wanted["items_usd"])
 
 
+def test_a_month_says_nothing_of_a_cost_that_nobody_knows(control: Control) -> None:
+    spent = control.get("/api/spend", by="model,key", since="2026-11-01T00:00:00Z", until="2026-12-01T00:00:00Z")[
+        "items"
+    ]
+    unknown = {
+        (item["model"] or "(none)", item["key"] or "(none)")
+        for item in spent
+        if item["unpriced_requests"] == item["requests"] and item["cost_usd"] == "0"
+    }
+    assert unknown
+    for row in rows_of(control, "/month?month=2026-11&by=model,key&csv=month"):
+        shown = {row["cost_usd"], row["share_percent"], row["change_usd"]}
+        assert (shown == {""}) is ((row["model"], row["key"]) in unknown), row
+
+
+def test_what_a_month_lacks_is_said_of_what_is_asked_for(control: Control) -> None:
+    def said(model: str) -> list[str]:
+        shown = control.get("/api/reports/month", month="2026-11", by="key", **{"filter.model": model})
+        return [caveat for caveat in shown["about"]["caveats"] if "no price" in caveat]
+
+    (item,) = (one for one in control.get("/api/spend", by="model")["items"] if one["model"] == "free")
+    assert [caveat.split()[0] for caveat in said("free")] == [str(item["unpriced_requests"])]
+    assert said("big") == []
+
+
+def test_a_zone_with_a_sign_stays_in_links(control: Control) -> None:
+    for path in ("/month?month=2026-10&by=team&tz=Etc/GMT%2B5", "/?tz=Etc/GMT%2B5"):
+        page = html.unescape(control.client.get(path).text)
+        links = [link for link in re.findall(r'href="(/(?:explain|spend)[^"]*)"', page) if "tz=" in link]
+        assert links
+        for link in links:
+            assert control.client.get(link).status_code == 200, link
+    assert "/explain?by=team&since=2026-10-01&until=2026-11-01&tz=Etc/GMT%2B5" in html.unescape(
+        control.client.get("/month?month=2026-10&by=team&tz=Etc/GMT%2B5&filter.team=ops").text
+    )
+
+
+def test_a_model_without_a_price_leads_to_a_form_that_prices_it(control: Control) -> None:
+    page = html.unescape(control.client.get(f"/models?{SINCE}").text)
+    found = re.search(r'href="(/what-if[^"]*)">Try a price', page)
+    assert found
+    shown = {row["model"]: row for row in rows_of(control, f"{found[1]}&price.input=3&price.output=1&csv=what-if")}
+    assert Decimal(shown["free"]["what_if_usd"]) > 0
+
+
+@pytest.mark.parametrize("value", ["", "maybe"])
+def test_calls_that_are_neither_priced_nor_unpriced_have_no_sum_of_all(control: Control, value: str) -> None:
+    assert 'class="sum"' not in control.client.get(f"/calls?{SINCE}&filter.priced={value}").text
+    assert 'class="sum"' in control.client.get(f"/calls?{SINCE}&filter.priced=yes").text
+
+
 @pytest.mark.parametrize(
     ("path", "summed"),
     [
@@ -532,6 +583,17 @@ def test_a_key_is_made_shown_once_rotated_and_revoked(control: Control) -> None:
     assert len(control.refreshed) == 4
 
 
+def test_what_counters_at_rest_spent_together_leads_to_all_groups(control: Control) -> None:
+    idle = {"budget": "teams", "group": "(idle)", "window_start": 0, "window_end": None, "measure": "tokens"}
+    rows = [idle | {"limit": 0, "spent": 5, "reserved": 0}]
+    assert control.link.answers is not None
+    control.link.answers |= {"standing": rows, "fullest": {"rows": rows, "counts": {}}}
+    for path in ("/budgets", "/budgets/teams"):
+        links = re.findall(r'href="(/spend[^"]*)"', control.client.get(path).text)
+        assert links
+        assert not [link for link in links if "idle" in link]
+
+
 def test_a_budget_is_raised_from_its_page(control: Control) -> None:
     browser = signed_in(control)
     csrf = token(browser.get("/budgets/day").text)
@@ -612,6 +674,7 @@ def test_no_link_of_a_key_holders_pages_is_closed_to_him(control: Control) -> No
             f"/spend?{SINCE}&by=session",
             f"/spend?{SINCE}&by=model",
             f"/calls?{SINCE}",
+            f"/calls?{SINCE}&filter.priced=no",
             f"/calls/{mine['id']}",
         ):
             links = set(re.findall(r'href="(/[^"#]*)', browser.get(path).text)) - {"/page/icon.svg"}
