@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
     body_bytes = 0
     unframed_bytes = 0  # that came since the last piece of a body or the last request's end: heads, trailers, noise
     upgrades = False  # another protocol was asked for: what comes is never read as HTTP
-    early = b""  # what came behind that request
+    early: bytes | bytearray = b""  # what came behind that request
     asked_again = b""  # the head of a request that has a body, without its wish for a protocol which nobody offers
     wished = False  # that was so once, and is the connection's last request
     stalled_since = 0.0  # the client does not read; 0: it does
@@ -139,7 +139,8 @@ class Connection(asyncio.Protocol):
         self.unframed_bytes += len(data)
         try:
             if self.upgrades:
-                self.early += data
+                self.early = bytearray(self.early) if isinstance(self.early, bytes) else self.early
+                self.early.extend(data)
             else:
                 self._parse(data)
         except httptools.HttpParserError:

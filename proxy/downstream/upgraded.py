@@ -61,7 +61,7 @@ def upgrade(
     transport.set_protocol(upgraded)
     head = opening.answer(protocol) + b"".join([b"%s: %s\r\n" % header for header in client.own_headers()])
     transport.write(head + b"\r\n")
-    early, connection.early = connection.early, b""
+    early, connection.early = bytes(connection.early), b""
     if early:
         peer.received(early)
     return upgraded, peer

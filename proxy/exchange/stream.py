@@ -94,7 +94,9 @@ class Streamed(Answering):
 
     def _on_gone(self) -> None:
         """The client leaves. Many do with the last event: then they have all, and the upstream is about to end by itself."""
-        self._left = self._gate.phase is not Phase.DONE or bool(self._behind)
+        # Frames of AWS may state a count and a reason in each: of those no message is known to be the last.
+        had_all = isinstance(self._gate, StreamGate) and self._gate.phase is Phase.DONE
+        self._left = not had_all or bool(self._behind)
         if self._left and self.stops_when_left:
             self.response.hang_up()
         else:
