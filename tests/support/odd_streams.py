@@ -5,7 +5,6 @@ and both answers, without what is random.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from proxy.translate.runs import Piece, Run
 from proxy.translate.server import Translation
 from proxy.wire import aws_event_stream
 from tests.support.aws_frames import frame
+from tests.support.translation_asked import asked
 
 WORDS = ("one ", "two ", "three ", "four ", "five ", "six ")
 SSE, FRAMES = "text/event-stream", "application/vnd.amazon.eventstream"
@@ -236,7 +236,6 @@ STREAMS: Mapping[str, tuple[Mapping[str, Parts], str, tuple[str, ...]]] = {
     "gemini": (GEMINI, SSE, ("chat", "messages")),
     "bedrock": (CONVERSE, FRAMES, ("chat", "responses")),
 }
-_PATHS = {"chat": "chat/completions", "responses": "responses", "messages": "v1/messages"}
 _MODELS = {
     "openai": "gpt-4.1-mini", "vllm": "llama", "anthropic": "claude-sonnet-4-5", "gemini": "gemini-2.5-flash",
     "bedrock": "global.anthropic.claude-sonnet-4-5-20250929-v1:0",
@@ -294,21 +293,8 @@ def _body(upstream: str, caller: str) -> dict[str, Any]:
     return model | usage | {"messages": [{"role": "user", "content": "x"}], "max_tokens": 100}
 
 
-async def _call(application: Translation, upstream: str, caller: str) -> list[Any]:
-    sent: list[Any] = []
-    messages = [{"type": "http.request", "body": json.dumps(_body(upstream, caller)).encode()}]
-    never = asyncio.Event()
-
-    async def receive() -> Any:
-        if not messages:
-            await never.wait()
-        return messages.pop()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "raw_path": f"/{upstream}/{_PATHS[caller]}".encode(), "headers": []}
-    await application(scope, receive, send)
+async def _answer(application: Translation, upstream: str, caller: str) -> list[Any]:
+    sent = await asked(application, upstream, caller, _body(upstream, caller))
     said = b"".join(part.get("body", b"") for part in sent[1:]).decode(errors="backslashreplace")
     said = _DATA.sub(lambda data: f"data: {json.dumps(json.loads(data[1]))}", said)
     for pattern, by in _RANDOM:
@@ -339,9 +325,9 @@ async def _main() -> None:
     for name, upstream, caller, parts, kind in _cases():
         provider.parts, provider.kind, passed = parts, kind, 0
         Run.event = counted  # type: ignore[method-assign]
-        quick = await _call(application, upstream, caller)
+        quick = await _answer(application, upstream, caller)
         Run.event = lambda *_: None  # type: ignore[method-assign]
-        print(json.dumps([name, passed, quick, await _call(application, upstream, caller)]), flush=True)
+        print(json.dumps([name, passed, quick, await _answer(application, upstream, caller)]), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ body, the usage that was read and what the provider was asked. What is random or
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from proxy.translate import internals, sdk
 from proxy.translate.adapter import Adapter
 from proxy.translate.runs import Run
 from proxy.translate.server import Translation
+from tests.support.translation_asked import PATHS, asked
 from tests.support.translation_rig import (
     CHAT_TOOL,
     MESSAGES_TOOL,
@@ -35,7 +35,6 @@ from tests.support.translation_rig import (
 )
 
 _NATIVE = {("chat", "openai"), ("messages", "anthropic"), ("responses", "openai")}
-_PATHS = {"chat": "chat/completions", "responses": "responses", "messages": "v1/messages"}
 _PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 _SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 _MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
@@ -100,7 +99,7 @@ def calls(*, every: bool) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     """A call's name, its upstream, its caller and its body. every: else only those of a chessboard."""
     number = 0
     for provider in MODELS:
-        for caller in _PATHS:
+        for caller in PATHS:
             if (caller, provider) in _NATIVE:
                 continue
             for row, (kind, (said, more)) in enumerate(_KINDS.items()):
@@ -128,20 +127,7 @@ def _plain(text: str) -> str:
 
 
 async def _call(application: Translation, upstream: str, caller: str, body: dict[str, Any]) -> list[Any]:
-    sent: list[Any] = []
-    messages = [{"type": "http.request", "body": json.dumps(body).encode()}]
-    never = asyncio.Event()
-
-    async def receive() -> Any:
-        if not messages:
-            await never.wait()
-        return messages.pop()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "raw_path": f"/{upstream}/{_PATHS[caller]}".encode(), "headers": []}
-    await application(scope, receive, send)
+    sent = await asked(application, upstream, caller, body)
     headers = sorted([name.decode(), _plain(value.decode())] for name, value in sent[0]["headers"])
     said = _plain(b"".join(part["body"] for part in sent[1:]).decode())
     readings = _READING.findall(said)
