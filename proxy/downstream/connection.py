@@ -78,7 +78,6 @@ class Connection(asyncio.Protocol):
     body_bytes = 0
     unframed_bytes = 0  # that came since the last piece of a body or the last request's end: heads, trailers, noise
     upgrades = False  # another protocol was asked for: what comes is never read as HTTP
-    early: bytes | bytearray = b""  # what came behind that request
     asked_again = b""  # the head of a request that has a body, without its wish for a protocol which nobody offers
     wished = False  # that was so once, and is the connection's last request
     stalled_since = 0.0  # the client does not read; 0: it does
@@ -98,6 +97,7 @@ class Connection(asyncio.Protocol):
         self.tasks = server_state.tasks
         self.pipeline: deque[Cycle] = deque()  # where requests wait: they, behind the one whose turn it is
         self.headers: list[tuple[bytes, bytes]] = []
+        self.early = bytearray()  # what came behind a request for another protocol
         self.parser = httptools.HttpRequestParser(self)
         # What comes behind a request with `connection: close` is passed over, and takes nothing from its answer.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -139,7 +139,6 @@ class Connection(asyncio.Protocol):
         self.unframed_bytes += len(data)
         try:
             if self.upgrades:
-                self.early = bytearray(self.early) if isinstance(self.early, bytes) else self.early
                 self.early.extend(data)
             else:
                 self._parse(data)
@@ -157,9 +156,10 @@ class Connection(asyncio.Protocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # Of use where the request is granted; else the connection ends with its answer.
-            self.early = data[upgrade.args[0] :]
+            self.early.extend(data[upgrade.args[0] :])
             if self.asked_again:  # httptools takes no body of it; Java's own client sends h2c with every call
-                again, self.asked_again, self.early, self.wished = self.asked_again + self.early, b"", b"", True
+                again, self.asked_again, self.wished = self.asked_again + self.early, b"", True
+                self.early.clear()
                 self.parser = httptools.HttpRequestParser(self)
                 self._parse(again)
             else:

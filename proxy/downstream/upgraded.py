@@ -61,7 +61,8 @@ def upgrade(
     transport.set_protocol(upgraded)
     head = opening.answer(protocol) + b"".join([b"%s: %s\r\n" % header for header in client.own_headers()])
     transport.write(head + b"\r\n")
-    early, connection.early = bytes(connection.early), b""
+    early = bytes(connection.early)
+    connection.early.clear()
     if early:
         peer.received(early)
     return upgraded, peer
