@@ -41,7 +41,7 @@ class Link(asyncio.Protocol):
         self._tick_s = deadline_s / _TICKS
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
-        self._under_way: deque[tuple[asyncio.Future[Any], int]] = deque()
+        self._under_way: deque[tuple[asyncio.Future[Any] | None, int]] = deque()
         self._unsent: list[bytes] = []
         self._tick_number = 0
         self._ticking = False
@@ -65,7 +65,7 @@ class Link(asyncio.Protocol):
             self._transport.abort()
         under_way, self._under_way = self._under_way, deque()
         for future, _ in under_way:
-            if not future.done():
+            if future is not None and not future.done():
                 future.set_exception(LinkLost())
         self._on_lost()
 
@@ -74,12 +74,21 @@ class Link(asyncio.Protocol):
         if self.lost:
             raise LinkLost
         future: asyncio.Future[Any] = self._loop.create_future()
+        self._expect(future, command)
+        return future
+
+    def tell(self, *command: str | bytes | int | float) -> None:
+        """Send a command whose answer, or loss, is nothing to anybody. Raises `LinkLost` where there is no connection."""
+        if self.lost:
+            raise LinkLost
+        self._expect(None, command)
+
+    def _expect(self, future: asyncio.Future[Any] | None, command: tuple[str | bytes | int | float, ...]) -> None:
         self._under_way.append((future, self._tick_number))
         self._put(command)
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(self._tick_s, self._tick)
-        return future
 
     def subscribe(self, channel: str) -> None:
         """Hear a channel's news; what confirms it is news too."""
@@ -126,7 +135,7 @@ class Link(asyncio.Protocol):
             self.close()
             return
         future, _ = self._under_way.popleft()
-        if future.done():  # its caller was cancelled
+        if future is None or future.done():  # nobody waits for it, or not any more
             return
         if isinstance(answer, hiredis.ReplyError):
             future.set_exception(CommandError(str(answer)))
