@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
@@ -22,6 +22,9 @@ DEADLINE_S = 0.05
 _TICKS = 5
 _CONNECT_S = 1.0
 _SENTINEL_ANSWERS_S = 0.5
+
+
+Command = tuple[str | bytes | int | float, ...]
 
 
 class LinkLost(ConnectionError):  # noqa: N818 - the state's name
@@ -74,18 +77,19 @@ class Link(asyncio.Protocol):
         if self.lost:
             raise LinkLost
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._expect(future, command)
+        self._expect(((future, self._tick_number),))
+        self._put((command,))
         return future
 
-    def tell(self, *command: str | bytes | int | float) -> None:
-        """Send a command whose answer, or loss, is nothing to anybody. Raises `LinkLost` where there is no connection."""
-        if self.lost:
-            raise LinkLost
-        self._expect(None, command)
+    def tell(self, commands: Sequence[Command]) -> None:
+        """Send commands whose answers, or loss, are nothing to anybody."""
+        if self.lost or not commands:
+            return
+        self._expect([(None, self._tick_number)] * len(commands))
+        self._put(commands)
 
-    def _expect(self, future: asyncio.Future[Any] | None, command: tuple[str | bytes | int | float, ...]) -> None:
-        self._under_way.append((future, self._tick_number))
-        self._put(command)
+    def _expect(self, answers: Sequence[tuple[asyncio.Future[Any] | None, int]]) -> None:
+        self._under_way.extend(answers)
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(self._tick_s, self._tick)
@@ -94,12 +98,12 @@ class Link(asyncio.Protocol):
         """Hear a channel's news; what confirms it is news too."""
         if self.lost:
             raise LinkLost
-        self._put(("SUBSCRIBE", channel))
+        self._put((("SUBSCRIBE", channel),))
 
-    def _put(self, command: tuple[str | bytes | int | float, ...]) -> None:
+    def _put(self, commands: Sequence[Command]) -> None:
         if not self._unsent:
             self._loop.call_soon(self._send)
-        self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its annotation is of one word
+        self._unsent += map(hiredis.pack_command, commands)  # type: ignore[arg-type]  # its annotation is of one word
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, []

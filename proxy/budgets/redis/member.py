@@ -272,11 +272,10 @@ class Member:
         except (CommandError, LinkLost) as error:
             raise StoreUnavailable(str(error)) from None
 
-    def tell(self, *words: Value) -> None:
-        """A command whose answer nobody waits for, and which may be lost."""
+    def tell(self, *commands: tuple[Value, ...]) -> None:
+        """Commands whose answers nobody waits for, and which may be lost."""
         if self._link is not None:
-            with suppress(LinkLost):
-                self._link.tell(*words)
+            self._link.tell(commands)
 
     def name(self, what: str, epoch: str = "") -> str:
         """A name of an epoch, of ours where none is given."""
