@@ -14,6 +14,7 @@ import pytest
 
 from tests.house.source import ROOT, Source, product, sources
 from tests.house.test_imports import EDGES, PURE, below
+from tests.support.rows import each_row
 
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 70
@@ -327,7 +328,7 @@ BROKEN: list[tuple[Rule, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "path", "code"), BROKEN)
+@each_row(("rule", "path", "code"), BROKEN)
 def test_a_broken_rule_is_seen(rule: Rule, path: str, code: str) -> None:
     """The check itself: each of these is a violation."""
     assert list(rule(Source.parse(path, code))) != []
