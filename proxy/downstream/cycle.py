@@ -61,7 +61,7 @@ class Carrier(Protocol):
 
 
 class Cycle:
-    """headers: as they came, names in lower case. named: the same by their names, of several the last. keep_alive: whether
+    """headers: as they came, names in lower case. named: the same by their names, several lines joined. keep_alive: whether
     another request may follow; `expects`: the client waits to be told to send its body (100-continue)."""
 
     expects = False
