@@ -41,8 +41,9 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
-from proxy.downstream.connection import Limits, connection_class
+from proxy.downstream.connection import connection_class
 from proxy.downstream.cycle import Cycle
+from proxy.downstream.patience import Limits
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plane import Plane
 from proxy.upstream import pool
@@ -284,7 +285,9 @@ def main() -> None:
     parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.instructions:
-        _instructions(given.calls or (8 if given.stream else 200), stream=given.stream, redis=given.redis, bare=given.bare)
+        _instructions(
+            given.calls or (8 if given.stream else 200), stream=given.stream, redis=given.redis, bare=given.bare
+        )
     else:
         calls = given.calls or (200 if given.stream else 4000)
         pid = os.getpid() if given.counted else None
