@@ -32,8 +32,7 @@ from proxy.control.banner import banner, first_dialect, host_in_url, running
 from proxy.control.charges import Charges
 from proxy.control.made_here import NOTHING_MADE, MadeHere, made_here
 from proxy.control.metrics.series import MetricState
-from proxy.downstream.connection import check_times, connection_class
-from proxy.downstream.patience import Limits
+from proxy.downstream.connection import Limits, check_times, connection_class
 from proxy.ledger import instances, jobs, keys
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds

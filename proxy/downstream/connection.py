@@ -20,7 +20,8 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
-from proxy.downstream.patience import Limits, Patience
+from proxy.downstream.patience import Limits as Limits  # noqa: PLC0414 - for who makes a class with them
+from proxy.downstream.patience import Patience
 from proxy.downstream.repeats import Repeats
 from proxy.errors import Refusal, Refused, bad_http, head_too_large, too_large, unanswered
 from proxy.seldom import FAULTS, Seldom
