@@ -107,13 +107,13 @@ def add_pages(app: FastAPI, live: Live) -> None:
 
 def _add_lost(app: FastAPI, door: Door) -> None:
     """Whoever mistypes an address in a browser sees a page; programs get the API's JSON."""
-    of_the_api: Any = app.exception_handlers[StarletteHTTPException]
+    as_json: Any = app.exception_handlers[StarletteHTTPException]
 
     @app.exception_handler(StarletteHTTPException)
     async def lost(request: Request, error: StarletteHTTPException) -> Response:
         is_api = request.url.path.startswith(("/api/", "/v1"))
         if error.status_code != 404 or is_api or "text/html" not in request.headers.get("accept", ""):
-            answer: Response = await of_the_api(request, error)
+            answer: Response = await as_json(request, error)
             return answer
         return _problem(door.viewer(request, now_s()), 404, "There is no page of this name.")
 
