@@ -216,7 +216,7 @@ class _DataPlane:
 
     def _totals(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         budgets = self._plane.configured.budgets.budgets
-        return [totals.told() for totals in self._plane.store.totals(budgets, now_s())]
+        return [totals.as_message() for totals in self._plane.store.totals(budgets, now_s())]
 
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane

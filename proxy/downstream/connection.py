@@ -21,9 +21,10 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
-from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too_large, unanswered
+from proxy.errors import Refusal, Refused, bad_http, head_too_large, request_timeout, too_large, unanswered
 from proxy.seldom import FAULTS, Seldom
 from proxy.upstream.outbox import OUTBOX
+from proxy.wire.header_lines import by_name
 
 _MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
 
@@ -142,10 +143,11 @@ class Connection(asyncio.Protocol):
                 self.early.extend(data)
             else:
                 self._parse(data)
-        except httptools.HttpParserError:
-            if not self.refused:
+        except httptools.HttpParserError as error:
+            why = error.__context__  # what one of our callbacks said
+            if not self.refused and not isinstance(why, Refused):
                 _strange.note("something came that is no HTTP request")
-                self.refuse(bad_http().refusal)
+            self.refuse((why if isinstance(why, Refused) else bad_http()).refusal)
             return
         if self.unframed_bytes > self.limits.max_head_bytes:
             self.refuse(head_too_large(self.limits.max_head_bytes).refusal)
@@ -167,8 +169,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) > _MAX_PIPELINED:
-            self.refuse(bad_http("Too many requests wait on one connection.").refusal)
-            raise ValueError("too many pipelined requests")  # so that the parser stops
+            raise bad_http("Too many requests wait on one connection.")
         self.url, self.headers = b"", []
         self.part, self.since = "head", self.loop.time()
         self.had_request = True
@@ -178,12 +179,11 @@ class Connection(asyncio.Protocol):
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value.rstrip()))  # which llhttp does not (RFC 9112, 5.1)
 
     def on_headers_complete(self) -> None:
         if self._head_too_large():
-            self.refuse(head_too_large(self.limits.max_head_bytes).refusal)
-            raise ValueError("the head is too large")
+            raise head_too_large(self.limits.max_head_bytes)
         if self.limits.max_body_bytes is not None:
             self._check_stated_length(self.limits.max_body_bytes)
         upgrades = self.parser.should_upgrade()
@@ -201,7 +201,7 @@ class Connection(asyncio.Protocol):
         parser, headers = self.parser, self.headers
         version = parser.get_http_version()
         keep_alive = not (upgrades or self.wished) and parser.should_keep_alive() and version != "1.0"
-        named = dict(headers)
+        named = by_name(headers)
         earlier = self.cycle
         cycle = self.cycle = Cycle(self, parser.get_method(), version, self.url, headers, named, keep_alive)
         self.headers = []  # what comes after the head (trailers) is none of what the application was given
@@ -225,8 +225,7 @@ class Connection(asyncio.Protocol):
         self.body_bytes += len(body)
         limit = self.limits.max_body_bytes
         if limit is not None and self.body_bytes > limit:
-            self.refuse(too_large(limit).refusal)
-            raise ValueError("the body is too large")
+            raise too_large(limit)
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return
@@ -285,8 +284,7 @@ class Connection(asyncio.Protocol):
     def _check_stated_length(self, limit: int) -> None:
         stated = next((value for name, value in self.headers if name == b"content-length"), b"0")
         if stated.isdigit() and int(stated[:19]) > limit:
-            self.refuse(too_large(limit).refusal)
-            raise ValueError("the body is too large")
+            raise too_large(limit)
 
     # What goes out
 

@@ -8,7 +8,7 @@ from proxy.exchange.configured import Configured
 from proxy.exchange.plane import Plane, Recall
 from proxy.sessions.attribution import attribute, named
 from proxy.sessions.chains import Conversation
-from proxy.sessions.known_clients import Found, client_of
+from proxy.sessions.known_clients import ClientSession, client_of
 from proxy.sessions.trees import Node, scope, scope_of
 from proxy.types import Attribution, Call, Identity
 
@@ -27,7 +27,7 @@ async def attributed(
     guessed = elsewhere = False
     if session is None and call.held:
         holder = plane.stored_owners.find(identity, call.held[0])
-        session = Found(holder.session_id, "previous_response_id") if holder.session_id else None
+        session = ClientSession(holder.session_id, "previous_response_id") if holder.session_id else None
     if session is None and turns.is_conversation(call):
         conversation = plane.chains.conversation(call, f"{identity.key_id} {kind}")
         session_id = plane.chains.session(conversation)
@@ -35,7 +35,7 @@ async def attributed(
             session_id = await plane.session_elsewhere(plane.chains.asked_elsewhere(conversation))
             elsewhere = session_id is not None
         guessed = session_id is not None
-        session = Found(session_id, "prefix") if session_id is not None else None
+        session = ClientSession(session_id, "prefix") if session_id is not None else None
     if session is None:
         own = Node(client.request_id, client.request_id, None, 1)
         return attribute(client.headers, call.body, identity, kind, own, "none", None, own.root), conversation
@@ -51,7 +51,7 @@ async def attributed(
 _KNOWN_HERE = frozenset({"prefix", "previous_response_id", "traceparent"})
 
 
-async def _recall(plane: Plane, recall: Recall, identity: Identity, session: Found, own_id: str) -> None:
+async def _recall(plane: Plane, recall: Recall, identity: Identity, session: ClientSession, own_id: str) -> None:
     """At the first call of a session in this process: whose it is, where it stood and what it had cost before."""
     mine, trees = scope_of(identity), plane.trees
     ids = (session.session_id if session.session_id != own_id else None, session.parent)

@@ -96,10 +96,10 @@ def _tokens(usage: Mapping[str, Any]) -> tuple[int, int, int]:
 def show_one(asked: Asked) -> Shown:
     """A session's tree, its calls over time, and its budgets. Raises 404."""
     name = asked.names["id"]
-    found = reports.session(asked.state.engine, name)
-    if found is None:
+    session = reports.session(asked.state.engine, name)
+    if session is None:
         raise HTTPException(404, "There is no session with this id.")
-    about, tree = found
+    about, tree = session
     nodes = list(tree.walk())
     calls = sorted((call for _, node in nodes for call in node.calls), key=lambda call: call["id"])
     tables = (_tree_table(nodes[:_NODES], tree), table_of(calls, asked.address.at("/calls")))
