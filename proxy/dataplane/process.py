@@ -39,8 +39,9 @@ from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.dataplane.repricings import charge_repricings
-from proxy.downstream.connection import Limits, check_times, connection_class
+from proxy.downstream.connection import check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
+from proxy.downstream.patience import Limits
 from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
 from proxy.keyed_hash import KeyedHash

@@ -24,6 +24,11 @@ _MAX_LABELS = 32
 _MAX_LABEL_CHARS = 200
 
 
+def says_nothing(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether `named` and `attribute` find in these headers what they find in none."""
+    return _OWN_HEADERS.isdisjoint(headers) and clients.are_silent(headers)
+
+
 def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, own_id: str) -> ClientSession | None:
     """The session that the call names: by our own headers, else by what its client sends; None where by nothing.
 

@@ -118,7 +118,7 @@ def client_of(headers: Headers) -> str:
 
 def find(headers: Headers, body: Body, client: str) -> ClientSession | None:
     """What the first entry that finds something says; None where the call names no session."""
-    if _are_silent(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client not in _ASKED_FOR_MORE:
+    if are_silent(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client not in _ASKED_FOR_MORE:
         return None  # what most calls are
     for look in TABLE:
         known = look(headers, body, client)
@@ -130,7 +130,7 @@ def find(headers: Headers, body: Body, client: str) -> ClientSession | None:
 _silent: set[bytes] = set()  # names of headers that say nothing of sessions, remembered: clients send the same ones
 
 
-def _are_silent(headers: Headers) -> bool:
+def are_silent(headers: Headers) -> bool:
     """Whether no entry finds anything in headers of these names."""
     if _silent.issuperset(headers):
         return True
