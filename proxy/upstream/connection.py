@@ -189,6 +189,8 @@ class Connection(Writing):
                 response.wake()
             else:
                 self._fail("reset", "the upstream closed the connection before its response was complete")
+        self._transport = None  # as the parser it refers to this: no circle of references is left behind
+        del self._parser
         self._owner.lost(self)
 
     # httptools callbacks

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from proxy.upstream import pool
 from proxy.upstream.chunk_head import chunk_head
+from proxy.upstream.connect import origin_of
 from proxy.upstream.connection import Connection
 from proxy.upstream.response import Response, UpstreamError
 
@@ -120,3 +127,34 @@ def test_a_chunk_is_known_by_its_size_and_the_last_is_none() -> None:
     made: Any = {len(b"%x\r\n\r\n" % size) + size for size in range(1, 70_000)}
     for size in {*range(70_000)} - made:  # 5, of the last chunk, and those that lie between two numbers of digits
         assert len(chunk_head[size]) > size
+
+
+async def test_a_connection_that_is_lost_before_anything_is_sent_is_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def lost_at_once(_: object, factory: Callable[[], Connection]) -> None:
+        connection = factory()
+        connection.connection_made(Transport())  # type: ignore[arg-type]
+        connection.connection_lost(None)
+
+    monkeypatch.setattr(pool, "open_transport", lost_at_once)
+    client = pool.UpstreamClient()
+    client.add("up", origin_of("http://127.0.0.1:9/v1", {}), max_connections=1)
+    for _ in range(2):  # its place is free again
+        with pytest.raises(UpstreamError, match="at once") as raised:
+            await client.send("up", b"", b"")
+        assert (raised.value.kind, raised.value.sent) == ("connect", False)
+
+
+async def test_what_was_lost_is_no_circle() -> None:
+    owner = Owner()
+    connection = Connection(owner, asyncio.get_running_loop())
+    connection.connection_made(Transport())  # type: ignore[arg-type]
+    left = weakref.ref(owner)
+    gc.disable()
+    try:
+        connection.connection_lost(None)
+        del owner, connection
+        assert left() is None
+    finally:
+        gc.enable()
