@@ -101,7 +101,7 @@ def add_pages(app: FastAPI, live: Live) -> None:
         return StreamingResponse(_events(request, door, live), media_type="text/event-stream")
 
     _add_files(router)
-    app.include_router(router)
+    app.router.routes.extend(router.routes)  # included, each would be made twice
     _add_lost(app, door)
 
 
