@@ -107,6 +107,7 @@ class Attempt:
             self._keep()
 
     def intent_record(self) -> records.Intent:
+        """As it stands now: a job's is written once more, after its creation."""
         return intent_record(self.exchange, self.plan, self.reserved_nanousd, self._claimed())
 
     def _claimed(self) -> records.Amounts:

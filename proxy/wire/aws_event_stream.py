@@ -84,11 +84,6 @@ class Framer:
             return None
         return _message(bytes(self._buffer[start : start + total]), headers)
 
-    @property
-    def empty(self) -> bool:
-        """Whether all that came was whole messages."""
-        return not self._buffer
-
     def rest(self) -> bytes:
         """What has come of a message that is not whole; forgotten with this."""
         rest = bytes(self._buffer)
