@@ -26,7 +26,7 @@ _MAX_LABEL_CHARS = 200
 
 def says_nothing(headers: Mapping[bytes, bytes]) -> bool:
     """Whether `named` and `attribute` find in these headers what they find in none."""
-    return _OWN_HEADERS.isdisjoint(headers) and clients.are_silent(headers)
+    return _OWN_HEADERS.isdisjoint(headers) and clients.are_silent_beside(headers)
 
 
 def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, own_id: str) -> ClientSession | None:

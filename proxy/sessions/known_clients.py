@@ -79,6 +79,11 @@ _SIGNS_IN_HEADERS = frozenset({
 })  # fmt: skip
 _SIGNS_IN_BODIES = frozenset({"metadata", "client_metadata", "litellm_session_id", "prompt_cache_key"})
 _ASKED_FOR_MORE = frozenset({"codex", "pi"})
+# What is read beside such a sign in a body, or of those clients.
+_READ_BESIDE = frozenset({
+    b"session-id", b"session_id", b"thread-id", b"conversation_id", b"x-client-request-id", b"x-codex-parent-thread-id",
+    b"x-codex-turn-metadata",
+})  # fmt: skip
 # Who means one run by a `prompt_cache_key`; to others it may be one key for all that they do.
 _BY_CACHE_KEY = frozenset({"pi", "kimi-code", "copilot"})
 _MAX_SILENT, _MAX_SILENT_BYTES = 4096, 64
@@ -130,8 +135,13 @@ def find(headers: Headers, body: Body, client: str) -> ClientSession | None:
 _silent: set[bytes] = set()  # names of headers that say nothing of sessions, remembered: clients send the same ones
 
 
+def are_silent_beside(headers: Headers) -> bool:
+    """Whether every entry finds, whatever the body and the client, what it finds without these headers."""
+    return _READ_BESIDE.isdisjoint(headers) and are_silent(headers)
+
+
 def are_silent(headers: Headers) -> bool:
-    """Whether no entry finds anything in headers of these names."""
+    """Whether no entry finds anything in headers of these names alone; some clients are asked for more."""
     if _silent.issuperset(headers):
         return True
     if not _SIGNS_IN_HEADERS.isdisjoint(headers) or any(name.endswith(b"-session-id") for name in headers):
