@@ -169,7 +169,7 @@ class LeasedStore(RedisStore):
         """Tell what sessions cost, or this one; the first one's total. What goes on its way and is lost is not told again."""
         amounts = self._session_costs.take(name)
         totals = await self.add_to_sessions(amounts)
-        self._session_costs.note_totals([each for each, _ in amounts], totals, time.monotonic())
+        self._session_costs.note_totals([each for each, _ in amounts], totals, time.monotonic(), name)
         return totals[0]
 
     # Leases
