@@ -13,7 +13,6 @@ TOGETHER = {
     "tests/e2e/test_translation_unchanged.py": "translation",
     "tests/e2e/translation/test_translation.py": "translation",
     "tests/e2e/translation/test_translation_semantics.py": "translation",
-    "tests/unit/translate/test_internals.py": "translation",
     "tests/e2e/test_make_run.py": "local-model",
     "tests/e2e/test_local_model.py": "local-model",
 }
