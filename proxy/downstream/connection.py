@@ -11,8 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import httptools
 import uvicorn
@@ -21,9 +20,13 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
-from proxy.errors import Refusal, bad_http, head_too_large, request_timeout, too_large, unanswered
+from proxy.downstream.patience import Limits as Limits  # noqa: PLC0414 - for who makes a class with them
+from proxy.downstream.patience import Patience
+from proxy.downstream.repeats import Repeats
+from proxy.errors import Refusal, Refused, bad_http, head_too_large, too_large, unanswered
 from proxy.seldom import FAULTS, Seldom
 from proxy.upstream.outbox import OUTBOX
+from proxy.wire.header_lines import by_name
 
 _MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
 
@@ -31,30 +34,11 @@ log = logging.getLogger("taximeter.connections")
 _strange = Seldom(log, logging.INFO)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Of one connection, and of all together (`max_connections`). Sizes in bytes, times in seconds.
-
-    min_body_rate: bytes per second beyond which a body may take longer than `body_timeout_s`.
-    max_body_bytes: None where the application looks after it.
-    """
-
-    max_connections: int = 10_000
-    max_head_bytes: int = 65_536
-    max_headers: int = 256
-    header_timeout_s: float = 10.0
-    body_timeout_s: float = 30.0
-    min_body_rate: int = 4096
-    write_timeout_s: float = 30.0
-    keep_alive_s: float = 75.0
-    max_body_bytes: int | None = None
-
-
 Serve = Callable[[Cycle], Coroutine[Any, Any, None]]
 """Serves one request. Never raises, and ends with `Cycle.over`."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(Patience, asyncio.Protocol):
     """One client connection, made by uvicorn's server. `limits`, `on_refusal` and `serve` are class attributes of a subclass
     made by `connection_class`; without a `serve`, uvicorn's ASGI application serves."""
 
@@ -70,18 +54,11 @@ class Connection(asyncio.Protocol):
     client: tuple[str, int] | None = None
     gone = False
     on_gone: Callable[[], None] | None = None
-    # Which part of a request is coming, and since when it is waited for (or for its end).
-    part: Literal["nothing", "head", "body"] = "nothing"
-    since = 0.0
-    had_request = False
     refused = False
-    body_bytes = 0
     unframed_bytes = 0  # that came since the last piece of a body or the last request's end: heads, trailers, noise
     upgrades = False  # another protocol was asked for: what comes is never read as HTTP
     asked_again = b""  # the head of a request that has a body, without its wish for a protocol which nobody offers
     wished = False  # that was so once, and is the connection's last request
-    stalled_since = 0.0  # the client does not read; 0: it does
-    unread_bytes = 0
 
     def __init__(
         self,
@@ -98,6 +75,8 @@ class Connection(asyncio.Protocol):
         self.pipeline: deque[Cycle] = deque()  # where requests wait: they, behind the one whose turn it is
         self.headers: list[tuple[bytes, bytes]] = []
         self.early = bytearray()  # what came behind a request for another protocol
+        alike = self.serve is not None and self.limits.max_body_bytes is None
+        self.repeats = Repeats(self.limits.max_head_bytes) if alike else None
         self.parser = httptools.HttpRequestParser(self)
         # What comes behind a request with `connection: close` is passed over, and takes nothing from its answer.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -136,16 +115,48 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.refused:
             return
+        repeats, earlier = self.repeats, self.cycle
+        if repeats is not None and self.part == "nothing" and not self.unframed_bytes:
+            if repeats.head is not None and self._begins_again(repeats, data):
+                return
+            self._read(data)
+            cycle = self.cycle
+            if cycle is not None and cycle is not earlier and self.part == "nothing" and cycle.keep_alive:
+                method = self.parser.get_method()
+                repeats.learn(data, self.body_bytes, method, self.url, cycle.headers, cycle.named, cycle.notes)
+            return
+        self._read(data)
+
+    def _begins_again(self, repeats: Repeats, data: bytes) -> bool:
+        """Begin the request that `data` is, where all of it is there and its head is known; whether it is so."""
+        head, earlier = repeats.head, self.cycle
+        assert head is not None
+        if earlier is not None and not (earlier.response_complete and earlier.keep_alive):
+            return False
+        body = head.body_in(data)
+        if body is None:
+            return False
+        repeats.hit()
+        self.url, self.body_bytes, self.since = head.url, len(body), self.loop.time()
+        headers, named = head.with_length(b"%d" % len(body))
+        cycle = self.cycle = Cycle(self, head.method, "1.1", head.url, headers, named, True, head.notes)
+        cycle.body, cycle.more_body = body, False
+        cycle.wake()
+        self._start(cycle)
+        return True
+
+    def _read(self, data: bytes) -> None:
         self.unframed_bytes += len(data)
         try:
             if self.upgrades:
                 self.early.extend(data)
             else:
                 self._parse(data)
-        except httptools.HttpParserError:
-            if not self.refused:
+        except httptools.HttpParserError as error:
+            why = error.__context__  # what one of our callbacks said
+            if not self.refused and not isinstance(why, Refused):
                 _strange.note("something came that is no HTTP request")
-                self.refuse(bad_http().refusal)
+            self.refuse((why if isinstance(why, Refused) else bad_http()).refusal)
             return
         if self.unframed_bytes > self.limits.max_head_bytes:
             self.refuse(head_too_large(self.limits.max_head_bytes).refusal)
@@ -167,8 +178,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) > _MAX_PIPELINED:
-            self.refuse(bad_http("Too many requests wait on one connection.").refusal)
-            raise ValueError("too many pipelined requests")  # so that the parser stops
+            raise bad_http("Too many requests wait on one connection.")
         self.url, self.headers = b"", []
         self.part, self.since = "head", self.loop.time()
         self.had_request = True
@@ -178,12 +188,11 @@ class Connection(asyncio.Protocol):
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value.rstrip()))  # which llhttp does not (RFC 9112, 5.1)
 
     def on_headers_complete(self) -> None:
         if self._head_too_large():
-            self.refuse(head_too_large(self.limits.max_head_bytes).refusal)
-            raise ValueError("the head is too large")
+            raise head_too_large(self.limits.max_head_bytes)
         if self.limits.max_body_bytes is not None:
             self._check_stated_length(self.limits.max_body_bytes)
         upgrades = self.parser.should_upgrade()
@@ -201,7 +210,7 @@ class Connection(asyncio.Protocol):
         parser, headers = self.parser, self.headers
         version = parser.get_http_version()
         keep_alive = not (upgrades or self.wished) and parser.should_keep_alive() and version != "1.0"
-        named = dict(headers)
+        named = by_name(headers)
         earlier = self.cycle
         cycle = self.cycle = Cycle(self, parser.get_method(), version, self.url, headers, named, keep_alive)
         self.headers = []  # what comes after the head (trailers) is none of what the application was given
@@ -225,8 +234,7 @@ class Connection(asyncio.Protocol):
         self.body_bytes += len(body)
         limit = self.limits.max_body_bytes
         if limit is not None and self.body_bytes > limit:
-            self.refuse(too_large(limit).refusal)
-            raise ValueError("the body is too large")
+            raise too_large(limit)
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return
@@ -285,8 +293,7 @@ class Connection(asyncio.Protocol):
     def _check_stated_length(self, limit: int) -> None:
         stated = next((value for name, value in self.headers if name == b"content-length"), b"0")
         if stated.isdigit() and int(stated[:19]) > limit:
-            self.refuse(too_large(limit).refusal)
-            raise ValueError("the body is too large")
+            raise too_large(limit)
 
     # What goes out
 
@@ -344,43 +351,6 @@ class Connection(asyncio.Protocol):
         if not self.stalled_since:
             self.stalled_since, self.unread_bytes = self.loop.time(), self.transport.get_write_buffer_size()
         self.transport.close()
-
-    # Time
-
-    def check_time(self, now: float) -> None:
-        """Close what has waited too long; called once a second."""
-        if self.stalled_since or self.transport.is_closing():
-            self._check_reader(now)
-        elif self._overdue(now):
-            if self.part == "nothing":
-                self._close()
-            else:
-                self.refuse(request_timeout(self.part).refusal)
-
-    def _check_reader(self, now: float) -> None:
-        """A client that has read nothing for a while is as good as gone."""
-        unread = self.transport.get_write_buffer_size()
-        if not self.stalled_since or unread < self.unread_bytes:
-            self.stalled_since = now
-        self.unread_bytes = unread
-        if now - self.stalled_since > self.limits.write_timeout_s:
-            self.transport.abort()
-
-    def _overdue(self, now: float) -> bool:
-        """Whether the client takes too long to send its request, or its next one."""
-        limits, waited = self.limits, now - self.since
-        if self.part == "body":
-            cycle = self.cycle
-            answered = cycle is None or cycle.response_complete
-            if self.flow.read_paused and not answered:
-                return False  # it is we who do not read
-            earned = 0.0 if answered else self.body_bytes / limits.min_body_rate
-            return waited > limits.body_timeout_s + earned
-        if self.cycle is not None and not self.cycle.response_complete:
-            return False  # it may wait for its answer as long as that takes
-        if self.part == "head" or not self.had_request:
-            return waited > limits.header_timeout_s
-        return waited > limits.keep_alive_s
 
 
 def connection_class(

@@ -6,7 +6,7 @@ Whatever happens on the way (the client leaves, the upstream breaks off, we are 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pricing.cost import Cost, CostLine
@@ -46,9 +46,11 @@ class Answering:
         self.response = response
         self.body = body
         target = exchange.endpoint.target
-        told = exchange.endpoint.family.told  # among them, with some, what was used
+        names = exchange.endpoint.family.answer_headers  # among them, with some, what was used
         said = (
-            {name.decode(): value.decode("latin-1") for name, value in response.headers if name in told} if told else {}
+            {name.decode(): value.decode("latin-1") for name, value in response.headers if name in names}
+            if names
+            else {}
         )
         if attempt.plan.destination.translated:
             self.reader: Reader = translated
@@ -77,7 +79,7 @@ class Answering:
         """Whether the upstream stops, and stops billing, when the client hangs up."""
         return not self.attempt.plan.destination.bills_after_disconnect
 
-    def is_doubtful(self, reading: Reading, pieces: Sequence[bytes | bytearray]) -> bool:
+    def is_doubtful(self, reading: Reading, pieces: Iterable[bytes]) -> bool:
         if reading.source == "none":
             return True
         return self.exchange.endpoint.operation in _GENERATING and doubtful(reading, pieces)

@@ -24,6 +24,7 @@ from proxy.ceilings.prefixes import Prefixes
 from proxy.dialects import turns
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.exchange.exchange import Exchange
+from proxy.exchange.intent import intent_record
 from proxy.exchange.plan import Plan
 from proxy.exchange.settlement import Settlement, settle_record
 from proxy.jobs.job import Job
@@ -32,6 +33,7 @@ from proxy.spool.pending import Pending
 from proxy.times import now_s, now_us
 from proxy.types import Call, Claim, Route
 from proxy.upstream.outbox import OUTBOX
+from proxy.wire.packed import packed
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of dialects that are translated
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
@@ -98,47 +100,15 @@ class Attempt:
     def intend(self, *, with_request: bool = False) -> None:
         """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent. with_request: it is written with
         those of other calls, before the request, its end, or a reservation that outlives this process."""
-        self._intent = orjson.dumps(self.intent_record())
+        self._intent = packed(self.intent_record())
         self.pending = Pending(self.exchange.plane.spool, self._intent)
         if not with_request:
             self._keep()
 
     def intent_record(self) -> records.Intent:
-        call, plan, route = self.call, self.plan, self.route
-        identity, attribution = self.exchange.identity, self.exchange.attribution
-        record: records.Intent = {
-            "t": "intent",
-            "id": plan.id,
-            "request_id": self.exchange.request_id,
-            "attempt": plan.number,
-            "started_at": plan.started_at,
-            "deadline_at": plan.deadline_at,
-            "dialect": call.dialect,
-            "operation": call.operation,
-            "stream": call.stream,
-            "upstream": route.upstream,
-            "provider": route.provider,
-            "model_requested": call.model or route.requested,
-            "model": route.model,
-            "key": identity.key,
-            "key_id": identity.key_id,
-            "team": identity.team,
-            "user": attribution.user,
-            "customer": attribution.customer,
-            "labels": attribution.labels,
-            "untrusted_labels": attribution.untrusted_labels,
-            "session_id": attribution.session_id,
-            "session_source": attribution.session_source,
-            "parent_session_id": attribution.parent_session_id,
-            "root_session_id": attribution.root_session_id,
-            "agent": attribution.agent,
-            "parent_agent": attribution.parent_agent,
-            "client": attribution.client,
-            "reserved_nanousd": self.reserved_nanousd,
-            "budgets": self._amounts([claim.amount for _, claim in self.claims]),
-            "price_version": self.exchange.configured.book.version,
-        }
-        return records.traced(record, attribution.traceparent)
+        """As it stands now: a job's is written once more, after its creation."""
+        budgets = self._amounts([claim.amount for _, claim in self.claims])
+        return intent_record(self.exchange, self.plan, self.call, self.route, self.reserved_nanousd, budgets)
 
     async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
@@ -344,7 +314,7 @@ class Attempt:
             record["epoch"] = store.epoch
             if (lease := store.lease(self.id)) is not None:
                 record["lease"] = [*lease]
-        payload = orjson.dumps(record, default=str)
+        payload = packed(record, default=str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool = self.exchange.plane.spool

@@ -13,6 +13,7 @@ from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.money import usd_text
+from proxy.reports import call_lists
 from proxy.reports import calls as reports
 from proxy.reports.calendar import spend_by, total_of
 
@@ -27,7 +28,7 @@ def show(asked: Asked) -> Shown:
     filters = dict(address.filters)
     reports.check_filters(filters)
     since, until = asked.moments()
-    rows = reports.requests(
+    rows = call_lists.listed(
         asked.state.engine, limit=_SHOWN + 1, before=address.get("next") or None, filters=filters, since=since, until=until
     )  # fmt: skip
     more = str(address.having(next=rows[_SHOWN - 1]["id"])) if len(rows) > _SHOWN else ""
@@ -36,15 +37,18 @@ def show(asked: Asked) -> Shown:
     return Shown("calls_page", "Calls", values, (table,), api=as_api(asked, "/api/requests"))
 
 
-def table_of(rows: Sequence[Mapping[str, Any]], address: Address, more: str = "") -> Table:
-    """Ledger entries as a table, for other pages too."""
+_SESSION = Column("session", "Session", "mono")
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], address: Address, more: str = "", *, whose: Column = _SESSION) -> Table:
+    """Ledger entries as a table, for other pages too. whose: of one session its agents are told apart."""
     columns = [
         Column("started_at", "Time", "moment"),
         Column("model", "Model", "name"),
         Column("mark", "", "mark"),
         Column("key", "Key", "name"),
         Column("team", "Team", "name"),
-        Column("session", "Session", "mono"),
+        whose,
         Column("input", "In", "tokens"),
         Column("output", "Out", "tokens"),
         Column("duration", "Took", "took"),
@@ -61,6 +65,7 @@ def _row(item: Mapping[str, Any], address: Address) -> Row:
         "mark": call["mark"] or ("", ""),
         "key": item["key"],
         "team": item["team"],
+        "agent": call["agent"],
         "session": None if item["session_source"] == "none" else item["root_session_id"],
         "input": call["tokens_in"],
         "output": call["tokens_out"],

@@ -86,7 +86,7 @@ def nano(usd: str | None) -> int | None:
     return None if usd is None else round(Decimal(usd) * NANO)
 
 
-TOPS = (100, 500, 2000)
+TOPS = (50, 100, 500, 2000)
 """How many rows of a long table a page shows."""
 
 
@@ -143,6 +143,8 @@ def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
         return Cell("–", f"{css} muted", row.links.get(column.name, ""))
     if column.name in row.bad:
         css += " bad"
+    elif value == 0 and column.kind in ("usd", "count"):
+        css += " zero"
     match column.kind:
         case "usd" | "rate":
             return Cell(view.usd(value, decimals[column.name]), css, link, f"${usd_text(value)}")

@@ -1,0 +1,71 @@
+"""Requests whose headers come on several lines: what the upstream is sent, what the call can cost, who is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from proxy.dataplane.application import Application
+from proxy.downstream.connection import connection_class
+from proxy.downstream.patience import Limits
+from tests.flow.house import CHAT, KEY, Build, House, whole
+from tests.flow.test_cycle import Transport, connection_of
+
+CLAUDE = {
+    "upstreams": {
+        "up": {"base_url": "http://127.0.0.1:1", "api_key": "sk-up", "provider": "acme", "dialect": "anthropic"}
+    },
+    "models": {"m": {"upstream": "up", "context_tokens": 200_000, "max_output_tokens": 4000}},
+    "prices": [{"provider": "acme", "model": "m", "input": "1", "output": "2"}],
+    "budgets": [{"name": "b", "limit_usd": "9", "window": "total"}],
+}  # fmt: skip
+
+
+LONG = {"messages": [{"role": "user", "content": "x" * 900_000}]}  # a token a byte is the most that it can be
+
+
+async def sent_as(house: House, path: str, *lines: str, **fields: Any) -> bytes:
+    """The answer to a request with these header lines."""
+    body = orjson.dumps(CHAT | fields)
+    transport = Transport()
+    connection = connection_of(transport, connection_class(Limits(), serve=Application(house.plane).serve))
+    house.answers.append(whole())
+    head = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", f"authorization: Bearer {KEY}", *lines]
+    connection.data_received("\r\n".join([*head, "", ""]).encode() + body)
+    async with asyncio.timeout(10):
+        while not transport.writes:
+            await asyncio.sleep(0)
+    return b"".join(transport.writes)
+
+
+async def test_a_list_on_two_lines_is_forwarded_whole(build: Build) -> None:
+    house = build()
+    await sent_as(
+        house, "/v1/chat/completions", "OpenAI-Beta: a=v1", "openai-beta: b=v2 ", "anthropic-version:  2023-06-01\t"
+    )
+    ((head, _),) = house.sent
+    assert b"\r\nopenai-beta: a=v1, b=v2\r\n" in head
+    assert b"\r\nanthropic-version: 2023-06-01\r\n" in head
+
+
+async def test_a_beta_on_either_of_two_lines_reserves_what_it_may_cost(tmp_path: Path) -> None:
+    wide, other = "anthropic-beta: context-1m-2025-08-07", "anthropic-beta: oauth"
+    claims = []
+    for number, lines in enumerate([[wide], [wide, other], [other, wide], [other]]):
+        house = House(tmp_path / str(number), **CLAUDE)
+        await sent_as(house, "/v1/messages", *lines, **LONG)
+        claims.append(house.records()[0]["budgets"])
+        house.plane.spool.close()
+    assert claims[0] == claims[1] == claims[2] != claims[3]
+
+
+async def test_two_keys_or_two_sessions_in_one_request_are_refused(build: Build) -> None:
+    house = build()
+    for name, *values in (("authorization", "Bearer other"), ("x-taximeter-session-id", "a", "b")):
+        answer = await sent_as(house, "/v1/chat/completions", *[f"{name}: {value}" for value in values])
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert f"The header {name} came twice".encode() in answer
+    assert house.sent == []
