@@ -180,7 +180,7 @@ def _kills_at(
 
 def _short_calls(stream: bool, seed: int) -> Traffic:
     return Traffic(
-        calls=160, concurrency=24, seed=seed, stream=float(stream), kinds={"chat": 1.0}, out=(4, 20), tpc=(1, 4),
+        calls=250, concurrency=24, seed=seed, stream=float(stream), kinds={"chat": 1.0}, out=(4, 20), tpc=(1, 4),
         chunk_delay=(0, 0.01), timeout_s=10,
     )  # fmt: skip
 

@@ -34,6 +34,6 @@ def test_a_database_that_is_away_costs_only_time(tmp_path: Path) -> None:
 
 @pytest.mark.needs("redis-server")
 def test_lost_replies_of_the_budget_store_leave_nothing_reserved(tmp_path: Path) -> None:
-    outcome = passed(networks.lossy_store(tmp_path, calls=300))
+    outcome = passed(networks.lossy_store(tmp_path, calls=600))
 
     assert outcome.facts["lost_replies"] > 0
