@@ -46,6 +46,7 @@ from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger, log_refused
 from proxy.processes.orders import Orders
+from proxy.processes.priority import behind_calls
 from proxy.spool.kept import Kept
 from proxy.times import now_s
 
@@ -90,10 +91,8 @@ class _Control:
         self._compiled: tuple[Config | None, MadeHere, tuple[Budget, ...]] = (None, NOTHING_MADE, ())
 
     async def serve(self) -> None:
-        """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it.
-
-        Should a task of the process fail, everything ends with it, and the supervisor starts the process again.
-        """
+        """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it. Should a task fail,
+        everything ends with it, and the supervisor starts the process again."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -232,6 +231,7 @@ class _Control:
 
     def _record(self, stopping: threading.Event) -> None:
         """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
+        behind_calls()
         try:
             self._recorder.run(stopping)
         except BaseException:

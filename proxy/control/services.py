@@ -16,7 +16,7 @@ from proxy.control.old_entries import look_after_entries
 from proxy.control.parts import InForce, Opened
 from proxy.control.plan_watch import PlanWatch
 from proxy.exports.running import Exports
-from proxy.not_installed import require
+from proxy.processes.not_installed import require
 
 if TYPE_CHECKING:
     from proxy.control.api.front import Front

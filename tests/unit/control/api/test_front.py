@@ -20,7 +20,7 @@ from starlette.responses import Response
 from proxy.control.api import front, probes
 from proxy.control.api.front import Front
 from proxy.control.state import Unavailable
-from proxy.not_installed import require
+from proxy.processes.not_installed import require
 from tests.unit.control.conftest import ADMIN_KEY, METRICS_TOKEN, Control
 
 PATHS = ["/healthz", "/readyz?x=1", "/metrics", "/metrics?name=a", "/healthz/", "/Metrics"]
