@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,9 @@ RACERS = 128
 # Half of what all racers together would cost: a budget that is worth racing for.
 RACE_BUDGET_NANOUSD = sum(map(race_nanousd, range(RACERS))) // 2
 _TOP_CONNECTIONS = 32
+_AT_REST_S = (
+    3.0  # from the end of a load until memory is looked at: what a process gives back of it, it gives back by then
+)
 
 Figures = dict[str, float]
 Tell = Callable[[str], None]
@@ -121,6 +125,7 @@ def _measure(
         figures["chunk_p50_ms"] = streams["p50_ms"]
         figures["chunk_p99_ms"] = streams["p99_ms"]
 
+    time.sleep(_AT_REST_S)
     figures["pss_mb"] = process.pss_mb()
     if peer.race_key is not None:
         tell("race for a budget")

@@ -115,8 +115,8 @@ def _await_ready(port: int, process: Process) -> None:
     for _ in range(6000):
         if process.ended:
             break
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            ask(port, "/views", process)
+        with contextlib.suppress(OSError, http.client.HTTPException, SystemExit):
+            ask(port, "/budgets", process)  # known once the data planes have read the ledger's counters
             return
         time.sleep(0.05)
     raise SystemExit(f"bench: it does not start: {process.tail()}")

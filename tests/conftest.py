@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.support import certificates, later
+from tests.support import certificates, later, rows
 from tests.support.compiling import import_in_turn
 from tests.support.hook import Hook, webhook
 from tests.support.marks import WORKER
@@ -33,7 +33,14 @@ settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rows", action="store_true", help="make each row of a table a test of its own, to be chosen with -k"
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    rows.apart = config.getoption("rows")
     config.addinivalue_line("markers", "needs(*programs): servers that the test starts; left out where one is missing")
     WARM.wanted = True
     if not config.getoption("numprocesses", None):  # not where the workers are started: they would be marked too

@@ -21,7 +21,7 @@ SHAPES = {
 }
 
 
-def _afternoon(day: Day) -> None:
+def afternoon(day: Day) -> None:
     """What happened in the last seconds, and what is in flight while the picture is taken."""
     session = "9f1c7c52-6c1d-4b7e-9a53-0d6a4a5be211"
     with ThreadPoolExecutor(8) as pool:
@@ -75,7 +75,7 @@ def _more(page: Page, day: Day, folder: Path, name: str) -> None:
 
 def main(folder: Path = HERE) -> None:
     with tempfile.TemporaryDirectory() as work, running(Path(work)) as day, chromium() as browser:
-        _afternoon(day)
+        afternoon(day)
         _take(browser, day, folder)
 
 

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import orjson
-
 from proxy.errors import invalid_request
+from proxy.wire.packed import packed
 
 # Fields that an attempt may set or change: caps, the number of tool calls, what we ask the upstream to report.
 CHANGING = frozenset({
@@ -66,7 +65,7 @@ def json_body(body: Mapping[str, Any], size_bytes: int = _SMALL_BYTES) -> Outgoi
 def dumps(body: Mapping[str, Any]) -> bytes:
     """A body as JSON. Raises `Refused` (400) where it is nested deeper than can be written."""
     try:
-        return orjson.dumps(body)
+        return packed(body)
     except TypeError:
         raise invalid_request("The body is nested too deeply.") from None
 

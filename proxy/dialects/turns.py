@@ -17,6 +17,7 @@ from proxy.dialects import bedrock_turns
 from proxy.dialects.reminders import OPEN, without_reminders
 from proxy.dialects.tool_arguments import meaning
 from proxy.types import Call
+from proxy.wire.packed import packed
 
 FIELDS = {
     "openai.chat": "messages",
@@ -81,7 +82,6 @@ def turns_of(call: Call) -> list[bytes]:
     """
     spoken: list[bytes] = []
     begun = False
-    dumps = orjson.dumps
     for message in messages_of(call):
         role = message.get("role") if isinstance(message, dict) else None
         if role not in _SYSTEM:
@@ -95,7 +95,7 @@ def turns_of(call: Call) -> list[bytes]:
             and OPEN not in content
         ):
             spoken.append(
-                dumps(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
+                packed(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
             )  # what most are
             continue
         if role == "user" and (message := without_reminders(message)) is None:
@@ -162,7 +162,7 @@ def _list(value: Any) -> list[Any]:
 
 def plain_bytes(value: Any) -> bytes:
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        return b"%b" % orjson.dumps(value, option=orjson.OPT_SORT_KEYS)  # see `packed`
     except TypeError:  # nested deeper than can be written
         return b"(too deep)"
 

@@ -176,12 +176,12 @@ class Cycle:
         connection.answered()
         return True
 
-    def write(self, data: bytes) -> bool:
-        """Write a piece of a chunked body that has begun."""
+    def write(self, data: bytes, framed: bytes = b"") -> bool:
+        """Write a piece of a chunked body that has begun. framed: the same as one chunk, where somebody has that already."""
         connection = self.connection
         if not self._chunked or self.response_complete or self.disconnected or connection.flow.write_paused:
             return False
-        connection.transport.write(b"%x\r\n%s\r\n" % (len(data), data))
+        connection.transport.write(framed or b"%x\r\n%s\r\n" % (len(data), data))
         return True
 
     async def send(self, message: Message) -> None:

@@ -6,7 +6,7 @@ Whatever happens on the way (the client leaves, the upstream breaks off, we are 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pricing.cost import Cost, CostLine
@@ -77,7 +77,7 @@ class Answering:
         """Whether the upstream stops, and stops billing, when the client hangs up."""
         return not self.attempt.plan.destination.bills_after_disconnect
 
-    def is_doubtful(self, reading: Reading, pieces: Sequence[bytes | bytearray]) -> bool:
+    def is_doubtful(self, reading: Reading, pieces: Iterable[bytes]) -> bool:
         if reading.source == "none":
             return True
         return self.exchange.endpoint.operation in _GENERATING and doubtful(reading, pieces)

@@ -32,6 +32,7 @@ from proxy.spool.pending import Pending
 from proxy.times import now_s, now_us
 from proxy.types import Call, Claim, Route
 from proxy.upstream.outbox import OUTBOX
+from proxy.wire.packed import packed
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of dialects that are translated
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
@@ -98,7 +99,7 @@ class Attempt:
     def intend(self, *, with_request: bool = False) -> None:
         """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent. with_request: it is written with
         those of other calls, before the request, its end, or a reservation that outlives this process."""
-        self._intent = orjson.dumps(self.intent_record())
+        self._intent = packed(self.intent_record())
         self.pending = Pending(self.exchange.plane.spool, self._intent)
         if not with_request:
             self._keep()
@@ -344,7 +345,7 @@ class Attempt:
             record["epoch"] = store.epoch
             if (lease := store.lease(self.id)) is not None:
                 record["lease"] = [*lease]
-        payload = orjson.dumps(record, default=str)
+        payload = packed(record, default=str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool = self.exchange.plane.spool

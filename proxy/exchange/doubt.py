@@ -16,12 +16,12 @@ _WRITTEN = re.compile(
 )
 
 
-def shows_output(pieces: Iterable[bytes | bytearray]) -> bool:
+def shows_output(pieces: Iterable[bytes]) -> bool:
     """Whether a model wrote something in (the beginning of) an answer."""
     return any(_WRITTEN.search(piece) for piece in pieces)
 
 
-def doubtful(reading: Reading, pieces: Iterable[bytes | bytearray]) -> bool:
+def doubtful(reading: Reading, pieces: Iterable[bytes]) -> bool:
     """Whether a stated usage leaves something out, contradicts itself without saying any visible output, or says none
     though the answer shows some: then what was seen is counted."""
     if reading.source == "partial":

@@ -69,7 +69,7 @@ class FramedGate(Gate):
                 written = lenient.dumps(unwrapped(event))
             said = b"data: %b\n\n" % written
             self.watch.bytes_seen += len(said)  # not the frames round it, of which nothing is counted
-            self.watch.keep(said)
+            self.watch.kept.add(said)
             if not self._reader.wants(written) and self._form.end_mark not in written:
                 return
             value = lenient.loads(written)

@@ -63,7 +63,7 @@ class StreamGate(Gate):
     before_done: called before the stream's last event passes; the bytes that it returns go out first.
     on_usage: what goes out for an event that has usage.
     form: how streams of this dialect state usage and end.
-    sequences: of the answer.
+    sequences: of the answer. between_events: whether the client has got whole events only.
     secrets: our own credentials: taken out of every event that is an error, or no event at all, by `redact`.
     """
 
@@ -92,6 +92,8 @@ class StreamGate(Gate):
         self._secrets = secrets
         self._redact = redact
         self.watch = UsageWatch(reader, context, form, several=sequences > 1)
+        self._kept = self.watch.kept
+        self.between_events = True
         self.phase = Phase.RUNNING
         self.fault = Fault.NONE
 
@@ -99,20 +101,23 @@ class StreamGate(Gate):
         """What of `data` (and of what was held back) goes to the client now."""
         watch = self.watch
         watch.bytes_seen += len(data)
-        if data.endswith(b"\n\n") and self._splitter.empty and not self._interesting(data):
-            # What most reads are: whole events, nothing in them to read or to take out.
-            watch.events += data.count(b"\n\n")
-            watch.keep(data)
-            return data
+        if self.between_events:
+            if self._kept.took(data):
+                watch.events += 1
+                return data
+            if data.endswith(b"\n\n") and not self._interesting(data):
+                # What most other reads are: whole events, nothing in them to read or to take out.
+                count = data.count(b"\n\n")
+                watch.events += count
+                if count == 1:
+                    self._kept.look_at(data)
+                self._kept.add(data)
+                return data
         blocks = self._splitter.feed(data)
+        self.between_events = self._splitter.empty
         if len(blocks) == 1:
             return self._pass(blocks[0])
         return b"".join([self._pass(block) for block in blocks])
-
-    @property
-    def between_events(self) -> bool:
-        """Whether the client has got whole events only."""
-        return self._splitter.empty
 
     def close(self, then: bytes = b"") -> bytes:
         """The upstream has ended: what is still held back, and `then` behind it as an event of its own.
@@ -131,7 +136,7 @@ class StreamGate(Gate):
                 self.fault = Fault.SAID
         if _is_torn(rest):
             if self.watch.only_comments and lenient.answer(rest).text:
-                self.watch.keep(rest)  # a text where events were expected: it is counted
+                self.watch.kept.add(rest)  # a text where events were expected: it is counted
             self.phase = Phase.TORN
             return rest[: len(rest) - len(rest.lstrip(b"\r\n"))] + then  # of the line end before it
         passed = self._pass(rest)
@@ -180,7 +185,7 @@ class StreamGate(Gate):
 
     def _pass(self, block: bytes) -> bytes:
         self.watch.events += 1
-        self.watch.keep(block)
+        self.watch.kept.add(block)
         if self._holds_secret(block) and not _is_written(block):
             block = self._redact(block)
         if self.phase is Phase.UNOBSERVED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import perf_counter
 from typing import Any
 
 from pricing.cost import Cost
@@ -36,6 +36,7 @@ class Streamed(Answering):
 
     def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated) -> None:
         super().__init__(attempt, response, body)
+        self._cycle = self.client.cycle
         self._gate = self._framed_gate() if self.exchange.endpoint.form.framed else self._event_gate()
         self._drain = Drain(self.exchange.plane.load.drains, self.exchange.identity.key_id, response)
         self._first_at = self._last_at = 0.0
@@ -111,18 +112,18 @@ class Streamed(Answering):
                 await body.pump(self._passed_now)
                 await self._write_behind()
             data = await body.read()
-        self.ended = time.perf_counter()
+        self.ended = perf_counter()
 
-    def _passed_now(self, data: bytes) -> bool:
-        """Pass a piece on; False where the client does not read: then it waits."""
-        self._last_at = time.perf_counter()
+    def _passed_now(self, data: bytes, framed: bytes = b"") -> bool:
+        """Pass a piece on (`framed`: as one chunk, as it came); False where the client does not read: then it waits."""
+        self._last_at = perf_counter()
         self._pieces += 1
         if self._pieces == 1:
             self._first_at = self._last_at
-        out, client = self._gate.feed(data), self.client
-        if client.gone:
+        out, cycle = self._gate.feed(data), self._cycle
+        if cycle.connection.gone:
             self._drain.took(len(data))
-        elif out and not client.write_now(out):
+        elif out and not cycle.write(out, framed if out is data else b""):
             self._behind = out
             return False
         return True
@@ -146,7 +147,7 @@ class Streamed(Answering):
         """What the stream said of its usage; counted where that is not all, or cannot be true."""
         gate = self._gate
         reading = gate.final_reading()
-        if not self.is_doubtful(reading, gate.watch.kept) and gate.watch.so_far:
+        if not self.is_doubtful(reading, gate.watch.pieces()) and gate.watch.so_far:
             return reading
         if self.attempt.call.operation == "completions" and self.attempt.call.sequences > 1 and not gate.watch.final:
             reading = reading._replace(usage={}, source="none")  # of one of the prompts
@@ -183,7 +184,7 @@ class Streamed(Answering):
     def _cost_so_far(self) -> Cost | None:
         """What the stream's own usage comes to; None where that will not be what is charged."""
         reading = self.with_fee(self._gate.watch.reading())
-        cost = None if self.is_doubtful(reading, self._gate.watch.kept) else self.price(reading)
+        cost = None if self.is_doubtful(reading, self._gate.watch.pieces()) else self.price(reading)
         return None if cost is None or implausible(self.attempt, reading, cost) else cost
 
     # How it ends

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -11,22 +11,18 @@ from pricing.usage import Reading
 from proxy.dialects import turns
 from proxy.dialects.stream_text import chat_text
 from proxy.dialects.streams import CHAT, StreamForm
+from proxy.exchange.kept_stream import KeptStream
 from proxy.meters.failures import is_failure
 from proxy.meters.local import llama_chat
 from proxy.meters.reader import Context, Reader
 from proxy.meters.translated import FIELD, translated
 from proxy.wire import lenient
 
-_KEPT_BYTES = 1024 * 1024  # of a stream, for counting its text should it end without usage
-
 
 class UsageWatch:
-    (
-        """One stream's usage. events: how many have passed. final: what was stated is the whole call's. last: the latest event
+    """One stream's usage. events: how many have passed. final: what was stated is the whole call's. last: the latest event
     with usage. timed: llama.cpp's chunks, which say so far in `timings`; only the last has `usage`. several: the answer has
     several sequences; the usage in a chunk is then its own one's alone."""
-        ""
-    )
 
     def __init__(self, reader: Reader, context: Context, form: StreamForm, *, several: bool = False) -> None:
         self._reader = reader
@@ -38,7 +34,7 @@ class UsageWatch:
         self._stream = reader.stream(context)
         self._whole: lenient.Answer | None = None
         self._stated_at = 0
-        self._kept = bytearray()  # in one piece: thousands of small ones would stay with the process as holes
+        self.kept = KeptStream()
         self.timed = reader is llama_chat
         self.translated = reader is translated
         self.events = 0
@@ -50,11 +46,6 @@ class UsageWatch:
         """Whether there may be usage in `data`: searches of its bytes, no parsing."""
         find = data.find  # see `StreamGate._interesting`
         return (find(self._mark) >= 0 or (self._also != b"" and find(self._also) >= 0)) and self._reader.wants(data)
-
-    def keep(self, data: bytes) -> None:
-        """Keep the stream's first megabyte."""
-        if len(self._kept) < _KEPT_BYTES:
-            self._kept += data
 
     def read(self, event: Mapping[str, Any]) -> None:
         """An event in which there may be usage, an end or an error."""
@@ -74,7 +65,7 @@ class UsageWatch:
 
     def take_whole(self, body: bytes, answer: lenient.Answer) -> None:
         """A whole answer came where events were expected: it says all that there is."""
-        self.keep(body)
+        self.kept.add(body)
         self._whole = answer
         self.final = True
 
@@ -86,27 +77,27 @@ class UsageWatch:
     @property
     def only_comments(self) -> bool:
         """Whether nothing has come but comments, by which a server keeps its caller waiting."""
-        return all(not line or line.startswith(b":") for line in self._kept.splitlines())
+        return all(not line or line.startswith(b":") for line in bytes(self.kept).splitlines())
 
-    @property
-    def kept(self) -> Sequence[bytearray]:
-        """What is kept, for a look at it."""
-        return (self._kept,)
+    def pieces(self) -> Iterable[bytes]:
+        """What is kept, for a look at it: made when it is looked at."""
+        yield bytes(self.kept)
 
     @property
     def share_seen(self) -> float:
         """How much longer the stream was than what `events_seen` has of it (1.0: it has all)."""
-        return max(1.0, self.bytes_seen / len(self._kept)) if self._kept else 1.0
+        return max(1.0, self.bytes_seen / self.kept.size) if self.kept.size else 1.0
 
     def events_seen(self) -> list[Any]:
         """The stream's first events, parsed, for counting where no usage came, and for knowing the answer again."""
-        kept = bytes(self._kept)
+        kept = bytes(self.kept)
         plain = _plain_events(kept)
         return plain if plain is not None else lenient.answer(kept).readable
 
     def answer_turns(self) -> list[bytes]:
         """The turns that the answer adds to its conversation; [] where unknown."""
-        payloads = _plain_payloads(bytes(self._kept)) if self._form is CHAT else None
+        condensed = self.kept.condensed() if self._form is CHAT else None
+        payloads = None if condensed is None else _plain_payloads(condensed)
         text = None if payloads is None else chat_text(payloads[0])
         return turns.answer_turns(self.events_seen()) if text is None else [turns.text_turn("assistant", text)]
 

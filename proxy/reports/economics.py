@@ -21,7 +21,8 @@ def break_even_calls(revenue: int, kept: Decimal, cost: int, calls: int) -> int 
     """How many calls the share `kept` of the revenue pays for at what they cost on average; None where that is not known."""
     if calls <= 0 or cost <= 0:
         return None
-    return max(0, (Fraction(kept) * revenue * calls / cost).__floor__())
+    part, whole = kept.as_integer_ratio()
+    return max(0, part * revenue * calls // (whole * cost))
 
 
 def break_even_price(cost: int, payers: int, fee: Decimal) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -92,20 +92,27 @@ class MarginShown(BaseModel):
 
 def margin_answer(engine: Engine, plans: Sequence[Plan], question: Question, now_us: int) -> Answer:
     """Raises `BadQuestion`."""
-    found = margins(engine, plans, question, now_us)
+    shown = shown_of(margins(engine, plans, question, now_us), plans, question, now_us)
+    rows = [item.model_dump() for item in shown.items]
+    return Answer(shown, rows, (*[name for name in question.by if name != "plan"], *_COLUMNS), _said(shown))
+
+
+def shown_of(
+    found: Margins, plans: Sequence[Plan], question: Question, now_us: int, most: int | None = None
+) -> MarginShown:
+    """most: no more items than so many; all else is of all of them."""
     known = plans_by_name(plans)
-    items = [_item(item, known.get(item.plan or ""), found, now_us) for item in found.items]
-    shown = MarginShown(
-        items=items,
+    return MarginShown(
+        items=[item_of(item, known, found, now_us) for item in found.items[:most]],
         plans=_plans(found, known),
         projection=_projection(found, now_us),
         about=about(found.since, found.until, question.zone.key, _sources(found, plans), _caveats(found, plans)),
     )
-    rows = [item.model_dump() for item in items]
-    return Answer(shown, rows, (*[name for name in question.by if name != "plan"], *_COLUMNS), _said(shown))
 
 
-def _item(item: Economy, plan: Plan | None, found: Margins, now_us: int) -> MarginItem:
+def item_of(item: Economy, plans: Mapping[str, Plan], found: Margins, now_us: int) -> MarginItem:
+    """plans: the latest of each name."""
+    plan = plans.get(item.plan or "")
     fee, target = (plan.fee, plan.target_margin) if plan else (Decimal(0), Decimal(0))
     calls = item.calls - item.unpriced  # an average of what is known
     revenue, margin = item.revenue, item.margin
@@ -113,9 +120,6 @@ def _item(item: Economy, plan: Plan | None, found: Margins, now_us: int) -> Marg
     if revenue is not None:
         even = break_even_calls(revenue, 1 - fee, item.spent, calls)
         at_target = break_even_calls(revenue, 1 - fee - target, item.spent, calls)
-    elapsed = max(0, now_us - found.month.start)
-    ends = found.until >= found.month.end and found.since < found.month.end
-    ahead = projected(item.spent, item.running, elapsed, found.month.length_us) if ends else item.spent
     return MarginItem(
         **item.group,
         plan=item.plan,
@@ -130,9 +134,16 @@ def _item(item: Economy, plan: Plan | None, found: Margins, now_us: int) -> Marg
         break_even_calls=even,
         break_even_calls_at_target=at_target,
         calls_left=None if even is None else max(0, even - item.calls),
-        projected_cost_usd=_usd(ahead),
+        projected_cost_usd=_usd(ahead_of(item, found, now_us)),
         unpriced_requests=item.unpriced,
     )
+
+
+def ahead_of(item: Economy, found: Margins, now_us: int) -> int | None:
+    """What it will have cost by the end of the period; None where that is not known yet."""
+    elapsed = max(0, now_us - found.month.start)
+    ends = found.until >= found.month.end and found.since < found.month.end
+    return projected(item.spent, item.running, elapsed, found.month.length_us) if ends else item.spent
 
 
 def rate(part: int, whole: int) -> str:

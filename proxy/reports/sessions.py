@@ -86,17 +86,23 @@ def sessions(
     if (among := _sessions_of_person(engine, span, having)) is not None:
         return _listed(engine, page, span, team, among)
     shown: list[SessionRow] = []
+    looked_at = 0
     days = _days_with(engine, span, having)
     size = max(limit, _LOOKED_AT) if days is None or days else 0
     while size:
         rows = _listed(engine, _Page(order, size, after, lone_counts), span, team)
         near = [row for row in rows if days is None or any(_touches(row, day) for day in days)]
-        has = _sessions_with(engine, [row.session for row in near], span, having)
-        shown += [row for row in near if row.session in has]
-        if len(rows) < size or len(shown) >= limit:
+        for first in range(0, len(near), _LOOK_UP):
+            some = near[first : first + _LOOK_UP]
+            has = _sessions_with(engine, [row.session for row in some], span, having)
+            shown += [row for row in some if row.session in has]
+            if len(shown) >= limit:
+                return shown[:limit]
+        if len(rows) < size:
             break
-        after, size = place_of(rows[-1], order), min(4 * size, _MOST_LOOKED_AT)
-    return shown[:limit]
+        looked_at += size
+        after, size = place_of(rows[-1], order), min(2 * limit * looked_at // max(1, len(shown)), _MOST_LOOKED_AT)
+    return shown
 
 
 def check_having(names: Iterable[str]) -> None:

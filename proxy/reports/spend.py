@@ -129,7 +129,7 @@ def spend(
 
 def _dearest_first(item: tuple[tuple[Any, ...], _Total]) -> tuple[Any, ...]:
     values, total = item
-    return -total.numbers[SUMS.index("cost_nanousd")], *[(value is not None, str(value)) for value in values]
+    return -total.numbers[_PLACES["cost_nanousd"]], *[(value is not None, str(value)) for value in values]
 
 
 def _row(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> SpendRow:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from decimal import ROUND_FLOOR, Context, Decimal, localcontext
+from functools import cache
 from math import factorial
 from typing import NamedTuple, TypeVar
 
@@ -122,15 +123,12 @@ def _shares(was: Group, is_now: Group, volume: tuple[int, int]) -> Parts:
     numbers = (Decimal(volume[0]), Decimal(volume[1])), (old.share, new.share), (old.priced, new.priced)
     changed = [place for place in range(6) if place > 2 or numbers[place][0] != numbers[place][1]]
 
-    def value(members: int) -> Decimal:
-        """The cost where the changed factors whose bit is set have their new values."""
-        bits = [0] * 6
-        for number, place in enumerate(changed):
-            bits[place] = members >> number & 1
-        product = numbers[0][bits[0]] * numbers[1][bits[1]] * numbers[2][bits[2]]
-        return product * each[bits[3]][bits[4]][bits[5]]
-
-    shares = _shapley([value(members) for members in range(1 << len(changed))], len(changed))
+    products = [_ONE]  # of volume, mix and unpriced, by the bits of those that changed
+    for old_number, new_number in numbers:
+        choices = (old_number,) if old_number == new_number else (old_number, new_number)
+        products = [product * number for number in choices for product in products]
+    values = [product * each[t][c][p] for p in (0, 1) for c in (0, 1) for t in (0, 1) for product in products]
+    shares = _shapley(values, len(changed))
     return _whole(difference, {_FACTORS[place]: share for place, share in zip(changed, shares, strict=True)})
 
 
@@ -194,15 +192,36 @@ def _by_count(was: Group, is_now: Group, volume: tuple[int, int]) -> Parts:
 def _shapley(values: Sequence[Decimal], players: int) -> list[Decimal]:
     """values: what each set of players comes to, by the set's bits."""
     shares = []
-    for player in range(players):
-        bit = 1 << player
-        by_size = [_ZERO] * players
-        for members, value in enumerate(values):
-            if not members & bit:
-                by_size[members.bit_count()] += values[members | bit] - value
-        weighted = [gain * factorial(size) * factorial(players - size - 1) for size, gain in enumerate(by_size)]
-        shares.append(sum(weighted, _ZERO) / factorial(players))
+    for sets_by_size in _sets(players):
+        share = _ZERO
+        for weight, without, with_him in sets_by_size:
+            gain = sum([values[one] for one in with_him], _ZERO) - sum([values[one] for one in without], _ZERO)
+            share += weight * gain
+        shares.append(share / factorial(players))
     return shares
+
+
+_Sets = tuple[Decimal, tuple[int, ...], tuple[int, ...]]
+
+
+@cache
+def _sets(players: int) -> list[list[_Sets]]:
+    """Of each player, by size, the sets without him, and with him; with what each counts for, times the number of orders."""
+    of_each = []
+    for bit in (1 << player for player in range(players)):
+        by_size: list[list[int]] = [[] for _ in range(players)]
+        for members in range(1 << players):
+            if not members & bit:
+                by_size[members.bit_count()].append(members)
+        of_each.append([
+            (
+                Decimal(factorial(size) * factorial(players - size - 1)),
+                tuple(without),
+                tuple(members | bit for members in without),
+            )
+            for size, without in enumerate(by_size)
+        ])  # fmt: skip
+    return of_each
 
 
 def _whole(total: int, shares: Mapping[str, Decimal]) -> Parts:

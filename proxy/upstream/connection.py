@@ -8,6 +8,7 @@ from typing import Protocol, cast
 import httptools
 
 from proxy.spool.pending import Pending
+from proxy.upstream.chunk_head import chunk_head
 from proxy.upstream.outbox import OUTBOX
 from proxy.upstream.response import FailureKind, Response, UpstreamError
 from proxy.upstream.writing import Writing
@@ -42,6 +43,8 @@ class Connection(Writing):
     """One connection to one origin; carries one response at a time."""
 
     __slots__ = (
+        "_at_edge",
+        "_chunk_ended",
         "_closed",
         "_first_byte_timeout_s",
         "_head_bytes",
@@ -78,6 +81,8 @@ class Connection(Writing):
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = self._informational = 0
         self._message_complete = self._needs_eof = self._keep_alive = False
+        self._chunk_ended = False
+        self._at_edge = False  # all that came of a chunked body is whole chunks
         self._reading, self._writing, self._full = True, True, None
         self.response: Response | None = None
         self.idle_since = 0.0
@@ -103,7 +108,7 @@ class Connection(Writing):
         self.response = response = Response(self, self._loop)
         self._headers = []
         self._head_bytes = self._informational = 0
-        self._message_complete = self._needs_eof = False
+        self._message_complete = self._needs_eof = self._chunk_ended = self._at_edge = False
         self._began_at = self._last_at = now = self._loop.time()
         self._look_at(now + self._shortest_s)
         OUTBOX.write(self._transport, head + body, record)
@@ -153,6 +158,11 @@ class Connection(Writing):
             self.close()
             return
         self._last_at = self._loop.time()
+        if self._at_edge:
+            # What most reads of a stream are: one chunk, which needs no parser. The one of size 0 ends the body.
+            head = chunk_head[len(data)]
+            if data.startswith(head) and data.endswith(b"\r\n") and response.pour(data[len(head) : -2], data):
+                return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -163,6 +173,7 @@ class Connection(Writing):
             if self._head_bytes > _MAX_HEAD_BYTES:
                 self._fail("protocol", "the upstream's response head is too large")
             return
+        self._at_edge = self._chunk_ended and not self._message_complete and data.endswith(b"\r\n")
         if self._message_complete:
             self._finish(reusable=self._keep_alive and (self._owner.reuse_after_stream or not response.is_stream))
         response.wake()
@@ -178,6 +189,8 @@ class Connection(Writing):
                 response.wake()
             else:
                 self._fail("reset", "the upstream closed the connection before its response was complete")
+        self._transport = None  # as the parser it refers to this: no circle of references is left behind
+        del self._parser
         self._owner.lost(self)
 
     # httptools callbacks
@@ -207,6 +220,12 @@ class Connection(Writing):
     def on_body(self, data: bytes) -> None:
         if self.response is not None:
             self.response.received(data)
+
+    def on_chunk_header(self) -> None:
+        self._chunk_ended = False
+
+    def on_chunk_complete(self) -> None:
+        self._chunk_ended = True
 
     def on_message_complete(self) -> None:
         if self.response is None or not self.response.status:

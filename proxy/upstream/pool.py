@@ -99,6 +99,8 @@ class _Pool:
     async def _connect(self) -> Connection:
         connection = Connection(self, asyncio.get_running_loop())
         await self._reach(lambda: connection)
+        if not connection.usable:
+            raise UpstreamError("connect", "the upstream closed the connection at once", sent=False)
         return connection
 
     async def _reach(self, factory: Callable[[], asyncio.Protocol]) -> None:

@@ -28,8 +28,9 @@ class UpstreamError(Exception):
         return self.kind in ("connect_timeout", "first_byte_timeout", "idle_timeout")
 
 
-Sink = Callable[[bytes], bool]
-"""Takes what has arrived; whether it wants more at once."""
+Sink = Callable[[bytes, bytes], bool]
+"""Takes what has arrived, and the same with its framing where it came as one chunk of HTTP's (else b""); whether it wants more
+at once."""
 
 
 class Source(Protocol):
@@ -134,13 +135,21 @@ class Response:
 
     def _pour(self) -> None:
         """What has arrived, into the sink; it is taken off where it wants no more."""
+        self.pour(self._taken(), b"")
+
+    def pour(self, data: bytes, framed: bytes) -> bool:
+        """Give the sink a chunk that came by itself, at once; False where there is no sink, or something waits before it."""
         sink = self._sink
-        assert sink is not None
+        if sink is None or self._chunks:
+            return False
         try:
-            if not sink(self._taken()):
-                self._sink = None
+            if sink(data, framed):
+                return True
+            self._sink = None
         except BaseException as error:  # noqa: BLE001 - it is raised by `pump`, in the task whose it is
             self._sink, self._sink_error = None, error
+        self.wake()
+        return True
 
     def abort(self) -> None:
         """Break it off, unless it is complete: once what has arrived is read, `read` fails."""

@@ -105,7 +105,7 @@ class Asking:
     def respond(self, status: int, headers: Any, body: bytes) -> bool:
         return False
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, framed: bytes = b"") -> bool:
         return False
 
     async def receive(self) -> dict[str, Any]:

@@ -6,13 +6,12 @@ import ast
 import re
 from collections.abc import Iterator
 
-import pytest
-
 from proxy.cli.main import COMMANDS
 from proxy.dialects import ENDPOINTS, MODELS_PATHS
 from proxy.ledger.schema import entries
 from tests.house.source import ROOT, product
 from tests.support.api_routes import CONTRACT as ROUTES
+from tests.support.rows import each_row
 
 TEXT = (ROOT / "proxy" / "CONTRACT.md").read_text(encoding="utf-8")
 
@@ -60,7 +59,7 @@ def test_every_path_of_the_data_plane_is_named() -> None:
     assert sorted(served - named) == []
 
 
-@pytest.mark.parametrize(("method", "path"), sorted(ROUTES))
+@each_row(("method", "path"), sorted(ROUTES))
 def test_every_route_of_the_api_is_named(method: str, path: str) -> None:
     named = {re.sub(r"\{\w+\}", "{}", name.partition("?")[0]) for name in in_backticks(section("Control plane"))}
 

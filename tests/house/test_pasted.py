@@ -21,6 +21,7 @@ import typer
 
 from proxy.cli.main import app
 from tests.house.source import ROOT
+from tests.support.rows import each_row
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -97,7 +98,7 @@ def wrong_in(line: str, known: dict[str, set[str]]) -> Iterator[str]:
             yield f"`taximeter {line}` has no option {option}"
 
 
-@pytest.mark.parametrize("block", blocks(), ids=lambda block: block.place)
+@each_row("block", blocks(), ids=lambda block: block.place)
 def test_a_block_parses(block: Block) -> None:
     """Shells, JSON, TOML and Python by their own parsers (YAML: test_documents.py); what else there is are pictures and output."""
     match block.language:
@@ -121,7 +122,7 @@ def comments_in(text: str) -> list[str]:
     return [word for word in lexer if word.startswith("#")]
 
 
-@pytest.mark.parametrize("block", [one for one in blocks() if one.language == "sh"], ids=lambda block: block.place)
+@each_row("block", [one for one in blocks() if one.language == "sh"], ids=lambda block: block.place)
 def test_a_block_to_paste_has_no_comments(block: Block) -> None:
     """macOS's shell knows none at its prompt: it hands them to the program, or waits for the other half of an apostrophe."""
     assert comments_in(block.text) == []

@@ -14,6 +14,7 @@ import pytest
 
 from tests.house.source import ROOT, Source, product, sources
 from tests.house.test_imports import EDGES, PURE, below
+from tests.support.rows import each_row
 
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 70
@@ -201,7 +202,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/translate/native.py:Observed.feed": "the observer must not break the observed",
         "proxy/translate/process.py:Nursery._fork": "a worker's last word: whatever it was, it is logged and the process ends",
         "proxy/translate/server.py:_Call.run": "LiteLLM's exceptions have no root of their own: the caller is told in its dialect",
-        "proxy/upstream/response.py:Response._pour": "a fault of who takes is raised in that task, not in the connection's callback",
+        "proxy/upstream/response.py:Response.pour": "a fault of who takes is raised in that task, not in the connection's callback",
         "proxy/dataplane/application.py:Application.serve": "the outermost boundary of a call: answered as our fault, without its text",
         "proxy/downstream/cycle.py:serve_asgi": "the outermost boundary of an ASGI application: its client is told that it failed",
     },
@@ -296,7 +297,7 @@ BROKEN: list[tuple[Rule, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "path", "code"), BROKEN)
+@each_row(("rule", "path", "code"), BROKEN)
 def test_a_broken_rule_is_seen(rule: Rule, path: str, code: str) -> None:
     """The check itself: each of these is a violation."""
     assert list(rule(Source.parse(path, code))) != []

@@ -62,7 +62,8 @@ class MetricState:
         rows = [(row[0], row[1], row[2]) for row in connection.execute(query)]
         until = next((int(value) for name, _, value in rows if name == _MEASURED), 0)
         sessions = self.sessions.anew(until)
-        sessions.resume(_calls_since(connection, self._instance, until))
+        if rows:  # a new instance has recorded none, and would look for them among all entries
+            sessions.resume(_calls_since(connection, self._instance, until))
         self._observed = None
         self.reload(rows)
         self.sessions = sessions

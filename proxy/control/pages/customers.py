@@ -12,18 +12,21 @@ from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.plan_tries import lines_of, tried
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
-from proxy.reports.margin import Question
-from proxy.reports.margin_answer import MarginItem, MarginPlan, MarginShown, margin_answer
+from proxy.reports.margin import Economy, Margins, Question, margins, plans_by_name
+from proxy.reports.margin_answer import MarginItem, MarginPlan, MarginShown, ahead_of, item_of, shown_of
+
+_BY = ("customer",)
 
 
 def show(asked: Asked) -> Shown:
     """Customers on their plans, those that lose most first. `?by=` groups otherwise. Raises `BadQuestion`."""
     since, until = asked.moments()
-    by = asked.address.by or ("customer",)
+    by = asked.address.by or _BY
     question = Question(by, since, until, asked.address.zone, asked.address.only)
     configured = asked.state.config().plans
     plans, changed = tried(configured, asked.address)
-    margin = margin_of(asked, plans, question)
+    found = margins(asked.state.engine, plans, question, asked.now_us)
+    margin = shown_of(found, plans, question, asked.now_us, top_of(asked.address))
     before = margin_of(asked, configured, question) if changed else None
     values = {
         "said": [f"Projection: {margin.projection.basis}."],
@@ -43,15 +46,13 @@ def show(asked: Asked) -> Shown:
         "customers",
         "Customers",
         values,
-        (_customers(asked, margin, by), _plans(asked, margin)),
+        (_customers(asked, margin, found, plans), _plans(asked, margin)),
         api=as_api(asked, "/api/reports/margin", by=by),
     )
 
 
 def margin_of(asked: Asked, plans: Sequence[Plan], question: Question) -> MarginShown:
-    shown = margin_answer(asked.state.engine, plans, question, asked.now_us).shown
-    assert isinstance(shown, MarginShown)
-    return shown
+    return shown_of(margins(asked.state.engine, plans, question, asked.now_us), plans, question, asked.now_us)
 
 
 def _editable(
@@ -85,7 +86,9 @@ def _difference(after: MarginPlan | None, before: MarginPlan | None) -> str:
     return f"margin {margin} instead of {earlier}, {losing}"
 
 
-def _customers(asked: Asked, margin: MarginShown, by: tuple[str, ...]) -> Table:
+def _customers(asked: Asked, margin: MarginShown, found: Margins, plans: Sequence[Plan]) -> Table:
+    """margin: with the items that are shown; found: with all of them."""
+    by = asked.address.by or _BY
     names = [name for name in by if name != "plan"]
     columns = [
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in names],
@@ -101,19 +104,21 @@ def _customers(asked: Asked, margin: MarginShown, by: tuple[str, ...]) -> Table:
         Column("left", "Calls left", "count"),
         Column("projected", "Month's cost", "usd", note="projected to the end of the month"),
     ]
-    top = top_of(asked.address)
-    shown, others = margin.items[:top], margin.items[top:]
+    top = len(margin.items)
+    others = found.items[top:]
     rest = None
     if others:
         link = {(names or ["plan"])[0]: more} if (more := more_of(asked.address, top)) else {}
         named = {(names or ["plan"])[0]: f"other ({len(others):,})"}
+        known = plans_by_name(plans)
         rest = Rest(
-            Row(_sums(others) | named, link, muted=True, to="".join(link.values())),
-            lambda: [_row(asked, margin, item, names) for item in others],
+            Row(_sums(others, found, asked.now_us) | named, link, muted=True, to="".join(link.values())),
+            lambda: [_row(asked, margin, item_of(item, known, found, asked.now_us), names) for item in others],
         )
-    rows = [_row(asked, margin, item, names) for item in shown]
+    rows = [_row(asked, margin, item, names) for item in margin.items]
     total = Row(
-        _sums(margin.items) | {"plan": "", (names or ["plan"])[0]: "total"}, to=str(calls_of(asked, margin, "/calls"))
+        _sums(found.items, found, asked.now_us) | {"plan": "", (names or ["plan"])[0]: "total"},
+        to=str(calls_of(asked, margin, "/calls")),
     )
     return Table("customers", "Customers", columns, rows, total if rows else None, rest=rest)
 
@@ -155,20 +160,20 @@ def calls_of(asked: Asked, margin: MarginShown, path: str) -> Address:
     return here._replace(since=here.since or margin.about.since or "")
 
 
-def _sums(items: Sequence[MarginItem]) -> dict[str, Any]:
+def _sums(items: Sequence[Economy], found: Margins, now_us: int) -> dict[str, Any]:
     """Of what is known; None where that is nothing."""
 
-    def known(amounts: Iterable[str | None]) -> int | None:
-        parts = [nano(amount) or 0 for amount in amounts if amount is not None]
+    def known(amounts: Iterable[int | None]) -> int | None:
+        parts = [amount for amount in amounts if amount is not None]
         return sum(parts) if parts else None
 
     return {
-        "revenue": known(item.revenue_usd for item in items),
-        "cost": known(item.cost_usd for item in items),
-        "capacity": known(item.capacity_usd for item in items),
-        "margin": known(item.margin_usd for item in items),
+        "revenue": known(item.revenue for item in items),
+        "cost": known(item.cost for item in items),
+        "capacity": known(item.capacity for item in items),
+        "margin": known(item.margin for item in items),
         "calls": sum(item.calls for item in items),
-        "projected": known(item.projected_cost_usd for item in items),
+        "projected": known(ahead_of(item, found, now_us) for item in items),
     }
 
 

@@ -86,7 +86,7 @@ def nano(usd: str | None) -> int | None:
     return None if usd is None else round(Decimal(usd) * NANO)
 
 
-TOPS = (100, 500, 2000)
+TOPS = (50, 100, 500, 2000)
 """How many rows of a long table a page shows."""
 
 

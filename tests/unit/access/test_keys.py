@@ -9,6 +9,7 @@ import pytest
 from proxy.access.keys import KeyRing, credential
 from proxy.errors import Refused
 from proxy.types import Identity
+from tests.support.rows import each_row
 
 SECRET = "sk-tx-" + "a" * 60
 
@@ -42,7 +43,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", HOSTILE)
+@each_row("value", HOSTILE)
 def test_anything_else_gets_the_same_answer(value: bytes) -> None:
     """The stored hash is no credential either."""
     with pytest.raises(Refused) as refused:

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from proxy.cli.main import COMMANDS, app
+from tests.support.rows import each_row
 
 
 def test_help_names_every_command() -> None:
@@ -22,7 +23,7 @@ def test_help_names_every_command() -> None:
     )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@each_row("command", COMMANDS)
 def test_every_command_has_its_help(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"])
 

@@ -16,6 +16,7 @@ from pricing.load import load_book
 from proxy.cli.price import price_command
 from proxy.cli.price_lines import dump, price_lines
 from tests.support.fixtures import ROOT, load
+from tests.support.rows import each_row
 
 BOOK = load_book()
 WORKED = json.loads((ROOT / "worked_cases.json").read_text())
@@ -42,7 +43,7 @@ def assert_as_expected(result: dict[str, Any], expected: dict[str, Any]) -> None
         assert abs(Decimal(result["cost_usd"]) - Decimal(expected["cost_usd"])) < Decimal("1e-12"), result["lines"]
 
 
-@pytest.mark.parametrize("case", WORKED, ids=lambda case: case["in"]["id"])
+@each_row("case", WORKED, ids=lambda case: case["in"]["id"])
 def test_worked_case(case: dict[str, Any]) -> None:
     assert_as_expected(price(case["in"]), case["expect"])
 
@@ -56,7 +57,7 @@ def test_a_reported_case(case: dict[str, Any]) -> None:
     assert Decimal(result["cost_usd"]) >= Decimal(expect.get("cost_at_least", 0))
 
 
-@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda one: one.name)
+@each_row("fixture", FIXTURES, ids=lambda one: one.name)
 def test_fixture(fixture: Any) -> None:
     assert_as_expected(price(fixture.line), fixture.expected)
 
@@ -72,7 +73,7 @@ def test_the_lines_add_up_and_the_fields_are_those_of_the_contract() -> None:
     assert {"unit", "quantity", "price_usd", "per", "cost_usd"} <= set(result["lines"][0])
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("raw", "message"),
     [
         ("{", "is not JSON"),

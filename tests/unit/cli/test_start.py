@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from proxy.cli import serve as command
 from proxy.cli.main import app
 from proxy.cli.start import Serve, plainly
+from tests.support.rows import each_row
 
 LINES = [
     ["serve"],
@@ -70,7 +71,7 @@ def test_both_ways_ask_for_the_same(
     assert [plainly(arguments, environ)] == asked
 
 
-@pytest.mark.parametrize("arguments", OTHERS)
+@each_row("arguments", OTHERS)
 def test_what_needs_another_answer_is_left_to_the_library(arguments: list[str]) -> None:
     assert plainly(arguments, {}) is None
 

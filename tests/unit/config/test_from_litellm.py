@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from proxy.cli.main import app
 from proxy.config.checks import load_config
 from proxy.config.from_litellm import TABLES, moved
+from tests.support.rows import each_row
 
 AT = datetime(2026, 11, 29, 6, tzinfo=UTC)
 FILES = Path(__file__).parents[2] / "fixtures" / "litellm"
@@ -159,7 +160,7 @@ def budgets_of(**tables: Any) -> dict[str, dict[str, Any]]:
     return {budget["name"]: budget for budget in made.get("budgets", ())}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("duration", "window"),
     [
         (None, "total"), ("60s", "minute"), ("1m", "minute"), ("60m", "hour"), ("hourly", "hour"), ("24h", "day"),

@@ -11,9 +11,10 @@ from proxy.config.checks import build
 from proxy.config.file import ConfigError, Expansion
 from proxy.config.ledger_url import parse_postgres
 from proxy.ledger.database import connect, open_ledger, why_not_opened
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("password", "read"),
     [
         ("plain", "plain"),
@@ -26,8 +27,8 @@ from proxy.ledger.database import connect, open_ledger, why_not_opened
         ("", ""),
     ],
 )
-@pytest.mark.parametrize("behind", ["db", "db.example:5433", "[::1]:5433"])
-@pytest.mark.parametrize("query", ["", "?sslmode=require"])
+@each_row("behind", ["db", "db.example:5433", "[::1]:5433"])
+@each_row("query", ["", "?sslmode=require"])
 def test_a_password_is_read_as_it_is_written(password: str, read: str, behind: str, query: str) -> None:
     url = f"postgresql://meter:{password}@{behind}/books{query}"
     address = parse_postgres(url)

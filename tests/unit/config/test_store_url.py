@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.config.store_url import Sentinels, Tls, parse_address
+from tests.support.rows import each_row
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_addresses(url: str, parts: tuple[object, ...]) -> None:
     assert tuple(parse_address(url)) == parts
 
 
-@pytest.mark.parametrize(
+@each_row(
     "url",
     [
         "redis://", "http://host", "redis://host/x", "redis://host:port", "unix://", "redis://h?x=1", "redis://h/-1",

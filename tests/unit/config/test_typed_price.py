@@ -12,6 +12,7 @@ from pricing.operator import parse_rows
 from pricing.usage import Reading
 from proxy.config.typed_price import TYPED, before_others, typed_price
 from proxy.times import BadQuestion
+from tests.support.rows import each_row
 
 AT_S = 1_795_392_000
 OTHERS: list[dict[str, Any]] = [
@@ -45,7 +46,7 @@ def test_nothing_typed_is_no_price() -> None:
     assert typed_price("", "", {}) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("asked", "said"),
     [
         (("", "", {"input": "1"}), "model: name the one"),

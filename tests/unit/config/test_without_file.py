@@ -11,11 +11,12 @@ from proxy.config.checks import build
 from proxy.config.file import Expansion
 from proxy.config.without_file import _PROVIDERS, keys_of_ours, needs_local_model, provider_tree
 from proxy.control.banner import banner
+from tests.support.rows import each_row
 
 VARIABLES = [name for names, *_ in _PROVIDERS.values() for name in names]
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
+@each_row("variable", VARIABLES)
 def test_a_key_of_ours_is_none_of_a_provider_s(variable: str) -> None:
     ours = {variable: "sk-tx-Zm9vYmFy"}
 
@@ -32,7 +33,7 @@ def test_another_provider_s_key_beside_it_counts() -> None:
     assert {name: row["api_key"] for name, row in tree["upstreams"].items()} == {"gemini": "g", "mistral": "m"}
 
 
-@pytest.mark.parametrize("variable", VARIABLES)
+@each_row("variable", VARIABLES)
 def test_each_provider_has_models_to_list_and_a_price_for_each(variable: str) -> None:
     config, _ = build(Expansion(provider_tree({variable: "key"}), [], []))
     catalog, now = load_book().catalog, int(time.time())

@@ -10,6 +10,7 @@ import pytest
 from proxy.dialects import bedrock, find
 from proxy.errors import Refusal, Refused
 from proxy.wire.aws_event_stream import Framer
+from tests.support.rows import each_row
 
 CLAUDE = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 100, "messages": [{"role": "user", "content": "x"}]}
 ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -68,10 +69,8 @@ def test_the_largest_of_all_caps_bounds_the_call_and_all_are_lowered(
     assert bedrock.cap_invoke(body, 10, "aws") == lowered
 
 
-@pytest.mark.parametrize("cap", [0, -1, True, 1.5, "9", 2**40])
-@pytest.mark.parametrize(
-    "path", [("max_gen_len",), ("inferenceConfig", "maxTokens"), ("textGenerationConfig", "maxTokenCount")]
-)
+@each_row("cap", [0, -1, True, 1.5, "9", 2**40])
+@each_row("path", [("max_gen_len",), ("inferenceConfig", "maxTokens"), ("textGenerationConfig", "maxTokenCount")])
 def test_a_cap_that_is_no_number_of_tokens_is_refused(path: tuple[str, ...], cap: Any) -> None:
     body: dict[str, Any] = {path[0]: cap} if len(path) == 1 else {path[0]: {path[1]: cap}}
     with pytest.raises(Refused) as refused:
@@ -113,10 +112,8 @@ def test_vectors_and_ranks_write_nothing(model: str, body: dict[str, Any]) -> No
     bedrock.encode(call, model)
 
 
-@pytest.mark.parametrize(
-    "model", ["moonshotai.kimi-k2.5", "minimax.minimax-m2", "google.gemma-3-27b-it", "an-imported-one"]
-)
-@pytest.mark.parametrize("extra", [{"documents": []}, {"dimensions": 1}, {"normalize": True}, {"texts": ["x"]}])
+@each_row("model", ["moonshotai.kimi-k2.5", "minimax.minimax-m2", "google.gemma-3-27b-it", "an-imported-one"])
+@each_row("extra", [{"documents": []}, {"dimensions": 1}, {"normalize": True}, {"texts": ["x"]}])
 def test_a_field_of_vectors_makes_no_answer_free(model: str, extra: dict[str, Any]) -> None:
     assert invoked({"messages": [{"role": "user", "content": "x"}], **extra}, model).output_caps == ()
     assert invoked({"prompt": "x", **extra}, model).unbounded
@@ -164,7 +161,7 @@ def converse(content: Any, **more: Any) -> Any:
     return bedrock.parse_converse("m", False, raw)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("block", "kinds"),
     [
         ({"text": "x"}, []),

@@ -14,6 +14,7 @@ from proxy.dialects import find
 from proxy.errors import Refused
 from proxy.meters import Context, reader
 from proxy.types import Call
+from tests.support.rows import each_row
 
 
 def call_of(model: str, body: dict[str, Any]) -> Call:
@@ -44,8 +45,8 @@ def test_a_model_that_makes_pictures_is_bounded_by_their_number(model: str, body
     assert (dict(call.things), call.output_caps, call.unbounded) == ({"image": count}, (0,), "")
 
 
-@pytest.mark.parametrize("model", ["meta.llama3-8b-instruct-v1:0", "alias", "amazon.nova-reel-v1:1", "astability.sd3"])
-@pytest.mark.parametrize("body", [{"taskType": "TEXT_IMAGE"}, {"text_prompts": []}, {"prompt": "a zebra"}])
+@each_row("model", ["meta.llama3-8b-instruct-v1:0", "alias", "amazon.nova-reel-v1:1", "astability.sd3"])
+@each_row("body", [{"taskType": "TEXT_IMAGE"}, {"text_prompts": []}, {"prompt": "a zebra"}])
 def test_what_looks_like_pictures_bounds_no_other_model(model: str, body: dict[str, Any]) -> None:
     call = call_of(model, body)
 

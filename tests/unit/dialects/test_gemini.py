@@ -9,6 +9,7 @@ import pytest
 
 from proxy.dialects import family_of_path, find, gemini
 from proxy.errors import Refusal, Refused
+from tests.support.rows import each_row
 
 CONTENTS = [{"role": "user", "parts": [{"text": "hi"}]}]
 
@@ -34,8 +35,8 @@ def test_both_spellings_are_read_and_one_is_forwarded(config: str, cap: str) -> 
     }
 
 
-@pytest.mark.parametrize("value", [True, 0, -1, 1.5, "7", [], 2**31])
-@pytest.mark.parametrize("name", ["maxOutputTokens", "candidateCount"])
+@each_row("value", [True, 0, -1, 1.5, "7", [], 2**31])
+@each_row("name", ["maxOutputTokens", "candidateCount"])
 def test_bounded_numbers_must_be_whole_and_in_range(name: str, value: Any) -> None:
     assert refusal(generationConfig={name: value}).param == name
 
@@ -137,7 +138,7 @@ def test_the_model_stands_in_the_path(action: str, query: bytes, target: str, st
     assert endpoint.target_of("real", query) == f"/v1beta/models/real:{target}"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "path",
     ["models/a/b:generateContent", "models/..:generateContent", "models/:generateContent", "models/a:predict", "models/a",
      "models/a?b:generateContent", "models/a#:generateContent", "models/a%2e:generateContent", "models/a:generateContent/",

@@ -13,6 +13,7 @@ from proxy.dialects import media, pictures
 from proxy.errors import Refusal, Refused
 from proxy.wire import multipart
 from proxy.wire.multipart import FormError, Part
+from tests.support.rows import each_row
 
 WAV = b"RIFF\x00\x00\x00\x00WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 16000, 2, 16) + b"data" + bytes(160_000)
 
@@ -49,7 +50,7 @@ def test_a_form_is_written_as_it_was_read() -> None:
 HEAD = b'--b\r\nContent-Disposition: form-data; name="a"'
 
 
-@pytest.mark.parametrize(
+@each_row(
     "raw",
     [
         b"", b"{}", b"--b\r\n", b"--b--\r\n", b"preamble\r\n" + HEAD + b"\r\n\r\nx\r\n--b--", HEAD + b"\r\n\r\nx",

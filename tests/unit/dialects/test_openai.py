@@ -9,6 +9,7 @@ import pytest
 
 from proxy.dialects import fields, openai
 from proxy.errors import Refused
+from tests.support.rows import each_row
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 BAD_NUMBERS = [True, 1.0, 0.5, "7", "٣", -1, 2**31, 10**26, [], {}, [5]]
@@ -40,8 +41,8 @@ def test_what_is_not_a_json_object_is_refused(raw: bytes) -> None:
     refused_field(raw)
 
 
-@pytest.mark.parametrize("value", BAD_NUMBERS)
-@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n", "top_logprobs"])
+@each_row("value", BAD_NUMBERS)
+@each_row("name", ["max_tokens", "max_completion_tokens", "n", "top_logprobs"])
 def test_bounded_numbers_must_be_whole_and_in_range(name: str, value: Any) -> None:
     assert refused_field(chat(**{name: value})) == name
 
@@ -119,7 +120,7 @@ _MIXED: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("prompt", [None, "", 5, [], [{}], [None], ["a"] * 3000, *_MIXED])
+@each_row("prompt", [None, "", 5, [], [{}], [None], ["a"] * 3000, *_MIXED])
 def test_odd_prompts_are_refused_or_empty(prompt: Any) -> None:
     if prompt == "":
         assert openai.parse_completions(orjson.dumps({"model": "m", "prompt": prompt})).sequences == 1
@@ -127,7 +128,7 @@ def test_odd_prompts_are_refused_or_empty(prompt: Any) -> None:
         assert refused_field(orjson.dumps({"model": "m", "prompt": prompt}), openai.parse_completions) == "prompt"
 
 
-@pytest.mark.parametrize("given", [None, 5, [], *_MIXED])
+@each_row("given", [None, 5, [], *_MIXED])
 def test_lists_that_servers_would_count_in_another_way_are_no_input_of_embeddings(given: Any) -> None:
     assert refused_field(orjson.dumps({"model": "m", "input": given}), openai.parse_embeddings) == "input"
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from proxy.dialects.reminders import without_reminders
+from tests.support.rows import each_row
 
 R = "<system-reminder>now</system-reminder>"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("content", "left"),
     [
         (f"{R}\nhello", "hello"),

@@ -11,6 +11,7 @@ from proxy.access.stored_owners import Holder, StoredOwners, digest, digests_of
 from proxy.dialects import find, responses
 from proxy.errors import Refusal, Refused
 from proxy.types import Identity
+from tests.support.rows import each_row
 
 
 def parse(**changes: Any) -> Any:
@@ -23,8 +24,8 @@ def refusal(**changes: Any) -> Refusal:
     return refused.value.refusal
 
 
-@pytest.mark.parametrize("value", [True, 0, -1, 1.5, "7", [], 2**31])
-@pytest.mark.parametrize("name", ["max_output_tokens", "max_tool_calls"])
+@each_row("value", [True, 0, -1, 1.5, "7", [], 2**31])
+@each_row("name", ["max_output_tokens", "max_tool_calls"])
 def test_bounded_numbers_must_be_whole_and_in_range(name: str, value: Any) -> None:
     assert (refusal(**{name: value}).status, refusal(**{name: value}).param) == (400, name)
 

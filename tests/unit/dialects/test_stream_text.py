@@ -10,6 +10,7 @@ import pytest
 
 from proxy.dialects import turns
 from proxy.dialects.stream_text import chat_text
+from tests.support.rows import each_row
 
 TEXTS = ["Hello", " wörld", "", "日本", '"quoted" \\ \n', "\U0001f600", None]
 ODD_EVENTS: list[Any] = [
@@ -50,7 +51,7 @@ def test_it_is_what_the_events_say() -> None:
         assert chat_text(text) == by_events(text), text
 
 
-@pytest.mark.parametrize("odd", ODD_EVENTS, ids=str)
+@each_row("odd", ODD_EVENTS, ids=str)
 def test_odd_events_are_read_alike_or_left_to_who_parses(odd: Any) -> None:
     plain = event(random.Random(1))
     for events in ([odd], [plain, odd], [odd, plain]):

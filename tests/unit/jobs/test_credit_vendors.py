@@ -12,6 +12,7 @@ from proxy.errors import Refused
 from proxy.jobs.api import Answer, Ended, JobApi
 from proxy.jobs.apis import APIS, elevenlabs, elevenlabs_dubbing, find, runway, stability
 from proxy.jobs.job import Job
+from tests.support.rows import each_row
 
 CREDITS = frozenset({"credit"})
 
@@ -74,7 +75,7 @@ def test_a_model_under_another_name_is_bounded_as_what_it_is(
         assert (dict(call.things), call.unbounded, known) == (things, "", things)
 
 
-@pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+@each_row("api", APIS, ids=lambda api: api.name)
 def test_no_vendors_account_is_open_to_every_team(api: JobApi) -> None:
     opened = [route.pattern.pattern for route in api.routes if route.does == "open"]
     assert [path for path in opened if any(word in path for word in _OF_AN_ACCOUNT)] == []
@@ -94,7 +95,7 @@ def test_what_an_account_pays_is_refused_with_the_reason(path: str) -> None:
     assert (refused.value.refusal.status, refused.value.refusal.code) == (403, "route_refused")
 
 
-@pytest.mark.parametrize(
+@each_row(
     "path",
     [
         "/v1/organization/usage/completions", "/v1/organization/admin_api_keys", "/v1/dashboard/billing/usage", "/v1/usage",
@@ -111,7 +112,7 @@ def task(kind: str = "image_to_video", **fields: Any) -> Any:
     return runway.parse(kind, orjson.dumps({"model": "gen4.5", "promptText": "a", **fields}))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("kind", "fields", "things"),
     [
         ("image_to_video", {"duration": 5}, {"video_second": 5}),
@@ -156,7 +157,7 @@ def test_what_its_price_may_depend_on(fields: dict[str, Any], fixed: dict[str, s
 ASKED = {"units": ["credit", "video_second"], "things": {"video_second": 5}, "conditions": {}, "estimate": "60"}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "changes", "used"),
     [
         ({"status": "SUCCEEDED", "cost": {"credits": 60}}, {}, {"credit": 60}),

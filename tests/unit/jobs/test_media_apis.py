@@ -15,6 +15,7 @@ from proxy.jobs.apis import fal, find, luma, replicate
 from proxy.jobs.job import Job
 from proxy.upstream.destinations import destinations_of
 from proxy.upstream.pool import UpstreamClient
+from tests.support.rows import each_row
 
 VERSION = "0" * 64
 
@@ -37,7 +38,7 @@ def route(method: str, path: str) -> str:
     return f"{found.api.name} {'create' if isinstance(found, JobEndpoint) else found.route.does}"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "path", "what"),
     [
         ("POST", "/replicate/v1/predictions", "replicate.predictions create"),
@@ -91,7 +92,7 @@ def used(found: Ended | None) -> Any:
     return None if found.reading is None else dict(found.reading.usage)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "units", "usage"),
     [
         ({"status": "succeeded", "metrics": {"image_count": 2}}, ["image"], {"image": 2}),
@@ -218,7 +219,7 @@ def test_a_status_says_only_where_what_it_came_to_stands() -> None:
         assert fal.read_end(fal_job(["image"]), status._replace(body={"status": word})) is None
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "headers", "body", "units", "usage"),
     [
         (200, {"x-fal-billable-units": "2.5"}, {}, ["megapixel"], {"megapixel": "2.5"}),

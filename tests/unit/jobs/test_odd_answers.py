@@ -12,6 +12,7 @@ from proxy.jobs.api import Answer, Ended, JobApi, seconds
 from proxy.jobs.apis import APIS
 from proxy.jobs.job import Job
 from proxy.wire import lenient
+from tests.support.rows import each_row
 
 _NUMBERS = (None, True, 0, -1, 3.5, float("nan"), float("inf"), 10**30, -(10**30))
 _TEXTS = (
@@ -36,7 +37,7 @@ _ASKED: tuple[dict[str, Any], ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+@each_row("api", APIS, ids=lambda api: api.name)
 def test_no_answer_makes_reading_it_fail(api: JobApi) -> None:
     chance = random.Random(api.name)
     intent = {"provider": "p", "upstream": "u", "model": "acme/m", "model_requested": "m", "reserved_nanousd": 5}

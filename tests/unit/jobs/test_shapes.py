@@ -16,6 +16,7 @@ from proxy.dialects import gemini
 from proxy.jobs.shapes import Shape, Shapes, rounded_up, shape_of, shapes_of
 from proxy.types import Call, Route
 from tests.support.media import png
+from tests.support.rows import each_row
 
 MODELS = ("gemini-2.5-flash", "gemini-3-pro-preview", "gemini-2.5-flash-image")
 CONTEXT, MOST = 1_000_000, 65_536
@@ -48,8 +49,8 @@ def usage(call: Call, model: str, size: int) -> dict[str, int]:
     return {**bound.usage, **{f"of which {unit}": tokens for unit, tokens in bound.media.items()}}
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("seed", range(4))
+@each_row("model", MODELS)
+@each_row("seed", range(4))
 def test_shapes_come_to_what_their_lines_do(model: str, seed: int) -> None:
     calls = [line(random.Random(f"{seed} {number}")) for number in range(150)]
     shapes, exact = Shapes(), dict[str, int]()

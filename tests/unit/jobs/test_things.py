@@ -9,6 +9,7 @@ import pytest
 
 from proxy.jobs import things
 from proxy.types import Call
+from tests.support.rows import each_row
 
 CALL = Call(dialect="fal.request", operation="prediction", model="m", body={}, stream=False, size_bytes=0)
 
@@ -17,7 +18,7 @@ def at_most(unit: str, **given: Any) -> int | None:
     return things.at_most(CALL, given, frozenset({unit}), gpu_seconds=90).things.get(unit)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("unit", "given", "most"),
     [
         ("image", {}, 1),

@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-import pytest
-
 from proxy.capacity.closing import Carried, Terms, close
 from proxy.capacity.rates import MINUTE_US, Rates, Step
 from proxy.capacity.runs import Run, Tokens
 from proxy.capacity.split import Span
 from proxy.ledger.capacity_totals import Totals
+from tests.support.rows import each_row
 
 TERMS = Terms(Rates([Step(0, 10**10)], [Step(0, 1)]), milliwatts=(7000, 800))
 
@@ -26,7 +25,7 @@ class Dear:
         return {"m": max(0, call.input - 100)}
 
 
-@pytest.mark.parametrize("seed", range(20))
+@each_row("seed", range(20))
 def test_the_parts_come_to_the_cost_and_nothing_falls(seed: int) -> None:
     chance, stored, cost, late, tokens = random.Random(seed), {}, 0, 0, 0
     owed = 0

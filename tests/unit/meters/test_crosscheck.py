@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from pricing.units import INPUT_SIDE
 from pricing.usage import Quantity
 from tests.support.fixtures import Fixture, load, total_usage
+from tests.support.rows import each_row
 
 # Our dialect -> their provider and flavour.
 THEIRS = {
@@ -92,7 +91,7 @@ def of_a_kind_that_they_read(fixture: Fixture) -> bool:
 BOTH = {one.name: one for one in load() if of_a_kind_that_they_read(one)}
 
 
-@pytest.mark.parametrize("name", BOTH)
+@each_row("name", BOTH)
 def test_same_as_genai_prices_or_known_why_not(name: str) -> None:
     expected = theirs(BOTH[name])
     if expected is None:

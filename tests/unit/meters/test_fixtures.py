@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import pytest
-
 from proxy.meters import registry
 from tests.support.fixtures import THINGS, Fixture, load, read_wire, total_usage, wire_bytes
+from tests.support.rows import each_row
 
 ALL = load()
 SINGLE = [one for one in ALL if one.line["dialect"] != "session"]
@@ -15,7 +14,7 @@ STREAMS = [one for one in SINGLE if "events" in one.line]
 names = lambda one: one.name  # noqa: E731
 
 
-@pytest.mark.parametrize("fixture", SINGLE, ids=names)
+@each_row("fixture", SINGLE, ids=names)
 def test_usage_and_flags(fixture: Fixture) -> None:
     reading = fixture.read()
     assert {unit: str(quantity) for unit, quantity in total_usage(reading).items()} == fixture.expected["usage"]
@@ -24,13 +23,13 @@ def test_usage_and_flags(fixture: Fixture) -> None:
         assert reading.source == source
 
 
-@pytest.mark.parametrize("fixture", [one for one in ALL if "tokens" in one.expected], ids=names)
+@each_row("fixture", [one for one in ALL if "tokens" in one.expected], ids=names)
 def test_disjoint_units_add_up_to_the_providers_total(fixture: Fixture) -> None:
     usage = total_usage(fixture.read())
     assert sum(quantity for unit, quantity in usage.items() if unit not in THINGS) == fixture.expected["tokens"]
 
 
-@pytest.mark.parametrize("fixture", ALL, ids=names)
+@each_row("fixture", ALL, ids=names)
 def test_the_arithmetic_of_a_fixture_is_its_cost(fixture: Fixture) -> None:
     lines = fixture.expected["arithmetic"]
     for line in lines:
@@ -40,7 +39,7 @@ def test_the_arithmetic_of_a_fixture_is_its_cost(fixture: Fixture) -> None:
     assert fixture.expected["source"]
 
 
-@pytest.mark.parametrize("fixture", STREAMS, ids=names)
+@each_row("fixture", STREAMS, ids=names)
 def test_every_split_of_a_streams_bytes_reads_the_same(fixture: Fixture) -> None:
     expected = fixture.read()
     stream = wire_bytes(fixture)
@@ -49,10 +48,8 @@ def test_every_split_of_a_streams_bytes_reads_the_same(fixture: Fixture) -> None
     assert read_wire(fixture, (stream[i : i + 1] for i in range(len(stream)))) == expected
 
 
-@pytest.mark.parametrize("line_end", [b"\r\n", b"\r"])
-@pytest.mark.parametrize(
-    "fixture", [one for one in STREAMS if not one.line["dialect"].startswith("bedrock")], ids=names
-)
+@each_row("line_end", [b"\r\n", b"\r"])
+@each_row("fixture", [one for one in STREAMS if not one.line["dialect"].startswith("bedrock")], ids=names)
 def test_other_line_ends_read_the_same(fixture: Fixture, line_end: bytes) -> None:
     if line_end == b"\r" and fixture.line["dialect"].startswith("ollama"):
         line_end = b"\r\n"  # NDJSON has no bare CR

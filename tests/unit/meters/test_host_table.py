@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-import pytest
 
 from pricing.load import DATA
 from proxy.dialects.streams import CHAT
 from proxy.exchange.gate import StreamGate
 from proxy.meters import Context, reader
 from proxy.meters.host_table import ROWS, Row, row_of
+from tests.support.rows import each_row
 
 PROVIDERS = sorted({orjson.loads(line)["provider"] for line in (DATA / "prices.jsonl").read_bytes().splitlines()})
 CHATS = [name for name, row in ROWS.items() if row.shape == "openai"]
@@ -21,7 +21,7 @@ def test_every_provider_of_the_price_book_has_a_row() -> None:
     assert [name for name in PROVIDERS if name not in ROWS] == []
 
 
-@pytest.mark.parametrize("name", ROWS)
+@each_row("name", ROWS)
 def test_a_row_says_where_it_is_from(name: str) -> None:
     row = ROWS[name]
     assert len(row.source) > 10
@@ -51,7 +51,7 @@ def usage_of(row: Row, cached_name: str | None) -> dict[str, Any]:
     return usage
 
 
-@pytest.mark.parametrize("name", CHATS)
+@each_row("name", CHATS)
 def test_cache_reads_stand_under_the_names_of_the_row_and_are_a_part_of_the_prompt(name: str) -> None:
     row = ROWS[name]
     for cached in (None, *row.cached):
@@ -62,7 +62,7 @@ def test_cache_reads_stand_under_the_names_of_the_row_and_are_a_part_of_the_prom
         assert (reading.provider_cost_usd is not None) == bool(row.charge)
 
 
-@pytest.mark.parametrize("name", CHATS)
+@each_row("name", CHATS)
 def test_reasoning_stands_where_the_row_says(name: str) -> None:
     row = ROWS[name]
     usage = usage_of(row, None) | {"completion_tokens_details": {"reasoning_tokens": 30}}
@@ -71,14 +71,14 @@ def test_reasoning_stands_where_the_row_says(name: str) -> None:
     assert reading.usage["output"] == (20 if row.reasoning == "within" else 50)
 
 
-@pytest.mark.parametrize("name", CHATS)
+@each_row("name", CHATS)
 def test_cache_writes_of_unknown_life_have_the_unit_of_the_row(name: str) -> None:
     usage = usage_of(ROWS[name], None) | {"prompt_tokens_details": {"cache_write_tokens": 60}}
     reading = reader("openai.chat", name).usage_only(usage, Context(provider=name))
     assert reading.usage[ROWS[name].writes] == 60
 
 
-@pytest.mark.parametrize("name", [name for name in CHATS if ROWS[name].final != "whole"])
+@each_row("name", [name for name in CHATS if ROWS[name].final != "whole"])
 def test_a_stream_of_the_host_is_read_to_its_final_count(name: str) -> None:
     """In bytes, as the relay reads it: counts before the final one are what had come by then."""
     row = ROWS[name]

@@ -10,6 +10,7 @@ import pytest
 from pricing.usage import Reading
 from proxy.meters import Context, reader
 from tests.support.fixtures import total_usage
+from tests.support.rows import each_row
 
 
 def whole(dialect: str, provider: str, usage: dict[str, Any], **context: Any) -> Reading:
@@ -38,7 +39,7 @@ SPLIT = {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 20}
 # Messages: what comes later stands in the place of what came before
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "events", "usage"),
     [
         (
@@ -122,7 +123,7 @@ SPLIT = {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 20}
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-@pytest.mark.parametrize("twice", [False, True])
+@each_row("twice", [False, True])
 def test_the_last_counts_of_a_message_are_its_own(
     name: str, events: list[dict[str, Any]], usage: dict[str, int], twice: bool
 ) -> None:
@@ -152,8 +153,8 @@ CUMULATIVE = [
 LAST = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}}
 
 
-@pytest.mark.parametrize("events", [CUMULATIVE, [*CUMULATIVE, LAST], [LAST, LAST], [*CUMULATIVE, LAST, *CUMULATIVE]])
-@pytest.mark.parametrize("provider", ["openai", "vllm", "acme"])
+@each_row("events", [CUMULATIVE, [*CUMULATIVE, LAST], [LAST, LAST], [*CUMULATIVE, LAST, *CUMULATIVE]])
+@each_row("provider", ["openai", "vllm", "acme"])
 def test_counts_of_chunks_are_cumulative(events: list[Any], provider: str) -> None:
     assert streamed("openai.chat", provider, *events).usage == {"input": 9, "output": 3}
 
@@ -243,8 +244,8 @@ def test_llamacpp_says_in_its_timings_what_was_cached_though_its_usage_says_none
 CACHE = {"cache_read_input_tokens": 60, "cache_creation_input_tokens": 30}
 
 
-@pytest.mark.parametrize("provider", ["databricks", "openai", "acme", "snowflake", "vertex"])
-@pytest.mark.parametrize(
+@each_row("provider", ["databricks", "openai", "acme", "snowflake", "vertex"])
+@each_row(
     ("usage", "given"),
     [
         ({"prompt_tokens": 100, "completion_tokens": 5, "total_tokens": 105}, 10),
@@ -270,10 +271,8 @@ def test_the_same_cache_read_in_both_places_counts_once() -> None:
 # Parts that exceed their whole
 
 
-@pytest.mark.parametrize("names", ["anthropic", "openai", "bedrock"])
-@pytest.mark.parametrize(
-    ("short", "long", "kept"), [(50, 50, (0, 50)), (50, 20, (30, 20)), (0, 70, (0, 50)), (80, 0, (50, 0))]
-)
+@each_row("names", ["anthropic", "openai", "bedrock"])
+@each_row(("short", "long", "kept"), [(50, 50, (0, 50)), (50, 20, (30, 20)), (0, 70, (0, 50)), (80, 0, (50, 0))])
 def test_a_split_by_time_to_live_never_exceeds_its_total(
     names: str, short: int, long: int, kept: tuple[int, int]
 ) -> None:
@@ -302,8 +301,8 @@ def test_a_split_by_time_to_live_never_exceeds_its_total(
 # What a router says that it charged
 
 
-@pytest.mark.parametrize("provider", ["vercel", "vercel-ai-gateway", "openrouter", "aihubmix", "some-router"])
-@pytest.mark.parametrize("dialect", ["openai.chat", "anthropic.messages", "openai.responses"])
+@each_row("provider", ["vercel", "vercel-ai-gateway", "openrouter", "aihubmix", "some-router"])
+@each_row("dialect", ["openai.chat", "anthropic.messages", "openai.responses"])
 def test_a_charge_is_read_in_every_dialect(provider: str, dialect: str) -> None:
     usage = {"input_tokens": 9, "output_tokens": 3, "cost": 0.0025}
     assert whole(dialect, provider, usage).provider_cost_usd == Decimal("0.0025")

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from proxy.meters import names, reader, registry
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("dialect", "provider", "endpoint", "found"),
     [
         ("openai.chat.stream", "openai", "", "openai.chat"),

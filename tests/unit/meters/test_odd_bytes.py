@@ -16,6 +16,7 @@ from proxy.exchange.gate import StreamGate
 from proxy.meters import Context, Reader, reader
 from proxy.wire import lenient
 from tests.support.odd_bytes import Odd, Recorded, dump, mutations, recorded, sse
+from tests.support.rows import each_row
 
 _SESSIONS = ("realtime", "realtime.transcription", "live", "voice")
 ALL = [(one, odd) for one in recorded() for odd in mutations(one)]
@@ -56,7 +57,7 @@ def said(reading: Reading) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("one", "odd"), ALL, ids=names)
+@each_row(("one", "odd"), ALL, ids=names)
 def test_what_is_not_touched_is_read_as_before(one: Recorded, odd: Odd) -> None:
     found, context = reader_of(one)
     if odd.same:
@@ -64,7 +65,7 @@ def test_what_is_not_touched_is_read_as_before(one: Recorded, odd: Odd) -> None:
         assert said(after) == said(before)
 
 
-@pytest.mark.parametrize(("one", "odd"), ALL, ids=names)
+@each_row(("one", "odd"), ALL, ids=names)
 def test_whole_and_offline_agree(one: Recorded, odd: Odd) -> None:
     found, context = reader_of(one)
     reading = found.answer(lenient.answer(odd.body), context)
@@ -74,7 +75,7 @@ def test_whole_and_offline_agree(one: Recorded, odd: Odd) -> None:
         assert offline(one, odd.body)["source"] in ("none", "estimated")
 
 
-@pytest.mark.parametrize(("one", "odd"), STREAMED, ids=names)
+@each_row(("one", "odd"), STREAMED, ids=names)
 def test_whole_and_streamed_agree(one: Recorded, odd: Odd) -> None:
     found, context = reader_of(one)
     whole = found.answer(lenient.answer(odd.body), context)
@@ -121,9 +122,9 @@ GARBAGE = (b"", b"garbage\n\n", b"data: {\n\n", b"\xff\xfe", b"{", b"data: [1]\n
 FAILED = (sse([ERROR]), dump(ERROR), b"event: error\n" + sse([ERROR]), sse([{"error": None}]))
 
 
-@pytest.mark.parametrize("failed", FAILED)
-@pytest.mark.parametrize("garbage", GARBAGE)
-@pytest.mark.parametrize("told", TOLD)
+@each_row("failed", FAILED)
+@each_row("garbage", GARBAGE)
+@each_row("told", TOLD)
 def test_a_tool_and_garbage_and_an_error_read_the_same_in_any_order(told: bytes, garbage: bytes, failed: bytes) -> None:
     one = next(one for one in recorded() if one.name.startswith("groq.chat") and one.streamed)
     found, context = reader_of(one)

@@ -10,6 +10,7 @@ import pytest
 
 from pricing.usage import Reading
 from proxy.meters import Context, reader
+from tests.support.rows import each_row
 
 USAGE = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
 CALLS = [
@@ -70,7 +71,7 @@ def test_the_preview_tool_of_the_request_counts_where_the_answer_repeats_no_tool
     assert (streamed(said, context=theirs).asked, streamed(said, context=theirs).conditions) == ({}, {})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("tool", "sessions"),
     [
         ({"type": "code_interpreter", "container": {"type": "auto"}}, 1),
@@ -82,7 +83,7 @@ def test_the_preview_tool_of_the_request_counts_where_the_answer_repeats_no_tool
         ({"type": "shell", "environment": {"type": "container_auto", "memory_limit": "16g"}}, 16),
     ],
 )
-@pytest.mark.parametrize("told", [True, False])
+@each_row("told", [True, False])
 def test_a_container_is_billed_by_its_gigabytes(tool: dict[str, Any], sessions: int, told: bool) -> None:
     """Told: the response repeats its tools, and they count; else those of the request."""
     calls = [{"type": "code_interpreter_call", "id": f"c{n}", "container_id": "cntr_1", "code": "1"} for n in range(2)]

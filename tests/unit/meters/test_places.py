@@ -11,6 +11,7 @@ from pricing.usage import Reading
 from proxy.meters import Context, reader
 from proxy.meters.places import in_openais_words, states_counts
 from proxy.wire import lenient
+from tests.support.rows import each_row
 
 COUNTS = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
 CAMEL = {"promptTokens": 20, "completionTokens": 10, "totalTokens": 30}
@@ -52,8 +53,8 @@ def _read(dialect: str, body: bytes) -> Reading:
     return reader(dialect, "acme").answer(lenient.answer(body), Context(provider="acme", model="m"))
 
 
-@pytest.mark.parametrize(("dialect", "answer"), PLACES)
-@pytest.mark.parametrize("form", ["whole", "event", "events"])
+@each_row(("dialect", "answer"), PLACES)
+@each_row("form", ["whole", "event", "events"])
 def test_a_usage_is_found(dialect: str, answer: dict[str, Any], form: str) -> None:
     event = b"data: " + orjson.dumps(answer) + b"\n\n"
     body = {"whole": orjson.dumps(answer), "event": event, "events": event + b"data: [DONE]\n\n"}[form]

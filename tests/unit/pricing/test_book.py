@@ -15,6 +15,7 @@ from pricing.price import Multiplier
 from pricing.units import UNITS
 from pricing.usage import Part, Reading
 from tests.support.prices import at, book, price, with_rows
+from tests.support.rows import each_row
 
 PLAIN = {"prices": {"input": "2", "cache_read": "0.5", "cache_write_5m": "2.5", "output": "8"}}
 BATCH = {"when": {"processing": "batch"}, "prices": {"input": "1", "output": "4"}}
@@ -315,8 +316,8 @@ def test_a_row_of_the_operators_for_a_snapshot_counts_because_that_may_answer() 
 DEARER = {"model": "m-2025-05-13", "prices": {"input": "5", "output": "20"}}
 
 
-@pytest.mark.parametrize("asked", ["m", "M", "m-latest"])
-@pytest.mark.parametrize("served", ["m-2025-05-13", "m-2412", "m-0613", "m-01-2025", "m@20250513"])
+@each_row("asked", ["m", "M", "m-latest"])
+@each_row("served", ["m-2025-05-13", "m-2412", "m-0613", "m-01-2025", "m@20250513"])
 def test_a_ceiling_holds_for_each_snapshot_that_may_answer(asked: str, served: str) -> None:
     mine = book(PLAIN, DEARER | {"model": served})
     assert (

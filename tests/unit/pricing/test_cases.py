@@ -8,16 +8,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pricing.load import load_book
 from proxy.cli.price_lines import price_lines
+from tests.support.rows import each_row
 
 BOOK = load_book()
 CASES = [json.loads(line) for line in (Path(__file__).parent / "cases.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["in"]["id"])
+@each_row("case", CASES, ids=lambda case: case["in"]["id"])
 def test_case(case: dict[str, Any]) -> None:
     (result,) = price_lines([json.dumps(case["in"])], BOOK)
     assert "error" not in result, result

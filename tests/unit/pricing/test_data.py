@@ -17,6 +17,7 @@ from pricing.merge import Merger
 from pricing.sources.offer import Offer
 from pricing.units import UNITS
 from tests.support.prices import at, price
+from tests.support.rows import each_row
 
 BOOK = load_book()
 LINES = [orjson.loads(line) for line in (DATA / "prices.jsonl").read_bytes().splitlines()]
@@ -178,7 +179,7 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "model", "unit", "usd", "moment", "conditions"), KNOWN)
+@each_row(("provider", "model", "unit", "usd", "moment", "conditions"), KNOWN)
 def test_known_prices(provider: str, model: str, unit: str, usd: str, moment: str, conditions: dict[str, str]) -> None:
     # a hundredth of a million, so that no long-context tier is reached
     quantity, factor = (10_000, 100) if UNITS[unit].kind == "token" else (1, 1)

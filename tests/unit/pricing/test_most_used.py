@@ -12,11 +12,10 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import pytest
-
 from pricing.load import DATA, load_book
 from pricing.usage import Reading
 from tests.support.prices import at
+from tests.support.rows import each_row
 
 HERE = Path(__file__).parent
 BOOK = load_book()
@@ -54,7 +53,7 @@ def test_there_are_a_hundred_of_them() -> None:
     assert len(LITELLM) == 100
 
 
-@pytest.mark.parametrize("name", LITELLM)
+@each_row("name", LITELLM)
 def test_against_genai_prices(name: str) -> None:
     # Slow to import: for the worker that runs these tests.
     from genai_prices import Usage  # noqa: PLC0415
@@ -76,7 +75,7 @@ def test_against_genai_prices(name: str) -> None:
     assert cost == price.total_price or explained(provider, model), f"{cost} against {price.total_price}"
 
 
-@pytest.mark.parametrize("name", LITELLM)
+@each_row("name", LITELLM)
 def test_against_litellm(name: str) -> None:
     provider, _, model = name.partition("/")
     for unit, field in FIELDS.items():

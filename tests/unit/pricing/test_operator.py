@@ -12,6 +12,7 @@ import yaml
 from pricing.operator import parse_rows
 from pricing.price import Multiplier
 from tests.support.prices import at, book, price, with_rows
+from tests.support.rows import each_row
 
 BASE = {"prices": {"input": "2", "cache_read": "1", "output": "8", "web_search": "10/1000"}}
 
@@ -39,7 +40,7 @@ def test_the_contracts_examples_are_accepted() -> None:
     assert pickle.loads(pickle.dumps(parsed)) == parsed
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("row", "expected"),
     [
         ("vllm", "prices[0]: must be a mapping"),

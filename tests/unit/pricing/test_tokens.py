@@ -15,6 +15,7 @@ import pytest
 from pricing import tokens
 from pricing.estimate import estimate, output_texts
 from pricing.prompt_tokens import Image, count_prompt, image_size, image_tokens
+from tests.support.rows import each_row
 
 
 def test_openai_documented_example() -> None:
@@ -28,7 +29,7 @@ def test_openai_documented_example() -> None:
     assert count_prompt(body, "gpt-4o") == 19
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "encoding", "exact"),
     [
         ("gpt-4o-mini", "o200k_base", True),
@@ -94,7 +95,7 @@ def test_the_proxy_does_not_load_it_at_import() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("image", "model", "expected"),
     [
         (Image(1024, 1024), "gpt-4o", 85 + 4 * 170),

@@ -20,6 +20,7 @@ from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, re
 from proxy.reports.statement import read_statement
 from proxy.times import BadQuestion
 from tests.support.made_up import START, fill
+from tests.support.rows import each_row
 
 from .test_reconcile import call
 
@@ -174,7 +175,7 @@ def test_google_clouds_export_line_by_line_as_json_and_csv(ledger: Engine) -> No
     assert answer(ledger, "vertex_ai", table(*flat)).theirs_usd == "2.39"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("provider", "said", "model"),
     [
         ("aws", "Claude Sonnet 4.5 (Amazon Bedrock Edition)", "claude-sonnet-4-5"),

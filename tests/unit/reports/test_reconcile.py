@@ -25,6 +25,7 @@ from proxy.reports.statement import read_statement
 from proxy.times import BadQuestion
 from tests.support.bought import bought, with_row
 from tests.support.made_up import START, fill
+from tests.support.rows import each_row
 
 FILES = Path(__file__).parents[2] / "fixtures" / "statements"
 DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
@@ -233,7 +234,7 @@ def test_the_exit_code_is_what_is_unexplained(ledger: Engine, tmp_path: Path) ->
     assert broken.stderr.startswith("error: the file ")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("text", "line"),
     [
         ("input", "input"), ("cached input", "cache_read"), ("input_tokens", "input"), ("output_tokens", "output"),
@@ -246,7 +247,7 @@ def test_what_providers_call_a_line(text: str | None, line: str | None) -> None:
     assert line_named(text) == line
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "", "{}", "[]", "[3]", "null", "{", '{"data": 3}', '{"data": [{"a": 1}]}', "a,b\n1,2\n", "date,model\n2026-11-23,x\n",

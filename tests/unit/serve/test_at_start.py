@@ -6,10 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from proxy.config.model import Config
 from proxy.serve.at_start import AT_THE_TOP, OF_SERVER, as_started, needs_restart
+from tests.support.rows import each_row
 
 CHANGED: dict[str, Any] = {
     "store": "redis://127.0.0.1/3", "store_lease_share": 0.1, "ledger": "sqlite:///other.db", "data_dir": "other",
@@ -25,7 +24,7 @@ def tree(path: str, value: Any) -> dict[str, Any]:
     return {first: {rest: value} if rest else value}
 
 
-@pytest.mark.parametrize("path", CHANGED)
+@each_row("path", CHANGED)
 def test_a_reload_names_it_each_time_and_keeps_it_as_it_runs(path: str) -> None:
     running, new = Config(), Config.model_validate(tree(path, CHANGED[path]))
 

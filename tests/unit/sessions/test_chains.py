@@ -14,6 +14,7 @@ from proxy.keyed_hash import KeyedHash
 from proxy.sessions.chains import Chains
 from proxy.types import Call
 from tests.support.calls import call_of
+from tests.support.rows import each_row
 
 
 def chunk(**delta: Any) -> dict[str, Any]:
@@ -153,7 +154,7 @@ HIDDEN: list[tuple[str, list[Any], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "messages", "more"), HIDDEN)
+@each_row(("kind", "messages", "more"), HIDDEN)
 def test_nothing_that_the_model_reads_can_be_hidden_behind_a_count(
     kind: str, messages: list[Any], more: dict[str, Any]
 ) -> None:

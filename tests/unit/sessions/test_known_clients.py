@@ -6,9 +6,8 @@ import json
 import re
 from typing import Any
 
-import pytest
-
 from proxy.sessions.known_clients import FAMILIES, TABLE, Found, client_family, client_of, find
+from tests.support.rows import each_row
 
 UUID = "3f6b1c9e-8f0a-4a57-9d6e-0f8f5a3a1b2c"
 CODEX_TURN = {
@@ -96,7 +95,7 @@ EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], Found]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("entry", "agent", "headers", "body", "found"), EXAMPLES)
+@each_row(("entry", "agent", "headers", "body", "found"), EXAMPLES)
 def test_each_entry_finds_what_its_client_sends(
     entry: str, agent: str, headers: dict[str, str], body: dict[str, Any], found: Found
 ) -> None:
@@ -111,7 +110,7 @@ def test_every_entry_has_an_example() -> None:
     assert {look.__name__ for look in TABLE} == {example[0] for example in EXAMPLES}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("headers", "body"),
     [
         ({}, {}),
@@ -166,7 +165,7 @@ AGENTS = [
 ]
 
 
-@pytest.mark.parametrize(("agent", "headers", "family"), AGENTS)
+@each_row(("agent", "headers", "family"), AGENTS)
 def test_each_client_is_of_its_family(agent: str, headers: tuple[str, ...], family: str) -> None:
     sent = {name.encode(): b"user" for name in headers}
     assert client_of({**sent, b"user-agent": agent.encode()}) == family

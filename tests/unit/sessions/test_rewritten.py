@@ -18,6 +18,7 @@ from proxy.dialects.turns import answer_turns, turn_of
 from proxy.keyed_hash import KeyedHash
 from proxy.sessions.chains import Chains
 from tests.support.calls import call_of
+from tests.support.rows import each_row
 
 ARGUMENTS = {"path": "src/é.py", "lines": [1, 2.0, -3.5], "nested": {"b": None, "a": "say \"hi\"\n{\"x\": 1}"}, "deep": True}  # fmt: skip
 TOOLS = 6
@@ -84,9 +85,9 @@ def answer_and_back(kind: str, number: int, told: Spell, back: Spell) -> tuple[l
     return [{"candidates": [{"content": content(told)}]}], [content(back)], result
 
 
-@pytest.mark.parametrize("kind", ["chat", "responses", "messages", "gemini"])
-@pytest.mark.parametrize("told", SPELLINGS)
-@pytest.mark.parametrize("back", SPELLINGS)
+@each_row("kind", ["chat", "responses", "messages", "gemini"])
+@each_row("told", SPELLINGS)
+@each_row("back", SPELLINGS)
 def test_a_run_of_six_tools_is_one_session(kind: str, told: Spell, back: Spell) -> None:
     known = Chains(KeyedHash(b"secret"))
     history: list[Any] = [{"role": "user", "parts": [{"text": "go"}]} if kind == "gemini" else {"role": "user", "content": "go"}]  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 
 from proxy.errors import Refused
 from proxy.translate.expressed import missing, prepared, wishes
+from tests.support.rows import each_row
 
 TOOL = {"tools": [{"type": "function", "function": {"name": "f"}}]}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}
@@ -22,7 +23,7 @@ def lost(operation: str, passed: dict[str, Any], sent: dict[str, Any]) -> list[t
     return [(wish.name, wish.needed) for wish in missing(asked, json.dumps(sent).encode(), sent)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("operation", "passed", "wish"),
     [
         ("chat", {"response_format": SCHEMA}, ("response_format", True)),
@@ -92,7 +93,7 @@ def test_a_schema_of_the_answer_hides_nothing_beside_it() -> None:
         assert lost("chat", {"response_format": SCHEMA, "temperature": 1}, where) == [("temperature", False)]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("operation", "passed", "sent"),
     [
         ("chat", {"stop": ["x"], "temperature": 1}, {"parameters": {"stop": ["x"], "temperature": 1}}),

@@ -8,6 +8,7 @@ import pytest
 
 from proxy.errors import Refused
 from proxy.translate.files import require_data
+from tests.support.rows import each_row
 
 CLAUDE, GEMINI = "claude-sonnet-4-5@20250929", "gemini-2.5-flash"
 
@@ -34,10 +35,8 @@ def is_refused(operation: str, messages: Any, provider: str, model: str = "m") -
         return False
 
 
-@pytest.mark.parametrize("operation", ["chat", "responses", "messages"])
-@pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "ftp://x/y", "azure://x", "//127.0.0.1/x", "/etc/passwd", "", " FILE:/x"]
-)
+@each_row("operation", ["chat", "responses", "messages"])
+@each_row("url", ["file:///etc/passwd", "ftp://x/y", "azure://x", "//127.0.0.1/x", "/etc/passwd", "", " FILE:/x"])
 def test_what_is_no_address_of_the_web_goes_nowhere(operation: str, url: str) -> None:
     for provider in ("bedrock", "azure", "mistral", "anthropic", "cohere_chat"):
         assert is_refused(operation, asked(operation, url), provider)

@@ -16,6 +16,7 @@ from proxy.translate.hook import Read, Tap
 from proxy.translate.native import Observed
 from proxy.translate.runs import Pieces, Run
 from proxy.wire import aws_event_stream
+from tests.support.rows import each_row
 
 BODY = json.dumps({"contents": [{"role": "user", "parts": [{"text": "x"}]}]}).encode()
 ANSWER = {
@@ -176,9 +177,9 @@ LLAMAS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("size", [1, 7, 10_000])
-@pytest.mark.parametrize("cut_once", [True, False])
-@pytest.mark.parametrize(
+@each_row("size", [1, 7, 10_000])
+@each_row("cut_once", [True, False])
+@each_row(
     ("kind", "frames", "usage", "source"),
     [
         ("converse-stream", FRAMES, {"input": 3, "output": 2}, "provider"),

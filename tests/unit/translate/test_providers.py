@@ -8,6 +8,7 @@ import pytest
 
 from proxy.config.model import Upstream
 from proxy.translate.providers import is_plain, target_of
+from tests.support.rows import each_row
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
 AZURE = {"provider": "azure", "base_url": "https://x.openai.azure.com", "api_key": "0123456789abcdef"}
@@ -19,7 +20,7 @@ def row(deployments: dict[str, str], **more: Any) -> Upstream:
     return Upstream(via="litellm", params=params, **more)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "deployed", "operation", "told"),
     [
         ("gpt-4.1-mini", "ours", "chat", "azure/ours"),
@@ -84,7 +85,7 @@ def test_what_prices_depend_on_is_nothing_to_litellm() -> None:
     assert sorted(target_of("a", made, "gpt-4.1", "chat").options) == ["api_base", "api_key", "api_version"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("provider", "model", "plain"),
     [
         ("aws", "anthropic.claude-3-haiku-20240307-v1:0", True),

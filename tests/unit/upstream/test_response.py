@@ -43,7 +43,7 @@ async def test_what_came_together_is_given_together_and_at_once(response: Respon
     taken: list[bytes] = []
     arrives(response, b"before")
 
-    pumping = asyncio.create_task(response.pump(lambda data: taken.append(data) is None))
+    pumping = asyncio.create_task(response.pump(lambda data, _: taken.append(data) is None))
     await asyncio.sleep(0)
     arrives(response, b"a", b"b")
 
@@ -61,7 +61,7 @@ async def test_what_came_together_is_given_together_and_at_once(response: Respon
 async def test_who_wants_no_more_gets_no_more_until_it_asks_again(response: Response) -> None:
     taken: list[bytes] = []
 
-    def once(data: bytes) -> bool:
+    def once(data: bytes, _: bytes) -> bool:
         taken.append(data)
         return False
 
@@ -78,7 +78,7 @@ async def test_who_wants_no_more_gets_no_more_until_it_asks_again(response: Resp
 
 
 async def test_what_waits_for_who_wants_no_more_is_bounded(response: Response) -> None:
-    pumping = asyncio.create_task(response.pump(lambda _: False))
+    pumping = asyncio.create_task(response.pump(lambda *_: False))
     await asyncio.sleep(0)
     arrives(response, b"a")
     for _ in range(5):
@@ -86,13 +86,13 @@ async def test_what_waits_for_who_wants_no_more_is_bounded(response: Response) -
     assert response.paused
     await pumping
 
-    await response.pump(lambda _: False)
+    await response.pump(lambda *_: False)
     assert not response.paused
 
 
 async def test_what_had_come_is_given_before_it_is_told_that_it_broke_off(response: Response) -> None:
     taken: list[bytes] = []
-    pumping = asyncio.create_task(response.pump(lambda data: taken.append(data) is None))
+    pumping = asyncio.create_task(response.pump(lambda data, _: taken.append(data) is None))
     await asyncio.sleep(0)
     response.received(b"half")
     response.failed(BROKEN)
@@ -103,7 +103,7 @@ async def test_what_had_come_is_given_before_it_is_told_that_it_broke_off(respon
 
 
 async def test_a_fault_of_who_takes_is_its_own_and_not_the_connections(response: Response) -> None:
-    def fails(_: bytes) -> bool:
+    def fails(*_: bytes) -> bool:
         raise MemoryError
 
     pumping = asyncio.create_task(response.pump(fails))
@@ -116,7 +116,7 @@ async def test_a_fault_of_who_takes_is_its_own_and_not_the_connections(response:
 
 
 async def test_who_breaks_it_off_while_taking_is_told_so(response: Response) -> None:
-    def breaks(_: bytes) -> bool:
+    def breaks(*_: bytes) -> bool:
         response.failed(BROKEN)
         return True
 
@@ -129,7 +129,7 @@ async def test_who_breaks_it_off_while_taking_is_told_so(response: Response) -> 
 
 async def test_who_is_cancelled_takes_nothing_more(response: Response) -> None:
     taken: list[bytes] = []
-    pumping = asyncio.create_task(response.pump(lambda data: taken.append(data) is None))
+    pumping = asyncio.create_task(response.pump(lambda data, _: taken.append(data) is None))
     await asyncio.sleep(0)
     pumping.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.wire.json_items import ItemReader, ItemsError
+from tests.support.rows import each_row
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet='a"\\{}[],: é\n'),
@@ -38,8 +39,8 @@ def test_items_are_those_of_the_whole(items: list[dict[str, Any]], every: int, i
     assert read([body[at : at + every] for at in range(0, len(body), every)]) == items
 
 
-@pytest.mark.parametrize("every", [1, 1000])
-@pytest.mark.parametrize(
+@each_row("every", [1, 1000])
+@each_row(
     "body",
     [
         b"", b"{", b"[]", b'{"requests": [', b'{"requests": []', b'{"requests": [{}', b'{"requests": [{}}', b'{"requests": [1]}',

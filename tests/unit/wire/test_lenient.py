@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.wire import lenient
 from proxy.wire.lenient import Answer
+from tests.support.rows import each_row
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=8),
@@ -25,7 +26,7 @@ def test_good_json_is_what_it_is(value: Any, ascii_only: bool) -> None:
     assert lenient.loads(json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "replace")) == value
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "value"),
     [
         (rb'{"a":"\ud83d"}', {"a": "\ufffd"}),
@@ -95,7 +96,7 @@ def test_depth_is_no_danger(deep: bytes) -> None:
     assert lenient.answer(deep * 100_000).values == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("body", "answer"),
     [
         (b'{"a":1}', Answer([{"a": 1}])),

@@ -13,6 +13,7 @@ from proxy.control.metrics.exposition import render, takes_openmetrics
 from proxy.control.metrics.series import Exemplar, MetricState
 from proxy.control.metrics.table import LIMITS, MICRO
 from proxy.money import NANO
+from tests.support.rows import each_row
 
 LABELS = ("openai", 'odd "model"\\\n', "input", "team", "codex")
 PROMETHEUS = (
@@ -57,7 +58,7 @@ def test_the_clients_own_parsers_take_it(openmetrics: bool) -> None:
         assert (last.exemplar.labels, last.exemplar.value) == ({"request_id": "r-1", "session_id": "s-1"}, 5000)
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("accept", "openmetrics"),
     [
         ("", False),

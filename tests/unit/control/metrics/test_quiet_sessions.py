@@ -244,3 +244,17 @@ def test_a_label_that_came_later_is_empty_in_what_was_counted_before(url: str) -
     life.metrics.reload([("requests_total", '["p","m","chat","ok","t","codex"]', "3")])
     text = render(life.metrics, (), openmetrics=False)
     assert 'team="t",client="codex",upstream=""} 3' in text
+
+
+def test_a_new_instance_on_a_large_ledger_does_not_look_for_its_calls_among_all(url: str, clock: Clock) -> None:
+    life = Life(url)
+    life.ship(entry("s", 0))
+    asked: list[str] = []
+    sa.event.listen(life.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+
+    MetricState.load(life.engine, "another")
+    read_by_the_new = [statement for statement in asked if "FROM entries" in statement]
+    assert len(MetricState.load(life.engine, "i").sessions) == 1
+
+    assert read_by_the_new == []
+    assert any("FROM entries" in statement for statement in asked)

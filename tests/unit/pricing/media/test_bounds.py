@@ -12,6 +12,7 @@ from pricing.media.images import Size
 from pricing.media.vision import most_image_tokens
 from tests.support import media
 from tests.support.published import FAMILIES
+from tests.support.rows import each_row
 
 
 @pytest.mark.parametrize("model", FAMILIES)
@@ -27,8 +28,8 @@ def test_no_picture_is_more_than_its_bound(model: str, width: int, height: int) 
     assert largest >= bound
 
 
-@pytest.mark.parametrize("model", FAMILIES)
-@pytest.mark.parametrize("size", [(1280, 800), (1440, 900), (1920, 1080), (3024, 1964)])
+@each_row("model", FAMILIES)
+@each_row("size", [(1280, 800), (1440, 900), (1920, 1080), (3024, 1964)])
 def test_a_screenshot_is_not_much_less_than_its_bound(model: str, size: tuple[int, int]) -> None:
     provider, published = FAMILIES[model]
     bound = most_image_tokens(Size(*size), "", provider, model)

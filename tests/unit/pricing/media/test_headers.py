@@ -12,9 +12,10 @@ from pricing.media import pdf, sound, video
 from pricing.media.images import Size, image_size
 from pricing.media.source import Encoded, Plain, UnreadableError
 from tests.support import media
+from tests.support.rows import each_row
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         media.png(1920, 1080),
@@ -55,8 +56,8 @@ def test_what_is_no_picture_has_no_size(data: bytes) -> None:
     assert image_size(Plain(data)) is None
 
 
-@pytest.mark.parametrize("place", [0, 5, 30, 3000])
-@pytest.mark.parametrize("odd", [" ", "\n", "-", "é", "\0"])
+@each_row("place", [0, 5, 30, 3000])
+@each_row("odd", [" ", "\n", "-", "é", "\0"])
 def test_base64_that_others_may_read_otherwise_has_no_size(odd: str, place: int) -> None:
     """A decoder that skips the character sees another picture than one that does not."""
     text = media.base64_of(media.jpeg(10, 10, before=media.segment(0xE1, 5000)))
@@ -111,7 +112,7 @@ TEN_S = {
 }
 
 
-@pytest.mark.parametrize("name", TEN_S)
+@each_row("name", TEN_S)
 def test_a_recording_of_ten_seconds(name: str) -> None:
     assert 10 <= sound.most_seconds(Plain(TEN_S[name])) <= 13
     assert sound.most_seconds(Encoded(media.base64_of(TEN_S[name]))) == sound.most_seconds(Plain(TEN_S[name]))
