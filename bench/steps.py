@@ -4,6 +4,7 @@
     python -m bench.steps --instructions [--calls 200]
     python -m bench.steps --redis [--instructions]        budgets leased from a Redis of its own, which is not counted
     python -m bench.steps --stream [--instructions]       a chunk of a stream of 250, with its share of the call
+    python -m bench.steps --bare [--instructions]         the floor: the same connections and pool, and nothing is accounted
 
 The first says microseconds of CPU, the best and the median of twenty parts. The second counts instructions (with valgrind, which
 has to be there): the same on a busy machine, so that two commits can be compared at any time.
@@ -40,10 +41,14 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
-from proxy.downstream.connection import Limits, connection_class
+from proxy.downstream.connection import connection_class
+from proxy.downstream.cycle import Cycle
+from proxy.downstream.patience import Limits
+from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plane import Plane
 from proxy.upstream import pool
 from proxy.upstream.connection import Connection
+from proxy.upstream.pool import encode_head
 from tests.support.redis import RedisServer
 
 _PARTS = 20
@@ -122,7 +127,7 @@ class _Upstream(Connection):
 class _Caller:
     """One client connection, which calls and waits for its answer."""
 
-    def __init__(self, app: Application, *, stream: bool = False) -> None:
+    def __init__(self, app: Application | _Bare, *, stream: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
         self._stream = stream
         self._head = b""
@@ -149,6 +154,26 @@ class _Caller:
         answer = await self._answered
         if not answer.startswith(b"HTTP/1.1 200"):
             raise SystemExit(f"bench.steps: {answer[:300]!r}")
+
+
+class _Bare:
+    """A proxy of the same parts that does no accounting at all: what came is sent on, what comes back is passed on."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._configured = plane.configured
+        ((_, self._destination),) = [one for one in plane.configured.destinations.items() if one[0][1] == "openai"]
+
+    async def serve(self, cycle: Cycle) -> None:
+        destination = self._destination
+        body = cycle.take() or b""
+        head = encode_head(b"POST", destination.target("/chat/completions").encode(), destination.fixed, {}, len(body))
+        response = await self._configured.upstreams.send(destination.pool, head, body)
+        answer = await response.read()
+        while data := await response.read():
+            answer += data
+        headers = [*passed_headers(response.headers, ()), (b"content-length", b"%d" % len(answer))]
+        cycle.respond(response.status, headers, answer)
+        cycle.over()
 
 
 def _without_sockets() -> None:
@@ -190,18 +215,19 @@ async def _plane(folder: Path, *, redis: bool) -> AsyncIterator[Plane]:
         print(f"granted: {', '.join(f'{count} by {who}' for who, count in store.answered.items())}")
 
 
-async def _measure(calls: int, pid: int | None, *, stream: bool, redis: bool) -> None:
+async def _measure(calls: int, pid: int | None, *, stream: bool, redis: bool, bare: bool) -> None:
     _without_sockets()
     if pid is not None:
         leased._REPORT_EVERY_S = _REPORT_EVERY_S  # noqa: SLF001 - see there
     with tempfile.TemporaryDirectory() as folder:
         async with _plane(Path(folder), redis=redis) as plane:
-            await _called(plane, calls, pid, stream=stream)
+            await _called(plane, calls, pid, stream=stream, bare=bare)
 
 
-async def _called(plane: Plane, calls: int, pid: int | None, *, stream: bool) -> None:
+async def _called(plane: Plane, calls: int, pid: int | None, *, stream: bool, bare: bool) -> None:
     plane.ready = True
-    caller, each = _Caller(Application(plane), stream=stream), _CHUNKS if stream else 1
+    app = _Bare(plane) if bare else Application(plane)
+    caller, each = _Caller(app, stream=stream), _CHUNKS if stream else 1
     for _ in range(50 // each + 3):
         await caller.call()
     while isinstance(plane.store, LeasedStore) and plane.store.leased_calls < 20:
@@ -226,7 +252,7 @@ def _count(pid: int, *, on: bool) -> None:
     subprocess.run(["callgrind_control", "-i", "on" if on else "off", str(pid)], check=True, capture_output=True)
 
 
-def _instructions(calls: int, *, stream: bool, redis: bool) -> None:
+def _instructions(calls: int, *, stream: bool, redis: bool, bare: bool) -> None:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise SystemExit("bench.steps: there is no valgrind here")
@@ -234,7 +260,8 @@ def _instructions(calls: int, *, stream: bool, redis: bool) -> None:
         out = Path(folder) / "counts"
         # Of the main thread alone: the one that syncs the spool wakes 20 times a second, however few calls that are here.
         options = ["--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}"]
-        more = [*(["--stream"] if stream else []), *(["--redis"] if redis else [])]
+        asked = {"--stream": stream, "--redis": redis, "--bare": bare}
+        more = [name for name, wanted in asked.items() if wanted]
         command = [valgrind, "--tool=callgrind", *options, sys.executable]
         done = subprocess.run(
             [*command, "-m", "bench.steps", "--counted", "--calls", str(calls), *more],
@@ -254,13 +281,17 @@ def main() -> None:
     parser.add_argument("--instructions", action="store_true", help="count them, with valgrind")
     parser.add_argument("--stream", action="store_true", help="a stream's chunks in place of whole answers")
     parser.add_argument("--redis", action="store_true", help="budgets leased from a Redis, not in memory")
+    parser.add_argument("--bare", action="store_true", help="the floor: the same connections, and no accounting")
     parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.instructions:
-        _instructions(given.calls or (8 if given.stream else 200), stream=given.stream, redis=given.redis)
+        _instructions(
+            given.calls or (8 if given.stream else 200), stream=given.stream, redis=given.redis, bare=given.bare
+        )
     else:
         calls = given.calls or (200 if given.stream else 4000)
-        uvloop.run(_measure(calls, os.getpid() if given.counted else None, stream=given.stream, redis=given.redis))
+        pid = os.getpid() if given.counted else None
+        uvloop.run(_measure(calls, pid, stream=given.stream, redis=given.redis, bare=given.bare))
 
 
 if __name__ == "__main__":

@@ -173,10 +173,10 @@ def any_texts(answer: object) -> Iterator[tuple[Kind, str]]:
             if value and (name in _WRITTEN or name in _THOUGHT):
                 yield ("reasoning" if name in _THOUGHT else "output"), value
         elif isinstance(value, list):
-            stack += [(name, one) for one in reversed(value)]
+            stack += [(name, part) for part in reversed(value)]
         elif isinstance(value, dict) and value.get("type") != "error" and not value.get("error"):
-            for inner, one in reversed(value.items()):
+            for inner, part in reversed(value.items()):
                 if inner == "message" and name == "choices":  # anywhere else it is what somebody says about the call
-                    stack.append(("content", one))
+                    stack.append(("content", part))
                 elif inner not in _NOT_WRITTEN:
-                    stack.append((inner, one))
+                    stack.append((inner, part))

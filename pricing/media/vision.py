@@ -188,8 +188,8 @@ def _mistral(size: Size | None, detail: str) -> int:
     if size is None:
         return 64 * 65
     rows = []
-    for one in (size, Size(size.height, size.width)):  # it may be turned as its EXIF says
-        older, later = _within(one, 1024), _within(one, 1540)
+    for turned in (size, Size(size.height, size.width)):  # it may be turned as its EXIF says
+        older, later = _within(turned, 1024), _within(turned, 1540)
         rows += [
             _ceil(older.height, 16) * (_ceil(older.width, 16) + 1),
             _ceil(later.height, 28) * (_ceil(later.width, 28) + 1),

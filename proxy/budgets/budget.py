@@ -263,7 +263,7 @@ class BudgetIndex:
 
     def __init__(self, budgets: Sequence[Budget]) -> None:
         self.budgets = tuple(budgets)
-        self._found: dict[tuple[str, str], tuple[Identity, Sequence[Budget], Sequence[tuple[Budget, str | None]]]] = {}
+        self._by_key: dict[tuple[str, str], tuple[Identity, Sequence[Budget], Sequence[tuple[Budget, str | None]]]] = {}
 
     def candidates(self, identity: Identity, route: Route) -> Sequence[Budget]:
         """Every budget whose fixed conditions hold; conditions on session and agent are still to be checked."""
@@ -305,14 +305,14 @@ class BudgetIndex:
         """The candidates; and each with its group, None where only the call's session or agent says whether it counts, or
         in which. By what the key says now: a session may have begun when it said otherwise."""
         key = (identity.key_id, route.requested)
-        known = self._found.get(key)
+        known = self._by_key.get(key)
         if known is None or known[0] is not identity:
-            if len(self._found) >= _MAX_REMEMBERED:
-                self._found.clear()
+            if len(self._by_key) >= _MAX_REMEMBERED:
+                self._by_key.clear()
             fixed = attributes_of_key(identity, route)
             matching = tuple([budget for budget in self.budgets if budget.may_match(fixed)])
             groups = tuple([(one, None if one.waits_for_call else one.group(fixed)) for one in matching])
-            known = self._found[key] = (identity, matching, groups)
+            known = self._by_key[key] = (identity, matching, groups)
         return known
 
 

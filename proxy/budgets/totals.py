@@ -32,5 +32,5 @@ class Totals:
             for place, threshold in enumerate(self._budget.alert_at):
                 self.over[place] += spent >= limit * threshold
 
-    def told(self) -> dict[str, object]:
+    def as_message(self) -> dict[str, object]:
         return {"budget": self._budget.name, "spent": self.spent, "reserved": self.reserved, "over": self.over}

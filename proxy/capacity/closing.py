@@ -163,8 +163,8 @@ def _unexplained(
     unwritten = sum(run.output for run in at_the_edge) - outputs
     prompt, prompt_left = beyond("prompt", carried.prompt, sum(_prompt(part) for part in within), unread, prompts)
     output, output_left = beyond("output", carried.output, sum(part.output for part in within), unwritten, outputs)
-    told = sum(part.cache_read for part in within), sum(part.cache_read for part in seen)
-    cached, cached_left = beyond("cached", carried.cached, told[0], unread, told[1])
+    reported = sum(part.cache_read for part in within), sum(part.cache_read for part in seen)
+    cached, cached_left = beyond("cached", carried.cached, reported[0], unread, reported[1])
     carried = carried._replace(prompt=prompt_left, output=output_left, cached=cached_left)
     others = Others()
     if prompt or output:
@@ -181,12 +181,12 @@ def _prompt(tokens: Tokens) -> int:
 def _spans(minute: Span, runs: Sequence[Run], samples: Sequence[Passed]) -> list[tuple[Span, int]]:
     """When others were served, and how many at once: the server worked, and fewer calls of ours ran than it says."""
     spans = []
-    for one in samples:
-        span = Span(max(one.start, minute.start), min(one.end, minute.end))
-        if span.start >= span.end or not (one.prompt or one.output):
+    for sample in samples:
+        span = Span(max(sample.start, minute.start), min(sample.end, minute.end))
+        if span.start >= span.end or not (sample.prompt or sample.output):
             continue
         ran = sum(overlap(span, [Span(run.start, run.end)]) for run in runs) / (span.end - span.start)
-        count = round((one.running or 0) - ran) if ran else max(1, round(one.running or 1))
+        count = round((sample.running or 0) - ran) if ran else max(1, round(sample.running or 1))
         if count > 0:
             spans.append((span, count))
     return spans
@@ -211,13 +211,13 @@ def _power(minute: Span, terms: Terms, runs: Sequence[Run], others: Others, samp
 
 def _metered(minute: Span, busy: Sequence[Span], samples: Sequence[Passed]) -> Power | None:
     active = idle = metered = 0
-    for one in samples:
-        if one.millijoules is None or one.start >= one.end:
+    for sample in samples:
+        if sample.millijoules is None or sample.start >= sample.end:
             continue
-        used = one.millijoules * overlap(Span(one.start, one.end), busy) // (one.end - one.start)
+        used = sample.millijoules * overlap(Span(sample.start, sample.end), busy) // (sample.end - sample.start)
         active += used
-        idle += one.millijoules - used
-        metered += overlap(Span(one.start, one.end), [minute])
+        idle += sample.millijoules - used
+        metered += overlap(Span(sample.start, sample.end), [minute])
     return Power(active, idle, True) if metered >= _WELL_METERED * (minute.end - minute.start) else None
 
 

@@ -197,8 +197,8 @@ def _wider(bound: Ceiling, other: Ceiling) -> Ceiling:
     )
 
 
-def _most_of_each(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
-    return {unit: max(one.get(unit, 0), other.get(unit, 0)) for unit in (*one, *other)}
+def _most_of_each(quantities: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
+    return {unit: max(quantities.get(unit, 0), other.get(unit, 0)) for unit in (*quantities, *other)}
 
 
 def of_the_same_shape(bound: Ceiling, call: Call, body_bytes: int, context_tokens: int | None) -> Ceiling:

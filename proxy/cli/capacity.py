@@ -100,32 +100,32 @@ def _table(shown: Sequence[Mapping[str, Any]], form: str) -> None:
     show(rows, form, ("", *columns))
 
 
-def _figures(one: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _figures(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """The report as names and values. What is unknown is None."""
     plain = ("name", "since", "until", "provisional_since", "cost_usd", "busy_usd", "idle_usd", "outside_usd")
-    figures = [(name, one[name]) for name in plain]
-    figures += [(name, _short(one[name])) for name in ("unobserved_s", "busy_ratio", "mean_concurrency")]
-    figures.append(("requests", one["requests"]))
-    figures += [(f"{unit}_tokens", one["usage"].get(unit, 0)) for unit in ("input", "cache_read", "output")]
-    for basis, prices in one["usd_per_million"].items():
+    figures = [(name, row[name]) for name in plain]
+    figures += [(name, _short(row[name])) for name in ("unobserved_s", "busy_ratio", "mean_concurrency")]
+    figures.append(("requests", row["requests"]))
+    figures += [(f"{unit}_tokens", row["usage"].get(unit, 0)) for unit in ("input", "cache_read", "output")]
+    for basis, prices in row["usd_per_million"].items():
         figures += [(f"usd_per_million.{basis}.{unit}", price) for unit, price in prices.items()]
-    for other in one["compare"]:
+    for other in row["compare"]:
         model = other["model"]
         figures += [(f"{model}: usd", other["usd"]), (f"{model}: usd_per_million", other["usd_per_million"])]
         figures.append((f"{model}: break_even_ratio", _short(other["break_even_ratio"])))
         verdict = {None: None, True: "this capacity", False: model}[other["cheaper"]]
         figures.append((f"{model}: cheaper today", verdict))
-    figures += [(name, _short(one[name])) for name in ("joules", "joules_per_token", "co2e_g")]
-    figures.append(("energy_source", one["energy_source"]))
-    weights = one["weights"]
+    figures += [(name, _short(row[name])) for name in ("joules", "joules_per_token", "co2e_g")]
+    figures.append(("energy_source", row["energy_source"]))
+    weights = row["weights"]
     figures.append(
         ("output_weight", f"{_short(weights['output'])} ({'measured' if weights['measured'] else 'assumed'})")
     )
-    if one.get("problem"):
-        figures.append(("problem", one["problem"]))
-    server = one["server"] or {"minutes": 0}
+    if row.get("problem"):
+        figures.append(("problem", row["problem"]))
+    server = row["server"] or {"minutes": 0}
     figures += [(f"server.{name}", _short(value)) for name, value in server.items() if value is not None]
-    levers = one["levers"]
+    levers = row["levers"]
     figures += [(f"prefix_cache.{name}", value) for name, value in levers["prefix_cache"].items()]
     if levers["speculative_decoding"]:
         figures += [(f"speculative.{name}", _short(value)) for name, value in levers["speculative_decoding"].items()]

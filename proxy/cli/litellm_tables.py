@@ -118,21 +118,21 @@ def dumped(dump: Path) -> LiteLLM:
             tables = {name: body.get(table) or [] for name, table in TABLES.items()}
             log = body.get(SPEND_LOG) or []
             return LiteLLM(tables, lambda: _logged(sorted(log, key=lambda row: str(row.get("startTime")))))
-        found = _tables_in(dump)
+        tables = _tables_in(dump)
     except (OSError, ValueError) as error:
         raise fail(f"{dump} cannot be read: {error}", 2) from None
-    if not found:
+    if not tables:
         raise fail(f"{dump} has no table of LiteLLM: make it with pg_dump, without --inserts", 2)
-    return LiteLLM(found, lambda: _in_order(dump))
+    return LiteLLM(tables, lambda: _in_order(dump))
 
 
 def _tables_in(dump: Path) -> dict[str, list[Row]]:
     names = {table: name for name, table in TABLES.items()}
-    found: dict[str, list[Row]] = {}
+    tables: dict[str, list[Row]] = {}
     for table, rows in _copies(dump):
         if table in names:
-            found.setdefault(names[table], []).extend(rows)
-    return found
+            tables.setdefault(names[table], []).extend(rows)
+    return tables
 
 
 def _in_order(dump: Path) -> Iterator[LoggedCall]:

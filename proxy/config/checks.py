@@ -152,14 +152,14 @@ def _rows(tree: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[str,
     return [(k, v) for k, v in rows.items() if isinstance(v, dict)] if isinstance(rows, dict) else []
 
 
-def _first_causes(unset: Sequence[Problem], found: Sequence[Problem]) -> list[Problem]:
+def _first_causes(unset: Sequence[Problem], problems: Sequence[Problem]) -> list[Problem]:
     """All problems, but for those that are only there because a variable is not set, or the file is another program's."""
     gone = [problem.path for problem in unset]
-    theirs = [problem.path for problem in found if problem.message.startswith("is a setting of LiteLLM")]
-    rest = [problem for problem in found if not any(path.startswith(f"{problem.path}.") for path in gone)]
+    of_litellm = [problem.path for problem in problems if problem.message.startswith("is a setting of LiteLLM")]
+    rest = [problem for problem in problems if not any(path.startswith(f"{problem.path}.") for path in gone)]
     return (
-        [problem for problem in unset if not problem.path.startswith(tuple(theirs))] + rest
-        if theirs
+        [problem for problem in unset if not problem.path.startswith(tuple(of_litellm))] + rest
+        if of_litellm
         else [*unset, *rest]
     )
 

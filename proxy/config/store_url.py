@@ -68,8 +68,8 @@ def parse_address(url: str) -> Address:
         if not service:
             raise ValueError("a Sentinel address needs the service's name: redis+sentinel://host:26379/mymaster")
         places = _places(parts)
-        told = Sentinels(places, unquote(service), options.get(_OF_SENTINELS[0]), options.get(_OF_SENTINELS[1]))
-        return Address("", 0, None, _database(database or "0"), user, password, files, told)
+        sentinels = Sentinels(places, unquote(service), options.get(_OF_SENTINELS[0]), options.get(_OF_SENTINELS[1]))
+        return Address("", 0, None, _database(database or "0"), user, password, files, sentinels)
     if not parts.hostname:
         raise ValueError(f"has no host: {FORMS}")
     return Address(
@@ -118,8 +118,8 @@ def _places(parts: SplitResult) -> tuple[tuple[str, int], ...]:
     """The hosts of a list, which `urlsplit` takes for one."""
     places = []
     for text in parts.netloc.rpartition("@")[2].split(","):
-        one = _split(f"//{text}")
-        if not one.hostname:
+        place = _split(f"//{text}")
+        if not place.hostname:
             raise ValueError("Sentinels are hosts with commas between them: host:26379,host:26379")
-        places.append((one.hostname, _port(one, _SENTINEL_PORT)))
+        places.append((place.hostname, _port(place, _SENTINEL_PORT)))
     return tuple(places)

@@ -84,17 +84,17 @@ class Auditor:
                 # A password is in it: not in arguments.
                 os.write(process.stdin.fileno(), json.dumps(asked).encode() + b"\n")
             for line in process.stdout:
-                told = json.loads(line)
-                if "failed" in told:
-                    raise _FailedError(told["failed"])
-                if report := told.get("report"):
+                message = json.loads(line)
+                if "failed" in message:
+                    raise _FailedError(message["failed"])
+                if report := message.get("report"):
                     difference = report["difference"]
                     return Report(
                         report["counted"],
                         report["entries_since_at"],
                         None if difference is None else Difference(*difference),
                     )
-                self._status = replace(self._status, entries=told["whole"], entries_done=told["done"])
+                self._status = replace(self._status, entries=message["whole"], entries_done=message["done"])
         raise _FailedError(f"the audit ended with {process.returncode}")
 
     def _compare_store(self) -> tuple[str, Difference | None]:

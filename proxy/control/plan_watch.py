@@ -53,19 +53,19 @@ class PlanWatch:
         try:
             from proxy.reports.margin import Question, at_loss, margins  # noqa: PLC0415 - most have no plans
 
-            found = margins(self._engine, plans, Question(by=("plan",), zone=ZoneInfo("UTC")), now_us)
-            losers = at_loss(found)
-            self._alerts.tell(_events(found, losers))
+            found_margins = margins(self._engine, plans, Question(by=("plan",), zone=ZoneInfo("UTC")), now_us)
+            losers = at_loss(found_margins)
+            self._alerts.tell(_events(found_margins, losers))
         except (SQLAlchemyError, BadQuestion, ImportError) as error:
             log.error("which customers cost more than they pay is not known now: %s", type(error).__name__)
             return
         self.at_loss = {plan.name: len(losers.get(plan.name, ())) for plan in plans}
 
 
-def _events(found: Margins, losers: Mapping[str, list[Economy]]) -> list[Event]:
-    start_s = found.month.start // 1_000_000
+def _events(margins: Margins, losers: Mapping[str, list[Economy]]) -> list[Event]:
+    start_s = margins.month.start // 1_000_000
     return [
-        Event("plan_loss", "", payer.group["customer"] or "", start_s, plan, _text(payer, plan, found.month.name))
+        Event("plan_loss", "", payer.group["customer"] or "", start_s, plan, _text(payer, plan, margins.month.name))
         for plan, payers in sorted(losers.items())
         for payer in payers
     ]

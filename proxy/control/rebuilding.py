@@ -84,7 +84,7 @@ class SharedBudgets:
         self._seldom = Seldom(log, logging.WARNING)
         self._outdated = ""  # the epoch whose counters were made of a ledger that is gone
         self._leases: dict[str, _Ending] = {}  # of runs that are over
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._reading = asyncio.Lock()
         self._standings: list[dict[str, Any]] = []
         self._read_again_at = 0.0
@@ -218,9 +218,9 @@ class SharedBudgets:
         since = now_us() - int((self._config().server.max_call_s + _GRACE_S) * 1e6)
         missing = await asyncio.to_thread(instances.heard_since, self._engine, since) - reported
         if missing:
-            if epoch not in self._told:
+            if epoch not in self._reported:
                 log.warning("budgets are rebuilt when these instances have reported: %s", ", ".join(sorted(missing)))
-                self._told.add(epoch)
+                self._reported.add(epoch)
             return
         await self._restore_jobs()  # before it is decided which groups are kept
         await self._seed(epoch, self._budgets(), store_now_s, "recovering")
@@ -231,9 +231,9 @@ class SharedBudgets:
     def _warn(self) -> None:
         """Once, what the operator should know of the server."""
         for doubt in problems(self.store.member.facts)[1] if self.store.member.facts else ():
-            if doubt not in self._told:
+            if doubt not in self._reported:
                 log.warning("%s", doubt)
-                self._told.add(doubt)
+                self._reported.add(doubt)
 
     async def seed(self) -> None:
         """At the start and after a reload: budgets that are new, or count something else from now on, have what the ledger

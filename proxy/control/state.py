@@ -102,7 +102,7 @@ class ControlState:
             totals = current.get((row["budget"], row["window_start"]))
             if totals is not None:
                 totals.add(row["group"], row["spent"], row["reserved"])
-        return {name: totals.told() for (name, _), totals in current.items()}
+        return {name: totals.as_message() for (name, _), totals in current.items()}
 
     def _asked(self, name: str, payload: Mapping[str, Any]) -> list[Any]:
         answers = self.wait(self.link.ask(name, payload))

@@ -46,22 +46,22 @@ class Poller:
         while True:
             rows = None
             if self._plane.ready:
-                told = list(self._answered)
+                answered = list(self._answered)
                 rows = await self._due(
-                    {"most": _MOST, "answered": told, "withdrawn": self._plane.jobs.withdrawn.first(_MOST)}
+                    {"most": _MOST, "answered": answered, "withdrawn": self._plane.jobs.withdrawn.first(_MOST)}
                 )
                 if rows is not None:
-                    del self._answered[: len(told)]
-            for fault in await asyncio.gather(*[self._one(row) for row in rows or ()], return_exceptions=True):
+                    del self._answered[: len(answered)]
+            for fault in await asyncio.gather(*[self._poll(row) for row in rows or ()], return_exceptions=True):
                 if fault is not None:  # one job's trouble is not the others'; it is asked for again
                     log.error("a job could not be asked for", exc_info=fault)
             if not rows or len(rows) < _MOST:
                 least, most = _TICK_S
                 await asyncio.sleep(min(max(self._plane.configured.config.jobs.poll_s / _TICKS, least), most))
 
-    async def _one(self, row: Mapping[str, Any]) -> None:
+    async def _poll(self, row: Mapping[str, Any]) -> None:
         async with self._at_once:
-            job = self._plane.jobs.told(row)
+            job = self._plane.jobs.note_row(row)
             if not self._asked_lately(job) and await ask(self._plane, job) and row["ended"]:
                 self._answered.append(job.id)
 

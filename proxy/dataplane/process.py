@@ -40,8 +40,9 @@ from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_seeds
 from proxy.dataplane.repricings import charge_repricings
-from proxy.downstream.connection import Limits, check_times, connection_class
+from proxy.downstream.connection import check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
+from proxy.downstream.patience import Limits
 from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
 from proxy.keyed_hash import KeyedHash
@@ -208,7 +209,7 @@ class _DataPlane:
 
     def _totals(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         budgets = self._plane.configured.budgets.budgets
-        return [totals.told() for totals in self._plane.store.totals(budgets, now_s())]
+        return [totals.as_message() for totals in self._plane.store.totals(budgets, now_s())]
 
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane

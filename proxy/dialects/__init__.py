@@ -112,7 +112,11 @@ ANTHROPIC = Family(
 )
 GEMINI = Family("gemini", gemini.refusal_body, gemini.stream_end)
 BEDROCK = Family(
-    "bedrock", bedrock.refusal_body, bedrock.stream_end, told=bedrock.TOLD, refusal_headers=bedrock.refusal_headers
+    "bedrock",
+    bedrock.refusal_body,
+    bedrock.stream_end,
+    answer_headers=bedrock.ANSWER_HEADERS,
+    refusal_headers=bedrock.refusal_headers,
 )
 
 _OPENAI_ENDPOINTS = (

@@ -77,7 +77,7 @@ _FIELD_OF_HEADER = {
 _ORDINARY = (b"default", b"standard")
 
 # Of an answer's headers: its id, which exception an error is, and the counts that some makers' bodies lack.
-TOLD = frozenset({
+ANSWER_HEADERS = frozenset({
     b"x-amzn-requestid", b"x-amzn-errortype", b"x-amzn-bedrock-input-token-count", b"x-amzn-bedrock-output-token-count",
     b"x-amzn-bedrock-cache-read-input-token-count", b"x-amzn-bedrock-cache-write-input-token-count",
     b"x-amzn-bedrock-invocation-latency", b"x-amzn-bedrock-service-tier", b"x-amzn-bedrock-performanceconfig-latency",

@@ -12,8 +12,9 @@ from proxy.errors import Refusal
 class Family:
     """`name` is the word of `upstreams.*.dialects`.
 
-    headers: sent to the upstream unless the client sends its own. passed: of a client's headers, those that are passed on
-    beside the ones that always are. told: of the upstream's, those that a client gets beside the ones that it always does.
+    headers: sent to the upstream unless the client sends its own. request_headers: those of a client's that are passed on
+    beside the ones that always are. answer_headers: those of an upstream's that a client gets beside the ones that it always
+    gets.
     prefix: under which its paths stand here; "" for paths that stand as they are. refusal_headers: what a refusal says in
     headers.
     """
@@ -22,7 +23,7 @@ class Family:
     refusal_body: Callable[[Refusal], bytes]
     stream_end: Callable[[Refusal], bytes]
     headers: Mapping[bytes, bytes] = field(default_factory=dict)
-    passed: frozenset[bytes] = frozenset()
-    told: frozenset[bytes] = frozenset()
+    request_headers: frozenset[bytes] = frozenset()
+    answer_headers: frozenset[bytes] = frozenset()
     prefix: str = ""
     refusal_headers: Callable[[Refusal], list[tuple[bytes, bytes]]] = lambda refusal: []

@@ -18,7 +18,7 @@ import orjson
 from pricing.media.bounds import Medium, most
 from proxy.dialects import fields, gemini
 from proxy.dialects.references import squashed
-from proxy.dialects.spoken import GROWN, Began, Bound, Done, Marks, Resumable, Sent, Told, Wrong
+from proxy.dialects.spoken import GROWN, Began, Bound, Done, FromClient, FromServer, Marks, Resumable, Wrong
 from proxy.errors import Refusal, Refused, invalid_request, stored_not_found
 from proxy.types import Call
 
@@ -125,7 +125,7 @@ class GeminiLive:
 
     # What the client sends
 
-    def from_client(self, data: bytes) -> Sent:
+    def from_client(self, data: bytes) -> FromClient:
         if _is_sound(data):
             self._sound += len(data)
             return GROWN if self._sound > self._sound_room else None
@@ -159,7 +159,7 @@ class GeminiLive:
 
     # What the server sends
 
-    def from_server(self, data: bytes) -> Sequence[Told]:
+    def from_server(self, data: bytes) -> Sequence[FromServer]:
         if self._marks is not None and not self._complete and not any(mark in data for mark in _TELLING):
             if b'"inlineData"' in data:
                 self._written_sound += len(data)
@@ -170,36 +170,36 @@ class GeminiLive:
             message = orjson.loads(data)
         except orjson.JSONDecodeError:
             return ()
-        return self._told(message, len(data)) if isinstance(message, dict) else ()
+        return self._events_of(message, len(data)) if isinstance(message, dict) else ()
 
-    def _told(self, message: Mapping[str, Any], size: int) -> Sequence[Told]:
+    def _events_of(self, message: Mapping[str, Any], size: int) -> Sequence[FromServer]:
         content = message.get("serverContent")
         content = content if isinstance(content, dict) else {}
-        told: list[Told] = []
+        events: list[FromServer] = []
         says = "toolCall" in message or any(name in content for name in _SAYING)
         if says and self._complete:
-            told.append(self._ends())
+            events.append(self._ends())
         if self._marks is None and (says or content.get("turnComplete")):
             self._turns += 1
             self._marks = Marks(
                 self._text, self._sound, self._image, self._written_text, self._written_sound, self.bound()
             )
-            told.append(Began(str(self._turns)))
+            events.append(Began(str(self._turns)))
         if says:
             self._written_sound += size if "modelTurn" in content else 0
         update = message.get("sessionResumptionUpdate")
         if isinstance(update, dict) and isinstance(handle := update.get("newHandle"), str) and handle:
-            told.append(Resumable(handle))
+            events.append(Resumable(handle))
         usage = message.get("usageMetadata")
         if self._marks is None:
-            return told
+            return events
         if usage or "groundingMetadata" in content:
             self._events.append(_billed(message, content))
         if content.get("turnComplete"):
             self._complete = True
         if self._complete and any("usageMetadata" in event for event in self._events):
-            told.append(self._ends())
-        return told
+            events.append(self._ends())
+        return events
 
     def _ends(self) -> Done:
         marks, events = self._marks, tuple(self._events)

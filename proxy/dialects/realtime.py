@@ -23,10 +23,10 @@ from proxy.dialects.spoken import (
     Bound,
     Declined,
     Done,
+    FromClient,
+    FromServer,
     Marks,
     Names,
-    Sent,
-    Told,
     Transcribed,
     Wrong,
 )
@@ -38,7 +38,7 @@ _APPEND = (b'{"type":"input_audio_buffer.append"', b'{"type": "input_audio_buffe
 _TYPE = re.compile(rb'"type"\s*:\s*"([^"]{1,100})"')
 _TYPE_WITHIN = 512  # bytes from the beginning of a server's event
 _SOUND_DELTAS = frozenset({b"response.output_audio.delta", b"response.audio.delta"})
-_TOLD = frozenset({
+_SERVER_EVENTS = frozenset({
     b"session.created", b"session.updated", b"transcription_session.updated", b"response.created", b"response.done", b"error",
     TRANSCRIBED.encode(),
 })  # fmt: skip
@@ -96,7 +96,7 @@ class Realtime:
 
     # What the client sends
 
-    def from_client(self, data: bytes) -> Sent:
+    def from_client(self, data: bytes) -> FromClient:
         if data.startswith(_APPEND) and data.find(b"\\") < 0 and data.find(b'"type"', 10) < 0:
             self._sound += len(data)
             return GROWN if self._sound > self._sound_room else None
@@ -119,10 +119,10 @@ class Realtime:
             self._text += len(data)
         return self._grown()
 
-    def _grown(self) -> Sent:
+    def _grown(self) -> FromClient:
         return GROWN if self._text > self._text_room or self._sound > self._sound_room else None
 
-    def _dearer(self) -> Sent:
+    def _dearer(self) -> FromClient:
         """After a change of settings: whether a turn may be more by now than what is granted."""
         granted = self._granted
         return GROWN if granted is not None and not granted.covers(self.bound()) else None
@@ -167,7 +167,7 @@ class Realtime:
         event["event_id"] = name
         return Asks(bound, name, orjson.dumps(event))
 
-    def _update(self, event: dict[str, Any]) -> Sent:
+    def _update(self, event: dict[str, Any]) -> FromClient:
         session = event.get("session")
         if not isinstance(session, dict):
             return None
@@ -189,7 +189,7 @@ class Realtime:
 
     # What the server sends
 
-    def from_server(self, data: bytes) -> Sequence[Told]:
+    def from_server(self, data: bytes) -> Sequence[FromServer]:
         match = _TYPE.search(data, 0, _TYPE_WITHIN)
         kind = b"" if match is None else match[1]
         if kind.endswith(b".delta"):
@@ -198,16 +198,16 @@ class Realtime:
             else:
                 self._written_text += 1
             return ()
-        if b"." in kind and kind not in _TOLD:  # without a dot it is the type of something inside
+        if b"." in kind and kind not in _SERVER_EVENTS:  # without a dot it is the type of something inside
             return ()
         try:
             event = orjson.loads(data)
         except orjson.JSONDecodeError:
             return ()
-        told = self._told(event) if isinstance(event, dict) else None
-        return () if told is None else (told,)
+        message = self._event_of(event) if isinstance(event, dict) else None
+        return () if message is None else (message,)
 
-    def _told(self, event: Mapping[str, Any]) -> Told | None:
+    def _event_of(self, event: Mapping[str, Any]) -> FromServer | None:
         kind = event.get("type")
         if kind == "response.created":
             name = str(_at(event, "response", "id"))
@@ -246,21 +246,21 @@ class Realtime:
         marks = self._begun.pop(name, None)
         usage = response.get("usage")
         usage = usage if isinstance(usage, dict) else {}
-        told = isinstance(usage.get("input_tokens"), int)
-        if told and marks is not None and not self._odd and response.get("conversation_id") is not None:
+        has_usage = isinstance(usage.get("input_tokens"), int)
+        if has_usage and marks is not None and not self._odd and response.get("conversation_id") is not None:
             self._context = _context_of(usage)
             self._text, self._sound = self._text - marks.text, self._sound - marks.sound
             self._image -= marks.image
             self._unknown = False
             for other in self._begun.values():
                 other.text, other.sound, other.image = other.text - marks.text, other.sound - marks.sound, 0
-        elif told:  # no less, for what the model has said is told nowhere else
+        elif has_usage:  # no less, for what the model has said is told nowhere else
             known, now = self._context, _context_of(usage)
             self._context = Bound(max(known.text, now.text), max(known.audio, now.audio), max(known.image, now.image))
         wrote = marks is None or (self._written_text, self._written_sound) != (marks.written_text, marks.written_sound)
-        failed = not told and response.get("status") == "failed" and not wrote
-        if told or failed:
-            return Done(name, (event,) if told else (), failed=failed)
+        failed = not has_usage and response.get("status") == "failed" and not wrote
+        if has_usage or failed:
+            return Done(name, (event,) if has_usage else (), failed=failed)
         return Done(name, seen=self._estimate(marks))
 
     def _follow(self, session: Mapping[str, Any], *, exactly: bool) -> None:

@@ -199,7 +199,7 @@ def made_by(answer: Any, names: Names) -> list[str]:
     return [value for name, value in _walk(answer, names).ids if squashed(name) in names.held]
 
 
-class _Found:
+class _Noted:
     """What one walk has come by."""
 
     __slots__ = ("file_uris", "forgotten", "ids", "urls")
@@ -213,10 +213,10 @@ class _Found:
 
 _CONTAINERS = frozenset({dict, list})
 _NO_REFERENCES = References()
-_NOTHING_NOTED = _Found()  # by nearly every walk
+_NOTHING_NOTED = _Noted()  # by nearly every walk
 
 
-def _walk(body: Any, names: Names) -> _Found:
+def _walk(body: Any, names: Names) -> _Noted:
     noted = _NOTHING_NOTED
     plain, known = names.plain, names.known
     stack: list[Any] = [body]
@@ -236,14 +236,14 @@ def _walk(body: Any, names: Names) -> _Found:
                 if kind == _CLOSED or inner is None:
                     continue
                 if kind != _PLAIN and not (value is body and squashed(name) in _BOOKKEEPING):
-                    noted = _Found() if noted is _NOTHING_NOTED else noted
+                    noted = _Noted() if noted is _NOTHING_NOTED else noted
                     _note(noted, names, kind, value, name)
                 if type(inner) is dict or type(inner) is list:
                     stack.append(inner)
     return noted
 
 
-def _note(noted: _Found, names: Names, kind: int, place: dict[str, Any], name: str) -> None:
+def _note(noted: _Noted, names: Names, kind: int, place: dict[str, Any], name: str) -> None:
     """Note what a field that may refer to something holds."""
     value = place[name]
     if kind == _NEVER:

@@ -115,8 +115,8 @@ class Resumable:
 
 
 GROWN = Grown()
-Sent = Grown | Asks | Names | Wrong | None
-Told = Began | Done | Transcribed | Declined | Resumable
+FromClient = Grown | Asks | Names | Wrong | None
+FromServer = Began | Done | Transcribed | Declined | Resumable
 
 
 class Talk(Protocol):
@@ -124,11 +124,11 @@ class Talk(Protocol):
 
     cancels: tuple[bytes, ...]
 
-    def from_client(self, data: bytes) -> Sent:
+    def from_client(self, data: bytes) -> FromClient:
         """What a whole message of the client's means; None: it passes, and nothing follows from it."""
         ...
 
-    def from_server(self, data: bytes) -> Sequence[Told]:
+    def from_server(self, data: bytes) -> Sequence[FromServer]:
         """What a whole message of the server's means, in order; mostly nothing."""
         ...
 

@@ -20,30 +20,39 @@ def refusal_body(refusal: Refusal) -> bytes:
 
 REPLICATE = Family(
     "replicate", refusal_body, openai.stream_end, prefix="/replicate",
-    passed=frozenset({b"prefer", b"cancel-after"}), told=frozenset({b"preference-applied"}),
+    request_headers=frozenset({b"prefer", b"cancel-after"}), answer_headers=frozenset({b"preference-applied"}),
 )  # fmt: skip
-_FAL_PASSED = frozenset({
+_FAL_REQUEST = frozenset({
     b"x-fal-queue-priority", b"x-fal-request-timeout", b"x-fal-request-timeout-type", b"x-fal-runner-hint", b"x-fal-no-retry",
     b"x-fal-store-io", b"x-fal-object-lifecycle-preference",
 })  # fmt: skip
-_FAL_TOLD = frozenset({
+_FAL_ANSWER = frozenset({
     b"x-fal-request-id", b"x-fal-billable-units", b"x-fal-retryable", b"x-fal-error-type", b"x-fal-request-timeout-type",
 })  # fmt: skip
-FAL = Family("fal", refusal_body, openai.stream_end, prefix="/fal", passed=_FAL_PASSED, told=_FAL_TOLD)
-FAL_RUN = Family("fal_run", refusal_body, openai.stream_end, prefix="/fal/fal.run", passed=_FAL_PASSED, told=_FAL_TOLD)
+FAL = Family(
+    "fal", refusal_body, openai.stream_end, prefix="/fal", request_headers=_FAL_REQUEST, answer_headers=_FAL_ANSWER
+)
+FAL_RUN = Family(
+    "fal_run",
+    refusal_body,
+    openai.stream_end,
+    prefix="/fal/fal.run",
+    request_headers=_FAL_REQUEST,
+    answer_headers=_FAL_ANSWER,
+)
 LUMA = Family("luma", refusal_body, openai.stream_end, prefix="/luma")
 RUNWAY = Family(
     "runway", refusal_body, openai.stream_end, prefix="/runway",
-    headers={b"x-runway-version": b"2024-11-06"}, passed=frozenset({b"x-runway-version"}),
+    headers={b"x-runway-version": b"2024-11-06"}, request_headers=frozenset({b"x-runway-version"}),
 )  # fmt: skip
 STABILITY = Family(
     "stability", refusal_body, openai.stream_end, prefix="/stability",
-    passed=frozenset({b"accept", b"stability-client-id", b"stability-client-user-id", b"stability-client-version"}),
-    told=frozenset({b"finish-reason", b"seed"}),
+    request_headers=frozenset({b"accept", b"stability-client-id", b"stability-client-user-id", b"stability-client-version"}),
+    answer_headers=frozenset({b"finish-reason", b"seed"}),
 )  # fmt: skip
 ELEVENLABS = Family(
     "elevenlabs", refusal_body, openai.stream_end, prefix="/elevenlabs",
-    told=frozenset({b"character-cost", b"history-item-id", b"song-id", b"content-disposition"}),
+    answer_headers=frozenset({b"character-cost", b"history-item-id", b"song-id", b"content-disposition"}),
 )  # fmt: skip
 
 VENDORS = (REPLICATE, FAL_RUN, FAL, LUMA, RUNWAY, STABILITY, ELEVENLABS)

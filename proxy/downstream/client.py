@@ -40,7 +40,7 @@ class Client:
         self.load = load
         self.began = time.perf_counter()
         self.cycle = cycle
-        self.path, self.query, self.headers = cycle.path, cycle.query, cycle.named
+        self.path, self.query, self.headers, self.notes = cycle.path, cycle.query, cycle.named, cycle.notes
         self.connection = cycle.connection
 
     @property

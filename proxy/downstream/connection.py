@@ -11,8 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import httptools
 import uvicorn
@@ -21,7 +20,10 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
-from proxy.errors import Refusal, Refused, bad_http, head_too_large, request_timeout, too_large, unanswered
+from proxy.downstream.patience import Limits as Limits  # noqa: PLC0414 - for who makes a class with them
+from proxy.downstream.patience import Patience
+from proxy.downstream.repeats import Repeats
+from proxy.errors import Refusal, Refused, bad_http, head_too_large, too_large, unanswered
 from proxy.seldom import FAULTS, Seldom
 from proxy.upstream.outbox import OUTBOX
 from proxy.wire.header_lines import by_name
@@ -32,30 +34,11 @@ log = logging.getLogger("taximeter.connections")
 _strange = Seldom(log, logging.INFO)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Of one connection, and of all together (`max_connections`). Sizes in bytes, times in seconds.
-
-    min_body_rate: bytes per second beyond which a body may take longer than `body_timeout_s`.
-    max_body_bytes: None where the application looks after it.
-    """
-
-    max_connections: int = 10_000
-    max_head_bytes: int = 65_536
-    max_headers: int = 256
-    header_timeout_s: float = 10.0
-    body_timeout_s: float = 30.0
-    min_body_rate: int = 4096
-    write_timeout_s: float = 30.0
-    keep_alive_s: float = 75.0
-    max_body_bytes: int | None = None
-
-
 Serve = Callable[[Cycle], Coroutine[Any, Any, None]]
 """Serves one request. Never raises, and ends with `Cycle.over`."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(Patience, asyncio.Protocol):
     """One client connection, made by uvicorn's server. `limits`, `on_refusal` and `serve` are class attributes of a subclass
     made by `connection_class`; without a `serve`, uvicorn's ASGI application serves."""
 
@@ -71,18 +54,11 @@ class Connection(asyncio.Protocol):
     client: tuple[str, int] | None = None
     gone = False
     on_gone: Callable[[], None] | None = None
-    # Which part of a request is coming, and since when it is waited for (or for its end).
-    part: Literal["nothing", "head", "body"] = "nothing"
-    since = 0.0
-    had_request = False
     refused = False
-    body_bytes = 0
     unframed_bytes = 0  # that came since the last piece of a body or the last request's end: heads, trailers, noise
     upgrades = False  # another protocol was asked for: what comes is never read as HTTP
     asked_again = b""  # the head of a request that has a body, without its wish for a protocol which nobody offers
     wished = False  # that was so once, and is the connection's last request
-    stalled_since = 0.0  # the client does not read; 0: it does
-    unread_bytes = 0
 
     def __init__(
         self,
@@ -99,6 +75,8 @@ class Connection(asyncio.Protocol):
         self.pipeline: deque[Cycle] = deque()  # where requests wait: they, behind the one whose turn it is
         self.headers: list[tuple[bytes, bytes]] = []
         self.early = bytearray()  # what came behind a request for another protocol
+        alike = self.serve is not None and self.limits.max_body_bytes is None
+        self.repeats = Repeats(self.limits.max_head_bytes) if alike else None
         self.parser = httptools.HttpRequestParser(self)
         # What comes behind a request with `connection: close` is passed over, and takes nothing from its answer.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -137,6 +115,37 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.refused:
             return
+        repeats, earlier = self.repeats, self.cycle
+        if repeats is not None and self.part == "nothing" and not self.unframed_bytes:
+            if repeats.head is not None and self._begins_again(repeats, data):
+                return
+            self._read(data)
+            cycle = self.cycle
+            if cycle is not None and cycle is not earlier and self.part == "nothing" and cycle.keep_alive:
+                method = self.parser.get_method()
+                repeats.learn(data, self.body_bytes, method, self.url, cycle.headers, cycle.named, cycle.notes)
+            return
+        self._read(data)
+
+    def _begins_again(self, repeats: Repeats, data: bytes) -> bool:
+        """Begin the request that `data` is, where all of it is there and its head is known; whether it is so."""
+        head, earlier = repeats.head, self.cycle
+        assert head is not None
+        if earlier is not None and not (earlier.response_complete and earlier.keep_alive):
+            return False
+        body = head.body_in(data)
+        if body is None:
+            return False
+        repeats.hit()
+        self.url, self.body_bytes, self.since = head.url, len(body), self.loop.time()
+        headers, named = head.with_length(b"%d" % len(body))
+        cycle = self.cycle = Cycle(self, head.method, "1.1", head.url, headers, named, True, head.notes)
+        cycle.body, cycle.more_body = body, False
+        cycle.wake()
+        self._start(cycle)
+        return True
+
+    def _read(self, data: bytes) -> None:
         self.unframed_bytes += len(data)
         try:
             if self.upgrades:
@@ -342,43 +351,6 @@ class Connection(asyncio.Protocol):
         if not self.stalled_since:
             self.stalled_since, self.unread_bytes = self.loop.time(), self.transport.get_write_buffer_size()
         self.transport.close()
-
-    # Time
-
-    def check_time(self, now: float) -> None:
-        """Close what has waited too long; called once a second."""
-        if self.stalled_since or self.transport.is_closing():
-            self._check_reader(now)
-        elif self._overdue(now):
-            if self.part == "nothing":
-                self._close()
-            else:
-                self.refuse(request_timeout(self.part).refusal)
-
-    def _check_reader(self, now: float) -> None:
-        """A client that has read nothing for a while is as good as gone."""
-        unread = self.transport.get_write_buffer_size()
-        if not self.stalled_since or unread < self.unread_bytes:
-            self.stalled_since = now
-        self.unread_bytes = unread
-        if now - self.stalled_since > self.limits.write_timeout_s:
-            self.transport.abort()
-
-    def _overdue(self, now: float) -> bool:
-        """Whether the client takes too long to send its request, or its next one."""
-        limits, waited = self.limits, now - self.since
-        if self.part == "body":
-            cycle = self.cycle
-            answered = cycle is None or cycle.response_complete
-            if self.flow.read_paused and not answered:
-                return False  # it is we who do not read
-            earned = 0.0 if answered else self.body_bytes / limits.min_body_rate
-            return waited > limits.body_timeout_s + earned
-        if self.cycle is not None and not self.cycle.response_complete:
-            return False  # it may wait for its answer as long as that takes
-        if self.part == "head" or not self.had_request:
-            return waited > limits.header_timeout_s
-        return waited > limits.keep_alive_s
 
 
 def connection_class(

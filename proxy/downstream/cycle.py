@@ -23,6 +23,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
+from proxy.downstream.repeats import Notes
 from proxy.errors import Refusal
 from proxy.seldom import seldom_tracebacks
 from proxy.upstream.outbox import OUTBOX
@@ -62,7 +63,8 @@ class Carrier(Protocol):
 
 class Cycle:
     """headers: as they came, names in lower case. named: the same by their names, several lines joined. keep_alive: whether
-    another request may follow; `expects`: the client waits to be told to send its body (100-continue)."""
+    another request may follow; `expects`: the client waits to be told to send its body (100-continue). notes: what an
+    application found out by the head alone, which it finds again with the next request that has the same (`repeats.py`)."""
 
     expects = False
     disconnected = False
@@ -78,7 +80,7 @@ class Cycle:
 
     def __init__(
         self, connection: Carrier, method: bytes, version: str, url: bytes, headers: list[Header], named: dict[bytes, bytes],
-        keep_alive: bool,
+        keep_alive: bool, notes: Notes | None = None,
     ) -> None:  # fmt: skip
         self.connection = connection
         self.method = _METHODS.get(method) or method.decode("ascii")
@@ -88,6 +90,7 @@ class Cycle:
         self.headers = headers
         self.named = named
         self.keep_alive = keep_alive
+        self.notes = notes or Notes()
 
     # From the connection
 

@@ -46,9 +46,11 @@ class Answering:
         self.response = response
         self.body = body
         target = exchange.endpoint.target
-        told = exchange.endpoint.family.told  # among them, with some, what was used
+        names = exchange.endpoint.family.answer_headers  # among them, with some, what was used
         said = (
-            {name.decode(): value.decode("latin-1") for name, value in response.headers if name in told} if told else {}
+            {name.decode(): value.decode("latin-1") for name, value in response.headers if name in names}
+            if names
+            else {}
         )
         if attempt.plan.destination.translated:
             self.reader: Reader = translated

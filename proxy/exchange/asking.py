@@ -35,7 +35,7 @@ def head_of(attempt: Attempt, method: bytes, path: str, body: bytes) -> bytes:
         family_headers=more,
         client_headers=exchange.client.headers,
         attempt_id=attempt.id,
-        passed_too=exchange.endpoint.family.passed,
+        passed_too=exchange.endpoint.family.request_headers,
         content_type=form.content_type if form is not None else None,
     )
 

@@ -24,6 +24,7 @@ from proxy.ceilings.prefixes import Prefixes
 from proxy.dialects import turns
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.exchange.exchange import Exchange
+from proxy.exchange.intent import intent_record
 from proxy.exchange.plan import Plan
 from proxy.exchange.settlement import Settlement, settle_record
 from proxy.jobs.job import Job
@@ -105,41 +106,9 @@ class Attempt:
             self._keep()
 
     def intent_record(self) -> records.Intent:
-        call, plan, route = self.call, self.plan, self.route
-        identity, attribution = self.exchange.identity, self.exchange.attribution
-        record: records.Intent = {
-            "t": "intent",
-            "id": plan.id,
-            "request_id": self.exchange.request_id,
-            "attempt": plan.number,
-            "started_at": plan.started_at,
-            "deadline_at": plan.deadline_at,
-            "dialect": call.dialect,
-            "operation": call.operation,
-            "stream": call.stream,
-            "upstream": route.upstream,
-            "provider": route.provider,
-            "model_requested": call.model or route.requested,
-            "model": route.model,
-            "key": identity.key,
-            "key_id": identity.key_id,
-            "team": identity.team,
-            "user": attribution.user,
-            "customer": attribution.customer,
-            "labels": attribution.labels,
-            "untrusted_labels": attribution.untrusted_labels,
-            "session_id": attribution.session_id,
-            "session_source": attribution.session_source,
-            "parent_session_id": attribution.parent_session_id,
-            "root_session_id": attribution.root_session_id,
-            "agent": attribution.agent,
-            "parent_agent": attribution.parent_agent,
-            "client": attribution.client,
-            "reserved_nanousd": self.reserved_nanousd,
-            "budgets": self._amounts([claim.amount for _, claim in self.claims]),
-            "price_version": self.exchange.configured.book.version,
-        }
-        return records.traced(record, attribution.traceparent)
+        """As it stands now: a job's is written once more, after its creation."""
+        budgets = self._amounts([claim.amount for _, claim in self.claims])
+        return intent_record(self.exchange, self.plan, self.call, self.route, self.reserved_nanousd, budgets)
 
     async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with

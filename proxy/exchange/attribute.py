@@ -6,11 +6,13 @@ from proxy.dialects import turns
 from proxy.downstream.client import Client
 from proxy.exchange.configured import Configured
 from proxy.exchange.plane import Plane, Recall
-from proxy.sessions.attribution import attribute, named
+from proxy.sessions.attribution import attribute, named, says_nothing
 from proxy.sessions.chains import Conversation
-from proxy.sessions.known_clients import Found, client_of
+from proxy.sessions.known_clients import ClientSession, client_of
 from proxy.sessions.trees import Node, scope, scope_of
 from proxy.types import Attribution, Call, Identity
+
+_NO_HEADERS: dict[bytes, bytes] = {}
 
 
 async def attributed(
@@ -21,13 +23,19 @@ async def attributed(
     A session that is guessed from the conversation is shown, but counts in budgets and guards as the call's own, unless
     `session_guess: enforce`.
     """
-    kind = client_of(client.headers)
-    session = named(client.headers, call.body, kind, client.request_id)
+    headers, notes = client.headers, client.notes
+    kind = notes.client
+    if kind is None:
+        kind = notes.client = client_of(headers)
+        notes.silent = says_nothing(headers)
+    if notes.silent:
+        headers = _NO_HEADERS
+    session = named(headers, call.body, kind, client.request_id)
     conversation: Conversation | None = None
     guessed = elsewhere = False
     if session is None and call.held:
         holder = plane.stored_owners.find(identity, call.held[0])
-        session = Found(holder.session_id, "previous_response_id") if holder.session_id else None
+        session = ClientSession(holder.session_id, "previous_response_id") if holder.session_id else None
     if session is None and turns.is_conversation(call):
         conversation = plane.chains.conversation(call, f"{identity.key_id} {kind}")
         session_id = plane.chains.session(conversation)
@@ -35,15 +43,15 @@ async def attributed(
             session_id = await plane.session_elsewhere(plane.chains.asked_elsewhere(conversation))
             elsewhere = session_id is not None
         guessed = session_id is not None
-        session = Found(session_id, "prefix") if session_id is not None else None
+        session = ClientSession(session_id, "prefix") if session_id is not None else None
     if session is None:
         own = Node(client.request_id, client.request_id, None, 1)
-        return attribute(client.headers, call.body, identity, kind, own, "none", None, own.root), conversation
+        return attribute(headers, call.body, identity, kind, own, "none", None, own.root), conversation
     if plane.recall is not None and (elsewhere or session.source not in _KNOWN_HERE):
         await _recall(plane, plane.recall, identity, session, client.request_id)
     node = plane.trees.place(scope_of(identity), session.session_id, session.parent)
     budgeted = client.request_id if guessed and configured.config.session_guess == "show" else node.root
-    made = attribute(client.headers, call.body, identity, kind, node, session.source, session, budgeted)
+    made = attribute(headers, call.body, identity, kind, node, session.source, session, budgeted)
     return made, conversation
 
 
@@ -51,7 +59,7 @@ async def attributed(
 _KNOWN_HERE = frozenset({"prefix", "previous_response_id", "traceparent"})
 
 
-async def _recall(plane: Plane, recall: Recall, identity: Identity, session: Found, own_id: str) -> None:
+async def _recall(plane: Plane, recall: Recall, identity: Identity, session: ClientSession, own_id: str) -> None:
     """At the first call of a session in this process: whose it is, where it stood and what it had cost before."""
     mine, trees = scope_of(identity), plane.trees
     ids = (session.session_id if session.session_id != own_id else None, session.parent)

@@ -18,7 +18,10 @@ from proxy.wire.aws_event_stream import Framer, Message
 
 
 class FramedGate(Gate):
-    """Watches one stream of messages for usage. form, secrets, redact: as of a `StreamGate`."""
+    """Watches one stream of messages for usage. form, secrets, redact: as of a `StreamGate`.
+
+    No message is known to be the last: its count and its reason may each come once more.
+    """
 
     def __init__(
         self,
@@ -85,11 +88,6 @@ class FramedGate(Gate):
         self._stopped = self._stopped or self._form.finished((event,))
         if self._stopped and self.watch.final:
             self.phase = Phase.DONE
-
-    @property
-    def between_events(self) -> bool:
-        """Whether the client has got whole messages only."""
-        return self._framer.empty
 
     def close(self, then: bytes = b"") -> bytes:
         """The upstream has ended: half of a message is not passed on, nobody could read it, nor what follows."""

@@ -19,6 +19,7 @@ from proxy.meters.reader import Context, Reader
 from proxy.meters.translated import FIELD
 from proxy.wire import lenient, sse
 
+COMMENT = b": keep-alive\n\n"
 _LAST = b"[DONE]\n\n"
 _SAYS_ERROR = re.compile(rb'"error"(?!\s*:\s*null)')
 
@@ -45,7 +46,18 @@ class Gate:
     """What a stream passes through on its way to the client. fault: how it went wrong, as far as it is known."""
 
     watch: UsageWatch
+    phase: Phase
     fault: Fault
+
+    @property
+    def had_last_event(self) -> bool:
+        """Whether the event has passed that is known to be the last, so that the upstream is about to end by itself."""
+        return False
+
+    @property
+    def comment_now(self) -> bytes:
+        """What may go to the client now and says nothing; b"" inside an event, and where such streams have no comments."""
+        return b""
 
     def final_reading(self) -> Reading:
         """What the whole stream said of its usage."""
@@ -96,6 +108,14 @@ class StreamGate(Gate):
         self.between_events = True
         self.phase = Phase.RUNNING
         self.fault = Fault.NONE
+
+    @property
+    def had_last_event(self) -> bool:
+        return self.phase is Phase.DONE
+
+    @property
+    def comment_now(self) -> bytes:
+        return COMMENT if self.between_events else b""
 
     def feed(self, data: bytes) -> bytes:
         """What of `data` (and of what was held back) goes to the client now."""

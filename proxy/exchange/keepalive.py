@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from proxy.downstream.client import Client
-from proxy.exchange.gate import StreamGate
-
-COMMENT = b": keep-alive\n\n"
+from proxy.exchange.gate import Gate
 
 
 class KeepAlive:
     """Sends a comment whenever a stream has been quiet for `every_s`, between two events and never inside one."""
 
-    def __init__(self, every_s: float, gate: StreamGate, client: Client) -> None:
+    def __init__(self, every_s: float, gate: Gate, client: Client) -> None:
         self._every_s = every_s
         self._gate = gate
         self._client = client
@@ -26,8 +24,9 @@ class KeepAlive:
         self._timer = self._loop.call_later(self._every_s, self._look)
         seen, self._seen = self._seen, self._gate.watch.bytes_seen
         busy = self._writing is not None and not self._writing.done()
-        if seen == self._gate.watch.bytes_seen and self._gate.between_events and not busy and not self._client.gone:
-            self._writing = self._loop.create_task(self._client.write(COMMENT))
+        quiet = seen == self._gate.watch.bytes_seen
+        if quiet and not busy and not self._client.gone and (comment := self._gate.comment_now):
+            self._writing = self._loop.create_task(self._client.write(comment))
 
     def stop(self) -> None:
         """The stream goes on, or ends, by itself."""

@@ -14,12 +14,12 @@ _PASSED_PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
 def passed_headers(
-    headers: Iterable[tuple[bytes, bytes]], told: AbstractSet[bytes] = frozenset()
+    headers: Iterable[tuple[bytes, bytes]], also: AbstractSet[bytes] = frozenset()
 ) -> list[tuple[bytes, bytes]]:
-    """Those of an upstream's response headers that a client gets; its request id under a name of its own. told: more names."""
+    """Those of an upstream's response headers that a client gets; its request id under a name of its own. also: more names."""
     passed = []
     for name, value in headers:
-        if name in _PASSED or name in told or name.startswith(_PASSED_PREFIXES):
+        if name in _PASSED or name in also or name.startswith(_PASSED_PREFIXES):
             passed.append((name, value))
         elif name in (b"x-request-id", b"request-id"):
             passed.append((b"x-upstream-request-id", value))

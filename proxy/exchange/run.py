@@ -42,7 +42,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
     if isinstance(endpoint, JobEndpoint) and endpoint.passed_as is not None and client.sends_more_than_is_held:
         await serve_passed(plane, endpoint, client)
         return
-    identity = plane.keys.identify(client.headers, now_s())
+    identity = _identified(plane, client)
     client.admit(identity.key_id)
     body = await client.body()
     identity = plane.keys.again(identity, now_s)  # a body may take its time
@@ -125,6 +125,15 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
     finally:
         if not attempt.closed:
             await abandon(attempt)
+
+
+def _identified(plane: Plane, client: Client) -> Identity:
+    """Whose the call is. Raises `Refused` (401)."""
+    notes = client.notes
+    if notes.identity is not None:
+        return plane.keys.again(notes.identity, now_s)
+    notes.identity = plane.keys.identify(client.headers, now_s())
+    return notes.identity
 
 
 def _parse(endpoint: Endpoint, client: Client, body: bytes) -> Call:

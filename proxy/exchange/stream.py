@@ -14,7 +14,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.drain import Drain
 from proxy.exchange.estimated import implausible
 from proxy.exchange.framed_gate import FramedGate
-from proxy.exchange.gate import Fault, Phase, StreamGate
+from proxy.exchange.gate import Fault, StreamGate
 from proxy.exchange.keepalive import KeepAlive
 from proxy.exchange.learn import note_conversation
 from proxy.exchange.measured import HEARD, measured
@@ -75,7 +75,7 @@ class Streamed(Answering):
         endpoint = self.exchange.endpoint
         await client.start(response.status, passed_headers(response.headers) + _NO_CACHE)
         every_s = self.exchange.configured.config.server.keepalive_comment_s
-        alive = KeepAlive(every_s, gate, client) if first is None and isinstance(gate, StreamGate) else None
+        alive = KeepAlive(every_s, gate, client) if first is None else None
         client.when_gone(self._on_gone)
         try:
             await self._pass_on(first if first is not None else await self.body.read())
@@ -95,9 +95,7 @@ class Streamed(Answering):
 
     def _on_gone(self) -> None:
         """The client leaves. Many do with the last event: then they have all, and the upstream is about to end by itself."""
-        # Frames of AWS may state a count and a reason in each: of those no message is known to be the last.
-        had_all = isinstance(self._gate, StreamGate) and self._gate.phase is Phase.DONE
-        self._left = not had_all or bool(self._behind)
+        self._left = not self._gate.had_last_event or bool(self._behind)
         if self._left and self.stops_when_left:
             self.response.hang_up()
         else:

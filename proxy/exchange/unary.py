@@ -79,7 +79,7 @@ class Unary(Answering):
             return None
         destination = self.attempt.plan.destination
         body = self.shown(body)
-        headers, body = destination.told(response.status, self._passed_headers(), body, failed=self._failed)
+        headers, body = destination.for_client(response.status, self._passed_headers(), body, failed=self._failed)
         if self._hold:
             return Failure(response.status, tuple(headers), body)
         if cost is not None:
@@ -88,7 +88,7 @@ class Unary(Answering):
         return None
 
     def _passed_headers(self) -> list[Header]:
-        return passed_headers(self.response.headers, self.exchange.endpoint.family.told)
+        return passed_headers(self.response.headers, self.exchange.endpoint.family.answer_headers)
 
     def shown(self, body: bytes) -> bytes:
         """The answer as its client gets it."""

@@ -153,8 +153,8 @@ class Exporter:
         """Everything is taken, but for what is told. Raises Later, with what was taken so far noted."""
         by_id = {event.id: event for event in events}
         refused: dict[str, str] = {}
-        for told in self._answers(_portions(events, self._sink.at_once)):
-            refused |= told
+        for declined in self._answers(_portions(events, self._sink.at_once)):
+            refused |= declined
         return [_refused(by_id[event_id].item, reason, event_id) for event_id, reason in refused.items()]
 
     def _answers(self, portions: Iterator[Sequence[Event]]) -> Iterator[Mapping[str, str]]:

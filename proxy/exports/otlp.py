@@ -123,10 +123,10 @@ class Otlp(Sink):
         self._post(self._metrics, request, ExportMetricsServiceResponse())
 
     def _post(self, url: str, request: Message, answer: Any) -> Any:
-        told = self._poster.post(url, request.SerializeToString(), _HEADERS)
-        check(told, self._poster.host)
+        response = self._poster.post(url, request.SerializeToString(), _HEADERS)
+        check(response, self._poster.host)
         try:
-            answer.ParseFromString(told.body)
+            answer.ParseFromString(response.body)
         except DecodeError:  # it took them all the same
             answer.Clear()
         return answer

@@ -107,8 +107,9 @@ class JobApi:
     of_lines: a file of the purpose `batch` is one. of_shapes: a batch names its model, and not its file's lines do;
     files_at: before a file's id, the path of what says which it is.
     file_field: the field of an upload in which the file stands. first_field: that which has to stand before it.
-    told: what the answer to its creation says that its price depends on; kept beside `asked`. gone: how one ended that is not
-    there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds); None: that says nothing.
+    creation_facts: what the answer to its creation says that its price depends on; kept beside `asked`.
+    gone: how one ended that is not there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds);
+    None: that says nothing.
     followed: how one ended that another of the same id follows; None: it does not. withdrawn: how one ended that its owner
     deleted, or cancelled, before its end, and that is not there any more; by default nobody can say what it came to.
     makes_bytes: what it says of a job that has ended may be what that made, and no JSON.
@@ -122,7 +123,7 @@ class JobApi:
     read_end: Callable[[Job, Answer], Ended | None]
     job_id: Callable[[Mapping[str, Any]], str | None] = lambda body: text_id(body.get("id"))
     asked: Callable[[Call], Mapping[str, Any]] = lambda call: {}
-    told: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda body: {}
+    creation_facts: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda body: {}
     gone: Callable[[Job, Answer, int], Ended | None] | None = None
     followed: Callable[[Job, Job], Ended | None] | None = None
     withdrawn: Callable[[Job], Ended] = lambda job: Ended("upstream_error", None)

@@ -246,9 +246,9 @@ def _write(
     if outcome.minutes:
         rows = [_minute_row(books.name, closed, began) for closed, began in outcome.minutes]
         connection.execute(sa.insert(capacity_minutes), rows)
-    for one in outcome.lates:
-        _write_late(connection, books.name, one)
-        totals.add_late(one.nanousd, one.tokens)
+    for change in outcome.lates:
+        _write_late(connection, books.name, change)
+        totals.add_late(change.nanousd, change.tokens)
     for closed, _ in outcome.minutes:
         totals.add_minute(closed)
     for run in (call.run for call, _ in outcome.finished() if not call.charged):
@@ -302,21 +302,21 @@ def source_of(metered: bool | None) -> str | None:
     return None if metered is None else "meter" if metered else "estimated"
 
 
-def _write_late(connection: Connection, capacity: str, one: LateInMinute) -> None:
+def _write_late(connection: Connection, capacity: str, late: LateInMinute) -> None:
     c = capacity_minutes.c
-    changed = sa.update(capacity_minutes).where(c.capacity == capacity, c.minute_at == one.minute_at)
+    changed = sa.update(capacity_minutes).where(c.capacity == capacity, c.minute_at == late.minute_at)
     connection.execute(
         changed.values(
-            idle_nanousd=c.idle_nanousd - one.nanousd,
-            busy_nanousd=c.busy_nanousd + one.nanousd,
-            late_nanousd=c.late_nanousd + one.nanousd,
-            busy_us=c.busy_us + one.idle_us,
-            calls_us=c.calls_us + one.time_us,
-            unobserved_us=c.unobserved_us - one.unobserved_us,
-            requests=c.requests + int(one.began),
-            input_tokens=c.input_tokens + one.tokens.input,
-            cache_read_tokens=c.cache_read_tokens + one.tokens.cache_read,
-            output_tokens=c.output_tokens + one.tokens.output,
+            idle_nanousd=c.idle_nanousd - late.nanousd,
+            busy_nanousd=c.busy_nanousd + late.nanousd,
+            late_nanousd=c.late_nanousd + late.nanousd,
+            busy_us=c.busy_us + late.idle_us,
+            calls_us=c.calls_us + late.time_us,
+            unobserved_us=c.unobserved_us - late.unobserved_us,
+            requests=c.requests + int(late.began),
+            input_tokens=c.input_tokens + late.tokens.input,
+            cache_read_tokens=c.cache_read_tokens + late.tokens.cache_read,
+            output_tokens=c.output_tokens + late.tokens.output,
         )
     )
 

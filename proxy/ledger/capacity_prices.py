@@ -47,15 +47,15 @@ def share_prices(connection: Connection, capacity: str, since: int) -> list[Entr
 
 def _corrected(connection: Connection, ids: list[str]) -> dict[str, tuple[int, int]]:
     """By the ids of calls that outlived their reservations: what their ends had of the machines, and added to their costs."""
-    e, found = entries.c, {}
+    e, shares = entries.c, {}
     for first in range(0, len(ids), _LOOK_UP):
         ends = {correction_id(one): one for one in ids[first : first + _LOOK_UP]}
         query = sa.select(e.id, e.capacity_nanousd, e.cost_nanousd).where(
             e.id.in_(list(ends)), e.capacity_nanousd.is_not(None)
         )
         for end_id, share, more in connection.execute(query):
-            found[ends[end_id]] = int(share), int(more or 0)
-    return found
+            shares[ends[end_id]] = int(share), int(more or 0)
+    return shares
 
 
 def _known(connection: Connection, ids: list[str]) -> set[str]:

@@ -30,12 +30,12 @@ class Closing(NamedTuple):
 def closings(connection: Connection, by: str, timezone: str) -> dict[str, Closing]:
     """Month -> how it was closed, of those that were grouped so."""
     query = sa.select(closed_months).where(closed_months.c.by == by, closed_months.c.timezone == timezone)
-    found = {}
+    by_month = {}
     for row in connection.execute(query).mappings():
         values = dict(row)
         lists = {name: orjson.loads(values[name]) for name in ("items", "adjustments")}
-        found[values["month"]] = Closing(**values | lists)
-    return found
+        by_month[values["month"]] = Closing(**values | lists)
+    return by_month
 
 
 def close(engine: Engine, closing: Closing) -> bool:

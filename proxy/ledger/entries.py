@@ -29,6 +29,7 @@ from proxy.spool.plain import (
     flags_of,
     intent_of,
     is_said,
+    lease_of,
     lines_of,
     settle_of,
 )
@@ -170,8 +171,9 @@ class Pairing:
             return False
         if is_said(end.lease):
             try:
-                self._note_leased(orjson.loads(record.payload), record)
-            except (LookupError, TypeError, ValueError):
+                if (report := self._told_by(lease_of(end.lease))) is not None:
+                    self.leased.append(Leased(end.id, _text(end.epoch), report, entry.budgets, record.start_position))
+            except (TypeError, ValueError):
                 return False  # the whole record is looked at, and charged at the ceiling
         self._close(end.id)
         self.lately.append(entry)
@@ -188,8 +190,10 @@ class Pairing:
         if kind == "intent":
             self._open[value["id"]] = (value, record)
         elif kind in ("settle", "void"):
-            if value.get("lease") is not None:
-                self._note_leased(value, record)
+            if value.get("lease") is not None and (report := self._told_by(value["lease"])) is not None:
+                budgets: list[Any] = [tuple(item) for item in value["budgets"] if is_amount(item)]
+                leased = Leased(_text(value["id"]), _text(value["epoch"]), report, budgets, record.start_position)
+                self.leased.append(leased)
             job = value.get("job")  # its end brings its INTENT along
             intent = job["intent"] if job else self._begun(value["id"])
             entry = entry_of(intent, value, self._instance)
@@ -225,15 +229,12 @@ class Pairing:
         elif kind not in ("open", "epoch"):
             raise ValueError(kind)
 
-    def _note_leased(self, value: records.Settle, record: Record) -> None:
-        """Noted before anything else of it: also where its INTENT stands before where we resumed."""
-        report, reported = value["lease"] or (None, 0)
+    def _told_by(self, lease: Any) -> int | None:
+        """The report that tells of an end. Asked before all else, as the INTENT may stand before where we resumed."""
+        report, reported = lease or (None, 0)
         while self.leased and self.leased[0].report <= operator.index(reported or 0):
             self.leased.popleft()
-        if report is not None:
-            budgets: list[Any] = [item for item in value["budgets"] if is_amount(item)]
-            at = record.start_position
-            self.leased.append(Leased(_text(value["id"]), _text(value["epoch"]), operator.index(report), budgets, at))
+        return None if report is None else operator.index(report)
 
     def _is_known(self, record: Record) -> bool:
         return (record.segment, record.end) <= self._done
@@ -291,16 +292,9 @@ class Pairing:
 
     def _at_its_ceiling(self, intent: records.Intent, outcome: str, ended_at: Any, epoch: Any = None) -> Entry:
         end: records.Settle = {
-            "t": "settle",
-            "id": intent["id"],
-            "ended_at": ended_at,
-            "status": "unconfirmed",
-            "outcome": outcome,
-            "cost_nanousd": intent.get("reserved_nanousd"),
-            "cost_source": "computed",
-            "usage_source": "none",
-            "epoch": epoch,
-        }
+            "t": "settle", "id": intent["id"], "ended_at": ended_at, "status": "unconfirmed", "outcome": outcome,
+            "cost_nanousd": intent.get("reserved_nanousd"), "cost_source": "computed", "usage_source": "none", "epoch": epoch,
+        }  # fmt: skip
         return entry_of(intent, end, self._instance)
 
 

@@ -222,11 +222,11 @@ def _history(connection: Connection, place: Place, most: int, columns: Sequence[
 def _noted(connection: Connection, cursor: int, ids: Sequence[str]) -> set[tuple[str, str]]:
     """What of these comes with the log, as it was recorded since the sink has its place: it is not told twice."""
     c = export_log.c
-    found: set[tuple[str, str]] = set()
+    noted: set[tuple[str, str]] = set()
     for first in range(0, len(ids), _LOOK_UP):
         query = sa.select(c.entry_id, c.part).where(c.entry_id.in_(ids[first : first + _LOOK_UP]), c.seq > cursor)
-        found.update((row[0], row[1]) for row in connection.execute(query))
-    return found
+        noted.update((row[0], row[1]) for row in connection.execute(query))
+    return noted
 
 
 def _log(connection: Connection, place: Place, most: int, columns: Sequence[sa.Column[Any]]) -> Portion:
@@ -318,8 +318,8 @@ def read_again(engine: Engine, name: str, most: int) -> list[tuple[Refused, Item
     """What somebody wants tried once more; None in place of an item that is not in the ledger any more."""
     c = export_set_aside.c
     joined = export_set_aside.outerjoin(entries, entries.c.id == c.entry_id)
-    told = [c[field].label(f"_{field}") for field in Refused._fields]
-    query = sa.select(*told, *entries.columns).select_from(joined).where(c.sink == name, c.again)
+    columns = [c[field].label(f"_{field}") for field in Refused._fields]
+    query = sa.select(*columns, *entries.columns).select_from(joined).where(c.sink == name, c.again)
     with reading(engine).connect() as connection:
         rows = connection.execute(query.order_by(c.event_id).limit(most)).mappings().all()
     return [

@@ -77,6 +77,6 @@ class Inserting:
         except errors as error:
             raise DBAPIError.instance(self._copy, None, error, errors, dialect=connection.dialect) from error
 
-    def one(self, connection: Connection, row: Row) -> bool:
+    def insert(self, connection: Connection, row: Row) -> bool:
         """Whether the row is new, and now there. Raises DBAPIError."""
         return connection.exec_driver_sql(self._insert, [row]).rowcount == 1

@@ -83,17 +83,17 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def find_jobs(engine: Engine, digests: Sequence[str]) -> list[dict[str, Any]]:
-    """Those that are known, as `_told`."""
+    """Those that are known, as `job_fields`."""
     query = sa.select(jobs).where(jobs.c.digest.in_(digests[:_MOST]))
     with reading(engine).connect() as connection:
-        return [told(dict(row)) for row in connection.execute(query).mappings()]
+        return [job_fields(dict(row)) for row in connection.execute(query).mappings()]
 
 
 def running_jobs(engine: Engine) -> list[dict[str, Any]]:
     """All whose reservations stand."""
     with reading(engine).connect() as connection:
         query = sa.select(jobs).where(jobs.c.state == RUNNING)
-        return [told(dict(row)) for row in connection.execute(query).mappings()]
+        return [job_fields(dict(row)) for row in connection.execute(query).mappings()]
 
 
 def take_due(
@@ -129,7 +129,7 @@ def take_due(
                 again_s = poll_s
             ask_at = None if again_s is None else now_us + int(again_s * _SECOND)
             connection.execute(sa.update(jobs).where(jobs.c.id == row["id"]).values(ask_at=ask_at))
-    return [told(row) for row in rows]
+    return [job_fields(row) for row in rows]
 
 
 def _note_withdrawn(connection: Connection, ids: Sequence[str]) -> None:
@@ -141,7 +141,7 @@ def _note_withdrawn(connection: Connection, ids: Sequence[str]) -> None:
             connection.execute(sa.update(jobs).where(jobs.c.id == job_id).values(record=marked))
 
 
-def told(row: Mapping[str, Any]) -> dict[str, Any]:
+def job_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `proxy.jobs.job.Job` as they are by now."""
     settled = [item[4] for item in orjson.loads(row["settled"] or "[]")]
     newer = {name: row[name] for name in ("state", "ended", "revision", "cost_nanousd")}

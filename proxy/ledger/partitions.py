@@ -52,11 +52,11 @@ def partitions(connection: Connection) -> list[Partition]:
         "SELECT c.relname, pg_get_expr(c.relpartbound, c.oid) FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid "
         "WHERE inhparent = to_regclass('entries')"
     )
-    found = []
+    months = []
     for name, bounds in connection.execute(sa.text(query)):
         if (match := _BOUNDS.match(bounds or "")) is not None:
-            found.append(Partition(name, match[2], match[3]))
-    return sorted(found, key=lambda partition: partition.until)
+            months.append(Partition(name, match[2], match[3]))
+    return sorted(months, key=lambda partition: partition.until)
 
 
 def by_months(table: sa.Table, connection: Connection, **_: object) -> None:

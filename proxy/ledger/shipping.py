@@ -288,7 +288,7 @@ class Shipper:
         """One entry by itself, so that one that no database takes is the only one that is missing, and is kept and told."""
         try:
             with connection.begin_nested():
-                return self._inserting.one(connection, entry.row)
+                return self._inserting.insert(connection, entry.row)
         except DBAPIError as error:
             if not _is_of_the_row(error):
                 raise

@@ -40,7 +40,7 @@ def read_message(response: Mapping[str, Any], context: Context, tally: Tally) ->
         return
     if not any(usage.get(name) is not None for name in _COUNTS):
         return
-    tally.found = True
+    tally.has_usage = True
     note_tier(tally, usage.get("service_tier"))
     if text(speed := usage.get("speed")) and speed != "standard":
         tally.condition("speed", speed)
@@ -200,7 +200,7 @@ def _without_replaced(old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping
 
 def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """`count_tokens` is free of charge."""
-    tally.found = True
+    tally.has_usage = True
 
 
 messages = Reader("anthropic.messages", read_message, fold_event, marks=MARKS, also=b'"server_tool_use"')

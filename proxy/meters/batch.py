@@ -41,11 +41,11 @@ def _reader(dialect: str, read: Read, usage_key: str = "usage") -> Reader:
         lines = [mapping(line) for line in items(response.get("lines"))]
         if not lines:
             read(_body(response), context, tally)
-            tally.found = tally.found or "result" in response
+            tally.has_usage = tally.has_usage or "result" in response
         for line in lines:
             inner = Tally()
             read(_body(line), context, inner)
-            tally.found = True
+            tally.has_usage = True
             tally.flags += [flag for flag in inner.flags if flag not in tally.flags]
             tally.parts += inner.parts
             if inner.usage:

@@ -49,7 +49,7 @@ def read_token_usage(usage: Mapping[str, Any], tally: Tally) -> None:
     taken = tally.maybe(usage, "outputTokens", "outputTokenCount")
     if given is None and taken is None:
         return
-    tally.found = True
+    tally.has_usage = True
     read = tally.count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
     written = tally.count(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
     by_unit: dict[str, Quantity] = {}
@@ -103,11 +103,11 @@ def read_invoke(response: Mapping[str, Any], context: Context, tally: Tally) -> 
         tally.model = None  # the vendor's name says nothing of the profile (us., global.) that chose the price
     else:
         _read_vendor(response, tally)
-    if not tally.found:
+    if not tally.has_usage:
         read_token_usage(mapping(response.get(METRICS)), tally)
-    if not tally.found:
+    if not tally.has_usage:
         _read_pictures(response, context, tally)
-    if not tally.found:
+    if not tally.has_usage:
         headers = {name: context.response_headers.get(header) for name, header in _HEADERS.items()}
         read_token_usage(headers, tally)
 
@@ -118,9 +118,9 @@ def _read_pictures(response: Mapping[str, Any], context: Context, tally: Tally) 
     images = response.get("images") or response.get("artifacts")
     if not isinstance(images, list):
         reasons = items(response.get("finish_reasons"))
-        tally.found = bool(reasons) and all(reason in _UNMADE for reason in reasons)
+        tally.has_usage = bool(reasons) and all(reason in _UNMADE for reason in reasons)
         return
-    tally.found = True
+    tally.has_usage = True
     tally.add("image", len(images))
     first = next(iter(images), None)
     data = first if isinstance(first, str) else text(mapping(first).get("base64"))
@@ -145,7 +145,7 @@ def _read_vendor(response: Mapping[str, Any], tally: Tally) -> None:
     if taken is None and results:
         taken = sum(tally.count(result, "tokenCount") for result in results)
     if given is not None or taken is not None:
-        tally.found = True
+        tally.has_usage = True
         tally.add("input", given or 0)
         tally.add("output", taken or 0)
 

@@ -37,7 +37,7 @@ def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     for name, unit in _UNITS.items():
         quantity = tally.maybe(billed, name)
         if quantity is not None:
-            tally.found = True
+            tally.has_usage = True
             tally.add(unit, quantity)
 
 

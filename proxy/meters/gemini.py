@@ -44,7 +44,7 @@ def read_metadata(usage: Mapping[str, Any], tally: Tally) -> None:
     names = ("promptTokenCount", "candidatesTokenCount", "responseTokenCount", "totalTokenCount", "thoughtsTokenCount")
     if not any(usage.get(name) is not None for name in names):
         return
-    tally.found = True
+    tally.has_usage = True
     prompt, tool = tally.count(usage, "promptTokenCount"), tally.count(usage, "toolUsePromptTokenCount")
     candidates = tally.count(usage, "candidatesTokenCount", "responseTokenCount")
     thoughts = tally.count(usage, "thoughtsTokenCount")
@@ -110,7 +110,7 @@ def read_generate(response: Mapping[str, Any], context: Context, tally: Tally) -
     response = _unwrapped(response)
     tally.model = served_model(response)
     read_metadata(metadata_of(response), tally)
-    if not tally.found:
+    if not tally.has_usage:
         read_usage(mapping(response.get("usage")), context, tally)
     if response.get("candidates"):
         _read_grounding(response, tally.model or context.model, tally)
@@ -201,13 +201,13 @@ def read_embed(response: Mapping[str, Any], context: Context, tally: Tally) -> N
     """Embeddings: `usageMetadata` (with `promptTokenDetails`), or Vertex' statistics per embedding."""
     tally.model = served_model(response)
     read_metadata(mapping(response.get("usageMetadata")), tally)
-    if tally.found:
+    if tally.has_usage:
         return
     for embedding in _embeddings(response):
         statistics = mapping(embedding.get("statistics"))
         count = tally.maybe(statistics, "token_count", "tokenCount")
         if count is not None:
-            tally.found = True
+            tally.has_usage = True
             tally.add("input", count)
 
 
@@ -218,7 +218,7 @@ def read_cache(response: Mapping[str, Any], context: Context, tally: Tally) -> N
     seconds = _lifetime_s(response, context)
     if tokens is None or seconds is None:
         return
-    tally.found = True
+    tally.has_usage = True
     tally.add("token_hour", tally.read(Decimal(tokens) * seconds / 3600))
 
 
@@ -247,7 +247,7 @@ def _instant(value: object) -> datetime | None:
 
 def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """`countTokens` is free of charge."""
-    tally.found = True
+    tally.has_usage = True
 
 
 generate = Reader("gemini", read_generate, fold_chunk, usage_key="usageMetadata", marks=MARKS)

@@ -72,7 +72,7 @@ def dashscope_more(usage: Mapping[str, Any], context: Context, tally: Tally) -> 
     for unit, name in things.items():
         quantity = tally.maybe(usage, name)
         if quantity is not None:
-            tally.found = True
+            tally.has_usage = True
             tally.add(unit, quantity)
 
 
@@ -104,7 +104,7 @@ def read_groq(response: Mapping[str, Any], context: Context, tally: Tally) -> No
         inner = Tally()
         read_usage(mapping(entry.get("usage")), context, inner, HOSTS["groq"])
         tally.flags += [flag for flag in inner.flags if flag not in tally.flags]
-        tally.found = tally.found or inner.found
+        tally.has_usage = tally.has_usage or inner.has_usage
         if inner.usage:
             tally.parts.append(Part(text(entry.get("model")) or context.model, inner.usage))
     own = mapping(usage_in(response)) or mapping(mapping(response.get("x_groq")).get("usage"))
@@ -206,7 +206,7 @@ def read_cursor(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     for name, unit in units.items():
         quantity = tally.maybe(usage, name)
         if quantity is not None:
-            tally.found = True
+            tally.has_usage = True
             tally.add(unit, quantity)
     cents = usage.get("totalCents")
     tally.reported_cost(cents)

@@ -44,7 +44,7 @@ def read_replicate(response: Mapping[str, Any], context: Context, tally: Tally) 
     metrics = mapping(response.get("metrics"))
     if "status" not in response and not metrics:
         return
-    tally.found = True
+    tally.has_usage = True
     if "status" in response and not is_done(response):
         return
     given, taken = tally.maybe(metrics, "input_token_count"), tally.maybe(metrics, "output_token_count")
@@ -66,7 +66,7 @@ def read_runway(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     status = response.get("status")
     if not isinstance(status, str):
         return
-    tally.found = True
+    tally.has_usage = True
     if status.upper() != "SUCCEEDED":
         return
     model = tally.model or context.model
@@ -83,7 +83,7 @@ def read_runway(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     elif seconds:
         tally.add("video_second", seconds)
     else:
-        tally.found = False
+        tally.has_usage = False
 
 
 def read_xai_images(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
@@ -99,7 +99,7 @@ def read_xai_video(response: Mapping[str, Any], context: Context, tally: Tally) 
     note_media(response, context, tally, "resolution")
     if text(response.get("status")) is None:
         return
-    tally.found = True
+    tally.has_usage = True
     if not is_done(response):
         return
     xai_more(mapping(response.get("usage")), context, tally)
@@ -115,7 +115,7 @@ def read_veo(response: Mapping[str, Any], context: Context, tally: Tally) -> Non
     tally.condition("resolution", context.selector.get("resolution"))
     if "done" not in response and "response" not in response:
         return
-    tally.found = True
+    tally.has_usage = True
     result = mapping(response.get("response"))
     inner = mapping(result.get("generateVideoResponse")) or result
     videos = items(inner.get("generatedSamples")) or items(inner.get("generatedVideos")) or items(inner.get("videos"))
@@ -128,7 +128,7 @@ def read_imagen(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     note_media(response, context, tally, "size", "quality", "resolution")
     images = response.get("predictions") if "predictions" in response else response.get("generatedImages")
     if isinstance(images, list):
-        tally.found = True
+        tally.has_usage = True
         made = [one for one in images if isinstance(one, dict) and not one.get("raiFilteredReason")]
         tally.add("image", len(made))
 
@@ -139,7 +139,7 @@ def read_ocr(response: Mapping[str, Any], context: Context, tally: Tally) -> Non
     pages = tally.maybe(mapping(response.get("usage_info")), "pages_processed")
     if pages is None:
         return
-    tally.found = True
+    tally.has_usage = True
     asked = ("document_annotation_format", "bbox_annotation_format")
     annotated = any(context.request.get(name) for name in asked) or bool(response.get("document_annotation"))
     annotated = annotated or context.selector.get("annotated") is True
@@ -157,7 +157,7 @@ def read_seconds(response: Mapping[str, Any], context: Context, tally: Tally) ->
     )
     for source, names in places:
         if any(number(source.get(name)) is not None for name in names):
-            tally.found = True
+            tally.has_usage = True
             tally.add("audio_second", tally.count(source, *names))
             return
 
@@ -166,10 +166,10 @@ def read_fal(response: Mapping[str, Any], context: Context, tally: Tally) -> Non
     """fal: each image by its resolution, or the seconds of a video."""
     note_media(response, context, tally, "size", "resolution", "quality")
     if isinstance(images := response.get("images"), list):
-        tally.found = True
+        tally.has_usage = True
         tally.add("image", len(images))
     elif isinstance(video := response.get("video"), dict):
-        tally.found = True
+        tally.has_usage = True
         tally.add("video_second", tally.count(video, "duration") or seconds_asked(context, tally, "duration") or 0)
 
 
@@ -181,7 +181,7 @@ def read_luma(response: Mapping[str, Any], context: Context, tally: Tally) -> No
     tally.condition("resolution", ordered.get("resolution"))
     if text(response.get("state")) is None:
         return
-    tally.found = True
+    tally.has_usage = True
     if not is_done(response, "state"):
         return
     if "image" in mapping(response.get("assets")) and "video" not in mapping(response.get("assets")):
@@ -192,7 +192,7 @@ def read_luma(response: Mapping[str, Any], context: Context, tally: Tally) -> No
     if seconds:
         tally.add("video_second", seconds)
     else:
-        tally.found = False
+        tally.has_usage = False
 
 
 replicate = Reader("replicate.prediction", read_replicate, usage_key="metrics")

@@ -27,12 +27,12 @@ def read_llama(response: Mapping[str, Any], context: Context, tally: Tally) -> N
         details = {"prompt_tokens_details": {"cached_tokens": timings.get("cache_n")}}
         read_usage({**details, **{k: v for k, v in usage.items() if v}}, context, tally, Host())
     elif "prompt_n" in timings or "predicted_n" in timings:
-        tally.found = True
+        tally.has_usage = True
         tally.add("input", tally.count(timings, "prompt_n"))
         tally.add("cache_read", tally.count(timings, "cache_n"))
         tally.add("output", tally.count(timings, "predicted_n"))
     elif "tokens_evaluated" in response or "tokens_predicted" in response:
-        tally.found = True
+        tally.has_usage = True
         tally.add("input", tally.count(response, "tokens_evaluated"))
         tally.add("output", tally.count(response, "tokens_predicted"))
 
@@ -56,7 +56,7 @@ def read_ollama(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     given, taken = tally.maybe(response, "prompt_eval_count"), tally.maybe(response, "eval_count")
     if given is None and taken is None:
         return
-    tally.found = True
+    tally.has_usage = True
     if given is None:
         tally.flag("input_unknown")
         tally.partial = True

@@ -119,7 +119,7 @@ def read_plainly(usage: Mapping[str, Any], tally: Tally, host: Host) -> bool:
         and _PLAIN.issuperset(usage)
     ):
         return False
-    tally.found = True
+    tally.has_usage = True
     counted = tally.usage
     if cached:
         counted["cache_read"] = cached
@@ -160,7 +160,7 @@ def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: H
             if (named := in_openais_words(usage)) is not usage:
                 read_usage(named, context, tally, host)
             return
-    tally.found = True
+    tally.has_usage = True
     if total and not given and not _has_count(usage, INPUT_NAMES):  # negative, or no number: the total tells
         given = None
     if total and not taken and not _has_count(usage, OUTPUT_NAMES):
@@ -375,7 +375,7 @@ def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
 
 def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     """An endpoint that is free of charge (token counting)."""
-    tally.found = True
+    tally.has_usage = True
 
 
 def read_moderation(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
@@ -383,7 +383,7 @@ def read_moderation(response: Mapping[str, Any], context: Context, tally: Tally)
     price."""
     read_envelope(response, tally)
     read_usage(mapping(response.get("usage")), context, tally, EMBEDDING)
-    tally.found = True
+    tally.has_usage = True
 
 
 chat = shaped_like_openai("openai.chat")

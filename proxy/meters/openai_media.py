@@ -42,8 +42,8 @@ def read_images(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     read_usage(mapping(response.get("usage")), context, tally, IMAGE_MODEL)
     read_svg(response, tally)
     made = len(items(response.get("data"))) if "data" in response else tally.maybe(context.selector, "images", "n")
-    if not tally.found and made is not None:
-        tally.found = True
+    if not tally.has_usage and made is not None:
+        tally.has_usage = True
         tally.add("image", made)
 
 
@@ -63,7 +63,7 @@ def read_transcript_usage(usage: Mapping[str, Any], context: Context, tally: Tal
     if usage.get("type") == "duration" or ("seconds" in usage and "input_tokens" not in usage):
         seconds = tally.maybe(usage, "seconds")
         if seconds is not None:
-            tally.found = True
+            tally.has_usage = True
             tally.add("audio_second", seconds)
         return
     if not any(isinstance(usage.get(name), dict) for name in _DETAILS):
@@ -76,12 +76,12 @@ def read_transcription(response: Mapping[str, Any], context: Context, tally: Tal
     """Transcription or translation. Without usage: the duration of `verbose_json`, else what the caller knows."""
     read_envelope(response, tally)
     read_transcript_usage(mapping(response.get("usage")), context, tally)
-    if not tally.found and not is_failure(response):
+    if not tally.has_usage and not is_failure(response):
         seconds = tally.maybe(response, "duration", "audio_duration", "seconds")
         if seconds is None:
             seconds = seconds_asked(context, tally)
         if seconds is not None:
-            tally.found = True
+            tally.has_usage = True
             tally.add("audio_second", seconds)
 
 
@@ -89,7 +89,7 @@ def read_speech(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     """Text to speech: audio without usage (then the text's code points count), or an SSE stream with it."""
     read_envelope(response, tally)
     read_usage(mapping(response.get("usage")), context, tally, _SPEECH)
-    if tally.found or is_failure(response):
+    if tally.has_usage or is_failure(response):
         return
     counted = tally.maybe(mapping(response.get("usage")), "characters", "total_characters")
     if counted is None:
@@ -100,7 +100,7 @@ def read_speech(response: Mapping[str, Any], context: Context, tally: Tally) -> 
     if counted is None and spoken:
         counted = len(spoken)
     if counted is not None:
-        tally.found = True
+        tally.has_usage = True
         tally.add("character", counted)
 
 
@@ -122,7 +122,7 @@ def read_video(response: Mapping[str, Any], context: Context, tally: Tally) -> N
     status = response.get("status")
     if status is None:
         return
-    tally.found = True
+    tally.has_usage = True
     if status == "completed":
         seconds = tally.maybe(response, "seconds", "duration")
         tally.add("video_second", seconds or seconds_asked(context, tally, "seconds", "duration") or 0)

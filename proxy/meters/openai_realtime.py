@@ -38,7 +38,7 @@ def read_realtime(response: Mapping[str, Any], context: Context, tally: Tally) -
     for usage in mapping(response.get("transcripts")).values():
         inner = Tally()
         read_transcript_usage(mapping(usage), context, inner)
-        tally.found = tally.found or inner.found
+        tally.has_usage = tally.has_usage or inner.has_usage
         if inner.usage:
             tally.parts.append(Part(model or "unknown-transcription-model", inner.usage))
 
@@ -49,7 +49,7 @@ def read_turn(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
     if seconds is None:
         read_usage(usage, context, tally)
         return
-    tally.found = True
+    tally.has_usage = True
     tally.add("audio_second", seconds)
     tally.add("text_message", tally.count(usage, "input_text_messages"))
 
@@ -88,7 +88,7 @@ def read_live(response: Mapping[str, Any], context: Context, tally: Tally) -> No
     tally.model = text(response.get("model")) or text(session.get("model"))
     seconds = tally.maybe(mapping(response.get("usage")), "seconds")
     if seconds is not None:
-        tally.found = True
+        tally.has_usage = True
         tally.add("audio_second", seconds)
     for inner in items(response.get("delegated")):
         if part := read_delegated(mapping(inner), context, tally):

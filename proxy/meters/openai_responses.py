@@ -58,7 +58,7 @@ def responses_reader(dialect: str, own: Host | None = None, facts: Mapping[str, 
             read_usage(usage, context, tally, own or host_of(context.provider))
             _read_tools(body, context, tally)
         elif text(body.get("status")) in _OVER:
-            tally.found = True  # ended before any work: nothing is billed
+            tally.has_usage = True  # ended before any work: nothing is billed
         else:
             _read_tools(body, context, tally)  # its tokens are unknown, and counted by those who can
 
@@ -137,7 +137,7 @@ def _read_image_tool(usage: Mapping[str, Any], tools: list[Mapping[str, Any]], t
     tally.flags += [flag for flag in inner.flags if flag not in tally.flags]
     if inner.usage:
         tally.parts.append(Part(_image_model(tools), inner.usage))
-    return inner.found
+    return inner.has_usage
 
 
 def read_svg(made: Mapping[str, Any], tally: Tally) -> None:
@@ -185,7 +185,7 @@ def read_delegated(response: Mapping[str, Any], context: Context, tally: Tally) 
     read_usage(mapping(response.get("usage")), context, inner)
     _read_tools(response, context, inner)
     tally.flags += [flag for flag in inner.flags if flag not in tally.flags]
-    tally.found = tally.found or inner.found
+    tally.has_usage = tally.has_usage or inner.has_usage
     return Part(text(response.get("model")) or "unknown-delegated-model", inner.usage) if inner.usage else None
 
 

@@ -37,7 +37,7 @@ def read_chat(response: Mapping[str, Any], context: Context, tally: Tally) -> No
     read_envelope(response, tally)
     usage = mapping(response.get("usage"))
     read_usage(usage, context, tally, _HOST)
-    if not tally.found:
+    if not tally.has_usage:
         if tally.model and _HAS_FEE.search(tally.model):  # a stream that was cut before it said more
             tally.add("request", 1)
         return

@@ -99,8 +99,8 @@ class Reader:
             note_tier(tally, context.service_tier)
         body = mapping(response)
         self.read(body, context, tally)
-        if not tally.found and (_was_refused(context) or (is_failure(body) and not wrote(body))):
-            tally.found = True  # an error before any work is known to cost nothing
+        if not tally.has_usage and (_was_refused(context) or (is_failure(body) and not wrote(body))):
+            tally.has_usage = True  # an error before any work is known to cost nothing
         _add_gpu_time(context, tally)
         if tally.unreadable and context.from_client:  # what is charged for must not take it for 0
             tally.partial = True

@@ -73,7 +73,7 @@ class Tally:
     """A `Reading` in the making. `found` becomes true once the response has stated any usage."""
 
     __slots__ = (
-        "asked", "conditions", "cost_usd", "fee_usd", "flags", "found", "model", "partial", "parts", "unreadable", "usage",
+        "asked", "conditions", "cost_usd", "fee_usd", "flags", "has_usage", "model", "partial", "parts", "unreadable", "usage",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Tally:
         self.model: str | None = None
         self.cost_usd: Decimal | None = None
         self.fee_usd = _ZERO
-        self.found = self.partial = self.unreadable = False
+        self.has_usage = self.partial = self.unreadable = False
 
     def flag(self, name: str) -> None:
         """Note something odd, once."""
@@ -184,7 +184,7 @@ class Tally:
 
     def reading(self) -> Reading:
         """The finished value."""
-        source: UsageSource = "partial" if self.partial else "provider" if self.found else "none"
+        source: UsageSource = "partial" if self.partial else "provider" if self.has_usage else "none"
         return _reading(
             usage=self.usage,
             source=source,

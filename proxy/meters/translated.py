@@ -68,7 +68,7 @@ def _read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
     tally.cost_usd = None if value["cost"] is None else Decimal(value["cost"])
     tally.fee_usd = Decimal(value["fee"])
     tally.flags.extend(items(value.get("flags")))
-    tally.found = value["source"] != "none"
+    tally.has_usage = value["source"] != "none"
     tally.partial = value["source"] == "partial"
 
 

@@ -109,7 +109,7 @@ def daily_charges(
 def _charges(
     connection: Connection, since: int, until: int, tags: Sequence[str], day_of: Callable[[int], int]
 ) -> Charges:
-    found: Charges = {}
+    charges: Charges = {}
     known: dict[tuple[Any, ...], Amount] = {}  # by what a line says: what it is added to
     for row in _entries(connection, since, until):
         day_at = day_of(row["started_at"])
@@ -119,19 +119,19 @@ def _charges(
                 amount = known.get((said, line))
                 if amount is None:
                     kind = _kind_of_line(row, _owner(row, tags), day_at, line)
-                    amount = known[said, line] = found.setdefault(kind, Amount())
+                    amount = known[said, line] = charges.setdefault(kind, Amount())
                 amount.nanousd += nanousd
                 amount.quantity += whole
             continue
         owner = _owner(row, tags)
         for kind, nanousd, quantity, tokens in _parts(row, owner, day_at):
-            amount = found.setdefault(kind, Amount())
+            amount = charges.setdefault(kind, Amount())
             amount.nanousd += nanousd
             amount.quantity += quantity
             amount.tokens += tokens
     for kind, nanousd in _machines(connection, since, until):
-        found.setdefault(kind, Amount()).nanousd += nanousd
-    return found
+        charges.setdefault(kind, Amount()).nanousd += nanousd
+    return charges
 
 
 def _entries(connection: Connection, since: int, until: int) -> Iterator[Mapping[str, Any]]:

@@ -94,12 +94,12 @@ class FocusExport:
 
     def days(self) -> Iterator[list[Row]]:
         question = self._question
-        for found in daily_charges(self._engine, self.since, self.until, question.tags):
-            rows = focus_rows(found, question.version, ahead=question.ahead)
-            machines = sum(amount.nanousd for kind, amount in found.items() if kind.source in _MACHINES)
+        for charges in daily_charges(self._engine, self.since, self.until, question.tags):
+            rows = focus_rows(charges, question.version, ahead=question.ahead)
+            machines = sum(amount.nanousd for kind, amount in charges.items() if kind.source in _MACHINES)
             self.count += len(rows)
             self.machines += machines
-            self.price += sum(amount.nanousd for amount in found.values()) - machines
+            self.price += sum(amount.nanousd for amount in charges.values()) - machines
             yield rows
 
     def caveats(self) -> list[str]:
@@ -129,10 +129,10 @@ def focus_answer(engine: Engine, question: FocusQuestion, now_us: int) -> Answer
     return Answer(shown, rows, export.columns, export.said())
 
 
-def focus_rows(found: Charges, version: Version, *, ahead: bool = False) -> list[Row]:
+def focus_rows(charges: Charges, version: Version, *, ahead: bool = False) -> list[Row]:
     """In an order that depends on nothing but the rows."""
     columns = COLUMNS[version]
-    made = [_row(kind, amount, ahead=ahead) for kind, amount in found.items()]
+    made = [_row(kind, amount, ahead=ahead) for kind, amount in charges.items()]
     rows = [{name: row.get(name) for name in columns} for row in made]
     return sorted(rows, key=lambda row: (row["ChargePeriodStart"], [row[name] or "" for name in columns]))
 

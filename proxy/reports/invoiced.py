@@ -47,20 +47,20 @@ class Settling(NamedTuple):
 
 
 def settle(
-    engine: Engine, book: Book, provider: str, statement: Statement, found: Reconciliation, span: tuple[int, int],
+    engine: Engine, book: Book, provider: str, statement: Statement, reconciliation: Reconciliation, span: tuple[int, int],
     zone: ZoneInfo, now_us: int,
 ) -> Settling:  # fmt: skip
     """found, span, zone: as `reconcile` was asked."""
     named = namer(book, provider, span[1])
     cells: dict[tuple[str, str | None], list[Cell]] = defaultdict(list)
-    for (day, model, _), cell in found.cells.items():
+    for (day, model, _), cell in reconciliation.cells.items():
         cells[day, model].append(cell)
     waiting: dict[tuple[str, str | None], list[Mapping[str, Any]]] = defaultdict(list)
     for row in _unconfirmed(engine, *span):
         if book.catalog.canonical(row["provider"] or "") == provider:
             model = row["model"] or row["model_requested"]
             day = f"{datetime.fromtimestamp(row['started_at'] // 1_000_000, zone):%Y-%m-%d}"
-            waiting[day, named(model) if model and found.has_models else None].append(row)
+            waiting[day, named(model) if model and reconciliation.has_models else None].append(row)
     days = {line.day for line in statement.lines}
     items: list[Invoiced] = []
     left_out: dict[str, int] = defaultdict(int)

@@ -25,15 +25,15 @@ class Happening(NamedTuple):
 
 def of_budget(engine: Engine, name: str, group: str | None = None, limit: int = 100) -> list[Happening]:
     """The latest of one budget, or of one group of it (with what concerns all groups)."""
-    told = sa.select(alerts).where(alerts.c.budget == name).order_by(alerts.c.created_at.desc()).limit(limit)
+    query = sa.select(alerts).where(alerts.c.budget == name).order_by(alerts.c.created_at.desc()).limit(limit)
     made = sa.select(raises).where(raises.c.budget == name).order_by(raises.c.created_at.desc()).limit(limit)
     if group is not None:
-        told = told.where(alerts.c.group.in_([group, ""]))
+        query = query.where(alerts.c.group.in_([group, ""]))
         made = made.where(sa.or_(raises.c.group == group, raises.c.group.is_(None)))
     with engine.connect() as connection:
         rows = [
             Happening(row["created_at"], row["kind"], row["group"] or None, row["text"])
-            for row in connection.execute(told).mappings()
+            for row in connection.execute(query).mappings()
         ]
         rows += [
             Happening(

@@ -223,15 +223,15 @@ def _add_month(
         payer.called[month.name] = payer.called.get(month.name, 0) + row.requests
         if plan is not None:
             payer.prices[month.name] = int(plan.usd_per_month * NANO)
-    for one in paid:
-        _pay(payers, one, month, known, by)
+    for payment in paid:
+        _pay(payers, payment, month, known, by)
 
 
 def _plans_said(paid: Sequence[Paid]) -> dict[str, str]:
     """Which plan each customer with revenue rows is on; "" where they do not say."""
     said: dict[str, str] = {}
-    for one in sorted(paid):
-        said[one.customer] = one.plan or said.get(one.customer, "")
+    for payment in sorted(paid):
+        said[payment.customer] = payment.plan or said.get(payment.customer, "")
     return said
 
 
@@ -348,10 +348,10 @@ def plans_by_name(plans: Sequence[Plan]) -> dict[str, Plan]:
     return {plan.name: plan for plan in plans}
 
 
-def at_loss(found: Margins) -> dict[str, list[Economy]]:
+def at_loss(margins: Margins) -> dict[str, list[Economy]]:
     """Plan -> who costs more than he pays on it."""
     losers: dict[str, list[Economy]] = defaultdict(list)
-    for payer in found.payers:
+    for payer in margins.payers:
         if payer.plan is not None and payer.margin is not None and payer.margin < 0:
             losers[payer.plan].append(payer)
     return losers

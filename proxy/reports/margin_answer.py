@@ -98,19 +98,19 @@ def margin_answer(engine: Engine, plans: Sequence[Plan], question: Question, now
 
 
 def shown_of(
-    found: Margins, plans: Sequence[Plan], question: Question, now_us: int, most: int | None = None
+    result: Margins, plans: Sequence[Plan], question: Question, now_us: int, most: int | None = None
 ) -> MarginShown:
     """most: no more items than so many; all else is of all of them."""
     known = plans_by_name(plans)
     return MarginShown(
-        items=[item_of(item, known, found, now_us) for item in found.items[:most]],
-        plans=_plans(found, known),
-        projection=_projection(found, now_us),
-        about=about(found.since, found.until, question.zone.key, _sources(found, plans), _caveats(found, plans)),
+        items=[item_of(item, known, result, now_us) for item in result.items[:most]],
+        plans=_plans(result, known),
+        projection=_projection(result, now_us),
+        about=about(result.since, result.until, question.zone.key, _sources(result, plans), _caveats(result, plans)),
     )
 
 
-def item_of(item: Economy, plans: Mapping[str, Plan], found: Margins, now_us: int) -> MarginItem:
+def item_of(item: Economy, plans: Mapping[str, Plan], result: Margins, now_us: int) -> MarginItem:
     """plans: the latest of each name."""
     plan = plans.get(item.plan or "")
     fee, target = (plan.fee, plan.target_margin) if plan else (Decimal(0), Decimal(0))
@@ -134,16 +134,16 @@ def item_of(item: Economy, plans: Mapping[str, Plan], found: Margins, now_us: in
         break_even_calls=even,
         break_even_calls_at_target=at_target,
         calls_left=None if even is None else max(0, even - item.calls),
-        projected_cost_usd=_usd(ahead_of(item, found, now_us)),
+        projected_cost_usd=_usd(ahead_of(item, result, now_us)),
         unpriced_requests=item.unpriced,
     )
 
 
-def ahead_of(item: Economy, found: Margins, now_us: int) -> int | None:
+def ahead_of(item: Economy, result: Margins, now_us: int) -> int | None:
     """What it will have cost by the end of the period; None where that is not known yet."""
-    elapsed = max(0, now_us - found.month.start)
-    ends = found.until >= found.month.end and found.since < found.month.end
-    return projected(item.spent, item.running, elapsed, found.month.length_us) if ends else item.spent
+    elapsed = max(0, now_us - result.month.start)
+    ends = result.until >= result.month.end and result.since < result.month.end
+    return projected(item.spent, item.running, elapsed, result.month.length_us) if ends else item.spent
 
 
 def rate(part: int, whole: int) -> str:
@@ -156,15 +156,15 @@ def _usd(nanousd: int | None) -> str | None:
     return None if nanousd is None else usd_text(nanousd)
 
 
-def _plans(found: Margins, known: dict[str, Plan]) -> list[MarginPlan]:
+def _plans(result: Margins, known: dict[str, Plan]) -> list[MarginPlan]:
     """In the order of the configuration; plans that only revenue rows name behind them."""
     payers: dict[str, list[Economy]] = defaultdict(list)
-    for payer in found.payers:
+    for payer in result.payers:
         if payer.plan is not None and payer.group["customer"] is not None:
             payers[payer.plan].append(payer)
-    losers = at_loss(found)
+    losers = at_loss(result)
     names = [*known, *sorted(set(payers) - set(known))]
-    return [_plan(name, known.get(name), payers[name], len(losers.get(name, ())), found.months) for name in names]
+    return [_plan(name, known.get(name), payers[name], len(losers.get(name, ())), result.months) for name in names]
 
 
 def _plan(name: str, plan: Plan | None, payers: Sequence[Economy], losing: int, months: int) -> MarginPlan:
@@ -193,35 +193,35 @@ def _plan(name: str, plan: Plan | None, payers: Sequence[Economy], losing: int, 
     )
 
 
-def _projection(found: Margins, now_us: int) -> Projection:
-    month = found.month
-    if found.until < month.end or found.since >= month.end:
-        return Projection(basis="the period is over: its cost", until=rfc3339(found.until))
+def _projection(result: Margins, now_us: int) -> Projection:
+    month = result.month
+    if result.until < month.end or result.since >= month.end:
+        return Projection(basis="the period is over: its cost", until=rfc3339(result.until))
     share = rate(min(month.length_us, max(0, now_us - month.start)), month.length_us)
     basis = f"{month.name} goes on as so far: its cost over the {share} of it that is past; not known in its first hour"
     return Projection(basis=basis, until=rfc3339(month.end))
 
 
-def _sources(found: Margins, plans: Sequence[Plan]) -> list[str]:
+def _sources(result: Margins, plans: Sequence[Plan]) -> list[str]:
     sources = ["cost (price, and own capacity) and calls: the ledger's roll-ups, the edges and labels from its entries"]
     if plans:
         sources.append("revenue: `plans` of the configuration, a price for each month in which a customer called")
-    if found.has_rows:
+    if result.has_rows:
         sources.append("revenue: imported rows, in place of the plan's price in the months that they reach into")
     return sources
 
 
-def _caveats(found: Margins, plans: Sequence[Plan]) -> list[str]:
+def _caveats(result: Margins, plans: Sequence[Plan]) -> list[str]:
     caveats = []
-    if not plans and not found.has_rows:
+    if not plans and not result.has_rows:
         caveats.append("no revenue is known: write `plans` into the configuration, or use `taximeter revenue import`")
-    month_start = found.month.start
-    if found.since != month_start or found.until != found.month.end:
+    month_start = result.month.start
+    if result.since != month_start or result.until != result.month.end:
         caveats.append(
             "revenue is that of whole months: of a month that the period holds in part, the costs are a part and the "
             "revenue is not"
         )
-    unpriced = sum(item.unpriced for item in found.items)
+    unpriced = sum(item.unpriced for item in result.items)
     if unpriced:
         caveats.append(f"{unpriced} calls have no price: what they cost is not known, and is in no sum here")
     return caveats

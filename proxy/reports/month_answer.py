@@ -123,17 +123,17 @@ def _check(question: MonthQuestion, now_us: int) -> None:
 
 
 def _as_it_is(engine: Engine, question: MonthQuestion, now_us: int) -> MonthShown:
-    found = charged(engine, question)
-    cost = sum(charge.cost for charge in found.charges)
-    groups = dict.fromkeys([*[charge.values for charge in found.charges], *found.previous])
-    charges = {charge.values: charge for charge in found.charges}
+    bill = charged(engine, question)
+    cost = sum(charge.cost for charge in bill.charges)
+    groups = dict.fromkeys([*[charge.values for charge in bill.charges], *bill.previous])
+    charges = {charge.values: charge for charge in bill.charges}
     items = [
         MonthItem(
             **_named(question, values),
             cost_usd=usd_text(charge.cost),
             charge_usd=cents_text(charge.cents),
             share=rate(charge.cost, cost) if cost else "0",
-            change_usd=usd_text(charge.cost - found.previous.get(values, 0)),
+            change_usd=usd_text(charge.cost - bill.previous.get(values, 0)),
         )
         for values in groups
         for charge in [charges.get(values, Charge("", values, 0, 0))]
@@ -145,10 +145,10 @@ def _as_it_is(engine: Engine, question: MonthQuestion, now_us: int) -> MonthShow
             cost_usd=usd_text(charge.cost),
             charge_usd=cents_text(charge.cents),
         )
-        for charge in found.adjustments
+        for charge in bill.adjustments
     ]
     caveats = ["the month is not over: it costs more every day"] if question.month.end > now_us else []
-    caveats += _unpriced(found.unpriced)
+    caveats += _unpriced(bill.unpriced)
     return _shown(question, items, adjustments, f"{question.mark_up:f}", None, caveats)
 
 

@@ -94,8 +94,8 @@ def lines_of(shown: PricesShown) -> Iterator[str]:
         whole = f"{known.provider}/{known.model}"
         asked_as = "" if shown.model.lower() in (known.model, whole) else f"  (for {shown.model})"
         yield f"{whole}{asked_as}{_limits(known)}"
-        for one in known.units:
-            yield f"  {one.unit:<16} {_per(one.usd, one.per):<14} {one.why}"
+        for price in known.units:
+            yield f"  {price.unit:<16} {_per(price.usd, price.per):<14} {price.why}"
         for line in known.also:
             yield f"    {line}"
 

@@ -105,8 +105,8 @@ def reconcile(
     has_lines = any(line.line and line.model for line in lines) or not has_models
     cells: dict[Key, Cell] = defaultdict(Cell)
     of_no_model = {line.line for line in lines if line.model is None and has_models}
-    for found in daily_charges(engine, since, until, day_of=_day_of(zone)):
-        for kind, amount in found.items():
+    for charges in daily_charges(engine, since, until, day_of=_day_of(zone)):
+        for kind, amount in charges.items():
             if kind.source not in _MACHINES and book.catalog.canonical(kind.provider or "") == provider:
                 key = _key(kind, named, zone, has_models=has_models, has_lines=has_lines)
                 place = (key[0], None, key[2]) if key[2] and key[2] in of_no_model else key

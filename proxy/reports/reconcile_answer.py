@@ -133,12 +133,12 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
         raise BadQuestion("the file has nothing of that time")
     if ends - begins > _MOST_DAYS * DAY_US:
         raise BadQuestion(f"the file is of more than {_MOST_DAYS} days; compare a part of it, with since and until")
-    found = reconcile(engine, book, provider, statement, (begins, ends), question.zone)
-    if max(abs(found.theirs), found.unexplained) > _MOST_NANOUSD:
+    compared = reconcile(engine, book, provider, statement, (begins, ends), question.zone)
+    if max(abs(compared.theirs), compared.unexplained) > _MOST_NANOUSD:
         raise BadQuestion("the file's amounts come to more than a ledger can keep")
-    settling = settle(engine, book, provider, statement, found, (begins, ends), question.zone, now_us)
+    settling = settle(engine, book, provider, statement, compared, (begins, ends), question.zone, now_us)
     items, totals = [], dict[str, Fraction]()
-    for (day, model, line), cell in found.cells.items():
+    for (day, model, line), cell in compared.cells.items():
         for name, amount in cell.causes.items():
             totals[name] = totals.get(name, Fraction(0)) + amount
         items.append(
@@ -159,14 +159,14 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
     )
     if all(line.usd is None for line in statement.lines):
         caveats.append("the file has no amounts: its quantities are valued at what they cost us")
-    caveats += [f"without a value: {name}" for name in found.unvalued]
+    caveats += [f"without a value: {name}" for name in compared.unvalued]
     shown = ReconcileShown(
         items=items,
-        ours_usd=usd_text(found.ours),
-        theirs_usd=_usd(found.theirs),
-        difference_usd=_usd(found.theirs - found.ours),
+        ours_usd=usd_text(compared.ours),
+        theirs_usd=_usd(compared.theirs),
+        difference_usd=_usd(compared.theirs - compared.ours),
         causes=_causes(totals),
-        unexplained_usd=_usd(found.unexplained),
+        unexplained_usd=_usd(compared.unexplained),
         settled=[
             SettledItem(
                 id=item.id,
@@ -181,12 +181,14 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
         applied=question.apply,
         about=about(begins, ends, question.zone.key, [statement.shape, "the ledger's entries and cost lines"], caveats),
     )
-    answer, share = told(shown)
-    run = Reconciliation(provider, "", now_us, begins, ends, found.ours, round(found.theirs), round(found.unexplained))
+    answer, share = printed(shown)
+    run = Reconciliation(
+        provider, "", now_us, begins, ends, compared.ours, round(compared.theirs), round(compared.unexplained)
+    )
     return Reconciled(answer, share, [item.correction for item in settling.items], run)
 
 
-def told(shown: ReconcileShown) -> tuple[Answer, Fraction]:
+def printed(shown: ReconcileShown) -> tuple[Answer, Fraction]:
     """The answer as it is printed; and what is unexplained, as `Reconciled.share`."""
     whole = abs(Fraction(shown.theirs_usd)) or abs(Fraction(shown.ours_usd))
     share = Fraction(shown.unexplained_usd) / whole if whole else Fraction(0)

@@ -44,7 +44,7 @@ class RepriceShown(BaseModel):
     about: About
 
 
-def reprice_answer(found: Repricing, since: int, until: int, *, applied: bool) -> Answer:
+def reprice_answer(repricing: Repricing, since: int, until: int, *, applied: bool) -> Answer:
     items = [
         RepriceItem(
             id=item.id,
@@ -52,18 +52,18 @@ def reprice_answer(found: Repricing, since: int, until: int, *, applied: bool) -
             new_usd=usd_text(item.new),
             why=item.why,
         )
-        for item in found.items
+        for item in repricing.items
     ]
-    difference = sum(item.new - (item.old or 0) for item in found.items)
+    difference = sum(item.new - (item.old or 0) for item in repricing.items)
     shown = RepriceShown(
         items=items,
         difference_usd=usd_text(difference),
         applied=applied,
-        left_out=[LeftOut(why=why, entries=count) for why, count in sorted(found.left_out.items())],
+        left_out=[LeftOut(why=why, entries=count) for why, count in sorted(repricing.left_out.items())],
         about=about(since, until, "UTC", _SOURCES),
     )
     verb = "were corrected" if applied else "would be corrected (--apply does it)"
-    said = [f"{len(items)} of {found.looked_at} entries {verb}: {usd_text(difference)} USD in all."]
+    said = [f"{len(items)} of {repricing.looked_at} entries {verb}: {usd_text(difference)} USD in all."]
     if len(items) > _MOST_ROWS:
         said.insert(0, f"… and {len(items) - _MOST_ROWS} more; --format json has them all.")
     said += [f"Left as they are: {left.entries}: {left.why}." for left in shown.left_out]

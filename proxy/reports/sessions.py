@@ -325,7 +325,7 @@ def _part(row: RowMapping) -> Part:
 def recalled(engine: Engine, names: Sequence[str]) -> list[dict[str, Any]]:
     """Those of these sessions that the ledger has: whose each is, where it stands, and what its whole tree has cost."""
     with reading(engine).connect() as connection:
-        return [found for name in names[:_MAX_DEPTH] if (found := _recalled(connection, name)) is not None]
+        return [session for name in names[:_MAX_DEPTH] if (session := _recalled(connection, name)) is not None]
 
 
 def _recalled(connection: Connection, name: str) -> dict[str, Any] | None:

@@ -214,8 +214,8 @@ def _added_up(connection: Connection, stretch: Stretch, span: Span, names: Seque
             yield some, piece, sign
             continue
         for answering_it, spans in ((source, cover.known), (ENTRIES, cover.rest)):
-            for one in spans:
-                if not (part := piece.common(Span(*one))).is_empty:
+            for times in spans:
+                if not (part := piece.common(Span(*times))).is_empty:
                     yield answering_it, part, sign
 
 

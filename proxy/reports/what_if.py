@@ -120,13 +120,13 @@ def what_if_answer(
         if not kind.usage:
             left_out[kind.model, "corrections, and calls of which nothing is known"] += kind.cost
             continue
-        found = alternative(kind, change, book, learned, at_s)
-        if isinstance(found, Alternative):
+        result = alternative(kind, change, book, learned, at_s)
+        if isinstance(result, Alternative):
             calls = kind.calls if kind.unpriced else 0
             unpriced[kind.model] -= calls
-            sums[kind.model, found.to].append(_Sum(kind.cost, calls, found))
-        elif found:
-            left_out[kind.model, found] += kind.cost
+            sums[kind.model, result.to].append(_Sum(kind.cost, calls, result))
+        elif result:
+            left_out[kind.model, result] += kind.cost
     for model, calls in unpriced.items():
         if calls > 0:  # else each was given a price later, by a correction
             left_out[model, f"{calls} calls have no price of their own"] += 0

@@ -9,7 +9,7 @@ from typing import Any
 from pricing.values import maker
 from proxy.errors import invalid_request
 from proxy.sessions import known_clients as clients
-from proxy.sessions.known_clients import Found
+from proxy.sessions.known_clients import ClientSession
 from proxy.sessions.trees import Node
 from proxy.types import Attribution, Identity
 
@@ -24,7 +24,12 @@ _MAX_LABELS = 32
 _MAX_LABEL_CHARS = 200
 
 
-def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, own_id: str) -> Found | None:
+def says_nothing(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether `named` and `attribute` find in these headers what they find in none."""
+    return _OWN_HEADERS.isdisjoint(headers) and clients.are_silent(headers)
+
+
+def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, own_id: str) -> ClientSession | None:
     """The session that the call names: by our own headers, else by what its client sends; None where by nothing.
 
     A call that names nothing but a parent is a session of its own (`own_id`) below that one.
@@ -37,10 +42,12 @@ def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, 
     session = clients.find(headers, body, client)
     if own:
         session = (
-            session._replace(session_id=own, source="taximeter", parent=None) if session else Found(own, "taximeter")
+            session._replace(session_id=own, source="taximeter", parent=None)
+            if session
+            else ClientSession(own, "taximeter")
         )
     if session is None:
-        return Found(own_id, "none", parent, agent) if parent else None
+        return ClientSession(own_id, "none", parent, agent) if parent else None
     if agent:
         session = session._replace(agent=agent, parent_agent=None)
     return session._replace(parent=parent) if parent else session
@@ -53,7 +60,7 @@ def attribute(
     client: str,
     node: Node,
     source: str,
-    session: Found | None,
+    session: ClientSession | None,
     budgeted: str,
 ) -> Attribution:
     """What the call is counted under; `budgeted` is the session that budgets and guards count it in."""

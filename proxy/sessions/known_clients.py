@@ -87,7 +87,7 @@ _TITLE = "title-"
 _KILO_TITLE = f"{_TITLE}ses_"
 
 
-class Found(NamedTuple):
+class ClientSession(NamedTuple):
     """A session that the client named. `source` is the entry that found it; the others where it says them.
 
     agent: a sub-agent; None on the session's main thread. parent_agent: the sub-agent that started it, where one did.
@@ -116,9 +116,9 @@ def client_of(headers: Headers) -> str:
     return "copilot" if mark in headers and family in made_with else family
 
 
-def find(headers: Headers, body: Body, client: str) -> Found | None:
+def find(headers: Headers, body: Body, client: str) -> ClientSession | None:
     """What the first entry that finds something says; None where the call names no session."""
-    if _are_silent(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client not in _ASKED_FOR_MORE:
+    if are_silent(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client not in _ASKED_FOR_MORE:
         return None  # what most calls are
     for look in TABLE:
         known = look(headers, body, client)
@@ -130,7 +130,7 @@ def find(headers: Headers, body: Body, client: str) -> Found | None:
 _silent: set[bytes] = set()  # names of headers that say nothing of sessions, remembered: clients send the same ones
 
 
-def _are_silent(headers: Headers) -> bool:
+def are_silent(headers: Headers) -> bool:
     """Whether no entry finds anything in headers of these names."""
     if _silent.issuperset(headers):
         return True
@@ -183,15 +183,15 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _claude_code(headers: Headers, body: Body, client: str) -> Found | None:
+def _claude_code(headers: Headers, body: Body, client: str) -> ClientSession | None:
     session = _header(headers, b"x-claude-code-session-id")
     if session is None:
         return None
     agent, above = _header(headers, b"x-claude-code-agent-id"), _header(headers, b"x-claude-code-parent-agent-id")
-    return Found(session, "claude-code", None, agent, above)
+    return ClientSession(session, "claude-code", None, agent, above)
 
 
-def _codex(headers: Headers, body: Body, client: str) -> Found | None:
+def _codex(headers: Headers, body: Body, client: str) -> ClientSession | None:
     """A thread of its own for each sub-agent, all in one session; on the main thread, the session's id is the thread's.
 
     `agent_name` is `/root` there, and may be so on others.
@@ -206,9 +206,9 @@ def _codex(headers: Headers, body: Body, client: str) -> Found | None:
         return None
     name = _text(turn.get("agent_name"))
     if thread in (None, session_id):
-        return Found(session_id, "codex", agent=name if name != "/root" else None)
+        return ClientSession(session_id, "codex", agent=name if name != "/root" else None)
     above = _header(headers, b"x-codex-parent-thread-id") or _text(turn.get("parent_thread_id"))
-    return Found(
+    return ClientSession(
         session_id,
         "codex",
         None,
@@ -217,7 +217,7 @@ def _codex(headers: Headers, body: Body, client: str) -> Found | None:
     )
 
 
-def _opencode(headers: Headers, body: Body, client: str) -> Found | None:
+def _opencode(headers: Headers, body: Body, client: str) -> ClientSession | None:
     session = _header(headers, b"x-session-id")
     if session is None:
         return None
@@ -225,60 +225,60 @@ def _opencode(headers: Headers, body: Body, client: str) -> Found | None:
     if client == "kilo" and session.startswith(
         _KILO_TITLE
     ):  # 7.7.7 asks for a title under a name made of the session's
-        return Found(session.removeprefix(_TITLE), source, agent="title")
-    return Found(session, source, _header(headers, b"x-parent-session-id"))
+        return ClientSession(session.removeprefix(_TITLE), source, agent="title")
+    return ClientSession(session, source, _header(headers, b"x-parent-session-id"))
 
 
-def _pi(headers: Headers, body: Body, client: str) -> Found | None:
+def _pi(headers: Headers, body: Body, client: str) -> ClientSession | None:
     """`session-id`, as Codex has it; it is the `prompt_cache_key` too."""
     session = _header(headers, b"session-id") if client == "pi" else None
-    return None if session is None else Found(session, "pi")
+    return None if session is None else ClientSession(session, "pi")
 
 
-def _cache_key(headers: Headers, body: Body, client: str) -> Found | None:
+def _cache_key(headers: Headers, body: Body, client: str) -> ClientSession | None:
     """A `prompt_cache_key` that is one run's: of a client that makes one for each, or told as the run's id beside it."""
     session = _text(body.get("prompt_cache_key"))
     if session is None:
         return None
     if client in _BY_CACHE_KEY:
-        return Found(session, client)
+        return ClientSession(session, client)
     beside = (_header(headers, b"session-id"), _header(headers, b"x-client-request-id"))
-    return Found(session, "prompt_cache_key") if session in beside else None
+    return ClientSession(session, "prompt_cache_key") if session in beside else None
 
 
-def _litellm(headers: Headers, body: Body, client: str) -> Found | None:
+def _litellm(headers: Headers, body: Body, client: str) -> ClientSession | None:
     session = _header(headers, b"x-litellm-session-id") or _header(headers, b"x-litellm-trace-id")
     if session is None:
         return None
-    return Found(session, "litellm", agent=_header(headers, b"x-litellm-agent-id"))
+    return ClientSession(session, "litellm", agent=_header(headers, b"x-litellm-agent-id"))
 
 
-def _helicone(headers: Headers, body: Body, client: str) -> Found | None:
+def _helicone(headers: Headers, body: Body, client: str) -> ClientSession | None:
     session = _header(headers, b"helicone-session-id")
-    return None if session is None else Found(session, "helicone")
+    return None if session is None else ClientSession(session, "helicone")
 
 
-def _langfuse(headers: Headers, body: Body, client: str) -> Found | None:
+def _langfuse(headers: Headers, body: Body, client: str) -> ClientSession | None:
     session = _header(headers, b"langfuse-session-id") or _header(headers, b"langfuse_session_id")
-    return None if session is None else Found(session, "langfuse")
+    return None if session is None else ClientSession(session, "langfuse")
 
 
-def _any_vendor(headers: Headers, body: Body, client: str) -> Found | None:
+def _any_vendor(headers: Headers, body: Body, client: str) -> ClientSession | None:
     """`x-<vendor>-session-id`, as LiteLLM's proxy reads it; never a parent's or a load balancer's."""
     for name in headers:
         if name.endswith(b"-session-id") and _VENDOR.match(name) and not any(word in name for word in _NOT_A_SESSION):
             session = _header(headers, name)
             if session is not None and len(session) >= _LEAST_VENDOR_ID:
-                return Found(session, "header")
+                return ClientSession(session, "header")
     return None
 
 
-def _portkey(headers: Headers, body: Body, client: str) -> Found | None:
+def _portkey(headers: Headers, body: Body, client: str) -> ClientSession | None:
     session = _header(headers, b"x-portkey-trace-id")
-    return None if session is None else Found(session, "portkey")
+    return None if session is None else ClientSession(session, "portkey")
 
 
-def _metadata(headers: Headers, body: Body, client: str) -> Found | None:
+def _metadata(headers: Headers, body: Body, client: str) -> ClientSession | None:
     """OpenAI's and Anthropic's `metadata`; Claude Code puts JSON, older ones a marked string, into its `user_id`."""
     metadata = body.get("metadata")
     if not isinstance(metadata, dict):
@@ -291,22 +291,22 @@ def _metadata(headers: Headers, body: Body, client: str) -> Found | None:
         or (marked[1] if marked else None)
         or _text(metadata.get("trace_id"))
     )
-    return None if session is None else Found(session, "metadata")
+    return None if session is None else ClientSession(session, "metadata")
 
 
-def _client_metadata(headers: Headers, body: Body, client: str) -> Found | None:
+def _client_metadata(headers: Headers, body: Body, client: str) -> ClientSession | None:
     session = _text(_mapping(body.get("client_metadata")).get("session_id")) or _text(body.get("litellm_session_id"))
-    return None if session is None else Found(session, "metadata")
+    return None if session is None else ClientSession(session, "metadata")
 
 
-def _baggage(headers: Headers, body: Body, client: str) -> Found | None:
+def _baggage(headers: Headers, body: Body, client: str) -> ClientSession | None:
     raw = headers.get(b"baggage")
     if not raw:
         return None
     for member in raw[:8192].decode("latin-1").split(","):
         name, _, value = member.partition(";")[0].strip().partition("=")
         if name.strip() in ("session.id", "langfuse.session.id") and (session := _text(unquote(value.strip()))):
-            return Found(session, "baggage")
+            return ClientSession(session, "baggage")
     return None
 
 
@@ -319,13 +319,13 @@ def traceparent_of(headers: Headers) -> str | None:
     return text if match and match[1].strip("0") and match[2].strip("0") and not text.startswith("ff") else None
 
 
-def _trace(headers: Headers, body: Body, client: str) -> Found | None:
+def _trace(headers: Headers, body: Body, client: str) -> ClientSession | None:
     """One trace is one task, where nothing says it better."""
     match = _TRACE_PARENT.fullmatch((headers.get(b"traceparent") or b"").decode("latin-1").strip())
-    return Found(match[1], "traceparent") if match and match[1].strip("0") else None
+    return ClientSession(match[1], "traceparent") if match and match[1].strip("0") else None
 
 
-Look = Callable[[Headers, Body, str], Found | None]
+Look = Callable[[Headers, Body, str], ClientSession | None]
 TABLE: tuple[Look, ...] = (
     _claude_code, _codex, _opencode, _pi, _litellm, _helicone, _langfuse, _any_vendor, _portkey, _cache_key, _metadata,
     _client_metadata, _baggage, _trace,

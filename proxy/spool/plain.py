@@ -58,7 +58,7 @@ class Intent(Struct, gc=False, frozen=True):
 
 
 class Settle(Struct, gc=False, frozen=True):
-    """`records.Settle`. lease, job, stored: only whether they are there."""
+    """`records.Settle`. job, stored: only whether they are there."""
 
     id: str
     ended_at: _Integer
@@ -100,6 +100,7 @@ _intent = msgspec.json.Decoder(Intent)
 _settle = msgspec.json.Decoder(Settle)
 _lines = msgspec.json.Decoder(list[Line])
 _amounts = msgspec.json.Decoder(list[tuple[str, str, _Integer, str, _Integer]])
+_lease = msgspec.json.Decoder(tuple[_Integer | None, _Integer | None])
 _flags = msgspec.json.Decoder(list[str])
 
 
@@ -124,6 +125,11 @@ def lines_of(raw: Raw) -> Sequence[Line]:
 def amounts_of(raw: Raw) -> list[Any]:
     """`records.Amounts`. Raises ValueError where they are none."""
     return _amounts.decode(raw)
+
+
+def lease_of(raw: Raw) -> tuple[int | None, int | None]:
+    """The report that tells of an end, and the last that was heard. Raises ValueError where it is none."""
+    return _lease.decode(raw)
 
 
 def flags_of(raw: Raw) -> Sequence[str]:

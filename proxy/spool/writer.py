@@ -59,7 +59,7 @@ class SpoolWriter:
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
         self._owed: deque[bytes] = deque()
         self._dirty = threading.Event()
-        self._told = False  # the syncer, of what was written since it began its last turn
+        self._signalled = False  # the syncer, of what was written since it began its last turn
         self._closed = False
         self._syncer = threading.Thread(target=self._sync_for_ever, name="spool-sync", daemon=True)
         self._open_segment()
@@ -105,8 +105,8 @@ class SpoolWriter:
                 return
             raise SpoolUnavailable(_reason(error)) from None
         self._size += size
-        if not self._told:
-            self._told = True
+        if not self._signalled:
+            self._signalled = True
             self._dirty.set()
 
     def _take_back(self) -> None:
@@ -183,7 +183,7 @@ class SpoolWriter:
             self._dirty.clear()
             if self._closed:
                 return
-            self._told = (
+            self._signalled = (
                 False  # behind `clear`: what is written from here on sets it again, what was before is synced now
             )
             with contextlib.suppress(OSError):  # the next append meets the same disk, and says so

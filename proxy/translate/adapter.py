@@ -111,12 +111,12 @@ class Adapter:
         known = self._known.get(key)
         if known is None:
             name = target.model.removeprefix(f"{target.provider}/")
-            told = self._litellm.get_supported_openai_params(
+            listed = self._litellm.get_supported_openai_params(
                 model=name, custom_llm_provider=target.provider, request_type=kind
             )
             if len(self._known) >= _MODELS:
                 self._known.clear()
-            known = self._known[key] = frozenset(told or ())
+            known = self._known[key] = frozenset(listed or ())
         return known
 
 

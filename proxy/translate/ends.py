@@ -25,7 +25,7 @@ _FILTERED = frozenset({
     "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY",
 })  # fmt: skip
 # For an end that LiteLLM takes for an ordinary one: OpenAI's word in chats, in Responses, and Anthropic's.
-_TOLD = {"length": ("max_output_tokens", "max_tokens"), "content_filter": ("content_filter", "refusal")}
+_WORDS_OF = {"length": ("max_output_tokens", "max_tokens"), "content_filter": ("content_filter", "refusal")}
 
 
 def reason_in(value: Any) -> str:
@@ -69,7 +69,7 @@ def correct(operation: str, fields: dict[str, Any], reason: str) -> None:
     word = "length" if reason in _LENGTH else "content_filter" if reason in _FILTERED else ""
     if not word:
         return
-    of_responses, of_messages = _TOLD[word]
+    of_responses, of_messages = _WORDS_OF[word]
     if operation == "responses":
         _response_in(fields).update(status="incomplete", incomplete_details={"reason": of_responses})
         if "response" in fields:

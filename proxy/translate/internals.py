@@ -60,10 +60,10 @@ def _remembered(plain: Function) -> Function:
     @wraps(plain)
     def answer(*args: Any, **kwargs: Any) -> Any:
         try:
-            found = remembering(*args, **kwargs)
+            result = remembering(*args, **kwargs)
         except TypeError:  # something that cannot be remembered; or what the function itself says
             return plain(*args, **kwargs)
-        return copy(found) if isinstance(found, dict | list) else found
+        return copy(result) if isinstance(result, dict | list) else result
 
     return answer
 
@@ -138,12 +138,12 @@ def _put_together_at_once(plain: Function) -> Function:
 
 
 def _counts_no_words(pieces: Iterable[Any]) -> bool:
-    told = False
+    has_usage = False
     for piece in pieces:
-        told = told or getattr(piece, "usage", None) is not None
+        has_usage = has_usage or getattr(piece, "usage", None) is not None
         if any(getattr(getattr(choice, "delta", None), "reasoning_content", None) for choice in piece.choices):
             return False
-    return told
+    return has_usage
 
 
 class _Uncopied:
@@ -163,8 +163,8 @@ def _ended_once(plain: Function) -> Function:
     """The end of a stream whose usage has been handed out: LiteLLM puts the answer together once more, for its records."""
 
     async def finalize(self: Any, cache_hit: bool) -> Any:
-        told = self.sent_stream_usage or not self.send_stream_usage
-        if self.sent_last_chunk and told and self.stream_options is not None:
+        usage_sent = self.sent_stream_usage or not self.send_stream_usage
+        if self.sent_last_chunk and usage_sent and self.stream_options is not None:
             await self.aclose()
             raise StopAsyncIteration
         return await plain(self, cache_hit=cache_hit)

@@ -77,13 +77,13 @@ def _message(body: bytes) -> str:
         ("error_message",),
         ("errors",),
     ):
-        found = value
+        part = value
         for name in path:
-            found = found.get(name) if isinstance(found, dict) else None
-        if isinstance(found, list) and found:
-            found = found[0].get("message") if isinstance(found[0], dict) else found[0]
-        if isinstance(found, str) and found:
-            return found
+            part = part.get(name) if isinstance(part, dict) else None
+        if isinstance(part, list) and part:
+            part = part[0].get("message") if isinstance(part[0], dict) else part[0]
+        if isinstance(part, str) and part:
+            return part
     return ""
 
 

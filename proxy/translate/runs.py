@@ -64,22 +64,22 @@ class Shape(NamedTuple):
             return None
         position = len(self.between[0])
         for kind, literal in zip(self.kinds, self.between[1:], strict=True):
-            found = (_USAGE if kind == "usage" else _PLAIN).match(text, position)
-            if found is None or not text.startswith(literal, found.end()):
+            match = (_USAGE if kind == "usage" else _PLAIN).match(text, position)
+            if match is None or not text.startswith(literal, match.end()):
                 return None
             if kind == "words":
-                words = found[0]
-            position = found.end() + len(literal)
+                words = match[0]
+            position = match.end() + len(literal)
         return words if position == len(text) and _is_plain(words) else None
 
     def filled(self, words: bytes, like: bytes) -> bytes:
         """A piece with these words, and otherwise as `like`, which is of this shape."""
         parts, position = [self.between[0]], len(self.between[0])
         for kind, literal in zip(self.kinds, self.between[1:], strict=True):
-            found = (_USAGE if kind == "usage" else _PLAIN).match(like, position)
-            assert found is not None
-            parts += [words if kind == "words" else found[0], literal]
-            position = found.end() + len(literal)
+            match = (_USAGE if kind == "usage" else _PLAIN).match(like, position)
+            assert match is not None
+            parts += [words if kind == "words" else match[0], literal]
+            position = match.end() + len(literal)
         return b"".join(parts)
 
 
@@ -102,10 +102,10 @@ def shape_of(text: bytes) -> Shape | None:
     between, kinds, end = [], [], 0
     for slot in _SLOT.finditer(text):
         if slot["usage"] is not None:
-            found = _USAGE.match(text, slot.start("usage"))
-            if found is None:
+            match = _USAGE.match(text, slot.start("usage"))
+            if match is None:
                 return None
-            kind, (start, stop) = "usage", found.span()
+            kind, (start, stop) = "usage", match.span()
         elif slot["text"]:
             kind, (start, stop) = "words" if slot["words"] else "padding", slot.span("text")
         else:

@@ -161,7 +161,7 @@ class _Call:
             self._tell_why(fields)
         body = answers.whole(self._operation, fields)
         header = (translated.HEADER.encode(), translated.encode(reading))
-        await self._start(200, _JSON, [header, *self._told()])
+        await self._start(200, _JSON, [header, *self._answer_headers()])
         await self._send({"type": "http.response.body", "body": body})
 
     def _reading(self, stated: Mapping[str, Any] | None) -> Any:
@@ -252,11 +252,11 @@ class _Call:
 
     async def _write(self, data: bytes) -> None:
         if not self._started:
-            await self._start(200, _EVENTS, self._told())
+            await self._start(200, _EVENTS, self._answer_headers())
         if data:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    def _told(self) -> list[tuple[bytes, bytes]]:
+    def _answer_headers(self) -> list[tuple[bytes, bytes]]:
         headers = refusing.headers_of(self._tap.observed)
         if dropped := (*self._dropped, *self._tap.lost):
             names = ", ".join(dict.fromkeys(dropped))[:1000]
@@ -276,7 +276,7 @@ class _Call:
             end = reading + self._family.stream_end(refusal)
             await self._send({"type": "http.response.body", "body": end})
             return
-        headers = self._told()
+        headers = self._answer_headers()
         native = self._reading(None)
         if self._tap.answered and native.usage:  # what was answered is billed, whatever became of it
             headers.append((translated.HEADER.encode(), translated.encode(native)))

@@ -55,7 +55,7 @@ class Destination:
         """Tokens that a translation may add to the input."""
         return TRANSLATED_TOKENS if self.translated else 0
 
-    def told(
+    def for_client(
         self, status: int, headers: list[tuple[bytes, bytes]], body: bytes, *, failed: bool = False
     ) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """An answer as clients get it: an error without our own credentials, for some upstreams repeat what they got.

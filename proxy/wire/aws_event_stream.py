@@ -84,11 +84,6 @@ class Framer:
             return None
         return _message(bytes(self._buffer[start : start + total]), headers)
 
-    @property
-    def empty(self) -> bool:
-        """Whether all that came was whole messages."""
-        return not self._buffer
-
     def rest(self) -> bytes:
         """What has come of a message that is not whole; forgotten with this."""
         rest = bytes(self._buffer)
@@ -105,8 +100,8 @@ def _message(raw: bytes, headers_length: int) -> Message:
     if zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "big"):
         raise _BrokenStreamError("a message's checksum does not fit")
     end = _PRELUDE.size + headers_length
-    told = raw[_PRELUDE.size : end]
-    name, failed = _remembered_kind(told) if headers_length <= _MOST_REMEMBERED_BYTES else _kind(told)
+    headers = raw[_PRELUDE.size : end]
+    name, failed = _remembered_kind(headers) if headers_length <= _MOST_REMEMBERED_BYTES else _kind(headers)
     return Message(name, raw[end:-4], raw, failed)
 
 

@@ -208,6 +208,12 @@ async def test_what_sessions_cost_takes_bounded_room_and_the_latest_are_known(
     kept = [int(server.say("HLEN", one).strip(":\r\n")) for one in (name, f"{name}:before")]
     assert sum(kept) < 110_000
     assert ":session:" not in server.say("KEYS", "*")
+    # Told together, when there is room for two more: the bound holds between them too, and nobody's cost is lost by that.
+    server.say("DEL", name, f"{name}:before")
+    server.say("EVAL", fill.replace("50000", "49998"), "1", name, "e")
+    together = [("e1", 1), ("x", 2), ("y", 3), ("e2", 4), ("z", 5), ("x", 6), ("e2", 7)]
+    assert await store.add_to_sessions(together) == [8, 2, 3, 11, 5, 8, 18]
+    assert [int(server.say("HLEN", one).strip(":\r\n")) for one in (name, f"{name}:before")] == [3, 49_998]
 
 
 async def test_a_window_that_is_over_is_known_for_an_hour(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -379,43 +379,72 @@ def test_light_and_dark_can_be_chosen_and_stay(day: Day, page: Page) -> None:
     assert ground() == dark
 
 
-def test_the_dearest_customers_dearest_session_is_found_in_four_clicks(day: Day, page: Page) -> None:
-    wanted = httpx.get(day.url + "api/spend", params={"by": "customer", "since": "7d"}, headers=ADMIN).json()["items"]
-    customer = next(item["customer"] for item in wanted if item["customer"])
+@pytest.fixture
+def clicks(page: Page) -> Callable[[], int]:
+    """How often somebody clicked; text that is typed is none."""
+    page.add_init_script(
+        "addEventListener('click', (event) => { if (event.isTrusted && event.detail)"
+        " sessionStorage.clicks = 1 + Number(sessionStorage.clicks || 0); }, true)"
+    )
+    return lambda: int(page.evaluate("Number(sessionStorage.clicks || 0)"))
+
+
+def test_which_customer_cost_most_last_week_and_in_which_session(
+    day: Day, page: Page, clicks: Callable[[], int]
+) -> None:
+    items = httpx.get(day.url + "api/spend", params={"by": "customer", "since": "7d"}, headers=ADMIN).json()["items"]
+    customer = next(item["customer"] for item in items if item["customer"])
+    asked = {"by": "session", "since": "7d", "filter.customer": customer}
+    dearest = httpx.get(day.url + "api/spend", params=asked, headers=ADMIN).json()["items"][0]["session"]
     page.goto(day.url)
     page.get_by_role("link", name="Spend", exact=True).click()  # the last seven days
-    page.get_by_label("by", exact=True).fill("customer")
-    page.get_by_role("button", name="Show", exact=True).first.click()
+    by = page.get_by_role("list", name="Group by")
+    by.get_by_role("link", name="customer").click()
+    expect(page.locator("tr[data-row] th", has_not_text="(none)").first).to_have_text(customer)
     page.get_by_role("rowheader", name=customer).get_by_role("link").click()
+    by.get_by_role("link", name="session").click()
     expect(page.get_by_text(f"customer = {customer}")).to_be_visible()
-    page.get_by_label("by", exact=True).fill("session")
-    page.get_by_role("button", name="Show", exact=True).first.click()
-    session = page.locator("tbody tr[data-row] th a").first
-    name = session.inner_text()
-    session.click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text(name[:40])
+    page.locator("tbody tr[data-row] th a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(dearest[:40])
+    assert clicks() == 5
 
 
-def test_why_a_call_cost_what_it_did_is_two_clicks(day: Day, page: Page) -> None:
+def test_why_a_call_cost_what_it_did(day: Day, page: Page, clicks: Callable[[], int]) -> None:
     page.goto(day.url)
     page.locator("#part-calls summary").first.click()  # its cost lines; the request is a link to all of it
     page.locator("#part-calls details[open] a[href^='/calls/']").first.click()
     expect(page).to_have_url(re.compile("/calls/.+"))
     expect(page.get_by_text("Ceiling, reservation, settlement")).to_be_visible()
     expect(page.get_by_role("columnheader", name="Price from")).to_be_visible()
+    assert clicks() == 2
 
 
-def test_a_stuck_session_is_raised_in_three_clicks(day: Day, page: Page) -> None:
+def test_the_session_that_is_stuck_gets_more(day: Day, page: Page, clicks: Callable[[], int]) -> None:
     page.goto(day.url)
-    page.get_by_role("link", name="Sessions").click()
-    page.get_by_role("link", name=re.compile("^Cost")).click()
-    page.locator("tr[data-row] th a").first.click()
-    page.get_by_label(re.compile("Raise it by")).fill("2")
+    stuck = page.locator("#part-budgets a.percent.over[href*='every-session?group=']").first
+    stuck.click()
+    page.get_by_label(re.compile("^by ")).fill("2")
+    page.get_by_label("because").fill("the release waits for it")
+    assert page.get_by_label("group", exact=True).input_value() in page.url
     page.get_by_role("button", name="Raise").click()
     expect(page).to_have_url(re.compile(r"/budgets/every-session\?group="))
-    expect(page.get_by_role("rowheader").first).to_be_visible()
     expect(page.get_by_text("by $2.00")).to_be_visible()
+    expect(page.get_by_text("the release waits for it")).to_be_visible()
     expect(page.get_by_role("cell", name="$5.00")).to_be_visible()
+    assert clicks() == 2
+
+
+def test_a_mistyped_address_is_a_page_and_to_a_program_json(day: Day, page: Page) -> None:
+    answer = page.goto(day.url + "spending")
+    assert answer is not None
+    assert answer.status == 404
+    expect(page.get_by_role("alert")).to_have_text("There is no page of this name.")
+    expect(page.get_by_role("navigation", name="Pages").get_by_role("link", name="Spend")).to_be_visible()
+    browsers = {"accept": "text/html"}
+    for path, headers in (("spending", {}), ("api/spending", browsers), ("v1/models", browsers)):
+        answer_to_it = httpx.get(day.url + path, headers=headers)
+        assert answer_to_it.status_code == 404
+        assert answer_to_it.json()["error"]["message"]
 
 
 def test_the_first_run_sends_a_test_call_that_shows_up(tmp_path: Path, browser: Browser) -> None:

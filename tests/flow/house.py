@@ -14,6 +14,7 @@ from proxy.config.file import expand
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.downstream.cycle import Cycle
+from proxy.downstream.repeats import Notes
 from proxy.exchange.plane import Plane
 from proxy.spool.pending import Pending, keep
 from proxy.spool.reader import SpoolReader, runs
@@ -95,6 +96,7 @@ class Asking:
     def __init__(self, line: Line, path: str, query: bytes, named: dict[bytes, bytes], body: bytes) -> None:
         self.connection = line
         self.method, self.path, self.query, self.named = "POST", path, query, named
+        self.notes = Notes()
         self.body = body
         self.messages: list[dict[str, Any]] = []
         self.watch: Callable[[dict[str, Any]], None] = lambda message: None

@@ -14,8 +14,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from proxy.downstream.connection import Connection, Limits, connection_class
+from proxy.downstream.connection import Connection, connection_class
 from proxy.downstream.cycle import Cycle
+from proxy.downstream.patience import Limits
 from proxy.errors import bad_http
 from proxy.upstream.outbox import OUTBOX, Outbox
 from tests.flow.house import HARD, Build

@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 
 from proxy.dataplane.application import Application
-from proxy.downstream.connection import Limits, connection_class
+from proxy.downstream.connection import connection_class
+from proxy.downstream.patience import Limits
 from tests.flow.house import CHAT, KEY, Build, House, whole
 from tests.flow.test_cycle import Transport, connection_of
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.exchange.keepalive import COMMENT
+from proxy.exchange.gate import COMMENT
 from tests.flow.house import Answer, Build
 
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'

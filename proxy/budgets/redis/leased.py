@@ -164,7 +164,7 @@ class LeasedStore(RedisStore):
         """Tell what sessions cost, or this one; the first one's total. What goes on its way and is lost is not told again."""
         amounts = self._session_costs.take(name)
         totals = await self.add_to_sessions(amounts)
-        self._session_costs.told([each for each, _ in amounts], totals, time.monotonic())
+        self._session_costs.note_totals([each for each, _ in amounts], totals, time.monotonic(), name)
         return totals[0]
 
     # Leases
@@ -217,7 +217,7 @@ class LeasedStore(RedisStore):
                 log.error("the lease of %s is over, though it lives", self._terms.run)
                 return False
             figures = [int(figure) for figure in answer[2:]]
-            self.leases.told(report, figures[::3])
+            self.leases.note_reply(report, figures[::3])
             for row, spent, reserved in zip(report.rows, figures[1::3], figures[2::3], strict=True):
                 self._note(counter_key(row.claim), spent, reserved)
             return True

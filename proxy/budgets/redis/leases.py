@@ -110,7 +110,7 @@ class Leases:
         self._number = 1  # of the report that will tell what ends now
         self.reported = 0  # the number of the last report that was heard
         self._unreported = 0
-        self._told = 0  # ends in the report that is under way
+        self._reporting = 0  # ends in the report that is under way
         self._report: Report | None = None
         self.hurried = False  # calls ask Redis because a lease is used up, or there is much to tell
 
@@ -132,7 +132,7 @@ class Leases:
         """Grant it whole, out of leases of all its counters; None: Redis has to be asked."""
         if reservation_id in self._flying:
             return _GRANTED
-        untold = len(self._flying) + self._unreported + self._told
+        untold = len(self._flying) + self._unreported + self._reporting
         leases, enough = [], untold < MOST_UNREPORTED and deadline_s - now_s <= self._longest_s
         for claim in claims:
             lease = self._leases.get(counter_key(claim))
@@ -228,14 +228,14 @@ class Leases:
                 lease.used = 0
         self._report = Report(self._number, rows)
         self._number += 1
-        self._told, self._unreported = self._unreported, 0
+        self._reporting, self._unreported = self._unreported, 0
         return self._report
 
-    def told(self, report: Report, free_now: Sequence[int]) -> None:
+    def note_reply(self, report: Report, free_now: Sequence[int]) -> None:
         """The report is counted. free_now: what is free of each counter that it names."""
         if report is not self._report:
             return
-        self._report, self._told, self.reported = None, 0, report.number
+        self._report, self._reporting, self.reported = None, 0, report.number
         for row, free in zip(report.rows, free_now, strict=True):
             key = counter_key(row.claim)
             lease = self._leases[key]
@@ -249,7 +249,7 @@ class Leases:
         self._leases.clear()
         self._leaving.clear()
         self._report = None
-        self._unreported = self._told = 0
+        self._unreported = self._reporting = 0
         return flying
 
     def give_up(self, reservation_id: str) -> Flying | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
@@ -20,8 +20,12 @@ from proxy.config.store_url import Address, Tls
 DEADLINE_S = 0.05
 """An answer has that long, counted in ticks of our own event loop: where that stands still, Redis is not to blame."""
 _TICKS = 5
+_TOGETHER_S = 0.003  # as far apart at least are writes of what nobody waits for
 _CONNECT_S = 1.0
 _SENTINEL_ANSWERS_S = 0.5
+
+
+Command = tuple[str | bytes | int | float, ...]
 
 
 class LinkLost(ConnectionError):  # noqa: N818 - the state's name
@@ -41,8 +45,10 @@ class Link(asyncio.Protocol):
         self._tick_s = deadline_s / _TICKS
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
-        self._under_way: deque[tuple[asyncio.Future[Any], int]] = deque()
+        self._under_way: deque[tuple[asyncio.Future[Any] | None, int]] = deque()
         self._unsent: list[bytes] = []
+        self._sending: asyncio.Handle | None = None
+        self._sends_at = self._sent_at = 0.0
         self._tick_number = 0
         self._ticking = False
         self._on_news = on_news
@@ -65,7 +71,7 @@ class Link(asyncio.Protocol):
             self._transport.abort()
         under_way, self._under_way = self._under_way, deque()
         for future, _ in under_way:
-            if not future.done():
+            if future is not None and not future.done():
                 future.set_exception(LinkLost())
         self._on_lost()
 
@@ -74,26 +80,43 @@ class Link(asyncio.Protocol):
         if self.lost:
             raise LinkLost
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._under_way.append((future, self._tick_number))
-        self._put(command)
+        self._expect(((future, self._tick_number),))
+        self._put((command,))
+        return future
+
+    def tell(self, commands: Sequence[Command]) -> None:
+        """Send commands whose answers, or loss, are nothing to anybody: at once, or where something went out just now, with
+        what comes in the next milliseconds. Each write by itself wakes Redis, which costs both more than the command."""
+        if self.lost or not commands:
+            return
+        self._expect([(None, self._tick_number)] * len(commands))
+        self._put(commands, at=self._sent_at + _TOGETHER_S)
+
+    def _expect(self, answers: Sequence[tuple[asyncio.Future[Any] | None, int]]) -> None:
+        self._under_way.extend(answers)
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(self._tick_s, self._tick)
-        return future
 
     def subscribe(self, channel: str) -> None:
         """Hear a channel's news; what confirms it is news too."""
         if self.lost:
             raise LinkLost
-        self._put(("SUBSCRIBE", channel))
+        self._put((("SUBSCRIBE", channel),))
 
-    def _put(self, command: tuple[str | bytes | int | float, ...]) -> None:
-        if not self._unsent:
-            self._loop.call_soon(self._send)
-        self._unsent.append(hiredis.pack_command(command))  # type: ignore[arg-type]  # its annotation is of one word
+    def _put(self, commands: Sequence[Command], at: float = 0.0) -> None:
+        """at: when they have to go out at the latest, on the loop's clock."""
+        self._unsent += map(hiredis.pack_command, commands)  # type: ignore[arg-type]  # its annotation is of one word
+        if self._sending is None or at < self._sends_at:
+            if self._sending is not None:
+                self._sending.cancel()
+            self._sends_at = at
+            soon = at <= self._loop.time()
+            self._sending = self._loop.call_soon(self._send) if soon else self._loop.call_at(at, self._send)
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, []
+        self._sending, self._sent_at = None, self._loop.time()
         if not self.lost and self._transport is not None:
             self._transport.write(b"".join(unsent))
 
@@ -126,7 +149,7 @@ class Link(asyncio.Protocol):
             self.close()
             return
         future, _ = self._under_way.popleft()
-        if future.done():  # its caller was cancelled
+        if future is None or future.done():  # nobody waits for it, or not any more
             return
         if isinstance(answer, hiredis.ReplyError):
             future.set_exception(CommandError(str(answer)))

@@ -293,11 +293,10 @@ class Member:
         except (CommandError, LinkLost) as error:
             raise StoreUnavailable(str(error)) from None
 
-    def tell(self, *words: Value) -> None:
-        """A command whose answer nobody waits for, and which may be lost."""
+    def tell(self, *commands: tuple[Value, ...]) -> None:
+        """Commands whose answers nobody waits for, and which may be lost."""
         if self._link is not None:
-            with suppress(LinkLost):
-                self._link.call(*words).add_done_callback(_heard)
+            self._link.tell(commands)
 
     def name(self, what: str, epoch: str = "") -> str:
         """A name of an epoch, of ours where none is given."""
@@ -347,8 +346,3 @@ class Member:
             self._trouble.set()
             raise StoreUnavailable("the budget store is being rebuilt")
         return answer
-
-
-def _heard(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()

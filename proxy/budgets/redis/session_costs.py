@@ -51,6 +51,8 @@ class SharedSessionCosts:
         names = ([name] if name in untold else []) if name else list(untold)[:_MOST_TOLD]
         return [(each, untold.pop(each)) for each in names]
 
-    def told(self, names: Sequence[str], totals: Sequence[int], now_s: float) -> None:
+    def note_totals(self, names: Sequence[str], totals: Sequence[int], now_s: float, asked: str = "") -> None:
+        """asked: the session whose total somebody waits for. Of one that nobody here ever asked for none is kept."""
         for name, total in zip(names, totals, strict=True):
-            self._known[name] = _Known(total, now_s)
+            if name == asked or name in self._known:
+                self._known[name] = _Known(total, now_s)

@@ -38,6 +38,7 @@ from proxy.types import Claim
 _ASK_AGAIN_S = 30  # reserve.lua has the news of a counter told for 60 s after it was asked for
 _MOST_NEWS = 10_000
 _AT_ONCE = 100
+_CONVERSATION = f"{ROOT}:conversation:"
 _SESSIONS_NOTED_S = 3600  # at most three names of some 150 bytes for each call that names no session
 
 
@@ -298,11 +299,10 @@ class RedisStore:
         return [int(total) for total in await self.member.call("session", self.member.epoch, *words)]
 
     def note_session(self, names: Sequence[str], session_id: str) -> None:
-        for name in names:
-            self.member.tell("SET", f"{ROOT}:conversation:{name}", session_id, "EX", _SESSIONS_NOTED_S)
+        self.member.tell(*[("SET", _CONVERSATION + name, session_id, "EX", _SESSIONS_NOTED_S) for name in names])
 
     async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
-        answer: list[str | None] = await self.member.command("MGET", *(f"{ROOT}:conversation:{name}" for name in names))
+        answer: list[str | None] = await self.member.command("MGET", *(_CONVERSATION + name for name in names))
         return answer
 
     async def guarded(self, session_id: str, request: str, limits: GuardLimits) -> Seen | None:
@@ -313,7 +313,7 @@ class RedisStore:
     def note_bill(self, session_id: str, nanousd: int) -> None:
         """The script is there: whoever notes a bill has asked with it before."""
         sha, _ = scripts()["guard"]
-        self.member.tell("EVALSHA", sha, 1, ROOT, self.member.epoch, session_id, "bill", min(nanousd, MOST))
+        self.member.tell(("EVALSHA", sha, 1, ROOT, self.member.epoch, session_id, "bill", min(nanousd, MOST)))
 
     async def counters(self, name: str) -> tuple[dict[str, int], dict[str, int]]:
         """What is spent and what is reserved in a bucket, by group; read in parts where it is large."""

@@ -20,7 +20,7 @@ from proxy.config.own_prices import priced_by
 from proxy.ledger.reconciliations import keep_reconciliation
 from proxy.reports.answers import Answer
 from proxy.reports.calendar import zone_named
-from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, reconcile_answer, told, tolerance_of
+from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, printed, reconcile_answer, tolerance_of
 from proxy.times import moment, now_s
 
 if TYPE_CHECKING:
@@ -76,12 +76,12 @@ def reconcile(
             apply,
         )
         with opened(settings) as engine:
-            found = reconcile_answer(engine, priced_by(settings, load_book()), question, int(now * 1e6))
-            keep_reconciliation(engine, found.run._replace(file=file.name))
-            if apply and found.corrections:
-                write_corrections(settings, engine, found.corrections, "reconcile")
-    answer(found.answer, form)
-    if found.share > most:
+            reconciled = reconcile_answer(engine, priced_by(settings, load_book()), question, int(now * 1e6))
+            keep_reconciliation(engine, reconciled.run._replace(file=file.name))
+            if apply and reconciled.corrections:
+                write_corrections(settings, engine, reconciled.corrections, "reconcile")
+    answer(reconciled.answer, form)
+    if reconciled.share > most:
         raise fail(f"more than {tolerance} is unexplained")
 
 
@@ -103,6 +103,6 @@ def _asked_there(server: Server, apply: bool, text: str, **question: str | None)
     packed = base64.b64encode(gzip.compress(text.encode())).decode()
     given = server.post("/api/reports/reconcile", **question, text_gzip=packed)
     try:
-        return told(ReconcileShown.model_validate(given))
+        return printed(ReconcileShown.model_validate(given))
     except ValueError:
         raise server.strange("it sent other JSON") from None

@@ -40,8 +40,8 @@ def reprice_entries(
         settings, now = config_of(config), now_s()
         period = moment(since or "31d", now), moment(until, now) if until else int(now * 1e6)
         with opened(settings) as engine:
-            found = reprice(engine, priced_by(settings, load_book()), *period)
-            corrections = [item.correction for item in found.items]
+            repricing = reprice(engine, priced_by(settings, load_book()), *period)
+            corrections = [item.correction for item in repricing.items]
             if apply and corrections:
                 write_corrections(settings, engine, corrections, "reprice")
-            answer(reprice_answer(found, *period, applied=apply), form)
+            answer(reprice_answer(repricing, *period, applied=apply), form)

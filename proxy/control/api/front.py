@@ -84,8 +84,8 @@ class Front:
 
     async def _ready(self, _: Request) -> Response:
         wanting = missing(self._state)
-        told: dict[str, Any] = {"status": "not ready" if wanting else "ready", "missing": wanting}
-        return JSONResponse(told, 503 if wanting else 200)
+        answer: dict[str, Any] = {"status": "not ready" if wanting else "ready", "missing": wanting}
+        return JSONResponse(answer, 503 if wanting else 200)
 
     async def _metrics(self, request: Request) -> Response:
         self._guard.metrics(request)

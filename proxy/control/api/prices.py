@@ -59,8 +59,8 @@ def prices(question: Annotated[PricesQuestion, Query()], state: Control) -> Pric
 @router.get("/holes")
 def holes(state: Control) -> Page[HoleShown]:
     """Models without a price, expired schedules, stale sources."""
-    found = holes_of(state.book.catalog, datetime.now(UTC).date())
-    return Page(items=[HoleShown(kind=hole.kind, what=hole.what) for hole in found])
+    holes = holes_of(state.book.catalog, datetime.now(UTC).date())
+    return Page(items=[HoleShown(kind=hole.kind, what=hole.what) for hole in holes])
 
 
 @router.get("/learned")

@@ -158,9 +158,9 @@ def compare(asked: ReconcileAsked, state: Control) -> ReconcileShown:
     now = now_us()
     since, until = (None if text is None else moment(text, now / 1e6) for text in (asked.since, asked.until))
     question = ReconcileQuestion(asked.provider, _unpacked(asked.text_gzip), since, until, zone_named(asked.tz))
-    found = reconcile_answer(state.engine, state.own_book(), question, now)
-    keep_reconciliation(state.engine, found.run._replace(file=asked.file))
-    shown = found.answer.shown
+    reconciled = reconcile_answer(state.engine, state.own_book(), question, now)
+    keep_reconciliation(state.engine, reconciled.run._replace(file=asked.file))
+    shown = reconciled.answer.shown
     assert isinstance(shown, ReconcileShown)
     return shown
 
@@ -192,8 +192,8 @@ def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any
     ends = now_us() if until is None else until
     begins = ends - DAY_US if since is None else since
     _check_length(begins, ends)
-    found = find_repricings(state.engine, state.own_book(), begins, ends)
-    return _formed(reprice_answer(found, begins, ends, applied=False), question)
+    repricing = find_repricings(state.engine, state.own_book(), begins, ends)
+    return _formed(reprice_answer(repricing, begins, ends, applied=False), question)
 
 
 class WhatIfAsked(ReportQuestion):

@@ -68,5 +68,5 @@ def verify(auditor: _Auditor) -> AuditShown:
 
 
 def _shown(status: AuditStatus) -> AuditShown:
-    told: dict[str, Any] = asdict(status)
-    return AuditShown(**told | {name: rfc3339(told[name]) for name in ("started_at", "ended_at")})
+    values: dict[str, Any] = asdict(status)
+    return AuditShown(**values | {name: rfc3339(values[name]) for name in ("started_at", "ended_at")})

@@ -208,8 +208,8 @@ class Keeper:
         before, watched.last = watched.last, answer.reading
         if before is None or before.at >= answer.reading.at:
             return False
-        one = passed(before, answer.reading)
-        kept.samples[one.start - one.start % MINUTE_US].append(one)
+        sample = passed(before, answer.reading)
+        kept.samples[sample.start - sample.start % MINUTE_US].append(sample)
         return True
 
     def _write_samples(self, connection: Connection, capacity: str, kept: _Kept) -> None:

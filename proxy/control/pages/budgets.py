@@ -248,7 +248,7 @@ def _journal_table(budget: Budget, happenings: Sequence[journal.Happening]) -> T
                 "at": one.at,
                 "kind": one.kind,
                 "group": one.group or ("all" if one.kind == "raise" else None),
-                "text": _told(budget, one),
+                "text": _description(budget, one),
                 "until": one.until_at,
             }
         )
@@ -257,10 +257,10 @@ def _journal_table(budget: Budget, happenings: Sequence[journal.Happening]) -> T
     return Table("journal", "What happened", columns, rows, empty="Nothing yet: no threshold, no refusal, no raise.")
 
 
-def _told(budget: Budget, one: journal.Happening) -> str:
-    if one.amount is None:
-        return one.text
-    return f"by {_measured(budget, one.amount)}" + (f": {one.text}" if one.text else "")
+def _description(budget: Budget, happening: journal.Happening) -> str:
+    if happening.amount is None:
+        return happening.text
+    return f"by {_measured(budget, happening.amount)}" + (f": {happening.text}" if happening.text else "")
 
 
 def _measured(budget: Budget, amount: int) -> str:

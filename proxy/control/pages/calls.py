@@ -36,15 +36,18 @@ def show(asked: Asked) -> Shown:
     return Shown("calls_page", "Calls", values, (table,), api=as_api(asked, "/api/requests"))
 
 
-def table_of(rows: Sequence[Mapping[str, Any]], address: Address, more: str = "") -> Table:
-    """Ledger entries as a table, for other pages too."""
+_SESSION = Column("session", "Session", "mono")
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], address: Address, more: str = "", *, whose: Column = _SESSION) -> Table:
+    """Ledger entries as a table, for other pages too. whose: of one session its agents are told apart."""
     columns = [
         Column("started_at", "Time", "moment"),
         Column("model", "Model", "name"),
         Column("mark", "", "mark"),
         Column("key", "Key", "name"),
         Column("team", "Team", "name"),
-        Column("session", "Session", "mono"),
+        whose,
         Column("input", "In", "tokens"),
         Column("output", "Out", "tokens"),
         Column("duration", "Took", "took"),
@@ -61,6 +64,7 @@ def _row(item: Mapping[str, Any], address: Address) -> Row:
         "mark": call["mark"] or ("", ""),
         "key": item["key"],
         "team": item["team"],
+        "agent": call["agent"],
         "session": None if item["session_source"] == "none" else item["root_session_id"],
         "input": call["tokens_in"],
         "output": call["tokens_out"],

@@ -25,8 +25,8 @@ def show(asked: Asked) -> Shown:
     question = Question(by, since, until, asked.address.zone, asked.address.only)
     configured = asked.state.config().plans
     plans, changed = tried(configured, asked.address)
-    found = margins(asked.state.engine, plans, question, asked.now_us)
-    margin = shown_of(found, plans, question, asked.now_us, top_of(asked.address))
+    every = margins(asked.state.engine, plans, question, asked.now_us)
+    margin = shown_of(every, plans, question, asked.now_us, top_of(asked.address))
     before = margin_of(asked, configured, question) if changed else None
     values = {
         "said": [f"Projection: {margin.projection.basis}."],
@@ -46,7 +46,7 @@ def show(asked: Asked) -> Shown:
         "customers",
         "Customers",
         values,
-        (_customers(asked, margin, found, plans), _plans(asked, margin)),
+        (_customers(asked, margin, every, plans), _plans(asked, margin)),
         api=as_api(asked, "/api/reports/margin", by=by),
     )
 
@@ -86,8 +86,8 @@ def _difference(after: MarginPlan | None, before: MarginPlan | None) -> str:
     return f"margin {margin} instead of {earlier}, {losing}"
 
 
-def _customers(asked: Asked, margin: MarginShown, found: Margins, plans: Sequence[Plan]) -> Table:
-    """margin: with the items that are shown; found: with all of them."""
+def _customers(asked: Asked, margin: MarginShown, every: Margins, plans: Sequence[Plan]) -> Table:
+    """margin: with the items that are shown; every: with all of them."""
     by = asked.address.by or _BY
     names = [name for name in by if name != "plan"]
     columns = [
@@ -105,19 +105,19 @@ def _customers(asked: Asked, margin: MarginShown, found: Margins, plans: Sequenc
         Column("projected", "Month's cost", "usd", note="projected to the end of the month"),
     ]
     top = len(margin.items)
-    others = found.items[top:]
+    others = every.items[top:]
     rest = None
     if others:
         link = {(names or ["plan"])[0]: more} if (more := more_of(asked.address, top)) else {}
         named = {(names or ["plan"])[0]: f"other ({len(others):,})"}
         known = plans_by_name(plans)
         rest = Rest(
-            Row(_sums(others, found, asked.now_us) | named, link, muted=True, to="".join(link.values())),
-            lambda: [_row(asked, margin, item_of(item, known, found, asked.now_us), names) for item in others],
+            Row(_sums(others, every, asked.now_us) | named, link, muted=True, to="".join(link.values())),
+            lambda: [_row(asked, margin, item_of(item, known, every, asked.now_us), names) for item in others],
         )
     rows = [_row(asked, margin, item, names) for item in margin.items]
     total = Row(
-        _sums(found.items, found, asked.now_us) | {"plan": "", (names or ["plan"])[0]: "total"},
+        _sums(every.items, every, asked.now_us) | {"plan": "", (names or ["plan"])[0]: "total"},
         to=str(calls_of(asked, margin, "/calls")),
     )
     return Table("customers", "Customers", columns, rows, total if rows else None, rest=rest)
@@ -160,7 +160,7 @@ def calls_of(asked: Asked, margin: MarginShown, path: str) -> Address:
     return here._replace(since=here.since or margin.about.since or "")
 
 
-def _sums(items: Sequence[Economy], found: Margins, now_us: int) -> dict[str, Any]:
+def _sums(items: Sequence[Economy], every: Margins, now_us: int) -> dict[str, Any]:
     """Of what is known; None where that is nothing."""
 
     def known(amounts: Iterable[int | None]) -> int | None:
@@ -173,7 +173,7 @@ def _sums(items: Sequence[Economy], found: Margins, now_us: int) -> dict[str, An
         "capacity": known(item.capacity for item in items),
         "margin": known(item.margin for item in items),
         "calls": sum(item.calls for item in items),
-        "projected": known(ahead_of(item, found, now_us) for item in items),
+        "projected": known(ahead_of(item, every, now_us) for item in items),
     }
 
 

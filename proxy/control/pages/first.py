@@ -25,14 +25,14 @@ _MOST_ANSWER_BYTES = 64 * 1024
 _HEADERS = ("x-taximeter-cost-usd", "x-taximeter-request-id", "x-taximeter-budget-remaining-usd")
 
 
-def show(asked: Asked, told: dict[str, Any] | None = None) -> Shown:
-    """What to paste where; told: how a test call went."""
+def show(asked: Asked, trial: dict[str, Any] | None = None) -> Shown:
+    """What to paste where; trial: how a test call went."""
     config = asked.state.config()
     url = data_url(config)
     values = {
         "url": url,
         "model": _model(config),
-        "told": told,
+        "trial": trial,
         "has_key": bool(config.keys) or bool(ledger_keys.list_keys(asked.state.engine)),
         "recipes": recipes(url, _model(config) or "MODEL"),
         "live": False,
@@ -97,7 +97,7 @@ def _call(url: str, secret: str, model: str) -> dict[str, Any]:
     request = urllib.request.Request(f"{url}/v1/chat/completions", json.dumps(body).encode(), headers)  # noqa: S310 - our own data plane
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - as above
-            told = {name.lower(): value for name, value in answer.headers.items()}
+            headers = {name.lower(): value for name, value in answer.headers.items()}
             status, text = answer.status, answer.read(_MOST_ANSWER_BYTES)
     except urllib.error.HTTPError as error:
         return {"problem": f"It was answered {error.code}: {_message(error.read(_MOST_ANSWER_BYTES))}"}
@@ -106,7 +106,7 @@ def _call(url: str, secret: str, model: str) -> dict[str, Any]:
     return {
         "status": status,
         "model": model,
-        "headers": [(name, told[name]) for name in _HEADERS if name in told],
+        "headers": [(name, headers[name]) for name in _HEADERS if name in headers],
         "text": view.clip(_said(text)),
     }
 

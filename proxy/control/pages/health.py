@@ -39,7 +39,7 @@ def _parts(asked: Asked) -> Table:
         _part(
             "spool",
             recorder.spool_bytes < 256 * 1024 * 1024,
-            f"{view.short(recorder.spool_bytes)}B wait for the ledger",
+            f"{view.short(recorder.spool_bytes)} bytes wait for the ledger",
         ),
         _part(
             "records",
@@ -56,7 +56,9 @@ def _parts(asked: Asked) -> Table:
         _part("budget store", *_store(asked), "/in-flight"),
         *_exports(asked),
         _part("price book", asked.now_us / 1e6 - checked_at(state.book) < _STALE_BOOK_S, _book(asked)),
-        _part("version", True, f"Taximeter {version('taximeter')}, {state.expected_workers} data plane(s)"),
+        _part(
+            "version", True, f"Taximeter {version('taximeter')}, {view.plural(state.expected_workers, 'data plane')}"
+        ),
     ]
     columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "text")]
     return Table("parts", "Parts", columns, rows)

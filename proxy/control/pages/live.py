@@ -44,7 +44,7 @@ class Live:
         self._lanes = [(lane, asyncio.Event()) for lane in lanes]  # the event: something was committed
         self._loop = loop
         self._parts: dict[str, Any] = {}
-        self._told = asyncio.Event()  # something was found; a new event each time
+        self._changed = asyncio.Event()  # something was found; a new event each time
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
         self.watchers = 0
@@ -65,7 +65,7 @@ class Live:
         self._join()
         try:
             while not self._closed:
-                changed = self._told
+                changed = self._changed
                 fresh = {name: part for name, part in self._parts.items() if seen.get(name) != part}
                 seen |= fresh
                 yield fresh
@@ -92,7 +92,7 @@ class Live:
             committed.set()
 
     def _tell(self) -> None:
-        changed, self._told = self._told, asyncio.Event()
+        changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def _keep_looking(self, lane: Sequence[Look], committed: asyncio.Event) -> None:

@@ -186,22 +186,22 @@ def _reconciled(asked: Asked, question: MonthQuestion) -> Table:
         Column("missing", "Days not compared", "text"),
     ]
     rows = []
-    for one in reconciled(asked.state.engine, start, end, question.zone):
-        run = one.last
-        spend = _spend_of(asked, question).filtered("provider", one.provider)
+    for provider in reconciled(asked.state.engine, start, end, question.zone):
+        run = provider.last
+        spend = _spend_of(asked, question).filtered("provider", provider.provider)
         cells = {
-            "provider": one.provider,
-            "cost": one.cost_nanousd,
+            "provider": provider.provider,
+            "cost": provider.cost_nanousd,
             "ran": run.ran_at if run else None,
             "file": run.file if run else "never",
             "days": _days(run.since_at, run.until_at, question) if run else None,
             "difference": run.theirs_nanousd - run.ours_nanousd if run else None,
             "unexplained": run.unexplained_nanousd if run else None,
-            "missing": ", ".join(first if first == last else f"{first} to {last}" for first, last in one.missing)
+            "missing": ", ".join(first if first == last else f"{first} to {last}" for first, last in provider.missing)
             or "none",
         }
         link = str(spend)
-        rows.append(Row(cells, {"provider": link}, to=link, bad=("missing",) if one.missing else ()))
+        rows.append(Row(cells, {"provider": link}, to=link, bad=("missing",) if provider.missing else ()))
     empty = "No provider charged anything in this month."
     return Table("reconciled", "Compared with what providers say", columns, rows, empty=empty)
 

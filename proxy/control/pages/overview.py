@@ -204,7 +204,7 @@ def _trust(state: ControlState, now_us: int) -> str:
         "counted here": (calls - said - unconfirmed, "/health#table-sources"),
         "unconfirmed, at their ceilings": (unconfirmed, "/calls?since=24h&filter.status=unconfirmed"),
     }
-    told = overview.latest_alerts(state.engine, now_us - _WEEK_US, _ALERTS_SHOWN + 1)
+    alerts = overview.latest_alerts(state.engine, now_us - _WEEK_US, _ALERTS_SHOWN + 1)
     values = {
         "calls": calls,
         "shares": [(name, view.share(count, calls), count, link) for name, (count, link) in shares.items()],
@@ -215,9 +215,9 @@ def _trust(state: ControlState, now_us: int) -> str:
                 "text": row["text"],
                 "link": f"/budgets/{view.part(row['budget'])}" if row["budget"] else "/health",
             }
-            for row in told[:_ALERTS_SHOWN]
+            for row in alerts[:_ALERTS_SHOWN]
         ],
-        "more": len(told) > _ALERTS_SHOWN,
+        "more": len(alerts) > _ALERTS_SHOWN,
     }
     return view.render("trust", values)
 

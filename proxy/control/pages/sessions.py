@@ -48,8 +48,8 @@ def show(asked: Asked) -> Shown:
         Column("input", "Input", "tokens"),
         Column("cached", "Cached", "percent", note="share of the input that a cache had"),
         Column("output", "Output", "tokens"),
-        Column("cost", "Cost", "usd", sort=True),
         Column("unpriced", "Unpriced", "count"),
+        Column("cost", "Cost", "usd", sort=True),
     ]
     table = Table("sessions", "Sessions", columns, [_row(row, asked) for row in rows[:_SHOWN]], more=more)
     values = {"order": order, "facets": facets(asked, since, until, _FACETS)}
@@ -96,13 +96,16 @@ def _tokens(usage: Mapping[str, Any]) -> tuple[int, int, int]:
 def show_one(asked: Asked) -> Shown:
     """A session's tree, its calls over time, and its budgets. Raises 404."""
     name = asked.names["id"]
-    found = reports.session(asked.state.engine, name)
-    if found is None:
+    session = reports.session(asked.state.engine, name)
+    if session is None:
         raise HTTPException(404, "There is no session with this id.")
-    about, tree = found
+    about, tree = session
     nodes = list(tree.walk())
     calls = sorted((call for _, node in nodes for call in node.calls), key=lambda call: call["id"])
-    tables = (_tree_table(nodes[:_NODES], tree), table_of(calls, asked.address.at("/calls")))
+    tables = (
+        _tree_table(nodes[:_NODES], tree),
+        table_of(calls, asked.address.at("/calls"), whose=Column("agent", "Agent", "name")),
+    )
     crumbs = [("Sessions", "/sessions")]
     if about.root_session != name:
         crumbs.append((f"started by {view.clip(about.root_session)}", f"/sessions/{view.part(about.root_session)}"))

@@ -14,6 +14,7 @@ import orjson
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from sqlalchemy.exc import DataError, SQLAlchemyError
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from proxy.control.api.auth import Guard
 from proxy.control.pages import (
@@ -100,7 +101,21 @@ def add_pages(app: FastAPI, live: Live) -> None:
         return StreamingResponse(_events(request, door, live), media_type="text/event-stream")
 
     _add_files(router)
-    app.include_router(router)
+    app.router.routes.extend(router.routes)  # included, each would be made twice
+    _add_lost(app, door)
+
+
+def _add_lost(app: FastAPI, door: Door) -> None:
+    """Whoever mistypes an address in a browser sees a page; programs get the API's JSON."""
+    as_json: Any = app.exception_handlers[StarletteHTTPException]
+
+    @app.exception_handler(StarletteHTTPException)
+    async def lost(request: Request, error: StarletteHTTPException) -> Response:
+        is_api = request.url.path.startswith(("/api/", "/v1"))
+        if error.status_code != 404 or is_api or "text/html" not in request.headers.get("accept", ""):
+            answer: Response = await as_json(request, error)
+            return answer
+        return _problem(door.viewer(request, now_s()), 404, "There is no page of this name.")
 
 
 def _runtime_keys(state: ControlState) -> list[Identity]:

@@ -31,6 +31,7 @@ from proxy.reports.spans import Span
 from proxy.reports.spend import entries_since
 from proxy.times import BadQuestion, rfc3339
 
+_CHOICES = ("model", "team", "customer", "key", "user", "agent", "session", "provider")
 _TOPS = ("5", "10", "20", "50", "200")
 
 
@@ -63,6 +64,7 @@ def show(asked: Asked) -> Shown:
         "choice": choice,
         "metrics": METRICS,
         "groups": attributes.GROUPS,
+        "choices": _CHOICES,
         "tops": _TOPS,
         "chart": chart(asked, choice, list(ranked.shown), ranked.by_time),
         "tiles": _tiles(ranked, choice, asked.address.at("/calls")),

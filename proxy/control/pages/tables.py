@@ -143,6 +143,8 @@ def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
         return Cell("–", f"{css} muted", row.links.get(column.name, ""))
     if column.name in row.bad:
         css += " bad"
+    elif value == 0 and column.kind in ("usd", "count"):
+        css += " zero"
     match column.kind:
         case "usd" | "rate":
             return Cell(view.usd(value, decimals[column.name]), css, link, f"${usd_text(value)}")

@@ -55,6 +55,10 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def plural(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def percent(value: float) -> str:
     """`−12.3 %`, `1,204 %`."""
     return f"{value:,.1f} %".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f} %".replace("-", "−")

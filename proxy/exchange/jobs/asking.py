@@ -37,10 +37,10 @@ def job_digest(identity: Identity, api: JobApi, provider_id: str) -> str:
 async def find_job(plane: Plane, identity: Identity, api: JobApi, provider_id: str) -> Job:
     """Raises `Refused` (404) for an id that is unknown, or another team's."""
     key = job_digest(identity, api, provider_id)
-    found = await find_jobs(plane, [key])
-    if key not in found:
+    jobs = await find_jobs(plane, [key])
+    if key not in jobs:
         raise stored_not_found("id")
-    return found[key]
+    return jobs[key]
 
 
 async def find_jobs(plane: Plane, digests: list[str], *, patient: bool = True) -> dict[str, Job]:
@@ -52,7 +52,7 @@ async def find_jobs(plane: Plane, digests: list[str], *, patient: bool = True) -
             break
         await asyncio.sleep(pause_s)
         for row in await known.recall(unknown) or ():
-            known.told(row)
+            known.note_row(row)
     return {key: job for key in digests if (job := known.by_digest.get(key)) is not None}
 
 
@@ -83,7 +83,7 @@ async def send(
     head = request_head(
         destination, method.encode(), target, len(body),
         family_headers=api.family.headers, client_headers=client_headers, attempt_id=attempt_id,
-        passed_too=api.family.passed,
+        passed_too=api.family.request_headers,
     )  # fmt: skip
     return await plane.configured.upstreams.send(destination.pool, head, body, holder=holder)
 
@@ -202,10 +202,10 @@ def _withdrawn_end(plane: Plane, job: Job) -> Ended | None:
 async def _end(plane: Plane, job: Job, ended: Ended) -> None:
     try:
         if ended.ask:
-            told = await _told(plane, job, ended.ask)
-            if told is None:
+            result = await _result_of(plane, job, ended.ask)
+            if result is None:
                 return  # nobody knows yet: it is asked again
-            ended = told
+            ended = result
         if ended.lines:
             priced = await price_lines(plane, job, ended.lines, _end_s(job, ended))
             await end_job(plane, job, ended, priced.cost, priced.reading)
@@ -222,7 +222,7 @@ async def _end(plane: Plane, job: Job, ended: Ended) -> None:
         plane.jobs.ending.discard(job.id)
 
 
-async def _told(plane: Plane, job: Job, path: str) -> Ended | None:
+async def _result_of(plane: Plane, job: Job, path: str) -> Ended | None:
     """What a job came to, where its status does not say."""
     api = BY_NAME[job.api]
     destination = destination_of(plane, job.upstream, api)

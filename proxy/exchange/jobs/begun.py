@@ -61,10 +61,10 @@ class Begun(Unary):
             if ended is None:
                 return await super()._settle(body)
             return await self._settle_at_once(ended, body)
-        told = endpoint.api.told(value)
-        job = self._job = self._made(endpoint, job_id, told)
-        stored = note_stored(self.attempt, (value,), told or None) if endpoint.holds(self.attempt.call) else ()
-        self.attempt.become(job, stored, told or None)
+        facts = endpoint.api.creation_facts(value)
+        job = self._job = self._made(endpoint, job_id, facts)
+        stored = note_stored(self.attempt, (value,), facts or None) if endpoint.holds(self.attempt.call) else ()
+        self.attempt.become(job, stored, facts or None)
         plane, route = self.exchange.plane, self.attempt.route
         before = plane.jobs.by_digest.get(job.digest) if endpoint.renews else None
         plane.jobs.note(job)
@@ -115,7 +115,7 @@ class Begun(Unary):
         length = await asyncio.to_thread(seconds_of, body) if body else None
         return None if length is None else Reading(usage={"audio_second": number(length) or length}, source="estimated")
 
-    def _made(self, endpoint: JobEndpoint, job_id: str, told: Mapping[str, Any]) -> Job:
+    def _made(self, endpoint: JobEndpoint, job_id: str, facts: Mapping[str, Any]) -> Job:
         attempt, plan = self.attempt, self.attempt.plan
         intent: Any = attempt.intent_record()
         return Job(
@@ -125,7 +125,7 @@ class Begun(Unary):
             provider_id=job_id,
             created_at=plan.started_at,
             deadline_at=plan.deadline_at,
-            asked={**endpoint.facts, **endpoint.api.asked(attempt.call), **told},
+            asked={**endpoint.facts, **endpoint.api.asked(attempt.call), **facts},
             attributes=dict(plan.attributes),
             intent=intent,
             flags=("budget_unverified",) if attempt.unverified else (),

@@ -94,6 +94,6 @@ class KnownJobs:
             self.withdrawn.pop(job.id)
         return job
 
-    def told(self, row: Mapping[str, Any]) -> Job:
+    def note_row(self, row: Mapping[str, Any]) -> Job:
         """Keep a job as the ledger has it."""
         return self.note(jobs.of(row))

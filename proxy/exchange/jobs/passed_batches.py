@@ -86,7 +86,7 @@ class _Passed:
         head = request_head(
             destination, b"POST", self._endpoint.target_of(route.model, self._client.query), None,
             family_headers=self._endpoint.family.headers, client_headers=self._client.headers,
-            attempt_id=self._client.request_id, passed_too=self._endpoint.family.passed,
+            attempt_id=self._client.request_id, passed_too=self._endpoint.family.request_headers,
         )  # fmt: skip
         try:
             response = await self._configured.upstreams.upload(
@@ -164,5 +164,5 @@ class _Passed:
         return item if sent == body else orjson.dumps({**value, form.body: sent})
 
     async def _refused(self, destination: Destination, response: Response) -> None:
-        headers, body = destination.told(response.status, passed_headers(response.headers), await held(response))
+        headers, body = destination.for_client(response.status, passed_headers(response.headers), await held(response))
         await self._client.respond(response.status, headers, body)

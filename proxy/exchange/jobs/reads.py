@@ -88,7 +88,7 @@ async def serve(plane: Plane, matched: Matched, client: Client) -> None:
             plane.jobs.asked_at[job.id] = now_s()
             await _read(plane, job, client, destination, response, target)
         else:
-            await relay(client, destination, response, matched.api.family.told)
+            await relay(client, destination, response, matched.api.family.answer_headers)
     except UpstreamError as error:
         if client.started:
             await client.drop()
@@ -122,16 +122,16 @@ def _fault(error: UpstreamError) -> Exception:
 
 
 async def relay(
-    client: Client, destination: Destination, response: Response, told: frozenset[bytes] = frozenset()
+    client: Client, destination: Destination, response: Response, also: frozenset[bytes] = frozenset()
 ) -> None:
     """Pass an answer on as it comes; an error whole, without our own credentials."""
     body = plain(response)
-    headers = passed_headers(response.headers, told)
+    headers = passed_headers(response.headers, also)
     if response.status >= 400:
         collected = bytearray()
         while data := await body.read():
             collected += data[: _HELD_BYTES - len(collected)]
-        headers, held = destination.told(response.status, headers, bytes(collected))
+        headers, held = destination.for_client(response.status, headers, bytes(collected))
         await client.respond(response.status, headers, held)
         return
     await client.start(response.status, headers)
@@ -161,8 +161,8 @@ async def _read(
         await seen(plane, job, answer)
         if api.shown is not None and answer.status < 300:
             held = orjson.dumps(api.shown(answer.body, _root(plane, client), job.asked))
-    headers = passed_headers(response.headers, api.family.told)
-    headers, held = destination.told(response.status, headers, held)
+    headers = passed_headers(response.headers, api.family.answer_headers)
+    headers, held = destination.for_client(response.status, headers, held)
     await client.respond(response.status, headers, held)
 
 
@@ -241,11 +241,11 @@ async def _owned(
         unknown = set(plane.stored_owners.unknown(digest(identity, one) for one in ids))
         return [(item, {}) for item, one in zip(items, ids, strict=True) if digest(identity, one) not in unknown]
     keys = [job_digest(identity, api, api.listed_id(item)) for item in items]
-    found = await find_jobs(plane, keys, patient=False)
+    jobs = await find_jobs(plane, keys, patient=False)
     for item, key in zip(items, keys, strict=True):
-        if key in found:
-            await seen(plane, found[key], Answer(200, item, path=path))
-    return [(item, found[key].asked) for item, key in zip(items, keys, strict=True) if key in found]
+        if key in jobs:
+            await seen(plane, jobs[key], Answer(200, item, path=path))
+    return [(item, jobs[key].asked) for item, key in zip(items, keys, strict=True) if key in jobs]
 
 
 def _limit(query: Mapping[str, list[str]]) -> int:

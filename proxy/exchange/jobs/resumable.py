@@ -49,7 +49,9 @@ _SENT = frozenset({
     b"x-goog-upload-protocol", b"x-goog-upload-command", b"x-goog-upload-offset", b"x-goog-upload-header-content-length",
     b"x-goog-upload-header-content-type", b"x-goog-upload-file-name",
 })  # fmt: skip
-_TOLD = frozenset({b"x-goog-upload-status", b"x-goog-upload-chunk-granularity", b"x-goog-upload-size-received"})
+_ANSWER_HEADERS = frozenset(
+    {b"x-goog-upload-status", b"x-goog-upload-chunk-granularity", b"x-goog-upload-size-received"}
+)
 _COMMANDS = frozenset({"upload", "upload, finalize", "finalize", "query", "cancel"})
 _OF_LINES = ("jsonl", "ndjson", "json-lines", "jsonlines", "json-seq")
 _LIVES_S = 48 * 3600
@@ -104,15 +106,15 @@ async def _begin(plane: Plane, matched: Matched, client: Client) -> None:
         answer = await held(response)
     except UpstreamError as error:
         raise _fault(error) from None
-    passed = passed_headers(response.headers, _TOLD)
+    passed = passed_headers(response.headers, _ANSWER_HEADERS)
     if response.status < 300 and (url := response.header(b"x-goog-upload-url")):
         begun = _Begun(
             identity.key_id, upstream, _target_of(destination, url), _labels(headers), _has_lines(headers, body),
             int(now_s()) + _LIVES_S,
         )  # fmt: skip
         passed.append((b"x-goog-upload-url", _url(plane, client, matched, destination, begun)))
-    told, answer = destination.told(response.status, passed, answer)
-    await client.respond(response.status, told, answer)
+    answered, answer = destination.for_client(response.status, passed, answer)
+    await client.respond(response.status, answered, answer)
 
 
 async def _part(plane: Plane, matched: Matched, client: Client, token: str) -> None:
@@ -168,7 +170,7 @@ async def _part(plane: Plane, matched: Matched, client: Client, token: str) -> N
         raise _fault(error) from None
     finally:
         await entry.cut()
-    headers, body = destination.told(response.status, passed_headers(response.headers, _TOLD), body)
+    headers, body = destination.for_client(response.status, passed_headers(response.headers, _ANSWER_HEADERS), body)
     await client.respond(response.status, headers, body)
 
 
@@ -253,18 +255,18 @@ def _target_of(destination: Destination, url: bytes) -> str:
 
 
 def _url(plane: Plane, client: Client, matched: Matched, destination: Destination, begun: _Begun) -> bytes:
-    told = base64.urlsafe_b64encode(orjson.dumps(tuple(begun))).rstrip(b"=")
-    token = told + b"." + _signature(destination, told)
+    payload = base64.urlsafe_b64encode(orjson.dumps(tuple(begun))).rstrip(b"=")
+    token = payload + b"." + _signature(destination, payload)
     root = root_of(client.headers, plane.configured.config.server.public_url)
     return f"{root}{client.path}?upload_id={token.decode()}&upload_protocol=resumable".encode()
 
 
 def _read(plane: Plane, matched: Matched, token: str) -> _Begun:
     """Raises `Refused` (404) for what we have not signed, or not lately."""
-    told, _, signature = token.partition(".")
+    payload, _, signature = token.partition(".")
     try:
         value: Any = (
-            orjson.loads(base64.urlsafe_b64decode(told + "=" * (-len(told) % 4)))
+            orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
             if len(token) <= _MAX_TOKEN_BYTES
             else []
         )
@@ -275,7 +277,7 @@ def _read(plane: Plane, matched: Matched, token: str) -> _Begun:
     if (
         destination is None
         or not destination.secrets
-        or not hmac.compare_digest(_signature(destination, told.encode()), signature.encode())
+        or not hmac.compare_digest(_signature(destination, payload.encode()), signature.encode())
     ):
         raise stored_not_found("upload_id")
     if begun.until < now_s():
@@ -283,6 +285,6 @@ def _read(plane: Plane, matched: Matched, token: str) -> _Begun:
     return begun
 
 
-def _signature(destination: Destination, told: bytes) -> bytes:
+def _signature(destination: Destination, payload: bytes) -> bytes:
     key = hashlib.sha256(b"taximeter upload\0" + destination.fixed).digest()
-    return hmac.digest(key, told, "sha256").hex().encode()
+    return hmac.digest(key, payload, "sha256").hex().encode()

@@ -173,7 +173,7 @@ class _Upload:
         answer = answer_of(response, body)
         file_id = api.job_id(answer.body) if answer is not None and response.status < 300 else None
         await entry.settle(response.status, file_id, self._lines.bounds.record() if self._lines is not None else None)
-        headers, body = destination.told(response.status, passed_headers(response.headers), body)
+        headers, body = destination.for_client(response.status, passed_headers(response.headers), body)
         await self._client.respond(response.status, headers, body)
 
     def _route(self, matched: Matched) -> Route:

@@ -89,7 +89,7 @@ async def serve_realtime(plane: Plane, client: Client) -> None:
             return
         await run(exchange, talk, slices, opened, (socket, far))
     except NotOpened as answer:
-        headers, body = destination.told(answer.status, passed_headers(answer.headers), answer.body)
+        headers, body = destination.for_client(answer.status, passed_headers(answer.headers), answer.body)
         await client.respond(answer.status if answer.status >= 400 else 502, headers, body)
     finally:
         await slices.end("cut")

@@ -20,12 +20,12 @@ from proxy.dialects.spoken import (
     Began,
     Declined,
     Done,
+    FromClient,
+    FromServer,
     Grown,
     Names,
     Resumable,
-    Sent,
     Talk,
-    Told,
     Transcribed,
     Wrong,
 )
@@ -186,12 +186,12 @@ class Session:
         if lane is self.up:
             sent = self._talk.from_client(data)
             return None if sent is None else self._sent(sent)
-        told = self._talk.from_server(data)
-        if not told or (isinstance(told[0], Began) and self._slices.began(told[0].turn) and len(told) == 1):
+        events = self._talk.from_server(data)
+        if not events or (isinstance(events[0], Began) and self._slices.began(events[0].turn) and len(events) == 1):
             return None
-        return self._told(told)
+        return self._learn_all(events)
 
-    async def _sent(self, sent: Sent) -> bytes | None:
+    async def _sent(self, sent: FromClient) -> bytes | None:
         slices = self._slices
         if isinstance(sent, Grown):
             await slices.hold()
@@ -207,31 +207,31 @@ class Session:
             return None
         return b""
 
-    async def _told(self, told: Sequence[Told]) -> bytes | None:
+    async def _learn_all(self, events: Sequence[FromServer]) -> bytes | None:
         message = b""
-        for one in told:
-            await self._learn(one)
-            if isinstance(one, Declined):
-                message = one.message
+        for event in events:
+            await self._learn(event)
+            if isinstance(event, Declined):
+                message = event.message
         return message
 
-    async def _learn(self, told: Told) -> None:
+    async def _learn(self, event: FromServer) -> None:
         slices = self._slices
-        if isinstance(told, Done):
+        if isinstance(event, Done):
             try:
-                await slices.done(told)
+                await slices.done(event)
             finally:
                 if not slices.busy:
                     self._quiet.set()
-        elif isinstance(told, Began):
-            if not slices.began(told.turn):
-                await slices.began_unasked(told.turn)
-        elif isinstance(told, Transcribed):
-            await slices.transcribed(told)
-        elif isinstance(told, Resumable):
-            self._plane.stored_owners.note_session(self._identity, told.handle)
+        elif isinstance(event, Began):
+            if not slices.began(event.turn):
+                await slices.began_unasked(event.turn)
+        elif isinstance(event, Transcribed):
+            await slices.transcribed(event)
+        elif isinstance(event, Resumable):
+            self._plane.stored_owners.note_session(self._identity, event.handle)
         else:
-            await slices.declined(told.name)
+            await slices.declined(event.name)
 
     def _renamed(self, names: Names) -> bytes | None:
         """The message with the provider's names of models."""

@@ -238,19 +238,19 @@ class Slices:
             if not self._running and not self._asked:
                 await self._hold(None)
 
-    async def transcribed(self, told: Transcribed) -> None:
+    async def transcribed(self, transcript: Transcribed) -> None:
         """Another model wrote down what was heard: an entry of its own. Raises `Refused` where it did not fit any more."""
         if self._transcription is None or self.socket is None:
             return
         base, configured = self._exchange, self._exchange.plane.configured
         try:
-            route = configured.router.route(told.model, base.identity)
+            route = configured.router.route(transcript.model, base.identity)
         except Refused:
-            route = replace(self.route, requested=told.model or "unknown", model=told.model or "unknown")
+            route = replace(self.route, requested=transcript.model or "unknown", model=transcript.model or "unknown")
         exchange = base._replace(
             configured=configured,
             endpoint=self._transcription,
-            call=_transcript(told),
+            call=_transcript(transcript),
             request_id=base.plane.ids.new(now_us()),
         )
         attempt = Attempt.of(exchange, plan(exchange, route, 1, 1))
@@ -262,7 +262,7 @@ class Slices:
         except (NoRoomError, StoreUnavailable) as error:  # it is spent already
             denied = error if isinstance(error, NoRoomError) else None
             attempt.unreserved()
-        await Turn(attempt, self.socket).told(told.event)
+        await Turn(attempt, self.socket).settle_event(transcript.event)
         if denied is not None:
             raise Refused(no_room(attempt, denied))
 
@@ -301,15 +301,15 @@ def _turn(call: Call, bound: Bound, number: int) -> Call:
     )
 
 
-def _transcript(told: Transcribed) -> Call:
+def _transcript(transcript: Transcribed) -> Call:
     """The call that a transcription was: what it used is known before it is reserved."""
-    stated = told.event.get("usage")
+    stated = transcript.event.get("usage")
     usage: Mapping[str, Any] = stated if isinstance(stated, dict) else {}
     given, written, seconds = (_count(usage.get(name)) for name in ("input_tokens", "output_tokens", "seconds"))
     return Call(
         dialect="openai.realtime.transcription",
         operation="realtime.transcription",
-        model=told.model,
+        model=transcript.model,
         body={},
         stream=True,
         size_bytes=0,

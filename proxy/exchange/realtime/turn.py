@@ -33,7 +33,7 @@ class Turn(Answering):
             stream.event(event)
         await self.settle(stream.finish(), "ok")
 
-    async def told(self, event: Mapping[str, Any]) -> None:
+    async def settle_event(self, event: Mapping[str, Any]) -> None:
         """An event says what was used."""
         await self.settle(self.reading_of(event), "ok")
 

@@ -24,8 +24,8 @@ _COUNTED = ("succeeded", "errored", "canceled", "expired")
 def parse(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, frozenset({"requests"}))
-    for one in fields.objects(body, "requests"):
-        if fields.mapping(one, "params") is None:
+    for request in fields.objects(body, "requests"):
+        if fields.mapping(request, "params") is None:
             raise invalid_request("`params` of a request is missing.", "requests")
     return Call(
         dialect="anthropic.batch", operation="batch", model="", body=body, stream=False, size_bytes=len(raw),
@@ -34,8 +34,8 @@ def parse(raw: bytes) -> Call:
 
 
 def lines(call: Call) -> Iterable[tuple[str, dict[str, Any]]]:
-    for one in call.body["requests"]:
-        yield "/v1/messages", one["params"]
+    for request in call.body["requests"]:
+        yield "/v1/messages", request["params"]
 
 
 def read_end(job: Job, answer: Answer) -> Ended | None:

@@ -70,8 +70,8 @@ def parse_speech(raw: bytes) -> Call:
 
 def parse_dialogue(raw: bytes) -> Call:
     body = _json(raw, _DIALOGUE)
-    for one in fields.objects(body, "inputs"):
-        _text(one, "text")
+    for line in fields.objects(body, "inputs"):
+        _text(line, "text")
     return _call(raw, body, "audio.speech", "eleven_v3", {"character": _characters(body)})
 
 
@@ -181,10 +181,10 @@ def _number(body: Mapping[str, Any], name: str, most: int) -> Quantity | None:
     value = body.get(name)
     if value is None:
         return None
-    found = number(value) if isinstance(value, int | float) else None
-    if found is None or not 0 < found <= most:
+    quantity = number(value) if isinstance(value, int | float) else None
+    if quantity is None or not 0 < quantity <= most:
         raise invalid_request(f"`{name}` must be a number above 0, of {most} at most.", name)
-    return found
+    return quantity
 
 
 def bounded(call: Call, units: frozenset[str]) -> Call:
@@ -226,9 +226,9 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
     if taken is not None and taken >= 0 and "credit" in units:
         return Ended("ok", Reading(usage={"credit": taken} if taken else {}, source="provider"))
     things: dict[str, Quantity] = dict(job.asked.get("things", {}))
-    told = number(answer.body.get("audio_duration_secs"))
-    if told is not None and told > 0:
-        things["audio_second"] = told
+    seconds = number(answer.body.get("audio_duration_secs"))
+    if seconds is not None and seconds > 0:
+        things["audio_second"] = seconds
     for unit in ("character", "request", "audio_second"):
         if unit in units and unit in things:
             return Ended("ok", Reading(usage={unit: things[unit]} if things[unit] else {}, source="provider"))

@@ -52,7 +52,7 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
     return Ended("ok", None if length is None else Reading(usage={"audio_second": length * count}, source="provider"))
 
 
-def told(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def creation_facts(body: Mapping[str, Any]) -> Mapping[str, Any]:
     expected = number(body.get("expected_duration_sec"))
     return {} if expected is None else {"expected": str(expected)}
 
@@ -87,7 +87,7 @@ API = JobApi(
     read_end=read_end,
     job_id=lambda body: text_id(body.get("dubbing_id", body.get("id"))),
     asked=asked,
-    told=told,
+    creation_facts=creation_facts,
     withdrawn=withdrawn,
     providers=frozenset({"elevenlabs", "eleven-labs"}),
     list_of="dubs",

@@ -81,11 +81,11 @@ def request_id(body: Mapping[str, Any]) -> str | None:
     return text_id(body.get("request_id")) if queued else None
 
 
-def told(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def creation_facts(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """Where the queue says that the request is asked for: of that URL nothing counts but the path of the model in it."""
     url = body.get("response_url")
-    path, found, _ = urlsplit(url).path.rpartition("/requests/") if isinstance(url, str) else ("", "", "")
-    return {"path": path} if found and _PATH.match(path) else {}
+    path, separator, _ = urlsplit(url).path.rpartition("/requests/") if isinstance(url, str) else ("", "", "")
+    return {"path": path} if separator and _PATH.match(path) else {}
 
 
 def read_result(job: Job, answer: Answer) -> Ended | None:
@@ -189,8 +189,8 @@ def _encode(call: Call, model: str) -> Outgoing:
 def _path_of(facts: Mapping[str, Any]) -> str:
     """Where a request is asked for: its model's path as the queue stated it, else without what stands behind its name."""
     app, stated = str(facts.get("app", "")), str(facts.get("path", ""))
-    _, found, rest = stated.partition(app)
-    return app + rest if found and app else app
+    _, separator, rest = stated.partition(app)
+    return app + rest if separator and app else app
 
 
 def _queue(method: str, rest: str, does: Does, target: str, *queries: str) -> JobRoute:
@@ -226,7 +226,7 @@ QUEUE = JobApi(
     read_result=read_result,
     job_id=request_id,
     asked=asked,
-    told=told,
+    creation_facts=creation_facts,
     providers=_PROVIDERS,
     shown=shown,
     things=bounded,

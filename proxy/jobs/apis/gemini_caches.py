@@ -136,7 +136,7 @@ def asked(call: Call) -> Mapping[str, Any]:
     return {"made": not _renews(call)}
 
 
-def told(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def creation_facts(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the answer to a creation or an update says of the stretch that begins with it. Instants in epoch microseconds."""
     usage = body.get("usageMetadata")
     tokens = usage.get("totalTokenCount") if isinstance(usage, dict) else None
@@ -217,7 +217,7 @@ def _job_id(body: Mapping[str, Any]) -> str | None:
 
 
 _PATH = r"/(?:v1beta|v1)/cachedContents"
-_ONE = r"/(?:v1beta|v1)/(?P<id>cachedContents/[A-Za-z0-9_-]{1,200})"
+_ITEM = r"/(?:v1beta|v1)/(?P<id>cachedContents/[A-Za-z0-9_-]{1,200})"
 _MASKS = frozenset({"updateMask=ttl", "updateMask=expireTime", "updateMask=expire_time"})
 
 API = JobApi(
@@ -226,7 +226,7 @@ API = JobApi(
     operation="cache",
     routes=(
         JobRoute("POST", re.compile(_PATH + r"\Z"), "create", endpoint=_endpoint),
-        JobRoute("PATCH", re.compile(_ONE + r"\Z"), "create", endpoint=_update_endpoint),
+        JobRoute("PATCH", re.compile(_ITEM + r"\Z"), "create", endpoint=_update_endpoint),
         JobRoute(
             "GET",
             re.compile(_PATH + r"\Z"),
@@ -234,14 +234,14 @@ API = JobApi(
             "/v1beta/cachedContents",
             queries=frozenset({"pageSize", "pageToken"}),
         ),
-        JobRoute("GET", re.compile(_ONE + r"\Z"), "read", "/v1beta/{id}"),
-        JobRoute("DELETE", re.compile(_ONE + r"\Z"), "forget", "/v1beta/{id}"),
+        JobRoute("GET", re.compile(_ITEM + r"\Z"), "read", "/v1beta/{id}"),
+        JobRoute("DELETE", re.compile(_ITEM + r"\Z"), "forget", "/v1beta/{id}"),
     ),
     poll=lambda job: f"/v1beta/{job.provider_id}",
     read_end=read_end,
     job_id=_job_id,
     asked=asked,
-    told=told,
+    creation_facts=creation_facts,
     gone=gone,
     followed=followed,
     providers=frozenset({"google"}),

@@ -77,12 +77,12 @@ def _files_in(value: Any) -> Iterable[str]:
     """The ids of files that an answer names by their URIs, as downloads and as everything else names them."""
     stack = [value]
     while stack:
-        one = stack.pop()
-        if isinstance(one, dict):
-            stack += one.values()
-        elif isinstance(one, list):
-            stack += one
-        elif isinstance(one, str) and (match := _FILE.search(one)):
+        part = stack.pop()
+        if isinstance(part, dict):
+            stack += part.values()
+        elif isinstance(part, list):
+            stack += part
+        elif isinstance(part, str) and (match := _FILE.search(part)):
             yield from file_ids(match[1])
 
 
@@ -99,8 +99,8 @@ def parse_batch(model: str, raw: bytes) -> Call:
     for place in (body, _either(body, "batch", "batch")):
         place.pop("model", None)  # its path says which
     name = file_of(body)
-    for one in _requests(body) if name is None else ():
-        if fields.mapping(one, "request") is None:
+    for request in _requests(body) if name is None else ():
+        if fields.mapping(request, "request") is None:
             raise invalid_request("`request` of one of the batch's requests is missing.", "batch")
     return Call(
         dialect="gemini.batch", operation="batch", model=model, body=body, stream=False, size_bytes=len(raw),
@@ -138,8 +138,8 @@ def file_of(body: Mapping[str, Any]) -> str | None:
 
 
 def lines(call: Call) -> Iterable[tuple[str, dict[str, Any]]]:
-    for one in _requests(call.body):
-        yield f"/v1beta/models/{call.model}:generateContent", one["request"]
+    for request in _requests(call.body):
+        yield f"/v1beta/models/{call.model}:generateContent", request["request"]
 
 
 def read_batch(job: Job, answer: Answer) -> Ended | None:
@@ -184,8 +184,12 @@ def _file_in(*sources: Any) -> str | None:
 def _succeeded(about: Mapping[str, Any]) -> int | None:
     """How many requests have an answer, as its state says; proto JSON writes such numbers as texts."""
     stats = about.get("batchStats")
-    told = stats.get("successfulRequestCount") if isinstance(stats, dict) else None
-    return int(told) if isinstance(told, int | str) and str(told).isascii() and str(told).isdigit() else None
+    succeeded = stats.get("successfulRequestCount") if isinstance(stats, dict) else None
+    return (
+        int(succeeded)
+        if isinstance(succeeded, int | str) and str(succeeded).isascii() and str(succeeded).isdigit()
+        else None
+    )
 
 
 def read_line(job: Job, line: Mapping[str, Any]) -> Reading | None:

@@ -133,7 +133,7 @@ def _encode(call: Call, model: str) -> Outgoing:
 
 
 _ROOT = r"/luma(?P<root>/dream-machine/v1)?"
-_ONE = r"/generations/(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,199})"
+_ITEM = r"/generations/(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,199})"
 
 
 def _create(path: str, kind: str, pattern: str = "") -> JobRoute:
@@ -165,10 +165,10 @@ API = JobApi(
         JobRoute(
             "GET", re.compile(_ROOT + r"/generations\Z"), "list", "{root}/generations", queries=frozenset({"limit", "offset"})
         ),
-        _create("/generations/{id}/upscale", "upscale", _ONE + "/upscale"),
-        _create("/generations/{id}/audio", "audio", _ONE + "/audio"),
-        JobRoute("GET", re.compile(_ROOT + _ONE + r"\Z"), "read", "{root}/generations/{id}"),
-        JobRoute("DELETE", re.compile(_ROOT + _ONE + r"\Z"), "forget", "{root}/generations/{id}"),
+        _create("/generations/{id}/upscale", "upscale", _ITEM + "/upscale"),
+        _create("/generations/{id}/audio", "audio", _ITEM + "/audio"),
+        JobRoute("GET", re.compile(_ROOT + _ITEM + r"\Z"), "read", "{root}/generations/{id}"),
+        JobRoute("DELETE", re.compile(_ROOT + _ITEM + r"\Z"), "forget", "{root}/generations/{id}"),
     ),
     poll=lambda job: f"{job.asked.get('root', '')}/generations/{job.provider_id}",
     read_end=read_end,

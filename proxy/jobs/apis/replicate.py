@@ -218,7 +218,7 @@ def _refused(method: str, path: str, why: str) -> JobRoute:
 
 
 _LIST = "/v1/predictions"
-_ONE = rf"/predictions/(?P<id>{_ID})"
+_ITEM = rf"/predictions/(?P<id>{_ID})"
 _MODEL = rf"/(?P<owner>{_NAME})/(?P<name>{_NAME})"
 _THE_ACCOUNTS = "This is the account's, and no team's."
 _NOT_METERED = "A training is billed by the time of its hardware, of which nothing here knows a bound."
@@ -234,9 +234,9 @@ PREDICTIONS = JobApi(
         JobRoute("POST", _path(f"/models{_MODEL}/predictions"), "create", endpoint=partial(_endpoint, "models")),
         JobRoute("POST", _path(f"/deployments{_MODEL}/predictions"), "create", endpoint=partial(_endpoint, "deployments")),
         JobRoute("GET", _path("/predictions"), "list", _LIST, queries=frozenset({"cursor"})),
-        JobRoute("GET", _path(_ONE), "read", "/v1/predictions/{id}"),
-        JobRoute("POST", _path(_ONE + "/cancel"), "read", "/v1/predictions/{id}/cancel"),
-        _refused("GET", _ONE + "/stream", "Streams of predictions come from another host and are not passed on; ask for it."),
+        JobRoute("GET", _path(_ITEM), "read", "/v1/predictions/{id}"),
+        JobRoute("POST", _path(_ITEM + "/cancel"), "read", "/v1/predictions/{id}/cancel"),
+        _refused("GET", _ITEM + "/stream", "Streams of predictions come from another host and are not passed on; ask for it."),
         _open("/models", "/models", "cursor"),
         _open(f"/models{_MODEL}", "/models/{owner}/{name}"),
         _open(f"/models{_MODEL}/versions", "/models/{owner}/{name}/versions", "cursor"),

@@ -124,20 +124,20 @@ def _seconds(body: Mapping[str, Any], kind: str, model: str) -> int | None:
 def _conditions(body: Mapping[str, Any]) -> dict[str, str]:
     """What a price may depend on: the resolution, as such or by the ratio of two lengths in pixels, quality, and sound."""
     quality = fields.text(body, "quality")
-    found: dict[str, str] = {} if quality is None else {"quality": quality.lower()}
+    conditions: dict[str, str] = {} if quality is None else {"quality": quality.lower()}
     resolution, ratio = fields.text(body, "resolution"), fields.text(body, "ratio")
     sides = re.fullmatch(r"([1-9][0-9]{2,4}):([1-9][0-9]{2,4})", ratio or "", re.ASCII)
     if resolution is not None:
-        found["resolution"] = resolution.lower()
+        conditions["resolution"] = resolution.lower()
     elif sides is not None:
-        found["resolution"] = _lines(min(int(sides[1]), int(sides[2])))
+        conditions["resolution"] = _lines(min(int(sides[1]), int(sides[2])))
     elif ratio is not None and (named := re.fullmatch(r"auto_([0-9a-z]{1,8})", ratio, re.ASCII)):
-        found["resolution"] = named[1]
+        conditions["resolution"] = named[1]
     if body.get("audio") is not None:
         if not isinstance(body["audio"], bool):
             raise invalid_request("`audio` must be true or false.", "audio")
-        found["audio"] = "on" if body["audio"] else "off"
-    return found
+        conditions["audio"] = "on" if body["audio"] else "off"
+    return conditions
 
 
 def _lines(shorter: int) -> str:
@@ -182,7 +182,7 @@ def asked(call: Call) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def told(body: Mapping[str, Any]) -> Mapping[str, Any]:
+def creation_facts(body: Mapping[str, Any]) -> Mapping[str, Any]:
     estimate = _credits(body, "estimatedCost")
     return {} if estimate is None else {"estimate": str(estimate)}
 
@@ -278,7 +278,7 @@ API = JobApi(
     poll=lambda job: f"/v1/tasks/{job.provider_id}",
     read_end=read_end,
     asked=asked,
-    told=told,
+    creation_facts=creation_facts,
     withdrawn=withdrawn,
     changes_later=True,
     providers=frozenset({"runway", "runwayml"}),

@@ -25,8 +25,8 @@ from proxy.ledger.audit.verify import verify
 
 def main() -> None:
     os.nice(10)
-    asked, told = json.loads(sys.stdin.readline()), threading.Event()
-    threading.Thread(target=_end_with_whoever_asked, args=(told,), daemon=True).start()
+    asked, answered = json.loads(sys.stdin.readline()), threading.Event()
+    threading.Thread(target=_end_with_whoever_asked, args=(answered,), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="taximeter-verify-") as scratch:
         try:
             answer: dict[str, Any] = {
@@ -34,14 +34,14 @@ def main() -> None:
             }
         except SQLAlchemyError as error:
             answer = {"failed": f"the ledger database does not answer ({type(error).__name__})"}
-        told.set()
+        answered.set()
         _tell(answer)
 
 
-def _end_with_whoever_asked(told: threading.Event) -> None:
+def _end_with_whoever_asked(answered: threading.Event) -> None:
     while os.read(0, 1024):  # sys.stdin would be held when the interpreter ends
         pass
-    if not told.is_set():
+    if not answered.is_set():
         _thread.interrupt_main()
 
 

@@ -42,11 +42,11 @@ def credentials(params: dict[str, Any]) -> dict[str, Any]:
         )
     if role := params.get("aws_role_name"):
         return _of_role(session, role, params)
-    found = session.get_credentials()
-    if found is None:
+    resolved = session.get_credentials()
+    if resolved is None:
         raise LookupError("no AWS credentials: neither in the environment, nor a profile, nor a role of this machine")
-    frozen = found.get_frozen_credentials()
-    expires = getattr(found, "_expiry_time", None)
+    frozen = resolved.get_frozen_credentials()
+    expires = getattr(resolved, "_expiry_time", None)
     return _answer(frozen.access_key, frozen.secret_key, frozen.token, expires.isoformat() if expires else None)
 
 
@@ -69,8 +69,10 @@ def _of_role(session: Any, role: str, params: dict[str, Any]) -> dict[str, Any]:
         endpoint_url=params.get("aws_sts_endpoint"),
         config=Config(**config),
     )
-    told = (sts.assume_role_with_web_identity if token else sts.assume_role)(**asked)["Credentials"]
-    return _answer(told["AccessKeyId"], told["SecretAccessKey"], told["SessionToken"], told["Expiration"].isoformat())
+    assumed = (sts.assume_role_with_web_identity if token else sts.assume_role)(**asked)["Credentials"]
+    return _answer(
+        assumed["AccessKeyId"], assumed["SecretAccessKey"], assumed["SessionToken"], assumed["Expiration"].isoformat()
+    )
 
 
 def _token(value: str) -> str:

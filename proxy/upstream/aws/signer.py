@@ -120,11 +120,11 @@ async def _login(params: Mapping[str, Any]) -> Credentials:
     if process.returncode:
         words = error.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise NoCredentialsError(words[:500] or f"the login ended with {process.returncode}")
-    told = json.loads(out)
-    expires = told.get("Expiration")
+    credentials = json.loads(out)
+    expires = credentials.get("Expiration")
     return Credentials(
-        told["AccessKeyId"],
-        told["SecretAccessKey"],
-        told.get("SessionToken"),
+        credentials["AccessKeyId"],
+        credentials["SecretAccessKey"],
+        credentials.get("SessionToken"),
         datetime.fromisoformat(expires).timestamp() if expires else None,
     )

@@ -33,7 +33,7 @@ def test_totals_are_the_sums_over_all_groups_the_idle_ones_too() -> None:
 
     limits = dict.fromkeys(spent, 10**9) | {"g1": 10**10, "g2": 1, "g3": 2 * 10**9}
     over = [sum(amount >= limits[group] * share for group, amount in spent.items()) for share in (0.5, 1.0)]
-    assert totals.told() == {"budget": "each", "spent": sum(spent.values()), "reserved": 0, "over": over}
+    assert totals.as_message() == {"budget": "each", "spent": sum(spent.values()), "reserved": 0, "over": over}
     assert len(store.standings()) < 1000  # most of them idle
 
 

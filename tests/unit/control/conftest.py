@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
+@functools.cache
 def _book() -> Book:
     book = load_book().with_operator(())
     book.version = "v"

@@ -206,7 +206,7 @@ def fal_job(units: list[str], **asked: Any) -> Job:
     ],
 )
 def test_of_what_the_queue_states_only_a_path_counts(url: Any, path: str) -> None:
-    told = fal.told({"request_id": "abc123", "response_url": url})
+    told = fal.creation_facts({"request_id": "abc123", "response_url": url})
     assert fal.QUEUE.poll(fal_job(["image"], **told)) == f"{path}/requests/abc123/status"
 
 

@@ -57,7 +57,7 @@ def test_no_answer_makes_reading_it_fail(api: JobApi) -> None:
             api.gone and api.gone(job, answer, 5),
         ):  # fmt: skip
             assert_sound(ended)
-        api.told(body), api.job_id(body), api.listed_id(body), api.next_page(body, [body])
+        api.creation_facts(body), api.job_id(body), api.listed_id(body), api.next_page(body, [body])
         if api.shown is not None:
             api.shown(body, "https://here", asked)
 

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from proxy.sessions.known_clients import FAMILIES, TABLE, Found, client_family, client_of, find
+from proxy.sessions.known_clients import FAMILIES, TABLE, ClientSession, client_family, client_of, find
 from tests.support.rows import each_row
 
 UUID = "3f6b1c9e-8f0a-4a57-9d6e-0f8f5a3a1b2c"
@@ -16,26 +16,26 @@ CODEX_TURN = {
 }  # fmt: skip
 
 # (entry, user agent, headers, body, found). Captured from the real clients against a loopback server unless said otherwise.
-EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], Found]] = [
+EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], ClientSession]] = [
     (
         "_claude_code", "claude-cli/2.1.332 (external, sdk-cli)",
         {"x-claude-code-session-id": UUID, "x-app": "cli"},
         {"metadata": {"user_id": json.dumps({"device_id": "d", "account_uuid": "", "session_id": UUID})}},
-        Found(UUID, "claude-code"),
+        ClientSession(UUID, "claude-code"),
     ),
     (
         "_claude_code", "claude-cli/2.1.332 (external, sdk-cli)",
         {"x-claude-code-session-id": UUID, "x-claude-code-agent-id": "agent-7", "x-claude-code-parent-agent-id": "agent-1"},
-        {}, Found(UUID, "claude-code", None, "agent-7", "agent-1"),
+        {}, ClientSession(UUID, "claude-code", None, "agent-7", "agent-1"),
     ),
     (
         "_codex", "codex_exec/0.171.0 (Debian 12; x86_64) unknown",
         {"session-id": UUID, "thread-id": UUID, "x-client-request-id": UUID, "originator": "codex_exec"},
-        {"prompt_cache_key": UUID}, Found(UUID, "codex"),
+        {"prompt_cache_key": UUID}, ClientSession(UUID, "codex"),
     ),
     (
         "_codex", "codex_exec/0.171.0", {"x-codex-turn-metadata": json.dumps(CODEX_TURN)}, {},
-        Found(UUID, "codex", None, "/root/reviewer"),
+        ClientSession(UUID, "codex", None, "/root/reviewer"),
     ),
     (  # a thread that its tool spawn_agent started: the session's id is the main thread's, and so is the agent's name
         "_codex", "codex_exec/0.171.0 (Debian 12.0.0; x86_64) unknown (codex_exec; 0.171.0)",
@@ -48,56 +48,56 @@ EXAMPLES: list[tuple[str, str, dict[str, str], dict[str, Any], Found]] = [
                 "parent_thread_id": UUID, "subagent_kind": "thread_spawn", "thread_source": "subagent",
             }),
         },
-        {"prompt_cache_key": UUID}, Found(UUID, "codex", None, "01a20910-ab9c-7cd0-a42d-270512841e1e"),
+        {"prompt_cache_key": UUID}, ClientSession(UUID, "codex", None, "01a20910-ab9c-7cd0-a42d-270512841e1e"),
     ),
     (  # as above, started by such a thread in turn
         "_codex", "codex_exec/0.171.0", {"session-id": UUID, "thread-id": "thread-3", "x-codex-parent-thread-id": "thread-2"}, {},
-        Found(UUID, "codex", None, "thread-3", "thread-2"),
+        ClientSession(UUID, "codex", None, "thread-3", "thread-2"),
     ),
-    ("_codex", "codex_cli_rs/0.40.0", {"session_id": UUID, "conversation_id": UUID}, {}, Found(UUID, "codex")),
-    ("_codex", "codex_cli_rs/0.40.0", {}, {"prompt_cache_key": UUID}, Found(UUID, "codex")),
+    ("_codex", "codex_cli_rs/0.40.0", {"session_id": UUID, "conversation_id": UUID}, {}, ClientSession(UUID, "codex")),
+    ("_codex", "codex_cli_rs/0.40.0", {}, {"prompt_cache_key": UUID}, ClientSession(UUID, "codex")),
     (
         "_opencode", "opencode/1.18.33 ai-sdk/provider-utils/4.0.1",
-        {"x-session-id": "ses_4f2a", "x-session-affinity": "ses_4f2a"}, {}, Found("ses_4f2a", "opencode"),
+        {"x-session-id": "ses_4f2a", "x-session-affinity": "ses_4f2a"}, {}, ClientSession("ses_4f2a", "opencode"),
     ),
     (
         "_opencode", "opencode/1.18.33", {"x-session-id": "ses_child", "x-parent-session-id": "ses_4f2a"}, {},
-        Found("ses_child", "opencode", "ses_4f2a"),
+        ClientSession("ses_child", "opencode", "ses_4f2a"),
     ),
-    ("_opencode", "Kilo-Code/7.7.7 ai-sdk/openai-compatible/3.0.37", {"x-session-id": "ses_4f2a", "x-session-affinity": "ses_4f2a"}, {}, Found("ses_4f2a", "kilo")),
-    ("_opencode", "Kilo-Code/7.7.7", {"x-session-id": "title-ses_4f2a", "x-session-affinity": "title-ses_4f2a"}, {}, Found("ses_4f2a", "kilo", agent="title")),
-    ("_opencode", "Kilo-Code/7.7.7", {"x-session-id": "ses_child", "x-parent-session-id": "ses_4f2a"}, {}, Found("ses_child", "kilo", "ses_4f2a")),
-    ("_opencode", "my-own-agent/1", {"x-session-id": "run-1"}, {}, Found("run-1", "header")),
-    ("_pi", "pi/1.6.0", {"session-id": UUID, "x-client-request-id": UUID}, {"prompt_cache_key": UUID}, Found(UUID, "pi")),
-    ("_cache_key", "kimi-code-cli/2.1.0", {}, {"prompt_cache_key": f"session_{UUID}"}, Found(f"session_{UUID}", "kimi-code")),
-    ("_cache_key", "OpenAI/JS 5.20.1", {"x-initiator": "user", "x-interaction-type": "conversation-agent"}, {"prompt_cache_key": "0f" * 16}, Found("0f" * 16, "copilot")),
+    ("_opencode", "Kilo-Code/7.7.7 ai-sdk/openai-compatible/3.0.37", {"x-session-id": "ses_4f2a", "x-session-affinity": "ses_4f2a"}, {}, ClientSession("ses_4f2a", "kilo")),
+    ("_opencode", "Kilo-Code/7.7.7", {"x-session-id": "title-ses_4f2a", "x-session-affinity": "title-ses_4f2a"}, {}, ClientSession("ses_4f2a", "kilo", agent="title")),
+    ("_opencode", "Kilo-Code/7.7.7", {"x-session-id": "ses_child", "x-parent-session-id": "ses_4f2a"}, {}, ClientSession("ses_child", "kilo", "ses_4f2a")),
+    ("_opencode", "my-own-agent/1", {"x-session-id": "run-1"}, {}, ClientSession("run-1", "header")),
+    ("_pi", "pi/1.6.0", {"session-id": UUID, "x-client-request-id": UUID}, {"prompt_cache_key": UUID}, ClientSession(UUID, "pi")),
+    ("_cache_key", "kimi-code-cli/2.1.0", {}, {"prompt_cache_key": f"session_{UUID}"}, ClientSession(f"session_{UUID}", "kimi-code")),
+    ("_cache_key", "OpenAI/JS 5.20.1", {"x-initiator": "user", "x-interaction-type": "conversation-agent"}, {"prompt_cache_key": "0f" * 16}, ClientSession("0f" * 16, "copilot")),
     # pi with an older user agent, and whoever does as it does
-    ("_cache_key", "OpenAI/JS 6.26.0", {"session-id": UUID, "x-client-request-id": UUID}, {"prompt_cache_key": UUID}, Found(UUID, "prompt_cache_key")),
-    ("_cache_key", "x", {"x-client-request-id": UUID}, {"prompt_cache_key": UUID}, Found(UUID, "prompt_cache_key")),
+    ("_cache_key", "OpenAI/JS 6.26.0", {"session-id": UUID, "x-client-request-id": UUID}, {"prompt_cache_key": UUID}, ClientSession(UUID, "prompt_cache_key")),
+    ("_cache_key", "x", {"x-client-request-id": UUID}, {"prompt_cache_key": UUID}, ClientSession(UUID, "prompt_cache_key")),
     # litellm/proxy/litellm_pre_call_utils.py
-    ("_litellm", "python-httpx/0.28", {"x-litellm-trace-id": "trace-1", "x-litellm-agent-id": "planner"}, {}, Found("trace-1", "litellm", None, "planner")),
+    ("_litellm", "python-httpx/0.28", {"x-litellm-trace-id": "trace-1", "x-litellm-agent-id": "planner"}, {}, ClientSession("trace-1", "litellm", None, "planner")),
     # docs.helicone.ai/features/sessions
-    ("_helicone", "OpenAI/Python 3.54.0", {"helicone-session-id": UUID, "helicone-session-path": "/a/b"}, {}, Found(UUID, "helicone")),
+    ("_helicone", "OpenAI/Python 3.54.0", {"helicone-session-id": UUID, "helicone-session-path": "/a/b"}, {}, ClientSession(UUID, "helicone")),
     # langfuse.com/docs: as LiteLLM's proxy takes it
-    ("_langfuse", "OpenAI/Python 3.54.0", {"langfuse_session_id": "lf-1"}, {}, Found("lf-1", "langfuse")),
-    ("_any_vendor", "x", {"x-acme-session-id": "acme_12345678"}, {}, Found("acme_12345678", "header")),
-    ("_portkey", "x", {"x-portkey-trace-id": "pk-1"}, {}, Found("pk-1", "portkey")),
-    ("_metadata", "Anthropic/Python 2.12.0", {}, {"metadata": {"user_id": json.dumps({"session_id": UUID})}}, Found(UUID, "metadata")),
-    ("_metadata", "claude-cli/1.0.20", {}, {"metadata": {"user_id": f"user_ab12_account_{UUID}_session_{UUID}"}}, Found(UUID, "metadata")),
-    ("_metadata", "OpenAI/Python 3.54.0", {}, {"metadata": {"session_id": "mine-1"}}, Found("mine-1", "metadata")),
-    ("_metadata", "OpenAI/Python 3.54.0", {}, {"metadata": {"trace_id": "trace-9"}}, Found("trace-9", "metadata")),
-    ("_client_metadata", "x", {}, {"client_metadata": {"session_id": UUID}}, Found(UUID, "metadata")),
-    ("_client_metadata", "x", {}, {"litellm_session_id": "ll-1"}, Found("ll-1", "metadata")),
+    ("_langfuse", "OpenAI/Python 3.54.0", {"langfuse_session_id": "lf-1"}, {}, ClientSession("lf-1", "langfuse")),
+    ("_any_vendor", "x", {"x-acme-session-id": "acme_12345678"}, {}, ClientSession("acme_12345678", "header")),
+    ("_portkey", "x", {"x-portkey-trace-id": "pk-1"}, {}, ClientSession("pk-1", "portkey")),
+    ("_metadata", "Anthropic/Python 2.12.0", {}, {"metadata": {"user_id": json.dumps({"session_id": UUID})}}, ClientSession(UUID, "metadata")),
+    ("_metadata", "claude-cli/1.0.20", {}, {"metadata": {"user_id": f"user_ab12_account_{UUID}_session_{UUID}"}}, ClientSession(UUID, "metadata")),
+    ("_metadata", "OpenAI/Python 3.54.0", {}, {"metadata": {"session_id": "mine-1"}}, ClientSession("mine-1", "metadata")),
+    ("_metadata", "OpenAI/Python 3.54.0", {}, {"metadata": {"trace_id": "trace-9"}}, ClientSession("trace-9", "metadata")),
+    ("_client_metadata", "x", {}, {"client_metadata": {"session_id": UUID}}, ClientSession(UUID, "metadata")),
+    ("_client_metadata", "x", {}, {"litellm_session_id": "ll-1"}, ClientSession("ll-1", "metadata")),
     # w3.org/TR/baggage
-    ("_baggage", "x", {"baggage": "userId=a, session.id=s%2F1;meta=1,other=2"}, {}, Found("s/1", "baggage")),
+    ("_baggage", "x", {"baggage": "userId=a, session.id=s%2F1;meta=1,other=2"}, {}, ClientSession("s/1", "baggage")),
     # w3.org/TR/trace-context
-    ("_trace", "x", {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, {}, Found("4bf92f3577b34da6a3ce929d0e0e4736", "traceparent")),
+    ("_trace", "x", {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, {}, ClientSession("4bf92f3577b34da6a3ce929d0e0e4736", "traceparent")),
 ]  # fmt: skip
 
 
 @each_row(("entry", "agent", "headers", "body", "found"), EXAMPLES)
 def test_each_entry_finds_what_its_client_sends(
-    entry: str, agent: str, headers: dict[str, str], body: dict[str, Any], found: Found
+    entry: str, agent: str, headers: dict[str, str], body: dict[str, Any], found: ClientSession
 ) -> None:
     raw = {name.encode(): value.encode() for name, value in headers.items()}
     look = next(look for look in TABLE if look.__name__ == entry)

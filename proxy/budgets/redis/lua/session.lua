@@ -5,12 +5,19 @@ if not state() then return {'closed'} end
 local MOST = 50000
 local latest, before = base .. 'sessions', base .. 'sessions:before'
 local totals = {}
+local older = redis.call('EXISTS', before) == 1
+local room = 0 -- for so many at least
 for at = 2, #ARGV, 2 do
   local name = ARGV[at]
-  if redis.call('HLEN', latest) >= MOST and redis.call('HEXISTS', latest, name) == 0 then
-    redis.call('RENAME', latest, before)
+  if room <= 0 then
+    room = MOST - redis.call('HLEN', latest)
+    if room <= 0 and redis.call('HEXISTS', latest, name) == 0 then
+      redis.call('RENAME', latest, before)
+      older, room = true, MOST
+    end
   end
-  local known = redis.call('HGET', before, name)
+  room = room - 1
+  local known = older and redis.call('HGET', before, name)
   if known then
     redis.call('HDEL', before, name)
     redis.call('HINCRBY', latest, name, known)

@@ -64,7 +64,7 @@ class SpendChart {
         },
         axes: [
           { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, values: (_plot, marks) => marks.map((at) => clockTime(at)) },
-          { ...axis, size: (_plot, values) => 18 + 7 * Math.max(2, ...(values || []).map((text) => text.length)),
+          { ...axis, space: 44, size: (_plot, values) => 18 + 7 * Math.max(2, ...(values || []).map((text) => text.length)),
             values: (_plot, marks) => axisDollars(marks) },
         ],
         series: [
@@ -135,7 +135,7 @@ class StackedChart {
         },
         axes: [
           { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, splits: this.data.step === 'hour' ? undefined : (_plot, _axis, low, high) => this.marks(low, high, step), values: (_plot, marks) => marks.map((mark) => this.label(mark)) },
-          { ...axis, size: 70, values: (_plot, marks) => (money ? axisDollars(marks) : marks.map((mark) => short(mark))) },
+          { ...axis, space: 44, size: 70, values: (_plot, marks) => (money ? axisDollars(marks) : marks.map((mark) => short(mark))) },
         ],
         series: [
           {},

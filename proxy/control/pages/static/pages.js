@@ -6,7 +6,8 @@
   for (const time of document.querySelectorAll('time[data-show=moment]')) {
     const at = new Date(time.dateTime);
     if (Number.isNaN(at.getTime())) continue;
-    time.textContent = at.toLocaleString([], { year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
+    const year = at.getFullYear() === new Date().getFullYear() ? undefined : 'numeric';
+    time.textContent = at.toLocaleString([], { year, month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
     time.title = time.dateTime;
   }
 

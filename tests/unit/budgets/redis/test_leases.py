@@ -14,7 +14,7 @@ def test_what_calls_give_back_is_no_more_than_redis_counts_as_taken_ahead() -> N
         leases.measure()
         report = leases.report(anyhow=True)
         assert report is not None
-        leases.told(report, [free])
+        leases.note_reply(report, [free])
 
     for number in range(40):
         leases.grant(f"asked-{number}", [claim], 100.0, 110.0, b"")  # none: there is no lease yet, and so one is wanted
