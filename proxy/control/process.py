@@ -241,7 +241,7 @@ class _Control:
 
     def _charge(self, charges: Sequence[Any]) -> None:
         self._charges.note(charges, now_s())
-        self._link.push(self._snapshot() | {"charges": charges})
+        self._link.push(self._made.snapshot() | {"charges": charges})
 
     def _record(self, stopping: threading.Event) -> None:
         """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
@@ -300,13 +300,10 @@ class _Control:
         while self._recorder.runs_of(worker) > 1 or self._recorder.checked_at < asked_at:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
             await asyncio.sleep(_POLL_RUNS_S)
         if self._shared is not None:
-            return self._snapshot()
+            return self._made.snapshot()
         seeds = await asyncio.to_thread(self._seeds)
         running = await asyncio.to_thread(jobs.running_jobs, self._engine)
         return seeds | {"jobs": running, "charged": self._charges.lately(now_s())}
-
-    def _snapshot(self) -> dict[str, Any]:
-        return self._made.snapshot()
 
     def _seeds(self) -> dict[str, Any]:
         """A snapshot with what is spent, and by which definitions of budgets."""
@@ -335,7 +332,7 @@ class _Control:
             return  # the last snapshot stays in force
         if made != self._made:
             self._made = made
-            self._link.push(self._snapshot())
+            self._link.push(self._made.snapshot())
 
     def _reload(self, config: Config) -> None:
         self.config = config
