@@ -19,11 +19,11 @@ _INSIDE = ("pricing", "proxy")
 # What every call passes through that does no I/O, as mypyc takes it. What gains nothing is left out: modules of data classes
 # (it calls their interpreted constructors), an exchange's coroutines; and so is what tests replace in place.
 _COMPILED = (
-    "pricing/book", "pricing/dearest", "pricing/lines", "pricing/money", "proxy/access/keys",
+    "pricing/book", "pricing/dearest", "pricing/lines", "pricing/money", "pricing/selection", "proxy/access/keys",
     "proxy/access/routes", "proxy/budgets/counting", "proxy/budgets/memory", "proxy/budgets/waiting",
     "proxy/ceilings/rendered", "proxy/dialects/fields", "proxy/dialects/openai",
     "proxy/dialects/outgoing", "proxy/dialects/references", "proxy/dialects/turns",
-    "proxy/exchange/passed_headers", "proxy/exchange/settlement", "proxy/ids", "proxy/keyed_hash", "proxy/latest",
+    "proxy/exchange/passed_headers", "proxy/exchange/settlement", "proxy/ids", "proxy/sessions/keyed_hash", "proxy/latest",
     "proxy/money", "proxy/shares", "proxy/times", "proxy/meters/failures", "proxy/meters/openai",
     "proxy/meters/reader", "proxy/meters/tally", "proxy/sessions/attribution", "proxy/sessions/chains",
     "proxy/sessions/costs", "proxy/upstream/outbox", "proxy/upstream/requests", "proxy/upstream/turns",

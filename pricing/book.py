@@ -11,17 +11,16 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from pricing.asked import dearest_asked, that_count
-from pricing.catalog import NO_LIMITS, Catalog, Limits, Model
+from pricing.asked import dearest_asked
+from pricing.catalog import NO_LIMITS, Catalog, Limits
 from pricing.cost import Cost, CostLine
-from pricing.dearest import Dearest, dearest_rates
-from pricing.facts import RELEVANT, facts_of
+from pricing.dearest import Dearest
+from pricing.facts import RELEVANT
 from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd
-from pricing.operator import OperatorPrice, rows_for, rows_of_snapshots
-from pricing.price import Price, Row
-from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, make_plan, serves_unpriced
-from pricing.units import TOKENS, default_per
+from pricing.operator import OperatorPrice
+from pricing.resolve import Plan
+from pricing.selection import Selection
 from pricing.usage import Reading
 from pricing.values import maker
 
@@ -32,11 +31,6 @@ _ZERO = Decimal(0)
 _TOLERANCE = Decimal("0.01")
 _Key = tuple[object, ...]
 _priced = maker(Cost)
-
-# Capacity that is paid for already, and what is given away: its tokens cost nothing.
-PROVISIONED = Row(
-    "*", "*", {unit: Price(_ZERO, default_per(unit)) for unit in sorted(TOKENS)}, source="provisioned or free"
-)
 
 
 class Book:
@@ -55,13 +49,14 @@ class Book:
         self._multipliers = tuple(price.multiplier for price in self._operator if price.multiplier is not None)
         self.bills_requests = any("request" in row.prices for row in self._rows)
         self._matched_on = tuple(sorted({name for one in self._multipliers for name in one.match}))
-        self._assumed = _assumed_row(assumed) if assumed is not None else None
+        self._assumed = assumed
+        self._prices = Selection(catalog, self._rows, self._multipliers, assumed)
         self._plans: dict[_Key, list[Plan]] = {}
         self._dearest: dict[_Key, Dearest | None] = {}
 
     def with_operator(self, rows: Iterable[OperatorPrice]) -> Book:
         """This book with the operator's own prices in place of those it had."""
-        return Book(self.catalog, rows, None if self._assumed is None else _usd_of(self._assumed))
+        return Book(self.catalog, rows, self._assumed)
 
     def with_assumed(self, input_usd: Decimal, output_usd: Decimal) -> Book:
         """This book with USD per million tokens that stand in where a model has no price; flagged `assumed_price`."""
@@ -137,14 +132,7 @@ class Book:
 
     def asked_that_count(self, asked: Mapping[str, str], *, provider: str, model: str, at_s: int) -> dict[str, str]:
         """Those of a request's conditions that some price of the model depends on: others must not fill caches."""
-        canonical, name = self.catalog.canonical(provider), model.lower()
-        names, listed = self._names(canonical, name, None, at_s)
-        snapshots = self.catalog.snapshots(canonical, name, at_s)
-        rows = [*(listed.rows if listed else ()), *self.catalog.common_rows(canonical)]
-        rows += [row for snapshot in snapshots.values() for row in snapshot.rows]
-        rows += [row for _, row in rows_for(self._rows, provider, canonical, names)]
-        factors = (*self.catalog.multipliers.get(canonical, ()), *self._multipliers)
-        return that_count(asked, canonical, (*names, *snapshots), rows, factors)
+        return self._prices.conditions_that_count(asked, provider, model, at_s)
 
     def _unusual(
         self,
@@ -212,7 +200,7 @@ class Book:
         self, provider: str, model: str, at_s: int, attributes: Mapping[str, str | None] | None = None
     ) -> frozenset[str]:
         """The units that the model is priced in then, under any conditions: the operator's, where he has prices for it."""
-        dearest = self._find_dearest(provider, model, at_s, at_s, attributes or {}, {}, frozenset())
+        dearest = self._prices.dearest(provider, model, at_s, at_s, attributes or {}, {}, frozenset())
         if dearest is None:
             return frozenset()
         operators = frozenset(unit for one in dearest.operator for unit in one.row.prices)
@@ -220,7 +208,7 @@ class Book:
 
     def own_units(self, provider: str, model: str, at_s: int) -> frozenset[str]:
         """The units for which the operator has a price of his own that holds whatever the provider chooses."""
-        dearest = self._find_dearest(provider, model, at_s, at_s, {}, {}, frozenset()) if self._rows else None
+        dearest = self._prices.dearest(provider, model, at_s, at_s, {}, {}, frozenset()) if self._rows else None
         operator = dearest.operator if dearest is not None else ()
         return frozenset(unit for one in operator if one.certain for unit in one.row.prices)
 
@@ -260,12 +248,12 @@ class Book:
         except KeyError:
             if len(self._dearest) >= _CACHED:
                 self._dearest.clear()
-            dearest = self._dearest[key] = self._find_dearest(
+            dearest = self._dearest[key] = self._prices.dearest(
                 provider, model, from_s, to_s, attributes or {}, fixed or {}, without
             )
         return None if dearest is None else dearest.nanousd(usage)
 
-    # Resolution
+    # What is kept
 
     def _plan(
         self,
@@ -288,7 +276,7 @@ class Book:
             for plan in plans:
                 if plan.from_s <= at_s < plan.to_s:
                     return plan
-        made = self._resolve(provider, model, routed, conditions, endpoint, attributes or {}, at_s)
+        made = self._prices.plan(provider, model, routed, conditions, endpoint, attributes or {}, at_s)
         if plans is None:
             if len(self._plans) >= _CACHED:
                 self._plans.clear()
@@ -297,104 +285,3 @@ class Book:
             plans.clear()
         plans.append(made)
         return made
-
-    def _resolve(
-        self,
-        provider: str,
-        model: str,
-        routed: str | None,
-        conditions: Mapping[str, str],
-        endpoint: str | None,
-        attributes: Mapping[str, str | None],
-        at_s: int,
-    ) -> Plan:
-        canonical, name, span = self.catalog.canonical(provider), model.lower(), Span(at_s)
-        names, listed = self._names(canonical, name, routed, at_s)
-        facts = facts_of(canonical, name, conditions, endpoint)
-        call = Call(canonical, names, facts, attributes, at_s)
-        schedules = self.catalog.schedules
-        mine = applying_rows(rows_for(self._rows, provider, canonical, names), facts, schedules, span)
-        own = applying_rows(((1, row) for row in listed.rows) if listed else (), facts, schedules, span)
-        common = self.catalog.common_rows(canonical)
-        tools = applying_rows(((0, row) for row in common), facts, schedules, span)
-        known = frozenset(name for row in own for name in row.when)
-        own_multipliers = self.catalog.multipliers.get(canonical, ())
-        multipliers = (
-            *applying_multipliers(own_multipliers, call, schedules, span, known),
-            *applying_multipliers(self._multipliers, call, schedules, span),
-        )
-        if facts.get("processing") in ("provisioned", "free"):
-            return make_plan(mine, (PROVISIONED, *own, *tools), (), span, priced=True)
-        if self._assumed is not None and not mine and not own:
-            plan = make_plan((), (*tools, self._assumed), multipliers, span, priced=True)
-            plan.assumed = True
-            return plan
-        plan = make_plan(mine, (*own, *tools), multipliers, span, priced=bool(mine or own))
-        if own and not mine and listed:
-            place_known = self.catalog.knows_place(canonical, facts, names, listed)
-            plan.serves_unpriced = not place_known or serves_unpriced(facts, canonical, (*own, *multipliers))
-        return plan
-
-    def _names(self, provider: str, name: str, routed: str | None, at_s: int) -> tuple[tuple[str, ...], Model | None]:
-        """All names that the model goes by, and what the book has of it.
-
-        The routed name is one of them where it is the same model, or one of its snapshots, or a name that only the operator
-        knows: his row for `gpt-4o-mini` is for the snapshot that answers to it, listed by itself or not, and his row for a
-        deployment is for the model that answers there.
-        """
-        model = self.catalog.find(provider, name, at_s)
-        names = [name]
-        if model is not None and model.name != name:
-            names.append(model.name)
-        if routed is not None and (lower := routed.lower()) not in names:
-            other = self.catalog.find(provider, lower, at_s)
-            if model is not None and (
-                other is None
-                or other.name == model.name
-                or model in self.catalog.snapshots(provider, lower, at_s).values()
-            ):
-                names.append(lower)
-        return tuple(names), model
-
-    def _find_dearest(
-        self,
-        provider: str,
-        model: str,
-        from_s: int,
-        to_s: int,
-        attributes: Mapping[str, str | None],
-        fixed: Mapping[str, str],
-        without: frozenset[str],
-    ) -> Dearest | None:
-        canonical, name = self.catalog.canonical(provider), model.lower()
-        names, listed = self._names(canonical, name, None, from_s)
-        later, found_later = self._names(canonical, name, None, to_s)
-        names = tuple(dict.fromkeys((*names, *later)))
-        own = (*listed.rows, *self.catalog.common_rows(canonical)) if listed else ()
-        if found_later is not None and found_later is not listed:
-            own = (*own, *found_later.rows)
-        facts = facts_of(canonical, name, fixed, None)
-        mine = rows_for(self._rows, provider, canonical, names)
-        if not mine and not own and self._assumed is not None:
-            own = (self._assumed,)
-        mine += rows_of_snapshots(self._rows, self.catalog, provider, canonical, names, from_s)
-        snapshots = self.catalog.snapshots(canonical, name, from_s) | self.catalog.snapshots(canonical, name, to_s)
-        own = (*own, *(row for snapshot in snapshots.values() for row in snapshot.rows))
-        return dearest_rates(
-            Call(canonical, names, facts, attributes, from_s, tuple(snapshots)),
-            mine,
-            own,
-            (*self.catalog.multipliers.get(canonical, ()), *self._multipliers),
-            self.catalog.schedules,
-            to_s,
-            frozenset(fixed),
-            without,
-        )
-
-
-def _assumed_row(usd: Mapping[str, Decimal]) -> Row:
-    return Row("*", "*", {unit: Price(price, default_per(unit)) for unit, price in usd.items()}, source="assumed")
-
-
-def _usd_of(row: Row) -> dict[str, Decimal]:
-    return {unit: price.usd for unit, price in row.prices.items()}

@@ -65,10 +65,10 @@ class Bases:
         """Note a counter's base; by how much it is more than the one before."""
         if not base and window not in self.windows:
             return 0
-        bases, one = self.windows.setdefault(window, {}), digest(group)
-        more = base - bases.pop(one, 0)
+        bases, name = self.windows.setdefault(window, {}), digest(group)
+        more = base - bases.pop(name, 0)
         if base:
-            bases[one] = base
+            bases[name] = base
         return more
 
 

@@ -65,8 +65,8 @@ class MemoryStore(InProcess):
         counter, idle = self._counters.get(key), self._idle.get(window)
         if counter is not None:
             counter.spent += more
-        elif idle is not None and (one := digest(group)) in idle.spent:
-            idle.spent[one] += more
+        elif idle is not None and (name := digest(group)) in idle.spent:
+            idle.spent[name] += more
         else:
             self._counter(key, standing.limit, standing.window_end).spent = standing.spent
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from proxy.ceilings.prompt_cache import Cached, still_there
 from proxy.ceilings.rendered import rendered_bytes
 from proxy.dialects.inputs import read_by_model
-from proxy.keyed_hash import KeyedHash
 from proxy.latest import Latest
+from proxy.sessions.keyed_hash import KeyedHash
 from proxy.types import Call
 
 _MAX_PREFIXES = 100_000

@@ -116,7 +116,8 @@ class Server:
                     raise ValueError(f"it sent {kind}")
                 return answer.read(_MOST_BYTES)  # type: ignore[no-any-return]  # bytes, says the library's text
         except urllib.error.HTTPError as error:
-            raise _refused(error) from None
+            with error:  # its connection is open while its answer is not read whole
+                raise _refused(error) from None
         except (OSError, ValueError) as error:
             raise self.strange(error) from None
 

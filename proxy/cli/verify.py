@@ -131,6 +131,7 @@ def _store_counters(server: Server) -> Counters:
     try:
         items = list(_standing(server))
     except urllib.error.HTTPError as error:
+        error.close()
         raise StoreAway(f"the server answered {error.code}") from None
     except (OSError, ValueError):
         raise StoreAway("no server answers") from None

@@ -3,6 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from proxy.config.model import Config
+
+
+class Where(NamedTuple):
+    """Where an instance serves, and by which configuration. The ports are those that were bound."""
+
+    config: Config
+    data_port: int
+    admin_port: int
+
+    def text(self, key: str | None) -> str:
+        """For a person who started it by hand; `key` as of `banner`."""
+        model = next((name for name in self.config.models if not name.endswith("*")), None)
+        upstream = None if model is None else self.config.models[model].upstream
+        return banner(
+            data_url=self._data_url,
+            admin_url=self._admin_url,
+            model=model,
+            key=key,
+            ledger=self.config.ledger.removeprefix("sqlite:///"),
+            dialect=first_dialect(self.config.upstreams[upstream].spoken(upstream) if upstream else ()),
+        )
+
+    def line(self, keys_made: int) -> str:
+        """For the log. keys_made: those that the configuration does not have."""
+        return running(data_url=self._data_url, admin_url=self._admin_url, keys=len(self.config.keys) + keys_made)
+
+    @property
+    def _data_url(self) -> str:
+        return f"http://{host_in_url(self.config.server.host)}:{self.data_port}"
+
+    @property
+    def _admin_url(self) -> str:
+        return f"http://{host_in_url(self.config.server.admin_host)}:{self.admin_port}"
 
 
 def banner(

@@ -19,20 +19,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import uvicorn
 import uvloop
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.budgets.budget import Budget
 from proxy.config.model import Config
+from proxy.control.admin_server import admin_server
 from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
-from proxy.control.banner import banner, first_dialect, host_in_url, running
+from proxy.control.banner import Where
 from proxy.control.charges import Charges
 from proxy.control.made_here import NOTHING_MADE, MadeHere, made_here
 from proxy.control.metrics.series import MetricState
-from proxy.downstream.connection import Limits, check_times, connection_class
+from proxy.control.parts import InForce, Opened
+from proxy.downstream.connection import check_times
 from proxy.ledger import instances, jobs, keys
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
@@ -40,25 +41,23 @@ from proxy.ledger.database import let_go, open_ledger, why_not_opened
 from proxy.ledger.definitions import definitions, take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.recorder import Recorder
-from proxy.processes.descriptors import connections_at_most
 from proxy.processes.heaps import Rest, give_back
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger, log_refused
 from proxy.processes.orders import Orders
+from proxy.processes.priority import behind_calls
 from proxy.spool.kept import Kept
 from proxy.times import now_s
 
 if TYPE_CHECKING:
-    from proxy.control.beside import Beside
     from proxy.control.rebuilding import SharedBudgets
+    from proxy.control.services import Services
 
 log = logging.getLogger("taximeter.control")
 T = TypeVar("T")
 
 _TICK_S = 1.0
-_MAX_CONNECTIONS = 200
-_MAX_BODY_BYTES = 1_000_000
 _POLL_KEYS_S = 0.3
 _POLL_RUNS_S = 0.02
 _POLL_PLANES_S = 0.005
@@ -86,16 +85,14 @@ class _Control:
         self._reloaded = asyncio.Event()
         self._data_dir = Path(config.data_dir)
         self._instance = instances.name_of(self._data_dir)
-        self._beside: Beside | None = None  # until the data planes serve
+        self._services: Services | None = None  # until the data planes serve
         self._charges = Charges()
         self._made = NOTHING_MADE
         self._compiled: tuple[Config | None, MadeHere, tuple[Budget, ...]] = (None, NOTHING_MADE, ())
 
     async def serve(self) -> None:
-        """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it.
-
-        Should a task of the process fail, everything ends with it, and the supervisor starts the process again.
-        """
+        """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it. Should a task fail,
+        everything ends with it, and the supervisor starts the process again."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -115,15 +112,15 @@ class _Control:
             if self._shared is not None:  # an earlier life may have ended between a definition and this
                 ending.callback(tasks.create_task(self._shared.seed()).cancel)
             if self.config.capacity or self.config.exports:  # their books and places begin before the first call
-                await self._begin_beside(loop)
+                await self._begin_services(loop)
             await link.start()
             ending.push_async_callback(link.stop)
             await self._planes_serve()  # on a small machine the data planes need the time
-            beside = self._beside or await self._begin_beside(loop)
-            server = self._api_server(beside)
+            services = self._services or await self._begin_services(loop)
+            server = admin_server(services.front, self.config.server)
             serving = tasks.create_task(server.serve(sockets=[self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
-            for work in (self._look_after(server), self._poll_keys(), self._seed_when_reloaded(), *beside.works()):
+            for work in (self._look_after(server), self._poll_keys(), self._seed_when_reloaded(), *services.works()):
                 ending.callback(tasks.create_task(work).cancel)
             self._say_where(first_key)
             await self._stop.wait()
@@ -176,9 +173,9 @@ class _Control:
         take_definitions(engine, self.budgets(), now_s())
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
-        """The alerts' thread, and the recorder's, which ends once everything in the spool is shipped; what begins beside it
-        later ends after it."""
-        ending.push_async_callback(self._end_beside)
+        """The alerts' thread, and the recorder's, which ends once everything in the spool is shipped; the services,
+        which begin later, end after it."""
+        ending.push_async_callback(self._end_services)
         self._alerts.start()
         ending.push_async_callback(asyncio.to_thread, self._alerts.stop)
         stopping = threading.Event()
@@ -187,36 +184,25 @@ class _Control:
         ending.push_async_callback(asyncio.to_thread, thread.join)
         ending.callback(stopping.set)
 
-    async def _begin_beside(self, loop: asyncio.AbstractEventLoop) -> Beside:
+    async def _begin_services(self, loop: asyncio.AbstractEventLoop) -> Services:
         # Data planes ask meanwhile what only the ledger knows, and do not wait for long.
-        await asyncio.to_thread(importlib.import_module, "proxy.control.beside")
-        from proxy.control.beside import Beside  # noqa: PLC0415 - no call waits for what only this needs
+        await asyncio.to_thread(importlib.import_module, "proxy.control.services")
+        from proxy.control.services import Services  # noqa: PLC0415 - no call waits for what only this needs
 
-        self._beside = Beside(
-            engine=self._engine,
-            instance=self._instance,
-            data_dir=self._data_dir,
-            config=lambda: self.config,
-            made=lambda: self._made,
-            budgets=self.budgets,
-            link=self._link,
-            metrics=self._metrics,
-            recorder=self._recorder,
-            alerts=self._alerts,
-            shared=self._shared,
-            workers=self._workers,
-            refresh=self._refresh,
-            loop=loop,
-        )
-        return self._beside
+        opened = Opened(
+            self._engine, self._instance, self._data_dir, self._link, self._metrics, self._recorder, self._alerts, self._shared
+        )  # fmt: skip
+        in_force = InForce(lambda: self.config, lambda: self._made, self.budgets, self._refresh)
+        self._services = Services(opened, in_force, workers=self._workers, loop=loop)
+        return self._services
 
-    async def _end_beside(self) -> None:
-        if self._beside is not None:
-            await asyncio.to_thread(self._beside.stop)
+    async def _end_services(self) -> None:
+        if self._services is not None:
+            await asyncio.to_thread(self._services.stop)
 
     async def _end_serving(self, server: Server, serving: asyncio.Task[None]) -> None:
-        if self._beside is not None:
-            self._beside.front.close()
+        if self._services is not None:
+            self._services.front.close()
         server.should_exit = True
         await asyncio.wait([serving])
 
@@ -226,8 +212,8 @@ class _Control:
         def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
             log_rows([entry.row for entry in shipped])
             self._alerts.shipped(shipped, refused)
-            if self._beside is not None:
-                self._beside.front.shipped()
+            if self._services is not None:
+                self._services.front.shipped()
             if (charges := repricings(shipped)) and self._shared is None:  # else the gate told the store
                 loop.call_soon_threadsafe(self._charge, charges)
 
@@ -245,6 +231,7 @@ class _Control:
 
     def _record(self, stopping: threading.Event) -> None:
         """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
+        behind_calls()
         try:
             self._recorder.run(stopping)
         except BaseException:
@@ -255,27 +242,6 @@ class _Control:
         from proxy.control.rebuilding import SharedBudgets  # noqa: PLC0415 - most have their budgets in memory
 
         return SharedBudgets(lambda: self.config, self.budgets, engine, self._instance)
-
-    def _api_server(self, beside: Beside) -> Server:
-        settings: dict[str, Any] = {
-            "ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False,
-            "http": connection_class(self._limits()),
-        }  # fmt: skip
-        app: Any = beside.front
-        return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))
-
-    def _limits(self) -> Limits:
-        """People and scrapers ask here: few connections, small bodies; descriptors stay free for the recorder."""
-        server = self.config.server
-        return Limits(
-            # A question may open the database and the link's socket; the recorder must never go without.
-            max_connections=connections_at_most(_MAX_CONNECTIONS, descriptors_each=3),
-            max_head_bytes=server.max_head_kb * 1024,
-            header_timeout_s=server.header_timeout_s,
-            body_timeout_s=server.body_timeout_s,
-            write_timeout_s=server.write_timeout_s,
-            max_body_bytes=_MAX_BODY_BYTES,
-        )
 
     async def _look_after(self, server: Server) -> None:
         """The server's connections, once a second, the memory that a burst leaves, and a word on what was refused."""
@@ -371,24 +337,11 @@ class _Control:
         return keys.create_key(engine, _FIRST_KEY)[1]
 
     def _say_where(self, first_key: str | None) -> None:
-        server = self.config.server
-        data_url = f"http://{host_in_url(server.host)}:{self._data_port}"
-        admin_url = f"http://{host_in_url(server.admin_host)}:{self._listener.getsockname()[1]}"
-        if not self._announce:
-            keys = len(self.config.keys) + len(self._made.keys)
-            log.info("%s", running(data_url=data_url, admin_url=admin_url, keys=keys))
-            return
-        model = next((name for name in self.config.models if not name.endswith("*")), None)
-        upstream = None if model is None else self.config.models[model].upstream
-        text = banner(
-            data_url=data_url,
-            admin_url=admin_url,
-            model=model,
-            key=first_key,
-            ledger=self.config.ledger.removeprefix("sqlite:///"),
-            dialect=first_dialect(self.config.upstreams[upstream].spoken(upstream) if upstream else ()),
-        )
-        print(text, flush=True)  # noqa: T201 - for the person who started it
+        where = Where(self.config, self._data_port, self._listener.getsockname()[1])
+        if self._announce:
+            print(where.text(first_key), flush=True)  # noqa: T201 - for the person who started it
+        else:
+            log.info("%s", where.line(len(self._made.keys)))
 
 
 def _never_alone(task: asyncio.Task[None]) -> None:

@@ -34,6 +34,7 @@ def post(url: str, body: dict[str, Any]) -> bool:
         with urllib.request.build_opener(*handlers).open(request, timeout=_TIMEOUT_S):
             return True
     except urllib.error.HTTPError as error:
+        error.close()
         log.warning("the webhook at %s answers %d; it is tried again", host, error.code)
     except (OSError, ValueError, HTTPException) as error:  # the last: what answers speaks something else
         log.warning("the webhook at %s cannot be reached (%s); it is tried again", host, type(error).__name__)

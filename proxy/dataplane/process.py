@@ -45,14 +45,14 @@ from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.downstream.patience import Limits
 from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
-from proxy.keyed_hash import KeyedHash
-from proxy.not_installed import require
 from proxy.processes.descriptors import connections_at_most
 from proxy.processes.heaps import Rest
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
+from proxy.processes.not_installed import require
 from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
+from proxy.sessions.keyed_hash import KeyedHash
 from proxy.shares import Shares
 from proxy.spool import records
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter

@@ -12,8 +12,7 @@ from typing import Any
 
 import orjson
 
-from pricing.media.bounds import Medium
-from proxy.dialects import anthropic, attachments, fields, references
+from proxy.dialects import anthropic, bedrock_media, fields, references
 from proxy.dialects.bedrock_turns import CONVERSE, INVOKE
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.dialects.tool_bounds import ToolBounds
@@ -25,11 +24,6 @@ _CONVERSE_FIELDS = frozenset({
     "messages", "system", "inferenceConfig", "toolConfig", "guardrailConfig", "additionalModelRequestFields",
     "performanceConfig", "serviceTier", "outputConfig", "promptVariables",
 })  # fmt: skip
-_TEXT_BLOCKS = frozenset({
-    "text", "json", "toolUse", "cachePoint", "reasoningContent", "citationsContent", "searchResult", "toolAddition",
-    "toolRemoval",
-})  # fmt: skip
-_PLAIN_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})  # whose text is no longer than their bytes
 _MAX_SEQUENCES = 16
 _TOOLS_PROMPT = 1024  # the hidden prompt that any tools bring (docs of Claude: tool use, pricing)
 
@@ -104,7 +98,7 @@ def parse_converse(model: str, stream: bool, raw: bytes) -> Call:
     more = fields.mapping(body, "additionalModelRequestFields") or {}
     _refuse_caps(more)
     _refuse_stored(more)
-    media = tuple(_media(body))
+    media = tuple(bedrock_media.in_converse(body))
     bounds = _converse_tools(body, more)
     return Call(
         dialect=CONVERSE,
@@ -148,7 +142,7 @@ def parse_invoke(model: str, stream: bool, raw: bytes) -> Call:
             unbounded=call.unbounded or unbounded,
         )  # fmt: skip
     fields.refuse_names(body, frozenset())
-    media = tuple(_media_of_any(body))
+    media = tuple(bedrock_media.in_any(body))
     writes_nothing = _WRITES_NOTHING & body.keys() and not _ASKS_FOR_TEXT & body.keys()
     if not unbounded and not caps:
         if writes_nothing or _VECTORS_BY_NAME.search(model):
@@ -235,71 +229,6 @@ def _caps_in(body: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], int]]:
         least = 0 if path == ("max_tokens",) and "anthropic_version" in body else 1  # as Anthropic has it
         if (cap := fields.integer(inner, path[-1], least, fields.MAX_TOKENS)) is not None:
             yield path, cap
-
-
-# What a request holds that is no text
-
-
-def _media(body: Mapping[str, Any]) -> Iterator[Medium]:
-    for message in fields.objects(body, "messages"):
-        yield from _media_in(message.get("content"))
-    yield from _media_in(body.get("system"))
-
-
-def _media_in(content: object) -> Iterator[Medium]:
-    """Converse's blocks; Nova's messages have the same."""
-    stack = [content]
-    while stack:
-        block = stack.pop()
-        if isinstance(block, list):
-            stack += [one for one in block if isinstance(one, dict)]
-            continue
-        for name, value in block.items() if isinstance(block, dict) else ():
-            if name in _TEXT_BLOCKS:
-                continue
-            if name == "toolResult" and isinstance(value, dict):
-                stack.append(value.get("content"))
-            elif name == "guardContent":
-                stack.append(value)
-            elif (medium := _medium(name, value)) is not None:
-                yield medium
-
-
-def _medium(kind: str, value: object) -> Medium | None:
-    """A picture, a document, a film, a recording; None for a document that is text."""
-    source = value.get("source") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or not isinstance(source, dict):
-        return Medium("")
-    if "s3Location" in source:
-        message = (
-            "Objects of the account's own S3 are not read for a caller; send what `s3Location` stands for as `bytes`."
-        )
-        raise invalid_request(message, "messages")
-    data, form = source.get("bytes"), value.get("format")
-    if kind == "document":
-        if "text" in source or "content" in source or form in _PLAIN_DOCUMENTS:
-            return None
-        return Medium("pdf", data) if form == "pdf" and isinstance(data, str) else Medium("")
-    return Medium(kind, data) if kind in ("image", "audio", "video") and isinstance(data, str) else Medium("")
-
-
-def _media_of_any(body: Mapping[str, Any]) -> Iterator[Medium]:
-    """The same in bodies of any maker."""
-    messages = body.get("messages")
-    for message in messages if isinstance(messages, list) else ():
-        content = message.get("content") if isinstance(message, dict) else None
-        for part in content if isinstance(content, list) else ():
-            if isinstance(part, dict) and "type" in part:  # as OpenAI has them
-                if part["type"] != "text":
-                    yield attachments.of_chat_part(part)
-            else:
-                yield from _media_in(part)
-    images = body.get("images")
-    for image in images if isinstance(images, list) else ():
-        yield Medium("image", image) if isinstance(image, str) else Medium("")
-    for name in ("inputImage", "image", "inputVideo", "inputAudio", "mediaSource"):
-        if body.get(name):
-            yield Medium("")
 
 
 def _converse_tools(body: Mapping[str, Any], more: Mapping[str, Any]) -> ToolBounds:

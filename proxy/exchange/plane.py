@@ -21,11 +21,11 @@ from proxy.downstream.load import Load
 from proxy.exchange.configured import Configured
 from proxy.exchange.jobs.known import KnownJobs
 from proxy.ids import Ids
-from proxy.keyed_hash import KeyedHash
 from proxy.latest import Latest
 from proxy.meters.reader import Reader
 from proxy.sessions.chains import Chains
 from proxy.sessions.costs import SessionCosts
+from proxy.sessions.keyed_hash import KeyedHash
 from proxy.sessions.trees import SessionTrees
 from proxy.spool.tally import Tally
 from proxy.spool.writer import SpoolWriter

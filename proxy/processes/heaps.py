@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 _M_ARENA_MAX = -8  # <malloc.h>
-_WORK_S = 0.1  # of CPU, in seconds that are none of rest
-_REST_S = 0.03  # of CPU between two looks
+_WORK_S = 0.1  # of CPU between two looks
+_REST_S = 0.03
 
 
 def one_heap() -> bool:
@@ -35,13 +35,13 @@ class Rest:
         self._cpu_s = cpu_s
         self._give = give
         self._seen_s = cpu_s()
-        self._worked_s = 0.0  # since memory was given back
+        self._worked = False
 
     def look(self) -> None:
         now_s = self._cpu_s()
         spent_s, self._seen_s = now_s - self._seen_s, now_s
-        if spent_s >= _REST_S:
-            self._worked_s += spent_s
-        elif self._worked_s >= _WORK_S:
-            self._worked_s = 0.0
+        if spent_s >= _WORK_S:
+            self._worked = True
+        elif self._worked and spent_s < _REST_S:
+            self._worked = False
             self._give()

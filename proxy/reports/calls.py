@@ -14,7 +14,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
-from proxy.ids import began_at
+from proxy.ids import began_at, first_id
 from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.person_calls import PERSONS, Run, runs_of_calls
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
@@ -70,10 +70,12 @@ def requests(
     filters: Mapping[str, str | None],
     since: int | None,
     until: int | None,
+    runs: Iterable[Run] | None = None,
 ) -> list[dict[str, Any]]:
     """Ledger entries, the latest first; `before` is the id of the last one of the page before.
 
     filters: of `FILTERS`, `label.NAME` or `claimed.NAME`; None is what has no such value.
+    runs: outside of these there are none.
     `priced` is yes (also of what a correction has given a price) or no, and nothing of a job that runs.
     """
     statement = sa.select(entries).order_by(entries.c.id.desc()).limit(limit)
@@ -81,28 +83,30 @@ def requests(
     if before is not None:
         statement = statement.where(entries.c.id < before)
     started_at: Any = entries.c.started_at
-    if until is None or until >= now_us() or person is not None:
+    if until is None or until >= now_us() or person is not None or runs is not None:
         # The latest are the first by id: as an expression, so that the time's index is not walked through and sorted.
         started_at = sa.func.coalesce(started_at, 0)
     if since is not None:
-        statement = statement.where(started_at >= since)
+        # An id is not older than its call: what hardly any call passes is not looked for before that time.
+        statement = statement.where(started_at >= since, entries.c.id >= first_id(since))
     if until is not None:
         statement = statement.where(started_at < until)
     with engine.connect() as connection:
         for name, value in filters.items():
             column = attribute(name, connection.dialect.name)
             statement = statement.where(column.is_(None) if value is None else column == value)
+        if runs is not None:
+            return [entry(row) for row in _of_runs(connection, statement, limit, runs)]
         if person is None:
             return [entry(row) for row in connection.execute(statement).mappings()]
         began = None if before is None else began_at(before)
         end = until if began is None else min(began + 1000, until or began + 1000)
         return [
-            entry(row)
-            for row in _of_person(connection, statement, limit, runs_of_calls(connection, person, since, end))
+            entry(row) for row in _of_runs(connection, statement, limit, runs_of_calls(connection, person, since, end))
         ]
 
 
-def _of_person(connection: Connection, statement: sa.Select[Any], limit: int, runs: Iterable[Run]) -> list[RowMapping]:
+def _of_runs(connection: Connection, statement: sa.Select[Any], limit: int, runs: Iterable[Run]) -> list[RowMapping]:
     """The first rows of a list that only these runs have."""
     rows: list[RowMapping] = []
     for run in runs:

@@ -88,7 +88,8 @@ def sessions(
     shown: list[SessionRow] = []
     looked_at = 0
     days = _days_with(engine, span, having)
-    size = max(limit, _LOOKED_AT) if days is None or days else 0
+    # Without an index for the order all sessions are gone through for each piece.
+    size = max(limit, _LOOKED_AT if order == "latest" else 10 * _LOOKED_AT) if days is None or days else 0
     while size:
         rows = _listed(engine, _Page(order, size, after, lone_counts), span, team)
         near = [row for row in rows if days is None or any(_touches(row, day) for day in days)]

@@ -25,10 +25,10 @@ from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
 from proxy.config.translation import translate_socket
 from proxy.config.without_file import keys_of_ours, local_tree, needs_local_model, provider_tree
-from proxy.not_installed import import_error_in, what_to_install
 from proxy.processes.cycles import seldom
 from proxy.processes.descriptors import take_all
 from proxy.processes.heaps import give_back, one_heap
+from proxy.processes.not_installed import import_error_in, what_to_install
 from proxy.processes.orders import Orders
 from proxy.processes.sqlite_library import without_statistics
 from proxy.serve.at_start import as_started, needs_restart

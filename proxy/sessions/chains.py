@@ -16,8 +16,8 @@ from itertools import islice
 from typing import Protocol
 
 from proxy.dialects import turns
-from proxy.keyed_hash import Chain, KeyedHash, framed, name_behind
 from proxy.latest import Latest
+from proxy.sessions.keyed_hash import Chain, KeyedHash, framed, name_behind
 from proxy.types import Call
 
 _MAX_NAMES = 300_000  # at most three for each call

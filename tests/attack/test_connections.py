@@ -115,6 +115,32 @@ async def test_as_many_as_may_wait_are_answered_in_their_order() -> None:
         assert place.codes == []
 
 
+async def test_more_than_may_wait_are_read_later_and_answered_in_their_order() -> None:
+    async def named(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-length", b"%d" % len(scope["raw_path"]))],
+            }
+        )
+        await send({"type": "http.response.body", "body": scope["raw_path"]})
+
+    names = [b"/%d" % number for number in range(5000)]
+    async with door(named) as place, calling(place) as caller:
+        sending = asyncio.create_task(
+            caller.send(b"".join(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % name for name in names))
+        )
+        async with asyncio.timeout(30):
+            for name in names:
+                answer = await caller.reader.readuntil(b"\r\n\r\n")
+                assert answer.startswith(b"HTTP/1.1 200 ")
+                assert await caller.reader.readexactly(len(name)) == name
+        await sending
+        assert place.codes == []
+
+
 # Time. Each starts something and never ends it; some minutes later nothing of it may be left.
 
 ANSWERED = GET + b"\r\n"

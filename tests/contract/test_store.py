@@ -188,6 +188,16 @@ async def test_which_session_a_conversation_is_of_is_told_to_others_for_a_while(
 
 
 @pytest.mark.parametrize("store", [pytest.param("redis", marks=pytest.mark.needs("redis-server"))], indirect=True)
+async def test_what_is_no_command_is_not_sent_and_takes_no_others_answer(store: RedisStore) -> None:
+    store.note_session(["a"], "s1")
+    with pytest.raises(UnicodeEncodeError):
+        store.note_session(["b", "half a pair: \ud800"], "s2")
+    with pytest.raises(UnicodeEncodeError):
+        await store.noted_sessions(["\ud800"])
+    assert await store.noted_sessions(["a", "b"]) == ["s1", None]
+
+
+@pytest.mark.parametrize("store", [pytest.param("redis", marks=pytest.mark.needs("redis-server"))], indirect=True)
 async def test_what_sessions_cost_takes_bounded_room_and_the_latest_are_known(
     store: RedisStore, server: RedisServer
 ) -> None:

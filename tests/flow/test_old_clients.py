@@ -1,11 +1,10 @@
-"""Clients that speak HTTP/1.0, and those that send very many requests at once."""
+"""Clients that speak HTTP/1.0."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from tests.attack.doors import calling, door
 from tests.flow.test_cycle import Transport, connection_of, echo, fails_later
 
 STAY = b"Connection: keep-alive\r\n"
@@ -63,29 +62,3 @@ async def test_an_answer_to_http_1_0_that_breaks_off_is_no_whole_one() -> None:
     transport = Breaking()
     assert b"\r\n\r\nx" in await told(transport, connection_of(transport, app=fails_later), b"GET / HTTP/1.0\r\n\r\n")
     assert aborted == [True]
-
-
-async def test_more_than_may_wait_are_read_later_and_answered_in_their_order() -> None:
-    async def named(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-length", b"%d" % len(scope["raw_path"]))],
-            }
-        )
-        await send({"type": "http.response.body", "body": scope["raw_path"]})
-
-    names = [b"/%d" % number for number in range(5000)]
-    async with door(named) as place, calling(place) as caller:
-        sending = asyncio.create_task(
-            caller.send(b"".join(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % name for name in names))
-        )
-        async with asyncio.timeout(30):
-            for name in names:
-                answer = await caller.reader.readuntil(b"\r\n\r\n")
-                assert answer.startswith(b"HTTP/1.1 200 ")
-                assert await caller.reader.readexactly(len(name)) == name
-        await sending
-        assert place.codes == []

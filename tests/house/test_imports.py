@@ -17,10 +17,7 @@ LAYERS = [
     layer.split()
     for layer in (
         "pricing",
-        (
-            "proxy proxy.money proxy.times proxy.ids proxy.latest proxy.keyed_hash proxy.errors proxy.seldom proxy.shares"
-            " proxy.not_installed"
-        ),
+        "proxy proxy.money proxy.times proxy.ids proxy.latest proxy.errors proxy.seldom proxy.shares",
         "proxy.wire",
         "proxy.types",
         "proxy.capacity",
@@ -73,7 +70,6 @@ PURE = (
     "pricing",
     "proxy.money",
     "proxy.latest",
-    "proxy.keyed_hash",
     "proxy.errors",
     "proxy.types",
     "proxy.capacity",

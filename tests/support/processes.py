@@ -31,7 +31,8 @@ def get(url: str, key: str | None = None) -> tuple[int, str]:
         with urllib.request.urlopen(request, timeout=10) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, error.read().decode(errors="replace")
+        with error:
+            return error.code, error.read().decode(errors="replace")
     except OSError:
         return 0, ""
 

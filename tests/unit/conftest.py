@@ -1,17 +1,22 @@
 """The ledger's tests run on both databases, SQLite's and PostgreSQL's: `database` is the URL of a ledger in which is nothing,
-`empty_database` that of a database in which no table is.
+`empty_database` that of a database in which no table is. What takes long to fill is filled once in a module, in
+`shared_database`, and where tests write into it, each has a copy (`copy_of`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from proxy.ledger.database import open_ledger
+from tests.support import compiled_sql
 from tests.support.postgres import PostgresServer
+
+compiled_sql.install()
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))]
 
@@ -49,3 +54,33 @@ def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[s
     server: PostgresServer = request.getfixturevalue("postgres")
     with server.emptied_database() as url:
         yield url
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def shared_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, empty_ledger: Path
+) -> Iterator[str]:
+    """A ledger in which is nothing, the same for all of a module's tests."""
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("shared") / "ledger.db"
+        shutil.copy(empty_ledger, path)
+        yield f"sqlite:///{path}"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.new_database() as url:
+        yield url
+
+
+@pytest.fixture
+def copy_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Makes a copy of the ledger at a URL for one test; nobody may be connected to it."""
+    with contextlib.ExitStack() as stack:
+
+        def copied(url: str) -> str:
+            if url.startswith("sqlite"):
+                shutil.copy(url.removeprefix("sqlite:///"), tmp_path / "copy.db")
+                return f"sqlite:///{tmp_path}/copy.db"
+            server: PostgresServer = request.getfixturevalue("postgres")
+            return stack.enter_context(server.new_database(like=url))
+
+        yield copied

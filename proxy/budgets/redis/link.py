@@ -20,7 +20,6 @@ from proxy.config.store_url import Address, Tls
 DEADLINE_S = 0.05
 """An answer has that long, counted in ticks of our own event loop: where that stands still, Redis is not to blame."""
 _TICKS = 5
-_TOGETHER_S = 0.003  # as far apart at least are writes of what nobody waits for
 _CONNECT_S = 1.0
 _SENTINEL_ANSWERS_S = 0.5
 
@@ -47,8 +46,6 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
         self._under_way: deque[tuple[asyncio.Future[Any] | None, int]] = deque()
         self._unsent: list[bytes] = []
-        self._sending: asyncio.Handle | None = None
-        self._sends_at = self._sent_at = 0.0
         self._tick_number = 0
         self._ticking = False
         self._on_news = on_news
@@ -80,17 +77,16 @@ class Link(asyncio.Protocol):
         if self.lost:
             raise LinkLost
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._expect(((future, self._tick_number),))
         self._put((command,))
+        self._expect(((future, self._tick_number),))
         return future
 
     def tell(self, commands: Sequence[Command]) -> None:
-        """Send commands whose answers, or loss, are nothing to anybody: at once, or where something went out just now, with
-        what comes in the next milliseconds. Each write by itself wakes Redis, which costs both more than the command."""
+        """Send commands whose answers, or loss, are nothing to anybody."""
         if self.lost or not commands:
             return
+        self._put(commands)
         self._expect([(None, self._tick_number)] * len(commands))
-        self._put(commands, at=self._sent_at + _TOGETHER_S)
 
     def _expect(self, answers: Sequence[tuple[asyncio.Future[Any] | None, int]]) -> None:
         self._under_way.extend(answers)
@@ -104,19 +100,15 @@ class Link(asyncio.Protocol):
             raise LinkLost
         self._put((("SUBSCRIBE", channel),))
 
-    def _put(self, commands: Sequence[Command], at: float = 0.0) -> None:
-        """at: when they have to go out at the latest, on the loop's clock."""
-        self._unsent += map(hiredis.pack_command, commands)  # type: ignore[arg-type]  # its annotation is of one word
-        if self._sending is None or at < self._sends_at:
-            if self._sending is not None:
-                self._sending.cancel()
-            self._sends_at = at
-            soon = at <= self._loop.time()
-            self._sending = self._loop.call_soon(self._send) if soon else self._loop.call_at(at, self._send)
+    def _put(self, commands: Sequence[Command]) -> None:
+        """All of them, or none where one is no command."""
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # its annotation is of one word
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent += packed
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, []
-        self._sending, self._sent_at = None, self._loop.time()
         if not self.lost and self._transport is not None:
             self._transport.write(b"".join(unsent))
 

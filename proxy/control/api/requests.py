@@ -8,7 +8,7 @@ from fastapi import APIRouter, HTTPException, Query
 
 from proxy.control.api.errors import NOT_FOUND
 from proxy.control.api.questions import Control, Filtered, Limit, Page, Span
-from proxy.reports import calls
+from proxy.reports import call_lists, calls
 from proxy.reports.shapes import EntryShown, RequestShown, entry_shown, request_shown
 
 router = APIRouter()
@@ -43,7 +43,7 @@ def requests(question: Annotated[ListQuestion, Query()], state: Control) -> Page
     filters: dict[str, str | None] = question.model_dump(exclude_none=True, include=set(calls.FILTERS))
     filters |= {name: value or None for name, value in question.only().items()}
     calls.check_filters(filters)
-    rows = calls.requests(
+    rows = call_lists.listed(
         state.engine, limit=question.limit, before=question.next, filters=filters, since=since, until=until
     )
     more = rows[-1]["id"] if len(rows) == question.limit else None

@@ -13,6 +13,7 @@ from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.money import usd_text
+from proxy.reports import call_lists
 from proxy.reports import calls as reports
 from proxy.reports.calendar import spend_by, total_of
 
@@ -27,7 +28,7 @@ def show(asked: Asked) -> Shown:
     filters = dict(address.filters)
     reports.check_filters(filters)
     since, until = asked.moments()
-    rows = reports.requests(
+    rows = call_lists.listed(
         asked.state.engine, limit=_SHOWN + 1, before=address.get("next") or None, filters=filters, since=since, until=until
     )  # fmt: skip
     more = str(address.having(next=rows[_SHOWN - 1]["id"])) if len(rows) > _SHOWN else ""

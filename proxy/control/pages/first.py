@@ -100,7 +100,8 @@ def _call(url: str, secret: str, model: str) -> dict[str, Any]:
             headers = {name.lower(): value for name, value in answer.headers.items()}
             status, text = answer.status, answer.read(_MOST_ANSWER_BYTES)
     except urllib.error.HTTPError as error:
-        return {"problem": f"It was answered {error.code}: {_message(error.read(_MOST_ANSWER_BYTES))}"}
+        with error:
+            return {"problem": f"It was answered {error.code}: {_message(error.read(_MOST_ANSWER_BYTES))}"}
     except (OSError, http.client.HTTPException) as error:
         return {"problem": f"The data plane at {url} cannot be reached ({type(error).__name__})."}
     return {

@@ -20,7 +20,7 @@ from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.calendar import spend_by, total_of
 from proxy.reports.explain import ExplainQuestion
-from proxy.times import now_s, now_us
+from proxy.times import now_s, now_us, rfc3339
 
 _CALLS_SHOWN = 25
 _ROWS_SHOWN = 8
@@ -42,19 +42,17 @@ def show(asked: Asked) -> Shown:
 
 def _own(asked: Asked) -> Shown:
     engine, address = asked.state.engine, asked.address
-    sums = {
-        "Today": spend_by(engine, [], _midnight(asked.now_us), None, only=address.only),
-        "This month": spend_by(engine, [], _month_start(asked), None, only=address.only),
-    }
     tiles = []
-    for title, rows in sums.items():
-        total = total_of(rows)
+    for title, since in {"Today": _midnight(asked.now_us), "This month": _month_start(asked)}.items():
+        total = total_of(spend_by(engine, [], since, None, only=address.only))
+        calls = str(address.at("/calls")._replace(since=rfc3339(since) or ""))
         tiles.append(
             {
                 "title": title,
                 "big": _big(total.cost_nanousd),
                 "small": f"{view.count(total.requests)} calls",
-                "link": "/calls",
+                "small_link": calls,
+                "link": calls,
             }
         )
     latest = queries.requests(

@@ -45,7 +45,7 @@ def show(asked: Asked) -> Shown:
         Column("latest", "Last call", "moment", sort=True),
         Column("duration", "Lasted", "took"),
         Column("calls", "Calls", "count"),
-        Column("input", "Input", "tokens"),
+        Column("input", "Fresh input", "tokens", note="tokens that no cache had"),
         Column("cached", "Cached", "percent", note="share of the input that a cache had"),
         Column("output", "Output", "tokens"),
         Column("unpriced", "Unpriced", "count"),

@@ -198,7 +198,7 @@ def _table(address: Address, choice: Choice, ranked: _Ranked) -> Table:
         Column("cost", "Cost", "usd", sort=True),
         Column("share", "Share", "percent"),
         Column("calls", "Calls", "count", sort=True),
-        Column("input", "Input", "tokens", note="tokens that no cache had"),
+        Column("input", "Fresh input", "tokens", note="tokens that no cache had"),
         Column("cached", "Cached", "percent", note="share of the input that a cache had"),
         Column("output", "Output", "tokens", note="tokens written, reasoning among them"),
         Column("rate", "$ / M tokens", "rate", sort=True, note="cost per million tokens, cached ones too"),

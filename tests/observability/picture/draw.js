@@ -148,7 +148,7 @@ function lines(box, panel, data, { now, start, step, annotations }) {
     series: [{}, ...(stacked ? series.reverse() : series)],
     scales: { y: { range: (_, low, high) => [min ?? low ?? 0, high > 0 ? high * 1.08 : 1] } },
     axes: [
-      { grid: { stroke: "#eceeef" }, ticks: { show: false }, size: 22, font: "11px system-ui, DejaVu Sans", stroke: "#6a7076",
+      { grid: { stroke: "#eceeef" }, ticks: { show: false }, size: 22, space: 80, font: "11px system-ui, DejaVu Sans", stroke: "#6a7076",
         values: (_, splits) => splits.map((at) => new Date(at * 1000).toISOString().slice(11, at % 60 ? 19 : 16)) },
       { grid: { stroke: "#eceeef" }, ticks: { show: false }, size: 76, font: "11px system-ui, DejaVu Sans", stroke: "#6a7076",
         values: (_, splits) => splits.map((v) => (v === null ? "" : format(v, unit, undefined, now).replace(/(\.\d*?)0+(?=\D*$)/, "$1").replace(/\.(?=\D*$)/, ""))) },

@@ -11,7 +11,7 @@ from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.ceilings.prompt_cache import cached_by, still_there
 from proxy.dialects import find
-from proxy.keyed_hash import KeyedHash
+from proxy.sessions.keyed_hash import KeyedHash
 from proxy.types import Call
 
 MARK = {"cache_control": {"type": "ephemeral"}}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import gc
 import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from proxy.dialects import openai
 from proxy.errors import not_found
 from proxy.ledger.reconciliations import reconciliations_of
 from proxy.times import now_s
+from tests.support.http_server import Handler, listening
 from tests.unit.control.conftest import ADMIN_KEY, CONFIG, Control, control, ledger, loop  # noqa: F401 - fixtures
 
 Ask = Callable[..., Any]
@@ -136,7 +139,7 @@ def test_what_bills_taught_is_listed_and_taken_back_there(
 
 
 def test_the_ledger_is_verified_there(ask: Ask, here: Ask, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811 - the fixture's value
-    monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.02)
+    monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.2)
     monkeypatch.setattr("proxy.ledger.audit.store._CATCH_UP_S", 0)
     local = json.loads(here("verify", "--json").output)
     first = ask("verify", "--json")
@@ -158,7 +161,7 @@ def test_the_ledger_is_verified_there(ask: Ask, here: Ask, control: Control, mon
 
 
 def test_an_audit_that_cannot_be_made_is_told(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.02)
+    monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.2)
     monkeypatch.setattr("proxy.control.auditing.sys.executable", "/bin/false")
     failed = ask("verify")
     assert (failed.exit_code, failed.output) == (
@@ -169,7 +172,7 @@ def test_an_audit_that_cannot_be_made_is_told(ask: Ask, monkeypatch: pytest.Monk
 
 def test_an_audit_that_breaks_is_over(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would run for ever, and none could begin after it."""
-    monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.02)
+    monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.2)
     with monkeypatch.context() as broken:
         broken.setattr("proxy.control.auditing.compare_store", None)
         assert ask("verify").output == "error: the server could not verify its ledger: TypeError\n"
@@ -366,6 +369,22 @@ def test_a_redirect_is_not_followed_with_the_key(monkeypatch: pytest.MonkeyPatch
     thread.join()
 
     assert (done.exit_code, seen) == (1, ["/api/keys"])
+
+
+def test_a_refusal_that_is_too_long_to_be_read_leaves_no_connection_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it is found when it is collected, in whichever test that is."""
+
+    class Long(Handler):
+        def answer_request(self) -> None:
+            self.send(b"x" * 100_000, status=401)
+
+    monkeypatch.setenv("TAXIMETER_ADMIN_KEY", ADMIN_KEY)
+    with listening(Long) as port:
+        done = CliRunner().invoke(app, ["keys", "list", "--server", f"http://127.0.0.1:{port}"])
+        open_ones = [thing for thing in gc.get_objects() if isinstance(thing, HTTPResponse) and not thing.isclosed()]
+
+    assert done.output.startswith("error: the server refused: it answered 401")
+    assert open_ones == []
 
 
 ASKED = [

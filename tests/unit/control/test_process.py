@@ -66,7 +66,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def test_it_ends_in_the_reverse_order_of_its_start(control: _Control, ended: list[str]) -> None:
     serving = asyncio.create_task(control.serve())
-    while control._beside is None:  # the last part to be there
+    while control._services is None:  # the last part to be there
         await asyncio.sleep(0.01)
     control._stop.set()
     await serving
@@ -83,13 +83,13 @@ async def test_data_planes_are_answered_while_the_rest_is_imported(
     importer = importlib.import_module
 
     def noted(name: str) -> Any:
-        if name == "proxy.control.beside":
+        if name == "proxy.control.services":
             importing.append(threading.current_thread().name)
         return importer(name)
 
     monkeypatch.setattr(process.importlib, "import_module", noted)
     serving = asyncio.create_task(control.serve())
-    while control._beside is None:
+    while control._services is None:
         await asyncio.sleep(0.01)
     control._stop.set()
     await serving

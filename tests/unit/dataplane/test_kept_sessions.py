@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from proxy.dataplane.kept_sessions import KeptSessions
-from proxy.keyed_hash import KeyedHash
 from proxy.sessions.chains import Chains
+from proxy.sessions.keyed_hash import KeyedHash
 from tests.support.calls import call_of
 
 USER = {"role": "user", "content": "confidential"}

@@ -9,8 +9,8 @@ import pytest
 
 from proxy.dialects import find
 from proxy.dialects.turns import answer_turns
-from proxy.keyed_hash import KeyedHash
 from proxy.sessions.chains import Chains
+from proxy.sessions.keyed_hash import KeyedHash
 from proxy.types import Call
 
 USE = {"toolUse": {"toolUseId": "t1", "name": "look", "input": {"at": "x", "deep": True}}}

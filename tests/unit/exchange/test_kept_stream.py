@@ -144,6 +144,14 @@ def test_streams_of_which_each_event_differs_in_more_are_not_looked_at_for_ever(
         looks.clear()
 
 
+def test_servers_that_think_aloud_in_comments_are_looked_at_all_the_same() -> None:
+    kept, event = KeptStream(), SHAPES[0] % b"x"
+    for _ in range(20):
+        kept.look_at(b": PROCESSING\n\n")
+    kept.look_at(event)
+    assert kept.took(event)
+
+
 def test_nothing_but_a_text_of_the_answer_may_differ() -> None:
     for event in (b'data: {"type":"ping"}\n\n', b'data: {"choices":[{"finish_reason":"stop"}]}\n\n', b"data: text\n\n",
                   b'data: {"content":{"content":7}}\n\n', b'data: "content":"x"\n\n', b": \n\n", b"\n\n", b""):  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.load import load_book
@@ -20,6 +20,7 @@ from proxy.exchange.exchange import Exchange
 from proxy.exchange.plan import Plan, plan
 from proxy.exchange.plane import Plane
 from proxy.types import Attribution
+from tests.support.examples import examples
 
 PROVIDERS = [
     "acme", "openai", "azure", "xai", "dashscope", "openrouter", "vllm", "llama.cpp", "ollama", "google", "mistral",
@@ -142,7 +143,7 @@ def called(body: dict[str, Any], text: str) -> dict[str, Any]:
     return {**body, "model": "m", "messages": [{"role": "user", "content": text}] * (1 + len(text) % 3)}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(50)
 @given(st.sampled_from(NAMES), BODIES, st.sampled_from([*FIELDS]), st.permutations(TEXTS))
 def test_what_is_remembered_changes_nothing(
     plane: Plane, name: str, body: dict[str, Any], changed: str, texts: list[str]

@@ -66,11 +66,11 @@ def adds_up(engine: Engine, length_us: int) -> dict[str, int]:
 def test_a_simulated_day_in_small(database: str) -> None:
     """Bursts, a night, two instances that are killed and come back, calls longer than anybody waits for."""
     made = open_ledger(database)
-    day = simulate(made, 600, minutes=200)
-    finish(made, MORNING + 200 * MINUTE_US)
+    day = simulate(made, 300, minutes=100)
+    finish(made, MORNING + 100 * MINUTE_US)
 
     assert day.killed
-    assert adds_up(made, 200 * MINUTE_US)["idle_nanousd"] > 0
+    assert adds_up(made, 100 * MINUTE_US)["idle_nanousd"] > 0
     (total,) = spend(made, [], None, None)
     assert total.capacity_nanousd == sums(made)["shares_nanousd"]
     by_team = spend(made, ["team"], None, None)

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
@@ -28,6 +28,7 @@ from proxy.reports.overview import sureness
 from proxy.reports.spans import ENTRIES, Span, answering
 from proxy.reports.spend import spend
 from tests.support.bought import bought
+from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up
 from tests.support.postgres import PostgresServer
 
@@ -73,19 +74,10 @@ def count_of(add: Callable[[], bool]) -> int:
     return count
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
-def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+@pytest.fixture(scope="module")
+def filled(shared_database: str) -> Iterator[Engine]:
     """300 hours: added up by one label, then by two, and half of the days have changed again since; parts of them later yet."""
-    if request.param == "sqlite":
-        yield from _filled(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/l.db")
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    with server.new_database() as url:
-        yield from _filled(url)
-
-
-def _filled(url: str) -> Iterator[Engine]:
-    engine, made = open_ledger(url), made_up(1200, hours=300)
+    engine, made = open_ledger(shared_database), made_up(1200, hours=300)
     random.Random(3).shuffle(
         made
     )  # calls of all days, as late as can be; a correction may come before what it corrects
@@ -101,7 +93,7 @@ def _filled(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25)
 @given(by=st.lists(st.sampled_from(NAMES), max_size=4, unique=True), since=moments, until=moments)
 def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since: int | None, until: int | None) -> None:
     assert spend(filled, by, since, until) == spend(filled, by, since, until, rolled=False)
@@ -140,7 +132,7 @@ def test_whom_agents_served_is_not_read_from_the_entries(filled: Engine) -> None
     assert any("FROM entries" in text for text in read_by(filled, lambda: spend(filled, ["customer"], noon + 1, None)))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15)
 @given(since=moments.filter(lambda at: at is not None))
 def test_how_sure_it_is_is_what_the_entries_say(filled: Engine, since: int) -> None:
     with filled.connect() as connection:

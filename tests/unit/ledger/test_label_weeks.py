@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
 from proxy.control import labels
 from proxy.ledger import label_weeks
-from proxy.ledger.audit.verify import verify
+from proxy.ledger.audit.verify import Difference, verify
 from proxy.ledger.database import open_ledger
 from proxy.ledger.label_days import add_up_a_day
 from proxy.ledger.label_weeks import add_up_a_week
@@ -26,6 +26,7 @@ from proxy.ledger.schema import label_days as days_state
 from proxy.reports.spans import answering
 from proxy.reports.spend import Span, spend
 from tests.support.bought import bought
+from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up
 
 WEEK = START - START % WEEK_US + WEEK_US
@@ -80,7 +81,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.dispose()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25)
 @given(by=st.lists(st.sampled_from(NAMES), max_size=4, unique=True), since=moments, until=moments)
 def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since: int | None, until: int | None) -> None:
     assert spend(filled, by, since, until) == spend(filled, by, since, until, rolled=False)
@@ -92,14 +93,26 @@ def calls(at: int, count: int = 1, **given: Any) -> list[Any]:
     ]
 
 
-@pytest.fixture
-def ledger(database: str) -> Iterator[Engine]:
+@pytest.fixture(scope="module")
+def two_weeks(shared_database: str) -> str:
     """Two weeks with a call each day, and the day behind them, added up."""
-    engine = open_ledger(database)
+    engine = open_ledger(shared_database)
     fill(engine, [entry for day in range(15) for entry in calls(WEEK + day * DAY_US, 2)])
     assert add_up(engine, ["plan"]) == 2
+    engine.dispose()
+    return shared_database
+
+
+@pytest.fixture
+def ledger(two_weeks: str, copy_of: Callable[[str], str]) -> Iterator[Engine]:
+    engine = open_ledger(copy_of(two_weeks))
     yield engine
     engine.dispose()
+
+
+def audited(engine: Engine, folder: Path) -> Difference | None:
+    folder.mkdir()
+    return verify(engine.url.render_as_string(hide_password=False), folder).difference
 
 
 def tables_read(engine: Engine, names: list[str], since: int | None = None, until: int | None = None) -> set[str]:
@@ -202,7 +215,7 @@ def test_a_week_with_too_many_groups_is_left_out(ledger: Engine, monkeypatch: py
     assert same_as_the_entries(ledger, "customer", "label.plan")
 
 
-def test_weeks_of_deleted_entries_stay_known(ledger: Engine, tmp_path: Path, database: str) -> None:
+def test_weeks_of_deleted_entries_stay_known(ledger: Engine, tmp_path: Path) -> None:
     before = spend(ledger, ["label.plan", "customer"], None, None)
     fill(ledger, calls(WEEK + HOUR_US))  # so that the first week is to be added up again
 
@@ -213,7 +226,7 @@ def test_weeks_of_deleted_entries_stay_known(ledger: Engine, tmp_path: Path, dat
     (row,) = spend(ledger, ["label.plan", "customer"], None, None)
     assert row.requests == before[0].requests  # the late one is known to no day
     assert tables_read(ledger, ["customer", "label.plan"]) >= {"spend_label_weeks"}
-    assert verify(database, tmp_path).difference is None
+    assert audited(ledger, tmp_path / "a") is None
 
 
 def test_weeks_of_days_whose_entries_are_deleted_are_added_up(database: str) -> None:
@@ -230,15 +243,13 @@ def test_weeks_of_days_whose_entries_are_deleted_are_added_up(database: str) -> 
     engine.dispose()
 
 
-def test_the_audit_compares_them(ledger: Engine, tmp_path: Path, database: str) -> None:
-    (tmp_path / "as it is").mkdir()
-    assert verify(database, tmp_path / "as it is").difference is None
+def test_the_audit_compares_them(ledger: Engine, tmp_path: Path) -> None:
+    assert audited(ledger, tmp_path / "as it is") is None
     for table in (spend_impersonal_weeks, spend_label_weeks):
-        (tmp_path / table.name).mkdir()
         with ledger.begin() as connection:
             connection.execute(sa.update(table).values(output_tokens=1))
 
-        found = verify(database, tmp_path / table.name).difference
+        found = audited(ledger, tmp_path / table.name)
 
         assert found is not None
         assert table.name in found.where

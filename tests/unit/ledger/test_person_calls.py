@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
@@ -25,6 +25,7 @@ from proxy.ledger.schema import entries
 from proxy.reports import sessions as lists
 from proxy.reports.calls import requests
 from tests.support.bought import bought, with_row
+from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up
 
 LATER = START + 60 * DAY_US
@@ -93,7 +94,7 @@ def ids_of(engine: Engine, name: str, value: str, since: int | None, until: int 
         return list(connection.execute(query).scalars())
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(15)
 @given(data=st.data(), since=moments, until=moments, size=st.sampled_from([4, 50]))
 def test_calls_are_those_of_all_entries(
     filled: Engine, data: st.DataObject, since: int | None, until: int | None, size: int
@@ -103,7 +104,7 @@ def test_calls_are_those_of_all_entries(
     assert listed(filled, {name: value}, since, until, size) == ids_of(filled, name, value, since, until)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12)
 @given(data=st.data(), since=moments, until=moments, order=st.sampled_from(["latest", "cost", "calls"]))
 def test_sessions_are_those_that_going_through_all_finds(
     filled: Engine, data: st.DataObject, since: int | None, until: int | None, order: Any

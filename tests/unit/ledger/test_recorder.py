@@ -511,7 +511,8 @@ def test_at_the_end_of_a_segment_the_next_one_is_not_forgotten(ledger: Ledger, m
     assert [entries for entries, at_end in caught_up.items() if at_end] == [6]
 
 
-@pytest.mark.parametrize("chars", [600_000, 5_000_000, 20_000_000])
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # it is a file that is read
+@pytest.mark.parametrize("chars", [600_000, 20_000_000])
 def test_a_long_record_is_read_while_its_writer_lives(ledger: Ledger, writer: SpoolWriter, chars: int) -> None:
     long, other = intent(labels={"a": "b" * chars}), intent()
     append(writer, long, settle(long), other, settle(other))
@@ -539,6 +540,7 @@ def test_damage_in_the_middle_is_told_and_costs_no_neighbour(
     assert list(ledger.folder.glob("*.damaged"))
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # it is files that cannot be opened
 @pytest.mark.parametrize("lasting", [True, False])
 @pytest.mark.parametrize("opened", range(8))
 def test_running_out_of_descriptors_puts_off_and_loses_nothing(

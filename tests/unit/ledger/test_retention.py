@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,17 @@ NOW = KEPT + 10 * DAY_US + HOUR_US
 BUDGETS = compile_budgets([config.Budget(name="company", limit_usd="5", window="total")])
 
 
-@pytest.fixture
-def ledger(database: str) -> Iterator[Engine]:
-    engine = open_ledger(database)
+@pytest.fixture(scope="module")
+def filled(shared_database: str) -> str:
+    engine = open_ledger(shared_database)
     fill(engine, made_up(600, hours=84))
+    engine.dispose()
+    return shared_database
+
+
+@pytest.fixture
+def ledger(filled: str, copy_of: Callable[[str], str]) -> Iterator[Engine]:
+    engine = open_ledger(copy_of(filled))
     yield engine
     engine.dispose()
 
@@ -152,7 +159,7 @@ def test_the_server_deletes_by_itself(tmp_path: Path) -> None:
     }
     engine = open_ledger(str(settings["ledger"]))
     days_ago = (time.time_ns() // 1000 // DAY_US - 5) * DAY_US
-    fill(engine, made_up(1300, hours=119, start=days_ago))
+    fill(engine, made_up(500, hours=119, start=days_ago))
     with gateway(tmp_path, settings) as running:
         kept = days_ago + 2 * DAY_US
         wait_until("old entries are deleted", lambda: count(engine, entries.c.started_at < kept) == 0, 20)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
@@ -21,6 +21,7 @@ from proxy.ledger.sql_view import view_sql
 from proxy.reports import sessions as reports
 from proxy.reports.sessions import sessions
 from proxy.reports.spend import spend
+from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up
 from tests.support.postgres import PostgresServer
 
@@ -48,19 +49,10 @@ moments = st.one_of(
 )
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
-def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+@pytest.fixture(scope="module")
+def filled(shared_database: str) -> Iterator[Engine]:
     """A ledger of 300 hours, shipped in batches of all sizes, of which some came twice."""
-    if request.param == "sqlite":
-        yield from _filled(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/l.db")
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    with server.new_database() as url:
-        yield from _filled(url)
-
-
-def _filled(url: str) -> Iterator[Engine]:
-    engine, made, chance = open_ledger(url), made_up(1200, hours=300), random.Random(2)
+    engine, made, chance = open_ledger(shared_database), made_up(1200, hours=300), random.Random(2)
     while made:
         size = chance.choice([1, 7, 150])
         fill(engine, made[:size])
@@ -71,13 +63,13 @@ def _filled(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60)
 @given(by=st.lists(st.sampled_from(NAMES), max_size=3, unique=True), since=moments, until=moments)
 def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since: int | None, until: int | None) -> None:
     assert spend(filled, by, since, until) == spend(filled, by, since, until, rolled=False)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(30)
 @given(
     by=st.sampled_from(NAMES),
     kept=st.sampled_from(["team", "model", "customer", "agent"]),
@@ -100,7 +92,7 @@ def test_what_is_kept_is_that_of_the_groups(
     ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25)
 @given(since=moments, until=moments, limit=st.sampled_from([1, 10, 1000]))
 def test_sessions_are_those_of_the_entries(filled: Engine, since: int | None, until: int | None, limit: int) -> None:
     shown = sessions(filled, limit=limit, since=since, until=until)
@@ -113,7 +105,7 @@ def test_sessions_are_those_of_the_entries(filled: Engine, since: int | None, un
     assert ends == sorted(ends, reverse=True)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25)
 @given(
     name=st.sampled_from(["team", "customer", "model", "user", "key", "label.plan"]),
     since=moments,
@@ -171,6 +163,11 @@ def rolled(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
+@pytest.mark.parametrize(
+    ("shared_database", "empty_database"),
+    [("sqlite", "sqlite"), pytest.param("postgresql", "postgresql", marks=pytest.mark.needs("postgres"))],
+    indirect=True,
+)
 def test_a_ledger_without_roll_ups_gets_them(filled: Engine, empty_database: str) -> None:
     """The migration of a ledger from before there were any."""
     old = connect(empty_database)
@@ -195,12 +192,12 @@ def test_a_ledger_without_roll_ups_gets_them(filled: Engine, empty_database: str
 def test_instances_that_write_at_once_add_up(postgres: PostgresServer) -> None:
     with postgres.ledger() as url:
         engine = open_ledger(url)
-        shares = [made_up(400, seed=seed, hours=2) for seed in range(4)]
+        shares = [made_up(150, seed=seed, hours=2) for seed in range(4)]
         problems: list[Exception] = []
 
         def ship(number: int) -> None:
             try:
-                fill(engine, shares[number], batch=20, instance=f"i{number}")
+                fill(engine, shares[number], batch=10, instance=f"i{number}")
             except Exception as error:
                 problems.append(error)
 
@@ -212,7 +209,7 @@ def test_instances_that_write_at_once_add_up(postgres: PostgresServer) -> None:
         assert problems == []
         for by in (["key", "model", "hour"], ["customer"], ["session"]):
             assert spend(engine, by, None, None) == spend(engine, by, None, None, rolled=False)
-        assert spend(engine, [], None, None)[0].requests > 1000
+        assert spend(engine, [], None, None)[0].requests > 400
         engine.dispose()
 
 
@@ -236,7 +233,7 @@ def test_scaled_quantities_add_up_exactly() -> None:
 
 
 # Pages of one entry only where few are: each is a query.
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(12)
 @given(since=moments, until=moments, size=st.sampled_from([40, 250, 5000]))
 @example(since=START + 20 * HOUR_US, until=START + 40 * HOUR_US, size=1)
 @example(since=None, until=START + 10 * HOUR_US, size=1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +15,15 @@ import sqlalchemy as sa
 from proxy.ledger import database as opening
 from proxy.ledger import schema
 from proxy.ledger.database import connect, current_version, open_ledger
+from proxy.ledger.parts_schema import (
+    label_parts,
+    label_weeks,
+    person_calls,
+    spend_impersonal_weeks,
+    spend_label_weeks,
+)
 from proxy.ledger.schema import HEAD
+from proxy.ledger.sql_view import view_sql
 
 
 @pytest.fixture
@@ -93,6 +104,47 @@ def test_many_may_open_an_empty_ledger_at_once(empty_database: str, opened: list
         thread.join()
     assert problems == []
     assert {current_version(engine) for engine in opened} == {HEAD}
+
+
+KILLED_AT = """
+import os, signal, sys
+import sqlalchemy as sa
+from proxy.ledger.database import open_ledger
+
+@sa.event.listens_for(sa.Engine, "after_cursor_execute")
+def kill(connection, cursor, statement, *rest):
+    if statement.lstrip().startswith(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+open_ledger(sys.argv[1])
+"""
+
+
+def test_a_migration_that_is_killed_in_the_middle_is_made_anew(empty_database: str, opened: list[sa.Engine]) -> None:
+    """Weeks (0020) and lists of persons (0021): half of them, or all but for the number of the version."""
+    opened.append(open_ledger(empty_database))
+    wanted = described(opened[0])
+    with opened[0].begin() as connection:  # what version 0019 had
+        connection.execute(
+            sa.text("INSERT INTO label_parts (start_at, changes, built, requests, cost_nanousd) VALUES (0, 3, 2, 1, 7)")
+        )
+        connection.execute(sa.text("DROP VIEW ledger"))
+        connection.execute(sa.text("ALTER TABLE label_parts DROP COLUMN persons"))
+        for table in (label_weeks, spend_label_weeks, spend_impersonal_weeks, person_calls):
+            table.drop(connection)
+        connection.execute(sa.text(view_sql(connection.dialect.name)))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0019'"))
+    before = described(opened[0])
+    for statement in ("ALTER TABLE", "UPDATE alembic_version"):
+        killed = subprocess.run([sys.executable, "-c", KILLED_AT, empty_database, statement], check=False)
+        assert killed.returncode == -signal.SIGKILL, statement
+        assert described(opened[0]) == before, statement
+        assert current_version(opened[0]) == "0019"
+    opened.append(open_ledger(empty_database))
+    assert described(opened[1]) == wanted
+    assert current_version(opened[1]) == HEAD
+    with opened[1].connect() as connection:
+        assert connection.execute(sa.select(label_parts.c.changes, label_parts.c.persons)).all() == [(3, None)]
 
 
 def test_what_sqlite_has_committed_outlives_the_machine(tmp_path: Path, opened: list[sa.Engine]) -> None:

@@ -8,11 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, example, given, note, settings
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 
 from pricing.usage import Quantity, Reading
 from proxy.meters import Context, reader, registry
+from tests.support.examples import examples
 from tests.support.fixtures import Fixture, load, total_usage
 
 READERS = sorted(registry.all_readers(), key=lambda one: one.dialect)
@@ -34,7 +35,7 @@ values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=15,
 )
 objects = st.dictionaries(st.sampled_from(WORDS), values, max_size=6)
-quick = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+quick = examples(15)
 
 
 def check(reading: Reading) -> None:
@@ -50,7 +51,7 @@ def check(reading: Reading) -> None:
     assert reading.model is None or isinstance(reading.model, str)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(60)
 @given(response=st.one_of(objects, values), events=st.lists(objects, max_size=3), facts=objects)
 def test_any_json_is_survived_by_every_reader(response: Any, events: list[Any], facts: dict[str, Any]) -> None:
     headers = {"fireworks-cached-prompt-tokens": "x", "x-amzn-bedrock-input-token-count": "-1"}
@@ -77,7 +78,7 @@ def test_one_wrong_value_anywhere_is_survived(fixture: Fixture, data: st.DataObj
 
 
 # The same again, many more: one wrong value in a true response reaches branches that random objects do not.
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(500)
 @given(st.sampled_from(FIXTURES), st.data())
 def test_wrong_values_anywhere_are_survived(fixture: Fixture, data: st.DataObject) -> None:
     mutate_and_check(fixture, data)

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pricing.usage import Reading
@@ -15,6 +15,7 @@ from proxy.dialects import streams
 from proxy.exchange.gate import StreamGate
 from proxy.meters import Context, Reader, reader
 from proxy.wire import lenient
+from tests.support.examples import examples
 from tests.support.odd_bytes import Odd, Recorded, dump, mutations, recorded, sse
 from tests.support.rows import each_row
 
@@ -88,7 +89,7 @@ BETWEEN = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@examples(200)
 @given(st.sampled_from(STREAMED), st.data())
 def test_any_bytes_in_any_pieces_agree(pair: tuple[Recorded, Odd], data: st.DataObject) -> None:
     """Cut anywhere, with errors and garbage between events and any bytes put anywhere, handed over in any pieces."""

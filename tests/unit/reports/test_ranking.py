@@ -62,13 +62,14 @@ def test_the_first_are_those_of_the_whole_report(
 def test_either_database_ranks_so(database: str) -> None:
     engine = open_ledger(database)
     fill(engine, made_up(100))
-    for by, order, only in product(BY, ORDERS, ({}, {"team": ""})):
+    for by, only in product(BY, ({}, {"team": ""})):
         groups = groups_of(engine, by, SPANS[1], only)
-        ranked = ranking(engine, by, SPANS[1], only=only, order=order, most=1000)
-        values = [(groups[key].of(order), groups[key].calls) for key in ranked.first]
-        assert len(set(ranked.first)) == ranked.groups == len(groups)
-        assert values == sorted(values, key=lambda value: (value[0] is None, -(value[0] or 0), -value[1]))
         assert count_groups(engine, by, SPANS[1:2], only=only) == len(groups)
+        for order in ORDERS:
+            ranked = ranking(engine, by, SPANS[1], only=only, order=order, most=1000)
+            values = [(groups[key].of(order), groups[key].calls) for key in ranked.first]
+            assert len(set(ranked.first)) == ranked.groups == len(groups)
+            assert values == sorted(values, key=lambda value: (value[0] is None, -(value[0] or 0), -value[1]))
     engine.dispose()
 
 

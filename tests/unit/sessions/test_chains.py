@@ -10,8 +10,8 @@ import pytest
 
 from proxy.ceilings.prefixes import CountedPrefixes
 from proxy.dialects.turns import answer_turns, turn_of
-from proxy.keyed_hash import KeyedHash
 from proxy.sessions.chains import Chains
+from proxy.sessions.keyed_hash import KeyedHash
 from proxy.types import Call
 from tests.support.calls import call_of
 from tests.support.rows import each_row

@@ -15,8 +15,8 @@ from proxy.dialects import tool_arguments
 from proxy.dialects.reminders import without_reminders
 from proxy.dialects.tool_arguments import meaning
 from proxy.dialects.turns import answer_turns, turn_of
-from proxy.keyed_hash import KeyedHash
 from proxy.sessions.chains import Chains
+from proxy.sessions.keyed_hash import KeyedHash
 from tests.support.calls import call_of
 from tests.support.rows import each_row
 

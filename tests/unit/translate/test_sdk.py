@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,12 +11,10 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
 from proxy.translate.sdk import FETCHED, plainer, quicker_pieces
 
-POST = plainer(openai.AsyncOpenAI.post, openai.AsyncOpenAI)
 ANSWER = {"id": "c", "object": "chat.completion", "choices": [{"index": 0, "message": {"content": "x"}}], "extra": 1}
 RAW = {"X-Stainless-Raw-Response": "true"}
 BODY = {"model": "m", "messages": [{"role": "user", "content": "é"}]}
@@ -48,10 +47,17 @@ async def client(provider: Provider) -> AsyncIterator[openai.AsyncOpenAI]:
     await http.aclose()
 
 
+@functools.cache
+def plain_post() -> Any:
+    """The same for all: it remembers what was asked."""
+    return plainer(openai.AsyncOpenAI.post, openai.AsyncOpenAI)
+
+
 async def ask(client: openai.AsyncOpenAI, *, stream: bool = False, **more: Any) -> Any:
     options = {"headers": RAW | more.pop("headers", {}), "timeout": 60.0} | more
-    how = {"stream": stream, "stream_cls": openai.AsyncStream[ChatCompletionChunk], "options": options}
-    return await POST(client, "/chat/completions", body=BODY, cast_to=ChatCompletion, **how)
+    chat = openai.types.chat
+    how = {"stream": stream, "stream_cls": openai.AsyncStream[chat.ChatCompletionChunk], "options": options}
+    return await plain_post()(client, "/chat/completions", body=BODY, cast_to=chat.ChatCompletion, **how)
 
 
 def plainly(answer: Any) -> bool:
@@ -73,7 +79,6 @@ async def test_the_second_request_is_as_the_first_and_its_answer_too(
     assert (plainly(first), plainly(second)) == (False, True)
 
 
-CHUNK = ChatCompletionChunk
 PIECES: list[dict[str, Any]] = [
     {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "obfuscation": "ab", "choices": choices} | more
     for choices, more in (
@@ -125,8 +130,8 @@ async def test_an_error_of_a_stream_is_the_sdks_own(client: openai.AsyncOpenAI, 
 
 
 def test_a_piece_of_a_stream_is_the_object_that_the_sdk_makes(client: openai.AsyncOpenAI) -> None:
-    plain = openai.AsyncOpenAI._process_response_data
-    quick = quicker_pieces(plain, CHUNK)
+    plain, chunk = openai.AsyncOpenAI._process_response_data, openai.types.chat.ChatCompletionChunk
+    quick = quicker_pieces(plain, chunk)
     known = []
 
     def noted(self: Any, **how: Any) -> Any:
@@ -135,14 +140,14 @@ def test_a_piece_of_a_stream_is_the_object_that_the_sdk_makes(client: openai.Asy
 
     for value in [*PIECES, *STRANGE]:
         try:
-            expected = plain(client, data=value, cast_to=CHUNK, response=None)
+            expected = plain(client, data=value, cast_to=chunk, response=None)
         except Exception as error:
             with pytest.raises(type(error)):
-                quick(client, data=value, cast_to=CHUNK, response=None)
+                quick(client, data=value, cast_to=chunk, response=None)
         else:
-            piece = quick(client, data=value, cast_to=CHUNK, response=None)
+            piece = quick(client, data=value, cast_to=chunk, response=None)
             assert repr(piece) == repr(expected)
-        quicker_pieces(noted, CHUNK)(client, data=value, cast_to=CHUNK, response=None)
+        quicker_pieces(noted, chunk)(client, data=value, cast_to=chunk, response=None)
     assert known == STRANGE
 
 

@@ -24,7 +24,7 @@
   });
 
   // What is to be pasted elsewhere is copied by one click; without a clipboard (no TLS, another host) it is selected.
-  for (const block of document.querySelectorAll('main pre')) {
+  for (const block of document.querySelectorAll('main pre, main .secret')) {
     const button = document.createElement('button');
     button.type = 'button';
     button.className = 'copy';

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from proxy.control.api import front, probes
 from proxy.control.api.front import Front
 from proxy.control.state import Unavailable
-from proxy.not_installed import require
+from proxy.processes.not_installed import require
 from tests.unit.control.conftest import ADMIN_KEY, METRICS_TOKEN, Control
 
 PATHS = ["/healthz", "/readyz?x=1", "/metrics", "/metrics?name=a", "/healthz/", "/Metrics"]
@@ -162,8 +162,8 @@ def test_an_api_that_could_not_be_made_is_tried_again(control: Control, monkeypa
     ("module", "heavy"),
     [
         ("proxy.control.api.front", {"fastapi", "jinja2", "proxy.control.pages.site"}),
-        ("proxy.control.beside", {"starlette", "proxy.control.api.front", "proxy.control.metrics.gauges"}),
-        ("proxy.control.process", {"proxy.control.beside", "starlette", "proxy.reports", "proxy.exports"}),
+        ("proxy.control.services", {"starlette", "proxy.control.api.front", "proxy.control.metrics.gauges"}),
+        ("proxy.control.process", {"proxy.control.services", "starlette", "proxy.reports", "proxy.exports"}),
     ],
 )
 def test_a_process_imports_what_it_needs_when_it_needs_it(module: str, heavy: set[str]) -> None:

@@ -652,7 +652,9 @@ def test_the_holder_of_a_key_sees_his_own_calls_and_nothing_else(control: Contro
         assert {line["key"] for line in calls} == {"checkout"}
         others = next(item for item in control.get("/api/requests", key="search")["items"])
         assert browser.get(f"/calls/{others['id']}").status_code == 404
-        assert browser.get("/").status_code == 200
+        own = browser.get("/").text
+        for tile in ("Today", "This month"):  # leads to the calls of that time, not of the last day
+            assert re.search(rf'<h2>{tile}</h2>.*?href="/calls\?since=20[^"]*00:00:00[.0]*Z', own), tile
         for path in ("/sessions", "/budgets", "/keys", "/models", "/health", "/budgets/day"):
             assert browser.get(path).status_code == 403
         csrf = token(browser.get("/").text)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -19,40 +18,24 @@ from proxy.ledger.database import open_ledger
 from proxy.spool.frames import frame
 from proxy.spool.writer import SpoolWriter
 from tests.support.made_up import HOUR_US, START, fill, made_up
-from tests.support.postgres import PostgresServer
 from tests.support.spooled import Ledger, append, intent, settle
 
 LATER = START + 100 * HOUR_US
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgres"))])
-def sound(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def sound(shared_database: str) -> str:
     """The URL of a ledger in which everything adds up."""
-    if request.param == "sqlite":
-        yield _filled(f"sqlite:///{tmp_path_factory.mktemp('sound')}/l.db")
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    with server.new_database() as url:
-        yield _filled(url)
-
-
-def _filled(url: str) -> str:
-    engine, made = open_ledger(url), made_up(300)
+    engine, made = open_ledger(shared_database), made_up(300)
     fill(engine, made[:150], instance="one")
     fill(engine, made[150:], instance="other")
     engine.dispose()
-    return url
+    return shared_database
 
 
 @pytest.fixture
-def copy(sound: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    if sound.startswith("sqlite"):
-        shutil.copy(sound.removeprefix("sqlite:///"), tmp_path / "copy.db")
-        yield f"sqlite:///{tmp_path}/copy.db"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    with server.new_database(like=sound) as url:
-        yield url
+def copy(sound: str, copy_of: Callable[[str], str]) -> str:
+    return copy_of(sound)
 
 
 @pytest.fixture
@@ -133,7 +116,24 @@ ERRORS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ERRORS)
+# What is compared is the same, whichever database it is read from: of PostgreSQL's, an error in each table.
+IN_EACH_TABLE = (
+    "a cost a nano too high",
+    "a budget's counter",
+    "a roll-up's cost",
+    "a day's requests",
+    "a roll-up row that is gone",
+    "a session's total",
+    "a unit's total",
+    "a metric",
+)
+PLANTED = [
+    *[("sqlite", name) for name in ERRORS],
+    *[pytest.param("postgresql", name, marks=pytest.mark.needs("postgres")) for name in IN_EACH_TABLE],
+]
+
+
+@pytest.mark.parametrize(("shared_database", "name"), PLANTED, indirect=["shared_database"])
 def test_a_planted_error_is_found(copy: str, audit: Callable[..., Report], name: str) -> None:
     statement, told = ERRORS[name]
     change(copy, statement)

@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from proxy.not_installed import import_error_in, what_to_install
+from proxy.processes.not_installed import import_error_in, what_to_install
 
 
 def _error_of(module: str, name: str = "") -> ImportError:

@@ -1,0 +1,27 @@
+"""A thread steps back by itself; the others of its process do not."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import pytest
+
+from proxy.processes.priority import behind_calls
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own elsewhere")
+def test_only_the_thread_that_asks_steps_back() -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    seen: list[int] = []
+
+    def work() -> None:
+        behind_calls()
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [min(before + 5, 19)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
