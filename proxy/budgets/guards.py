@@ -40,13 +40,13 @@ class Guards:
     """The guards of every session. `idle`: nothing is guarded, and nothing needs to be asked."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        self.follow(settings)
         self._sessions: Latest[str, _Session] = Latest(_MAX_SESSIONS)
 
-    @property
-    def idle(self) -> bool:
-        settings = self.settings
-        return settings.max_requests is None and settings.max_usd_per_minute is None and settings.loop is None
+    def follow(self, settings: Settings) -> None:
+        """Guard by these settings from now on."""
+        self.settings = settings
+        self.idle = settings.max_requests is None and settings.max_usd_per_minute is None and settings.loop is None
 
     @property
     def limits(self) -> GuardLimits:

@@ -231,7 +231,7 @@ class _DataPlane:
             configure(config, os.environ, self._book, self._raises, self._limits, alone=plane.keys.is_single),
         )
         plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
-        plane.guards.settings = config.guards
+        plane.guards.follow(config.guards)
         bounds = _load(config, plane.keys)
         plane.load.max_body_bytes = bounds.max_body_bytes
         plane.load.bytes.capacity = bounds.bytes.capacity

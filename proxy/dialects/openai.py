@@ -45,8 +45,12 @@ def parse_chat(raw: bytes) -> Call:
     fields.refuse_names(body, _CHAT_BOUNDED)
     messages = fields.objects(body, "messages")
     media: list[Medium] = []
+    texts = True  # each message is a role and a text, as most are
     for message in messages:
         content = message.get("content")
+        if len(message) == 2 and type(content) is str and type(message.get("role")) is str:
+            continue
+        texts = False
         if type(content) is list:
             media += [
                 attachments.of_chat_part(part)
@@ -57,7 +61,10 @@ def parse_chat(raw: bytes) -> Call:
             media += [attachments.of_chat_part(one) if isinstance(one, dict) else Medium("") for one in images]
         if "audio" in message and isinstance(message["audio"], dict):
             media.append(Medium(""))  # what the model said before: the provider keeps it
-    referred = references.of(body, references.OPENAI)
+    if texts and references.nothing_beside(body, references.OPENAI, messages):
+        referred = references.NO_REFERENCES
+    else:
+        referred = references.of(body, references.OPENAI)
     if "top_logprobs" in body:
         fields.integer(body, "top_logprobs", 0, 20)
     if body.get("best_of") not in (None, 1):

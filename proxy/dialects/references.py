@@ -177,7 +177,7 @@ def of(body: dict[str, Any], names: Names) -> References:
     """What a request refers to. Raises `Refused` (404) for what cannot be the caller's; takes out what may be left out."""
     noted = _walk(body, names)
     if noted is _NOTHING_NOTED:
-        return _NO_REFERENCES
+        return NO_REFERENCES
     for name, value in noted.ids:
         if squashed(name) not in names.held and value:
             raise stored_not_found(name[:_SHOWN])
@@ -192,6 +192,17 @@ def of(body: dict[str, Any], names: Names) -> References:
     for place, name in noted.forgotten:
         place[name] = None
     return References((*[value for _, value in noted.ids], *files), tuple(noted.urls))
+
+
+def nothing_beside(body: Mapping[str, Any], names: Names, seen: object) -> bool:
+    """Whether `of` finds nothing in a body with no lists and objects but `seen`, in which it finds nothing either. False where
+    it has to look."""
+    if not names.plain.issuperset(body):
+        return False
+    for value in body.values():
+        if type(value) in _CONTAINERS and value is not seen:
+            return False
+    return True
 
 
 def made_by(answer: Any, names: Names) -> list[str]:
@@ -212,7 +223,7 @@ class _Noted:
 
 
 _CONTAINERS = frozenset({dict, list})
-_NO_REFERENCES = References()
+NO_REFERENCES = References()
 _NOTHING_NOTED = _Noted()  # by nearly every walk
 
 

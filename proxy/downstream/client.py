@@ -72,6 +72,19 @@ class Client:
         stated = self.headers.get(b"content-length", b"")
         return stated.isdigit() and int(stated) > self.load.max_body_bytes
 
+    def body_now(self) -> bytes | None:
+        """The whole request body, where all of it is here and within the limits; else None, and `body` waits, or says why not.
+        Raises `Refused`."""
+        if b"content-encoding" in self.headers or (body := self.cycle.take()) is None:
+            return None
+        size = len(body)
+        if size > self.load.max_body_bytes:
+            raise too_large(self.load.max_body_bytes)
+        self._hold(size)
+        if weight := parsed_bytes(body):
+            self._hold(weight)
+        return body
+
     async def body(self) -> bytes:
         """The whole request body, within the limits of the configuration. Raises `Refused` or `HungUp`."""
         if self.headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
@@ -149,8 +162,9 @@ class Client:
     def own_headers(self) -> list[Header]:
         own = []
         if self.request_id:
-            own.append((b"x-taximeter-request-id", self.request_id.encode()))
-            own.append((b"x-request-id", self.request_id.encode()))
+            request_id = self.request_id.encode()
+            own.append((b"x-taximeter-request-id", request_id))
+            own.append((b"x-request-id", request_id))
         if self.session_id:
             own.append((b"x-taximeter-session-id", self.session_id.encode()))
         if self.clamped_tokens is not None:

@@ -169,10 +169,10 @@ class Cycle:
         connection = self.connection
         if self.method == "HEAD" or connection.flow.write_paused:
             return False
-        said = b"".join(chain.from_iterable(headers))
-        if said.find(b"\n") >= 0 or said.find(b"\r") >= 0:
-            return False  # a header that would become two
         lines = b"\r\n".join([*map(b": ".join, headers), b"\r\n"])
+        ends = len(headers) + 1
+        if lines.count(b"\n") != ends or lines.count(b"\r") != ends:
+            return False  # a header that would become two
         OUTBOX.write(connection.transport, b"".join((_status_line(status), lines, body)))
         self.expects = False
         self.response_started = self.response_complete = True

@@ -20,15 +20,16 @@ class Notes:
     """What an application found out by a head alone; None: not yet.
 
     identity: whose key it names, at that time. client: the client's kind. silent: whether it says nothing of sessions, callers
-    or labels.
+    or labels. intent: what the latest call's INTENT has in common with all that are like it, and what these are like.
     """
 
-    __slots__ = ("client", "identity", "silent")
+    __slots__ = ("client", "identity", "intent", "silent")
 
     def __init__(self) -> None:
         self.identity: Identity | None = None
         self.client: str | None = None
         self.silent = False
+        self.intent: tuple[tuple[object, ...], bytes] | None = None
 
 
 class Head:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
+from pricing.values import maker
 from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
 from proxy.ceilings.call_price import CallPrice
@@ -24,7 +25,7 @@ from proxy.ceilings.prefixes import Prefixes
 from proxy.dialects import turns
 from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.exchange.exchange import Exchange
-from proxy.exchange.intent import intent_record
+from proxy.exchange.intent import intent_bytes, intent_record
 from proxy.exchange.plan import Plan
 from proxy.exchange.settlement import Settlement, settle_record
 from proxy.jobs.job import Job
@@ -33,9 +34,9 @@ from proxy.spool.pending import Pending
 from proxy.times import now_s, now_us
 from proxy.types import Call, Claim, Route
 from proxy.upstream.outbox import OUTBOX
-from proxy.wire.packed import packed
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of dialects that are translated
+_pending = maker(Pending)
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
 
 
@@ -58,9 +59,9 @@ class Attempt:
     price: CallPrice
     reserved_nanousd: int | None
     claims: Sequence[tuple[Budget, Claim]]
-    may_be_ordinary: bool = False
-    changes: dict[str, Any] = field(default_factory=dict)
-    tool_calls: int = 0
+    may_be_ordinary: bool
+    changes: dict[str, Any]
+    tool_calls: int
     cached_tokens: int = 0
     counted_by: tuple[str, int] | None = None
     dispatched: float = 0.0
@@ -75,7 +76,7 @@ class Attempt:
 
     @classmethod
     def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
-        return cls(
+        return _attempted(
             exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, plan.claims,
             plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
         )  # fmt: skip
@@ -100,15 +101,17 @@ class Attempt:
     def intend(self, *, with_request: bool = False) -> None:
         """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent. with_request: it is written with
         those of other calls, before the request, its end, or a reservation that outlives this process."""
-        self._intent = packed(self.intent_record())
-        self.pending = Pending(self.exchange.plane.spool, self._intent)
+        self._intent = intent_bytes(self.exchange, self.plan, self.reserved_nanousd, self._claimed())
+        self.pending = _pending(self.exchange.plane.spool, self._intent)
         if not with_request:
             self._keep()
 
     def intent_record(self) -> records.Intent:
         """As it stands now: a job's is written once more, after its creation."""
-        budgets = self._amounts([claim.amount for _, claim in self.claims])
-        return intent_record(self.exchange, self.plan, self.call, self.route, self.reserved_nanousd, budgets)
+        return intent_record(self.exchange, self.plan, self.reserved_nanousd, self._claimed())
+
+    def _claimed(self) -> records.Amounts:
+        return self._amounts([claim.amount for _, claim in self.claims])
 
     async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
@@ -314,7 +317,7 @@ class Attempt:
             record["epoch"] = store.epoch
             if (lease := store.lease(self.id)) is not None:
                 record["lease"] = [*lease]
-        payload = packed(record, default=str)
+        payload = orjson.dumps(record, str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool = self.exchange.plane.spool
@@ -350,6 +353,9 @@ class Attempt:
         return [
             nanousd if budget.measure == "usd" else used.of(budget.measure, budget.units) for budget, _ in self.claims
         ]
+
+
+_attempted = maker(Attempt)
 
 
 class NoRoomError(Exception):

@@ -1,25 +1,67 @@
-"""What is known of an attempt before anything is reserved or sent: its INTENT record. Values in, a value out."""
+"""The INTENT of an attempt: what it is of, and what a crash is charged by. Most of it is the same in all calls of a connection,
+and is written once."""
 
 from __future__ import annotations
+
+from typing import Any, cast
+
+import orjson
 
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.plan import Plan
 from proxy.spool import records
-from proxy.types import Call, Route
 
 
 def intent_record(
-    exchange: Exchange, plan: Plan, call: Call, route: Route, reserved_nanousd: int | None, budgets: records.Amounts
+    exchange: Exchange, plan: Plan, reserved_nanousd: int | None, budgets: records.Amounts
 ) -> records.Intent:
-    """The INTENT record, which the recorder joins to the SETTLE. budgets: what it means to reserve, a row a claim."""
-    identity, attribution = exchange.identity, exchange.attribution
-    record: records.Intent = {
+    """As it stands in the spool."""
+    record = _of_this_call(exchange, plan, reserved_nanousd, budgets)
+    return cast(records.Intent, record | _of_all_like_it(exchange, plan))
+
+
+def intent_bytes(exchange: Exchange, plan: Plan, reserved_nanousd: int | None, budgets: records.Amounts) -> bytes:
+    """The record, written."""
+    call, attribution, notes = plan.call, exchange.attribution, exchange.client.notes
+    like = (
+        exchange.identity, plan.route, exchange.configured.book.version, call.dialect, call.operation, call.stream, call.model,
+        attribution.client, attribution.user, attribution.customer, attribution.labels, attribution.untrusted_labels,
+    )  # fmt: skip
+    written = notes.intent
+    if written is None or written[0] != like:
+        written = notes.intent = (like, orjson.dumps(_of_all_like_it(exchange, plan))[1:])
+    return b"%b,%b" % (orjson.dumps(_of_this_call(exchange, plan, reserved_nanousd, budgets))[:-1], written[1])
+
+
+def _of_this_call(
+    exchange: Exchange, plan: Plan, reserved_nanousd: int | None, budgets: records.Amounts
+) -> dict[str, Any]:
+    attribution = exchange.attribution
+    record = {
         "t": "intent",
         "id": plan.id,
         "request_id": exchange.request_id,
         "attempt": plan.number,
         "started_at": plan.started_at,
         "deadline_at": plan.deadline_at,
+        "session_id": attribution.session_id,
+        "session_source": attribution.session_source,
+        "parent_session_id": attribution.parent_session_id,
+        "root_session_id": attribution.root_session_id,
+        "agent": attribution.agent,
+        "parent_agent": attribution.parent_agent,
+        "reserved_nanousd": reserved_nanousd,
+        "budgets": budgets,
+    }
+    if attribution.traceparent is not None:  # most have none, and are no longer for it
+        record["traceparent"] = attribution.traceparent
+    return record
+
+
+def _of_all_like_it(exchange: Exchange, plan: Plan) -> dict[str, Any]:
+    """What hangs on nothing but what `intent_bytes` compares."""
+    call, route, identity, attribution = plan.call, plan.route, exchange.identity, exchange.attribution
+    return {
         "dialect": call.dialect,
         "operation": call.operation,
         "stream": call.stream,
@@ -34,15 +76,6 @@ def intent_record(
         "customer": attribution.customer,
         "labels": attribution.labels,
         "untrusted_labels": attribution.untrusted_labels,
-        "session_id": attribution.session_id,
-        "session_source": attribution.session_source,
-        "parent_session_id": attribution.parent_session_id,
-        "root_session_id": attribution.root_session_id,
-        "agent": attribution.agent,
-        "parent_agent": attribution.parent_agent,
         "client": attribution.client,
-        "reserved_nanousd": reserved_nanousd,
-        "budgets": budgets,
         "price_version": exchange.configured.book.version,
     }
-    return records.traced(record, attribution.traceparent)

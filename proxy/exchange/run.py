@@ -44,8 +44,10 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
         return
     identity = _identified(plane, client)
     client.admit(identity.key_id)
-    body = await client.body()
-    identity = plane.keys.again(identity, now_s)  # a body may take its time
+    body = client.body_now()
+    if body is None:
+        body = await client.body()
+        identity = plane.keys.again(identity, now_s)  # it may have taken its time
     call = _parse(endpoint, client, body)
     endpoint = endpoint_of(endpoint, call)
     if stream_cost_wish(client.headers) and call.stream and endpoint.form.framed:

@@ -131,9 +131,10 @@ class Unary(Answering):
     def _cost_headers(self, cost: Cost) -> list[Header]:
         if cost.cost_nanousd is None:
             return []
+        text, total = usd_text(cost.cost_nanousd).encode(), self.session_total(0)
         headers = [
-            (b"x-taximeter-cost-usd", usd_text(cost.cost_nanousd).encode()),
-            (b"x-taximeter-session-cost-usd", usd_text(self.session_total(0)).encode()),
+            (b"x-taximeter-cost-usd", text),
+            (b"x-taximeter-session-cost-usd", text if total == cost.cost_nanousd else usd_text(total).encode()),
         ]
         remaining = self.exchange.plane.store.remaining
         least: int | None = None

@@ -88,7 +88,7 @@ def requests(
         started_at = sa.func.coalesce(started_at, 0)
     if since is not None:
         # An id is not older than its call: what hardly any call passes is not looked for before that time.
-        statement = statement.where(started_at >= since, entries.c.id >= first_id(since))
+        statement = statement.where(started_at >= since, entries.c.id >= first_id(max(since, 0)))
     if until is not None:
         statement = statement.where(started_at < until)
     with engine.connect() as connection:

@@ -84,13 +84,6 @@ class Intent(TypedDict):
     traceparent: NotRequired[str]
 
 
-def traced(intent: Intent, traceparent: str | None) -> Intent:
-    """The record with its caller's trace, where there is one: most have none, and are no longer for it."""
-    if traceparent is not None:
-        intent["traceparent"] = traceparent
-    return intent
-
-
 class Waiting(TypedDict):
     t: Literal["waiting"]
     id: str

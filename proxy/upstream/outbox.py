@@ -40,11 +40,12 @@ class Outbox:
             self.flush()
 
     def _schedule(self) -> None:
-        if self._scheduled and self._loop is not None and self._loop.is_running():
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            loop = asyncio.get_running_loop()  # a system call, in Python 3.11
+            self._loop, self._waiting, self._scheduled = loop, [], False
+        elif self._scheduled:
             return
-        loop = asyncio.get_running_loop()  # a system call, in Python 3.11
-        if loop is not self._loop:
-            self._loop, self._waiting = loop, []
         self._scheduled = True
         loop.call_soon(self._end_turn)
 

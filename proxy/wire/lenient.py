@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from pricing.values import Value, frozen
+from pricing.values import Value, frozen, maker
 from proxy.wire import sse
 from proxy.wire.json_weight import parsed_bytes
 
@@ -71,6 +71,9 @@ class Answer(Value):
         return [self.text] if self.text and not self.values else self.values
 
 
+_answer = maker(Answer)
+
+
 def loads(data: bytes) -> Any:
     """The JSON value that `data` is; None where it is none. What no string can hold is replaced (U+FFFD)."""
     if _is_heavy(data):
@@ -122,7 +125,7 @@ def answer(body: bytes) -> Answer:
         return _unopened(body)
     value = loads(body)
     if value is not None:
-        return Answer([value])
+        return _answer([value])
     events = looks_like_events(body) or _DATA_LINE.search(body) is not None
     if events:
         framer = sse.Framer()

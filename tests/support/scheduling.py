@@ -11,12 +11,16 @@ from typing import Any
 from xdist.scheduler import LoadScopeScheduling
 
 # Files that share what only one can have at a time (the default ports, and all cores for the local model), or what is dear:
-# LiteLLM is compiled by the first that imports it, and by all who do so at that time.
+# LiteLLM is compiled by the first that imports it, and by all who do so at that time. Or what is of a folder: one Chromium and one
+# gateway for all that looks at pages.
 TOGETHER = {
     "tests/e2e/test_translation_unchanged.py": "translation",
     "tests/e2e/translation/test_translation.py": "translation",
     "tests/e2e/translation/test_translation_semantics.py": "translation",
     "tests/unit/translate/test_internals.py": "translation",
+    "tests/e2e/pages/test_every_page.py": "pages",
+    "tests/e2e/pages/test_overview.py": "pages",
+    "tests/e2e/pages/test_use.py": "pages",
     "tests/e2e/test_make_run.py": "local-model",
     "tests/e2e/test_local_model.py": "local-model",
 }

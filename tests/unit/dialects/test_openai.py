@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.dialects import fields, openai
+from proxy.dialects import fields, openai, references
 from proxy.errors import Refused
 from tests.support.rows import each_row
 
@@ -139,3 +139,27 @@ def test_a_body_nested_deeper_than_can_be_written_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         fields.encode(call, "m")
     assert refused.value.refusal.status == 400
+
+
+def test_where_a_chat_is_not_walked_for_references_there_are_none() -> None:
+    text = {"role": "user", "content": "hi"}
+    odd: list[dict[str, Any]] = [
+        {"messages": [text, {"role": {"file_id": "file-abc123"}, "content": "hi"}]},
+        {"messages": [text, {"role": "user", "content": {"file_id": "file-abc123"}}]},
+        {"messages": [{"role": "user", "content": "hi", "file_id": "file-abc123"}]},
+        {"messages": [{"content": "hi", "file_id": "file-abc123"}]},
+        {"messages": [text], "file_id": "file-abc123"},
+        {"messages": [text], "other": {"file_id": "file-abc123"}},
+        {"messages": [text], "other": [[{"file_id": "file-abc123"}]]},
+        {"messages": [text], "stop": [{"conversation_id": "conv_abc123"}]},
+    ]
+    for _ in range(2):  # names are learned by the first
+        for body in odd:
+            with pytest.raises(Refused) as refused:
+                openai.parse_chat(orjson.dumps({"model": "m", **body}))
+            assert refused.value.refusal.status in (400, 404), body
+        looked = openai.parse_chat(orjson.dumps({"model": "m", "messages": [text], "image_url": "https://a.example/b"}))
+        assert looked.urls == ("https://a.example/b",)
+    plain = {"model": "m", "messages": [text], "max_tokens": 5, "temperature": 1}
+    assert references.of(plain, references.OPENAI) == references.NO_REFERENCES
+    assert references.nothing_beside(plain, references.OPENAI, plain["messages"])

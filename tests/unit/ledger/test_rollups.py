@@ -63,7 +63,7 @@ def filled(shared_database: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-@examples(60)
+@examples(40)
 @given(by=st.lists(st.sampled_from(NAMES), max_size=3, unique=True), since=moments, until=moments)
 def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since: int | None, until: int | None) -> None:
     assert spend(filled, by, since, until) == spend(filled, by, since, until, rolled=False)

@@ -1,4 +1,4 @@
-"""The page in the real Chromium, on a real gateway with a day's calls in its ledger."""
+"""The overview and the way in, in the real Chromium, on a real gateway with a day's calls in its ledger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.support.browser import chromium, expect
+from tests.e2e.pages.visiting import ADMIN, cookies
+from tests.support.browser import expect
 from tests.support.day import Day, running
 from tests.support.gateway import ADMIN_KEY
 from tests.support.waiting import wait_until
@@ -22,21 +23,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs("chromium")
 
-ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 HOSTILE = '"><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
 
 
 @pytest.fixture(scope="module")
-def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
-    with running(tmp_path_factory.mktemp("page")) as made:
-        made.call("ci", agent="codex")  # so that there is something today just after midnight, too
-        yield made
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
+    """A gateway with one call, for what it would disturb others in to see."""
+    with running(tmp_path_factory.mktemp("quiet"), history=False) as made:
+        made.call("ci")
+        in_the_ledger(made, 1)
         yield made
 
 
@@ -57,19 +53,30 @@ class Tab:
         self.page.get_by_role("button", name="Open").click()
         return self.page
 
-    def full(self, url: str) -> Page:
-        """Unlocked, and everything that is slow to find out is there."""
-        page = self.unlock(url)
-        expect(page.locator("#part-sessions li").first).to_be_visible()
-        expect(page.locator("#part-budgets .bar").first).to_be_visible()
-        expect(page.locator("#chart canvas")).to_be_visible()
-        return page
+    def full(self, day: Day) -> Page:
+        """Signed in, and everything that is slow to find out is there."""
+        self.page.context.add_cookies(cookies(day))
+        self.page.goto(day.url)
+        expect(self.page.locator("#part-sessions li").first).to_be_visible()
+        expect(self.page.locator("#part-budgets .bar").first).to_be_visible()
+        expect(self.page.locator("#chart canvas")).to_be_visible()
+        return self.page
 
 
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Tab]:
     made = Tab(browser)
     yield made
+    made.page.close()
+
+
+@pytest.fixture(scope="module")
+def opened(day: Day, browser: Browser) -> Iterator[Tab]:
+    """The overview, full, in one tab for all that looks at it and leaves it open."""
+    made = Tab(browser)
+    made.full(day)
+    yield made
+    assert made.complaints == []
     made.page.close()
 
 
@@ -116,7 +123,8 @@ def test_signing_in_leads_to_where_one_wanted_to_go(day: Day, tab: Tab) -> None:
 
 
 def test_the_key_is_kept_nowhere_and_no_script_reads_the_cookie(day: Day, tab: Tab) -> None:
-    page = tab.full(day.url)
+    page = tab.unlock(day.url)
+    expect(page.get_by_role("heading", name="Last hour")).to_be_visible()
     stored = page.evaluate(
         "[document.cookie, ...Object.entries(localStorage), ...Object.entries(sessionStorage)].join()"
     )
@@ -132,7 +140,7 @@ def test_the_key_is_kept_nowhere_and_no_script_reads_the_cookie(day: Day, tab: T
 
 
 def test_signing_out_shows_nothing_more(day: Day, tab: Tab) -> None:
-    page = tab.full(day.url)
+    page = tab.unlock(day.url + "health")
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("server.admin_key")).to_be_visible()
     assert page.context.cookies() == []
@@ -152,26 +160,27 @@ def test_on_loopback_without_an_admin_key_it_is_open(tmp_path: Any, tab: Tab) ->
         assert tab.complaints == []
 
 
-def test_a_key_that_was_changed_ends_what_the_old_one_opened(tmp_path: Any, tab: Tab) -> None:
-    with running(tmp_path, history=False) as quiet:
-        quiet.call("ci")
-        in_the_ledger(quiet, 1)
-        page = tab.unlock(quiet.url)
-        expect(page.locator("#part-flight .big")).to_be_visible()
-        file, process = quiet.gateway.config_file, quiet.gateway.process
-        assert process is not None
-        file.write_text(file.read_text().replace(ADMIN_KEY, "another-admin-key-0123"))
-        process.send_signal(signal.SIGHUP)
-        expect(page.get_by_label("server.admin_key")).to_be_visible(timeout=15_000)
-        assert page.locator("main .tile").count() == 0
+def test_a_key_that_was_changed_ends_what_the_old_one_opened(quiet: Day, tab: Tab) -> None:
+    file, process = quiet.gateway.config_file, quiet.gateway.process
+    assert process is not None
+    before = file.read_text()
+    page = tab.unlock(quiet.url)
+    expect(page.locator("#part-flight .big")).to_be_visible()
+    file.write_text(before.replace(ADMIN_KEY, "another-admin-key-0123"))
+    process.send_signal(signal.SIGHUP)
+    expect(page.get_by_label("server.admin_key")).to_be_visible(timeout=15_000)
+    assert page.locator("main .tile").count() == 0
+    file.write_text(before)
+    process.send_signal(signal.SIGHUP)
+    wait_until("the key is back", lambda: httpx.get(quiet.url + "api/keys", headers=ADMIN).status_code == 200)
 
 
 # What it shows
 
 
-def test_spend_appears_live(day: Day, tab: Tab) -> None:
+def test_spend_appears_live(day: Day, opened: Tab) -> None:
     """A real call, priced, shows up everywhere without a reload, with the API's numbers."""
-    page = tab.full(day.url)
+    page = opened.page
     page.evaluate("window.stillHere = true")
     before = usd(page.locator("#part-day .big").inner_text())
     rows = page.locator("#part-calls li")
@@ -181,13 +190,13 @@ def test_spend_appears_live(day: Day, tab: Tab) -> None:
     cost = Decimal(answer.headers["x-taximeter-cost-usd"])
     assert cost > Decimal("0.1")
 
-    expect(rows.first).not_to_have_attribute("data-key", top or "", timeout=5000)
+    expect(rows.first).not_to_have_attribute("data-key", top or "")
     summary = rows.first.locator("summary")
     expect(summary).to_contain_text("gpt-5.4")
     expect(summary).to_contain_text("fraud-review · payments")
     expect(summary.locator(".in")).to_have_text("90.0k in")
     assert abs(usd(summary.locator(".cost").inner_text()) - cost) < Decimal("0.0001")
-    expect(page.locator("#part-day .big")).not_to_have_text(f"${before:,.2f}", timeout=12_000)
+    expect(page.locator("#part-day .big")).not_to_have_text(f"${before:,.2f}")
     assert abs(usd(page.locator("#part-day .big").inner_text()) - before - cost) <= Decimal("0.01")
     assert page.evaluate("window.stillHere") is True
 
@@ -196,39 +205,37 @@ def test_spend_appears_live(day: Day, tab: Tab) -> None:
     expect(lines).to_have_count(3)
     assert sum(usd(lines.nth(n).locator("td").last.inner_text()) for n in range(3)) == cost
     expect(rows.first.locator("dl")).to_contain_text(session)
-    assert tab.complaints == []
+    assert opened.complaints == []
 
 
-def test_an_opened_call_stays_open_when_others_come(day: Day, tab: Tab) -> None:
-    page = tab.full(day.url)
+def test_an_opened_call_stays_open_when_others_come(day: Day, opened: Tab) -> None:
+    page = opened.page
     first = page.locator("#part-calls li").first
     key = first.get_attribute("data-key")
-    first.locator("summary").click()
+    if first.locator("details").get_attribute("open") is None:
+        first.locator("summary").click()
     day.call("ci")
     same = page.locator(f'#part-calls li[data-key="{key}"]')
-    expect(page.locator("#part-calls li").nth(1)).to_have_attribute("data-key", key or "", timeout=5000)
+    expect(page.locator("#part-calls li").nth(1)).to_have_attribute("data-key", key or "")
     expect(same.locator("details")).to_have_attribute("open", "")
     expect(same.locator("table")).to_be_visible()
 
 
-def test_reservations_of_calls_in_flight_are_shown(tmp_path: Any, tab: Tab) -> None:
-    with running(tmp_path, history=False) as quiet:
-        quiet.call("ci")
-        in_the_ledger(quiet, 1)
-        page = tab.unlock(quiet.url)
-        expect(page.locator("#part-flight .big")).to_have_text("0 calls")
-        quiet.hold("fraud-review")
-        expect(page.locator("#part-flight .big")).to_have_text("1 call", timeout=12_000)
-        payments = page.locator("#part-budgets li", has_text="payments").first
-        expect(payments).to_contain_text("reserved")
-        expect(payments.locator("rect.held")).to_have_count(1)
-        quiet.released.set()
-        expect(page.locator("#part-flight .big")).to_have_text("0 calls", timeout=12_000)
-        expect(payments.locator("rect.held")).to_have_count(0)
+def test_reservations_of_calls_in_flight_are_shown(quiet: Day, tab: Tab) -> None:
+    page = tab.unlock(quiet.url)
+    expect(page.locator("#part-flight .big")).to_have_text("0 calls")
+    quiet.hold("fraud-review")
+    expect(page.locator("#part-flight .big")).to_have_text("1 call")
+    payments = page.locator("#part-budgets li", has_text="payments").first
+    expect(payments).to_contain_text("reserved")
+    expect(payments.locator("rect.held")).to_have_count(1)
+    quiet.released.set()
+    expect(page.locator("#part-flight .big")).to_have_text("0 calls")
+    expect(payments.locator("rect.held")).to_have_count(0)
 
 
-def test_the_numbers_are_the_apis(day: Day, tab: Tab) -> None:
-    page = tab.full(day.url)
+def test_the_numbers_are_the_apis(day: Day, opened: Tab) -> None:
+    page = opened.page
     today = httpx.get(day.url + "api/spend", params={"by": "model,day", "since": "24h"}, headers=ADMIN).json()["items"]
     latest = max(item["day"] for item in today)
     wanted = {item["model"]: Decimal(item["cost_usd"]) for item in today if item["day"] == latest}
@@ -241,8 +248,9 @@ def test_the_numbers_are_the_apis(day: Day, tab: Tab) -> None:
     assert rows.count() == min(8, len(wanted))
 
 
-def test_the_chart_has_two_stretches_of_time(day: Day, tab: Tab) -> None:
-    page = tab.full(day.url)
+def test_the_chart_has_two_stretches_of_time(opened: Tab) -> None:
+    page = opened.page
+    page.get_by_label("60 minutes", exact=True).check()
     expect(page.get_by_role("img", name=re.compile("in the last 60 minutes"))).to_be_visible()
     page.get_by_label("24 hours", exact=True).check()
     expect(page.get_by_role("img", name=re.compile("in the last 24 hours"))).to_be_visible()
@@ -258,22 +266,21 @@ def test_the_chart_has_two_stretches_of_time(day: Day, tab: Tab) -> None:
     assert painted > 2
 
 
-def test_it_finds_back_after_the_gateway_was_away(tmp_path: Any, tab: Tab) -> None:
-    with running(tmp_path, history=False) as weak:
-        weak.call("ci")
-        in_the_ledger(weak, 1)
-        page = tab.unlock(weak.url)
-        expect(page.locator("#status")).to_contain_text("live")
-        assert weak.gateway.stop(15) == 0
-        expect(page.locator("#status")).to_contain_text("trying again", timeout=10_000)
-        weak.gateway.up()
-        weak.call("ci")
-        expect(page.locator("#part-calls summary")).to_have_count(2, timeout=15_000)
-        expect(page.locator("#status")).to_contain_text("live")
+def test_it_finds_back_after_the_gateway_was_away(quiet: Day, tab: Tab) -> None:
+    page = tab.unlock(quiet.url)
+    expect(page.locator("#status")).to_contain_text("live")
+    calls = page.locator("#part-calls summary")
+    before = calls.count()
+    assert quiet.gateway.stop(15) == 0
+    expect(page.locator("#status")).to_contain_text("trying again")
+    quiet.gateway.up()
+    quiet.call("ci")
+    expect(calls).to_have_count(before + 1)
+    expect(page.locator("#status")).to_contain_text("live")
 
 
-def test_a_hidden_tab_does_not_ask(day: Day, tab: Tab) -> None:
-    page = tab.full(day.url)
+def test_a_hidden_tab_does_not_ask(day: Day, opened: Tab) -> None:
+    page = opened.page
     with page.expect_event("requestfailed"):
         page.evaluate(
             "Object.defineProperty(document, 'hidden', {get: () => true, configurable: true});"
@@ -286,9 +293,9 @@ def test_a_hidden_tab_does_not_ask(day: Day, tab: Tab) -> None:
 # Safety
 
 
-def test_what_a_client_sends_is_text(day: Day, tab: Tab) -> None:
+def test_what_a_client_sends_is_text(day: Day, opened: Tab) -> None:
     """Model, session, agent and user of a call can be anything; here they are markup."""
-    page = tab.full(day.url)
+    page = opened.page
     hostile_id = HOSTILE.replace(" ", "/")
     answer = day.call("summaries", (50_000_000, 0, 10), model=HOSTILE, session_id=hostile_id, agent=hostile_id)
     assert answer.status_code == 200, answer.text
@@ -300,7 +307,7 @@ def test_what_a_client_sends_is_text(day: Day, tab: Tab) -> None:
     expect(page.locator("#part-sessions .name", has_text=hostile_id)).to_be_visible(timeout=12_000)
     assert page.locator("main script, main img, main iframe").count() == 0
     assert page.title() == "Overview · Taximeter"
-    assert tab.complaints == []
+    assert opened.complaints == []
 
 
 @pytest.mark.parametrize("path", ["", "page/app.js", "page/live", "page/nothing", "api/spend", "healthz"])
@@ -317,7 +324,7 @@ def test_every_answer_has_the_security_headers(day: Day, path: str) -> None:
 
 def test_the_policy_is_in_force(day: Day, tab: Tab) -> None:
     """Script and style in the page itself do nothing, and nothing is asked of another host."""
-    page = tab.full(day.url)
+    page = tab.full(day)
     assert {httpx.URL(url).netloc for url in tab.requests} == {httpx.URL(day.url).netloc}
     page.evaluate(
         "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s);"
@@ -372,22 +379,25 @@ CONTRAST = """
 """
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_light_and_dark_can_be_read(day: Day, browser: Browser, scheme: Any) -> None:
+def test_light_and_dark_can_be_read(day: Day, tab: Tab) -> None:
     """Every text has a contrast of at least 4.5 to what is behind it (WCAG AA), the prompt's too."""
-    tab = Tab(browser, color_scheme=scheme)
-    tab.page.goto(day.url)
-    seen, bad = tab.page.evaluate(CONTRAST)
-    assert (seen > 4, bad) == (True, [])
-    page = tab.full(day.url)
+    page = tab.page
+
+    def look(texts: int) -> None:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # a name of each
+            seen, bad = page.evaluate(CONTRAST)
+            assert (seen > texts, bad) == (True, []), scheme
+            ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+            brightness = sum(int(part) for part in re.findall(r"\d+", ground)) / 3
+            assert brightness > 200 if scheme == "light" else brightness < 40
+
+    page.goto(day.url)
+    look(4)
+    tab.full(day)
     page.locator("#part-calls summary").first.click()
-    seen, bad = page.evaluate(CONTRAST)
-    assert (seen > 100, bad) == (True, [])
-    ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
-    brightness = sum(int(part) for part in re.findall(r"\d+", ground)) / 3
-    assert brightness > 200 if scheme == "light" else brightness < 40
+    look(100)
     assert tab.complaints == []
-    page.close()
 
 
 # What the local model's first calls cost, in every tile: those that it does not fit into.
@@ -398,24 +408,29 @@ WITH_LONG_AMOUNTS = """[...document.querySelectorAll('.tile .big')].filter((tile
 }).map((tile) => `${tile.scrollWidth} of ${tile.clientWidth}`)"""
 
 
-@pytest.mark.parametrize("width", [320, 360, 700, 1000, 1440])
-def test_nothing_is_wider_than_the_window(day: Day, browser: Browser, width: int) -> None:
-    tab = Tab(browser, **(PHONE | {"viewport": {"width": width, "height": 740}}))
-    page = tab.full(day.url)
+def test_nothing_is_wider_than_the_window(day: Day, browser: Browser) -> None:
+    """A phone's, which is turned, and wider ones."""
+    tab = Tab(browser, **PHONE)
+    page = tab.full(day)
     page.locator("#part-calls summary").first.click()
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    assert page.evaluate(WITH_LONG_AMOUNTS) == []
-    beyond = page.evaluate(
-        "[...document.querySelectorAll('main *')].filter((e) => e.checkVisibility() && !e.closest('.hidden, svg, #chart, .lines')"
-        " && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.className + ' ' + e.textContent.slice(0, 40))"
-    )
-    assert beyond == []
+    for width in (360, 700, 1000, 1440, 320):
+        page.set_viewport_size({"width": width, "height": 740})
+        wait_until(
+            "the chart is drawn anew",
+            lambda width=width: page.evaluate("document.documentElement.scrollWidth") == width,
+        )
+        assert page.evaluate(WITH_LONG_AMOUNTS) == [], width
+        beyond = page.evaluate(
+            "[...document.querySelectorAll('main *')].filter((e) => e.checkVisibility() && !e.closest('.hidden, svg, #chart, .lines')"
+            " && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.className + ' ' + e.textContent.slice(0, 40))"
+        )
+        assert (width, beyond) == (width, [])
     page.close()
 
 
-def test_everything_has_a_name(day: Day, tab: Tab) -> None:
+def test_everything_has_a_name(opened: Tab) -> None:
     """Landmarks, headings, meters and controls, as a screen reader finds them."""
-    page = tab.full(day.url)
+    page = opened.page
     for name in (
         "Budgets",
         "Latest calls",

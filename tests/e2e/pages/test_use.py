@@ -1,169 +1,26 @@
-"""Every page in the real Chromium: links, filters, back and reload, CSV against the API, hostile names, widths, axe, scripts off."""
+"""The pages in use: filters, back and reload, shared links, CSV against the API, what a number leads to, forms, keys, paper."""
 
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from tests.support.browser import chromium, expect
+from tests.e2e.pages.visiting import ADMIN, rows_of, signed_in
+from tests.support.browser import expect
 from tests.support.day import Day, running
-from tests.support.gateway import ADMIN_KEY
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.needs("chromium")
-
-ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
-HOSTILE = "\"><img/src=x/onerror=document.title='owned'>{{7*7}}" + "x" * 60
-SHORTENED = (
-    "document.querySelectorAll('tbody, ul').forEach(list => [...list.children].slice(8).forEach(row => row.remove()))"
-)
-BEYOND = """
-[...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('.scroll')
-  && e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.tagName + '.' + e.className).slice(0, 5)
-"""
-PATHS = [
-    "", "spend", "spend?by=team,model&compare=1&since=24h", "spend?metric=rate&by=model&since=24h", "calls", "sessions?sort=cost",
-    "budgets", "budgets/every-session", "keys", "customers?by=team", "models", "health", "explain?by=team", "month", "views",
-    "customers/acme", "what-if?tier=batch", "capacity", "jobs", "in-flight",
-    "customers?since=24h&plan=pro&plan_match=team%3Dplatform&usd=20&fee=0.03",
-]  # fmt: skip
-
-
-# The numbers that stand in no link: rows that are themselves what a sum is made of, or of which there are no rows.
-BARE = """
-[...document.querySelectorAll('main td.num, main .big, main .amount, main .percent, main .tile p, main .sum, main .shares li')]
-  .filter((e) => /[0-9]/.test(e.textContent) && e.checkVisibility() && !e.closest('a, summary, form, [aria-labelledby=table-refused]')
-    && !e.closest('[aria-labelledby=table-in-flight]'))
-  .filter((e) => { const rest = e.cloneNode(true); rest.querySelectorAll('a, time, .hidden').forEach((a) => a.remove());
-    return /[0-9]/.test(rest.textContent.replace(/00:00 UTC|last [0-9]+ \\w+/g, '')); })
-  .map((e) => (e.closest('section')?.querySelector('h2')?.textContent || '') + ': ' + e.textContent.trim().slice(0, 60))
-"""
-
-
-@pytest.fixture(scope="module")
-def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
-    with running(tmp_path_factory.mktemp("pages")) as made:
-        made.call("ci", agent="codex")
-        answer = made.call("summaries", model=HOSTILE, session_id=HOSTILE, agent="codex")
-        assert answer.status_code == 200, answer.text
-        wait_until(
-            "the calls are in the ledger",
-            lambda: any(
-                item["model"] == HOSTILE
-                for item in httpx.get(made.url + "api/requests?limit=5", headers=ADMIN).json()["items"]
-            ),
-        )
-        yield made
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as made:
-        yield made
-
-
-@pytest.fixture
-def page(day: Day, browser: Browser) -> Iterator[Page]:
-    made = signed_in(day, browser)
-    yield made
-    made.context.close()
-
-
-SIGNED_IN: dict[str, Any] = {}
-"""Address of a gateway -> what a browser keeps that has signed in there."""
-
-
-def signed_in(day: Day, browser: Browser, **shape: Any) -> Page:
-    page = browser.new_context(storage_state=SIGNED_IN.get(day.url), **shape).new_page()
-    if day.url in SIGNED_IN:
-        return page
-    page.goto(day.url + "sign-in?to=/health")
-    page.get_by_label("server.admin_key").fill(ADMIN_KEY)
-    page.get_by_role("button", name="Open").click()
-    expect(page).to_have_url(day.url + "health")
-    SIGNED_IN[day.url] = page.context.storage_state()
-    return page
-
-
-def rows_of(day: Day, path: str) -> list[dict[str, str]]:
-    answer = httpx.get(day.url + path, headers=ADMIN)
-    assert answer.status_code == 200, answer.text
-    return list(csv.DictReader(io.StringIO(answer.text)))
-
-
-def axe_faults(page: Page, **options: Any) -> list[Any]:
-    """What axe, which is in the page by now, finds there."""
-    options |= {"resultTypes": ["violations"], "elementRef": False}
-    # Only what is read below goes through the browser's wire: a whole answer names every node that was looked at.
-    found: list[Any] = page.evaluate(
-        "async (options) => (await axe.run(options)).violations.map((fault) =>"
-        " [fault.id, fault.nodes.slice(0, 3).map((node) => node.html.slice(0, 120))])",
-        options,
-    )
-    return found
-
-
-def test_no_page_has_a_fault_that_axe_knows(day: Day, browser: Browser) -> None:
-    """In the dark only colours differ, and a long table's last rows have those of the first."""
-    from axe_playwright_python.base import AXE_SCRIPT  # noqa: PLC0415 - for the worker that runs this
-
-    page = signed_in(day, browser, color_scheme="light")
-    faults = {}
-    session = page.request.get(day.url + "api/sessions?order=cost", headers=ADMIN).json()["items"][0]["session"]
-    call = page.request.get(day.url + "api/requests?limit=1", headers=ADMIN).json()["items"][0]["id"]
-    for path in [*PATHS, f"sessions/{session}", f"calls/{call}", "sign-in"]:
-        if path == "sign-in":
-            page.context.clear_cookies()
-        page.emulate_media(color_scheme="light")
-        page.goto(day.url + path)
-        if path == "":
-            expect(page.locator("#part-sessions li").first).to_be_visible()
-        page.evaluate(AXE_SCRIPT)
-        faults[path] = axe_faults(page, rules={"color-contrast": {"enabled": False}})
-        page.evaluate(SHORTENED)
-        faults[path] += axe_faults(page, runOnly=["color-contrast"])
-        page.emulate_media(color_scheme="dark")
-        faults[f"{path} in the dark"] = axe_faults(page, runOnly=["color-contrast"])
-    page.context.close()
-    assert {path: found for path, found in faults.items() if found} == {}
-
-
-@pytest.mark.parametrize("width", [360, 1440])
-def test_no_page_is_wider_than_the_window_and_none_complains(day: Day, browser: Browser, width: int) -> None:
-    page = signed_in(day, browser, viewport={"width": width, "height": 800})
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    wide = []
-    for path in PATHS:
-        page.goto(day.url + path)
-        if page.evaluate("document.documentElement.scrollWidth") > width:
-            wide.append(path)
-    page.context.close()
-    assert (wide, complaints) == ([], [])
-
-
-def test_what_clients_send_is_text_on_every_page(day: Day, page: Page) -> None:
-    session = rows_of(day, "calls?since=24h&filter.key=summaries&csv=calls")[0]["session"]
-    for path in [
-        *PATHS,
-        f"sessions/{httpx.URL('/', params={'x': session}).query.decode()[2:]}",
-        "spend?by=session&since=24h",
-    ]:
-        page.goto(day.url + path)
-        assert page.title() != "owned"
-        assert page.locator("main img, main script, main iframe").count() == 0
 
 
 def test_back_reload_and_a_shared_link_show_the_same(day: Day, page: Page, browser: Browser) -> None:
@@ -202,63 +59,41 @@ def test_the_tables_csv_is_the_apis_and_the_ledgers(day: Day, page: Page) -> Non
     )  # the day moves on between the two
 
 
-def test_every_number_is_a_link(day: Day, page: Page) -> None:
-    session, call, *_ = some_of(day)
-    bare = {}
-    for path in [
-        *PATHS,
-        f"sessions/{session}",
-        f"calls/{call}",
-        "budgets/research-today",
-        "what-if?swap=gpt-5.4=gpt-5.4-mini",
-    ]:
-        page.goto(day.url + path)
-        if path == "":
-            expect(page.locator("#part-sessions li").first).to_be_visible()
-            page.locator("#part-calls summary").first.click()
-        if found := page.evaluate(BARE):
-            bare[path] = found
-    assert bare == {}
-
-
-def some_of(day: Day) -> tuple[str, str]:
-    """The dearest session, and the last call that has a price."""
-    sessions = httpx.get(day.url + "api/sessions?order=cost", headers=ADMIN).json()["items"]
-    calls = httpx.get(day.url + "api/requests?limit=20&filter.priced=yes", headers=ADMIN).json()["items"]
-    return sessions[0]["session"], next(call["id"] for call in calls if call["cost_lines"])
-
-
 LED = """
-[...document.querySelectorAll('main table.data')].flatMap((table) => {
+[...document.querySelectorAll('main table.data')].flatMap((table, number) => {
   const titles = [...table.querySelectorAll('thead th')].map((e) => e.textContent.trim().replace(' ↓', ''));
   return [...table.querySelectorAll('tbody tr')].flatMap((row) => [...row.cells].flatMap((cell, at) =>
     ['Calls', 'Own calls', 'Cost', 'Unpriced', 'Spent', 'Reserved'].includes(titles[at]) && cell.querySelector('a')
-      ? [[titles[at], cell.textContent.trim(), cell.querySelector('a').getAttribute('href')]] : []));
+      ? [[`${number} ${at}`, titles[at], cell.textContent.trim(), cell.querySelector('a').getAttribute('href')]] : []));
 })
 """
+LEADING = [
+    "spend?by=team&since=2d&top=5", "spend?by=customer,model&since=2d&compare=1&top=5", "models", "customers?by=team", "budgets",
+    "month?by=model&filter.team=research", "month?by=team", "health", "sessions?sort=cost&filter.agent=codex", "customers/acme",
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "spend?by=team&since=2d&top=5", "spend?by=customer,model&since=2d&compare=1&top=5", "models", "customers?by=team", "budgets",
-        "month?by=model&filter.team=research", "month?by=team", "health", "sessions?sort=cost&filter.agent=codex", "customers/acme",
-    ],
-)  # fmt: skip
-def test_what_a_number_leads_to_comes_to_that_number(day: Day, page: Page, path: str) -> None:
-    page.goto(day.url + path)
-    led = [row for row in page.evaluate(LED) if row[2].startswith("/") and "–" not in row[1]]
-    assert led
-    for kind, text, link in led[:6] + led[-3:]:
-        wanted = Decimal(re.sub(r"[^0-9.]", "", text) or "0")
-        shown = comes_to(day, kind, link.removeprefix("/"))
-        fine = Decimal(1).scaleb(int(wanted.as_tuple().exponent))
-        assert not shown or any(abs(one - wanted) <= fine for one in shown), (kind, text, link, shown)
+def test_what_a_number_leads_to_comes_to_that_number(day: Day, page: Page) -> None:
+    """Of each column the first two and the last, which may be a sum."""
+    with httpx.Client(base_url=day.url, headers=ADMIN, timeout=60) as client:
+        for path in LEADING:
+            page.goto(day.url + path)
+            columns: dict[str, list[list[str]]] = {}
+            for column, *cell in page.evaluate(LED):
+                if cell[2].startswith("/") and "–" not in cell[1]:
+                    columns.setdefault(column, []).append(cell)
+            assert columns, path
+            for cells in columns.values():
+                for kind, text, link in cells[:2] + cells[2:][-1:]:
+                    wanted = Decimal(re.sub(r"[^0-9.]", "", text) or "0")
+                    shown = comes_to(client, kind, link.removeprefix("/"))
+                    fine = Decimal(1).scaleb(int(wanted.as_tuple().exponent))
+                    assert not shown or any(abs(one - wanted) <= fine for one in shown), (path, kind, text, link, shown)
 
 
-def comes_to(day: Day, kind: str, path: str) -> list[Decimal]:
+def comes_to(client: httpx.Client, kind: str, path: str) -> list[Decimal]:
     """What a page says that it shows; of a list of which no sums are kept, how many there are. Nothing: nobody says."""
-    shown = httpx.get(day.url + path, headers=ADMIN, timeout=60).text
+    shown = client.get(path).text
     named = {"calls": r'<p class="sum">(.*?)</p>', "in-flight": r'<tr class="[^"]*total"(.*?)</tr>'}.get(
         path.partition("?")[0]
     )
@@ -422,14 +257,14 @@ def test_why_a_call_cost_what_it_did(day: Day, page: Page, clicks: Callable[[], 
 def test_the_session_that_is_stuck_gets_more(day: Day, page: Page, clicks: Callable[[], int]) -> None:
     page.goto(day.url)
     page.locator("#part-budgets a.percent[href*='every-session?group=']").first.click()  # the fullest
-    page.get_by_label(re.compile("^by ")).fill("2")
+    page.get_by_label(re.compile("^by ")).fill("4")
     page.get_by_label("because").fill("the release waits for it")
-    assert page.get_by_label("group", exact=True).input_value() in page.url
+    assert page.get_by_label("group", exact=True).input_value() == httpx.URL(page.url).params["group"]
     page.get_by_role("button", name="Raise").click()
     expect(page).to_have_url(re.compile(r"/budgets/every-session\?group="))
-    expect(page.get_by_text("by $2.00")).to_be_visible()
+    expect(page.get_by_text("by $4.00")).to_be_visible()
     expect(page.get_by_text("the release waits for it")).to_be_visible()
-    expect(page.get_by_role("cell", name="$5.00")).to_be_visible()
+    expect(page.get_by_role("cell", name="$7.00", exact=True)).to_be_visible()
     assert clicks() == 2
 
 
@@ -473,11 +308,11 @@ def test_on_paper_there_are_tables_and_their_time_alone(day: Day, page: Page) ->
     assert page.locator(".plot canvas").evaluate("canvas => canvas.getBoundingClientRect().right <= innerWidth")
 
 
-def test_without_scripts_every_page_still_works(day: Day, browser: Browser) -> None:
+def test_without_scripts_ranges_and_filters_still_work(day: Day, browser: Browser) -> None:
     page = signed_in(day, browser, java_script_enabled=False)
-    for path in PATHS:
-        assert page.goto(day.url + path).status == 200  # type: ignore[union-attr]
-    page.goto(day.url + "spend?since=24h&by=team")
+    page.goto(day.url + "spend?since=24h&by=model")
+    page.get_by_label("by", exact=True).fill("team")
+    page.get_by_role("button", name="Show", exact=True).first.click()
     page.get_by_role("link", name="7 days").click()
     expect(page.get_by_role("rowheader", name="research")).to_be_visible()
     page.context.close()
