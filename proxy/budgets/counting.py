@@ -6,6 +6,9 @@ from hashlib import blake2b
 
 from proxy.budgets.store import CounterKey, Granted
 
+Window = tuple[str, str, int]
+"""Budget, measure, window start."""
+
 
 class Counter:
     """open: how many reservations stand on it; without any it may be forgotten or kept as less."""
@@ -48,6 +51,25 @@ class Idle:
     def __init__(self, window_end: int | None) -> None:
         self.window_end = window_end
         self.spent: dict[bytes, int] = {}
+
+
+class Bases:
+    """How much of each counter is the base of its budget's definition, where that is any: by a digest of the group."""
+
+    __slots__ = ("windows",)
+
+    def __init__(self) -> None:
+        self.windows: dict[Window, dict[bytes, int]] = {}
+
+    def replace(self, window: Window, group: str, base: int) -> int:
+        """Note a counter's base; by how much it is more than the one before."""
+        if not base and window not in self.windows:
+            return 0
+        bases, name = self.windows.setdefault(window, {}), digest(group)
+        more = base - bases.pop(name, 0)
+        if base:
+            bases[name] = base
+        return more
 
 
 def digest(group: str) -> bytes:

@@ -12,7 +12,7 @@ from heapq import heappush, heapreplace
 from math import inf
 
 from proxy.budgets.budget import Budget
-from proxy.budgets.counting import Counter, Idle, Reservation, digest
+from proxy.budgets.counting import Bases, Counter, Idle, Reservation, Window, digest
 from proxy.budgets.store import (
     ENDED_KEPT_S,
     REMEMBERED_S,
@@ -36,7 +36,6 @@ from proxy.types import Claim
 _MOST_COUNTERS = 50_000
 IDLE = "(idle)"
 _GRANTED = Granted()
-_Window = tuple[str, str, int]  # budget, measure, window start
 
 
 class MemoryStore(InProcess):
@@ -47,7 +46,8 @@ class MemoryStore(InProcess):
     def __init__(self, most_counters: int = _MOST_COUNTERS) -> None:
         self._counters: OrderedDict[CounterKey, Counter] = OrderedDict()  # the last used last
         self._most_counters = most_counters
-        self._idle: dict[_Window, Idle] = {}
+        self._idle: dict[Window, Idle] = {}
+        self._bases = Bases()
         self._open: dict[str, Reservation] = {}
         self._earliest_s = inf  # no open reservation has an earlier deadline
         # Ends that are remembered: until when (known from the next sweep on); None: nothing may come any more.
@@ -55,19 +55,34 @@ class MemoryStore(InProcess):
         self._unwritten: dict[str, Expired] = {}
         self._waiting = WaitingRoom()
 
-    def seed(self, standing: Standing) -> None:
-        """Set what the ledger says was spent, unless the counter is in use already and so knows more."""
-        key = (standing.budget, standing.group, standing.measure, standing.window_start)
-        if key not in self._counters and self._idle_spent(key) is None:
+    def seed(self, standing: Standing, base: int = 0) -> None:
+        """Set what the ledger says was spent, of which `base` is the base of the budget's definition. A counter that is known
+        has what the ledger may not know yet: of that one the base alone becomes another."""
+        budget, group = standing.budget, standing.group
+        window = (budget, standing.measure, standing.window_start)
+        key = (budget, group, standing.measure, standing.window_start)
+        more = self._bases.replace(window, group, base)
+        counter, idle = self._counters.get(key), self._idle.get(window)
+        if counter is not None:
+            counter.spent += more
+        elif idle is not None and (name := digest(group)) in idle.spent:
+            idle.spent[name] += more
+        else:
             self._counter(key, standing.limit, standing.window_end).spent = standing.spent
 
-    def begin_anew(self, budget: str) -> bool:
-        """Forget a budget's counters: it counts something else from now on. What is in flight settles in the old ones."""
-        for key in [key for key in self._counters if key[0] == budget]:
+    def begin_anew(self, budget: str, measure: str, window_start: int) -> bool:
+        """A budget counts something else from now on, in this window. What it counted elsewhere is forgotten, and what is in
+        flight settles there; what it counted here stays, and is seeded with the definition's base."""
+        kept = (budget, measure, window_start)
+        for key in [one for one in self._counters if one[0] == budget and (budget, *one[2:]) != kept]:
             del self._counters[key]
-        for window in [window for window in self._idle if window[0] == budget]:
-            del self._idle[window]
+        for window in [one for one in (*self._idle, *self._bases.windows) if one[0] == budget and one != kept]:
+            self._forget(window)
         return True
+
+    def _forget(self, window: Window) -> None:
+        self._idle.pop(window, None)
+        self._bases.windows.pop(window, None)
 
     def _counter(self, key: CounterKey, limit: int, window_end: int | None) -> Counter:
         counters = self._counters
@@ -326,7 +341,7 @@ class MemoryStore(InProcess):
 
     def totals(self, budgets: Sequence[Budget], now_s: float) -> list[Totals]:
         """What the budgets' groups come to in their current windows: made in one pass, because calls wait meanwhile."""
-        by_window: dict[_Window, Totals] = {
+        by_window: dict[Window, Totals] = {
             (one.name, one.measure, one.window_now(now_s)[0]): Totals(one, now_s) for one in budgets
         }
         for (name, group, measure, start), counter in self._counters.items():
@@ -377,4 +392,4 @@ class MemoryStore(InProcess):
             one for one, idle in self._idle.items() if idle.window_end is not None and idle.window_end <= kept_from
         ]
         for window in ended:
-            del self._idle[window]
+            self._forget(window)

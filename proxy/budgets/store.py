@@ -266,12 +266,13 @@ class Store(Protocol):
 
     async def wait_until_up(self) -> None: ...
 
-    def seed(self, standing: Standing) -> None:
-        """Set what the ledger says was spent, unless the counter knows more."""
+    def seed(self, standing: Standing, base: int = 0) -> None:
+        """Set what the ledger says was spent, of which `base` is the base of the budget's definition; where the counter knows
+        more, its base alone becomes another."""
         ...
 
-    def begin_anew(self, budget: str) -> bool:
-        """A budget counts something else from now on; whether it waits to be seeded for that."""
+    def begin_anew(self, budget: str, measure: str, window_start: int) -> bool:
+        """A budget counts something else from now on, in this window; whether it waits to be seeded for that."""
         ...
 
     def limits_changed(self) -> None:

@@ -25,8 +25,8 @@ MOST_GROUPS = 50_000
 _AT_ONCE = 1000
 
 
-def recalled(engine: Engine, groups: Sequence[Sequence[str]]) -> list[int]:
-    """What the ledger says of groups, by bucket and group."""
+def recalled(engine: Engine, groups: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+    """What the ledger says of groups, by bucket and group; and how much of that is the base of the budget's definition."""
     buckets = []
     for name, group in groups:
         budget, measure, start = unbucket(name)
@@ -35,7 +35,7 @@ def recalled(engine: Engine, groups: Sequence[Sequence[str]]) -> list[int]:
 
 
 def recall_from(engine: Engine) -> Recall:
-    async def recall(groups: Sequence[tuple[str, str]]) -> Sequence[int]:
+    async def recall(groups: Sequence[tuple[str, str]]) -> Sequence[tuple[int, int]]:
         try:
             return await asyncio.to_thread(recalled, engine, groups)
         except SQLAlchemyError as error:
@@ -71,7 +71,7 @@ async def drop_groups(store: RedisStore, engine: Engine, most: int = MOST_GROUPS
 async def _drop(store: RedisStore, engine: Engine, bucket: str, groups: Sequence[str]) -> int:
     words: list[Value] = []
     sums = await asyncio.to_thread(recalled, engine, [(bucket, group) for group in groups])
-    for group, amount in zip(groups, sums, strict=True):
+    for group, (amount, _) in zip(groups, sums, strict=True):
         words += (group, amount)
     if not words:
         return 0

@@ -15,7 +15,7 @@ import signal
 import socket
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,7 +38,7 @@ from proxy.ledger import instances, jobs, keys
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import let_go, open_ledger, why_not_opened
-from proxy.ledger.definitions import take_definitions
+from proxy.ledger.definitions import definitions, take_definitions
 from proxy.ledger.entries import Entry, RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.processes.heaps import Rest, give_back
@@ -104,13 +104,13 @@ class _Control:
             self._engine = engine
             asked = answers(engine, lambda: self.config)
             link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot, asked)
-            changed = await self._open(ending)
+            await self._open(ending)
             first_key = self._make_first_key(self._engine)
             self._made = made_here(self._engine)
             self._start_recorder(ending)
             tasks = await ending.enter_async_context(asyncio.TaskGroup())
-            if changed and self._shared is not None:
-                ending.callback(tasks.create_task(self._shared.seed_anew(changed)).cancel)
+            if self._shared is not None:  # an earlier life may have ended between a definition and this
+                ending.callback(tasks.create_task(self._shared.seed()).cancel)
             if self.config.capacity or self.config.exports:  # their books and places begin before the first call
                 await self._begin_services(loop)
             await link.start()
@@ -151,8 +151,8 @@ class _Control:
                 await asyncio.wait_for(self._stop.wait(), _TICK_S)
         return None
 
-    async def _open(self, ending: contextlib.AsyncExitStack) -> Sequence[str]:
-        """The ledger, with all that an earlier life left; the budgets that are defined anew since."""
+    async def _open(self, ending: contextlib.AsyncExitStack) -> None:
+        """The ledger, with all that an earlier life left, and the definitions of budgets since."""
         engine = self._engine
         ending.callback(engine.dispose)
         self._made = made_here(engine)
@@ -170,7 +170,7 @@ class _Control:
             ending.callback(sharing.cancel)
         while recorder.step():  # what an earlier life left
             pass
-        return take_definitions(engine, self.budgets(), now_s())
+        take_definitions(engine, self.budgets(), now_s())
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
         """The alerts' thread, and the recorder's, which ends once everything in the spool is shipped; the services,
@@ -227,7 +227,7 @@ class _Control:
 
     def _charge(self, charges: Sequence[Any]) -> None:
         self._charges.note(charges, now_s())
-        self._link.push(self._snapshot() | {"charges": charges})
+        self._link.push(self._made.snapshot() | {"charges": charges})
 
     def _record(self, stopping: threading.Event) -> None:
         """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
@@ -266,13 +266,15 @@ class _Control:
         while self._recorder.runs_of(worker) > 1 or self._recorder.checked_at < asked_at:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
             await asyncio.sleep(_POLL_RUNS_S)
         if self._shared is not None:
-            return self._snapshot()
+            return self._made.snapshot()
         seeds = await asyncio.to_thread(self._seeds)
         running = await asyncio.to_thread(jobs.running_jobs, self._engine)
-        return self._snapshot(seeds) | {"jobs": running, "charged": self._charges.lately(now_s())}
+        return seeds | {"jobs": running, "charged": self._charges.lately(now_s())}
 
-    def _snapshot(self, seeds: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        return self._made.snapshot(seeds)
+    def _seeds(self) -> dict[str, Any]:
+        """A snapshot with what is spent, and by which definitions of budgets."""
+        defined = {name: definition.digest for name, definition in definitions(self._engine).items()}
+        return self._made.snapshot(budget_seeds(self._engine, self.budgets(), now_s())) | {"defined": defined}
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""
@@ -282,9 +284,6 @@ class _Control:
             compiled = made.budgets(config)
             self._compiled = config, made, compiled
         return compiled
-
-    def _seeds(self) -> list[dict[str, Any]]:
-        return budget_seeds(self._engine, self.budgets(), now_s())
 
     async def _poll_keys(self) -> None:
         """Keys and raises can be made by the command line and by other instances, straight in the database."""
@@ -299,7 +298,7 @@ class _Control:
             return  # the last snapshot stays in force
         if made != self._made:
             self._made = made
-            self._link.push(self._snapshot())
+            self._link.push(self._made.snapshot())
 
     def _reload(self, config: Config) -> None:
         self.config = config
@@ -315,12 +314,11 @@ class _Control:
         """Budgets that a new configuration defines (anew) begin with what the ledger says, once it has everything."""
         while self._recorder.caught_up_at < since_s:  # noqa: ASYNC110 - the recorder is a thread
             await asyncio.sleep(_POLL_RUNS_S)
-        changed = await self._answer_of(lambda: take_definitions(self._engine, self.budgets(), now_s()))
+        await self._answer_of(lambda: take_definitions(self._engine, self.budgets(), now_s()))
         if self._shared is not None:
-            await self._shared.seed_anew(changed)
-            await self._shared.seed_new()
+            await self._shared.seed()
         else:
-            self._link.push(self._snapshot(await self._answer_of(self._seeds)) | {"defined": changed})
+            self._link.push(await self._answer_of(self._seeds))
 
     async def _answer_of(self, question: Callable[[], T]) -> T:
         """What the ledger says; it is asked until it answers."""

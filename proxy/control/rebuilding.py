@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,8 +27,8 @@ from proxy.config.model import Config
 from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
 from proxy.jobs.job import of as job_of
 from proxy.ledger import instances
-from proxy.ledger.counters import ended_amounts, spent
-from proxy.ledger.definitions import defined_at
+from proxy.ledger.counters import ended_amounts, spent, sums
+from proxy.ledger.definitions import definitions
 from proxy.ledger.entries import Entry, Leased
 from proxy.ledger.jobs import running_jobs
 from proxy.ledger.recorder import Recorder
@@ -235,70 +235,64 @@ class SharedBudgets:
                 log.warning("%s", doubt)
                 self._reported.add(doubt)
 
-    async def seed_new(self) -> None:
-        """After a reload: what the ledger says of budgets that this epoch does not know yet."""
-        try:
-            epoch, _, now_s = await self.store.member.state()
-            await self._seed(epoch, self._budgets(), now_s, "open")
-        except (StoreUnavailable, SQLAlchemyError) as error:
-            log.error("new budgets begin at 0: %s", error)
-
-    async def seed_anew(self, names: Sequence[str]) -> None:
-        """Budgets that count something else from now on: what they had is dropped, and what the ledger says put there, unless
-        they were made of that. A store that is away, not reached yet at the start, or being rebuilt, is waited for; it says so
-        itself."""
+    async def seed(self) -> None:
+        """At the start and after a reload: budgets that are new, or count something else from now on, have what the ledger
+        says, and what was counted here that it does not know yet. A store that is away, not reached yet, or being rebuilt, is
+        waited for; it says so itself."""
         while True:
             try:
-                await self._seed_anew(names)
+                epoch, state, now_s = await self.store.member.state()
+                if state != "open":  # what is being added up stays
+                    raise StoreUnavailable("the budget store is being rebuilt")
+                await self._seed(epoch, self._budgets(), now_s, state)
             except (StoreUnavailable, SQLAlchemyError) as error:
                 log.debug("redefined budgets have what they had: %s", error)
                 await asyncio.sleep(_EVERY_S)
             else:
                 return
 
-    async def _seed_anew(self, names: Sequence[str]) -> None:
-        member = self.store.member
-        epoch, state, now_s = await member.state()
-        if state != "open":  # what is being added up stays
-            raise StoreUnavailable("the budget store is being rebuilt")
-        known = set(await member.command("SMEMBERS", member.name("seeded", epoch)))
-        since = await asyncio.to_thread(defined_at, self._engine)
-        for budget in self._budgets():
-            # One that is made of its definition has been counted in since: what the ledger lacks of that would be dropped.
-            if budget.name in names and not {f"{budget.measure}:{budget.name}", _definition_of(budget, since)} <= known:
-                start, _ = budget.window_now(now_s)
-                name = bucket(budget.name, budget.measure, start)
-                await member.command("HDEL", member.name("gone", epoch), name)
-                await member.command("UNLINK", member.name(f"s:{name}", epoch))
-                parts = f"{budget.measure}:{budget.name}"
-                mine = [part for part in known if part == parts or part.startswith(f"{parts}\n")]
-                if mine:
-                    await member.command("SREM", member.name("seeded", epoch), *mine)
-        await self._seed(epoch, self._budgets(), now_s, "open")
-
     async def _seed(self, epoch: str, budgets: Sequence[Budget], now_s: float, state: str) -> None:
+        """Each part is put in once and noted, the bucket's name last: whoever is stopped between two is followed by another."""
         member = self.store.member
         known = set(await member.command("SMEMBERS", member.name("seeded", epoch)))
-        new = [budget for budget in budgets if f"{budget.measure}:{budget.name}" not in known]
-        since: Mapping[tuple[str, str], int] = {}
-        if new:  # before the sums: so they are of these definitions, or of later ones
-            since = await asyncio.to_thread(defined_at, self._engine)
-        for budget in new:
+        defined = await asyncio.to_thread(
+            definitions, self._engine
+        )  # before the sums, which are of these or of later ones
+        for budget in budgets:
             start, end = budget.window_now(now_s)
-            name, counters = f"{budget.measure}:{budget.name}", bucket(budget.name, budget.measure, start)
-            groups: dict[str, int] = {}
-            is_begun = any(part.startswith(f"{name}\n") for part in known)  # perhaps with another definition's sums
-            if (definition := _definition_of(budget, since)) and not is_begun:
-                await member.seed(epoch, state, definition)
-            if state == "recovering" or budget.keys is None:  # else they are counted here from their first call on
-                groups = await asyncio.to_thread(spent, self._engine, budget.name, budget.measure, start)
+            counters = bucket(budget.name, budget.measure, start)
+            taken_at = defined[budget.name].since if budget.name in defined else 0
+            done = f"{counters}\ndefined {taken_at}"
+            # In an epoch that runs, a window that began after the definition was counted here from its first call on; and what
+            # keys are made with was too.
+            if done in known or (state == "open" and (budget.keys is not None or taken_at < start * 1_000_000)):
+                continue
+            groups = await asyncio.to_thread(sums, self._engine, budget.name, budget.measure, start)
             if end is None and budget.per and len(groups) > MOST_GROUPS:  # the others are loaded when they come back
                 here = set((await member.call("keep", epoch, counters))[1:])
-                groups = {group: amount for group, amount in groups.items() if group in here}
-            rows = list(groups.items())
-            for first in range(0, len(rows), _ROWS):
-                await member.seed(epoch, state, f"{name}\n{first}", counters, end, rows[first : first + _ROWS])
-            await member.seed(epoch, state, name)
+                groups = {group: amounts for group, amounts in groups.items() if group in here}
+            if state != "open":
+                rows = [(group, amounts.counted) for group, amounts in groups.items()]
+                for first in range(0, len(rows), _ROWS):
+                    part = f"{counters}\n{first}"
+                    await member.seed(epoch, state, part, counters, end, rows[first : first + _ROWS])
+            whole, name = state != "open" or counters in known, f"{budget.measure}:{budget.name}"
+            is_older = not whole and name in known  # an earlier version put it in, and noted no bases
+            if is_older and f"{name}\ndefined {taken_at}" not in known:
+                await member.renew(epoch)
+                raise StoreUnavailable("the budget store is rebuilt: an earlier version had another definition")
+            had = await member.command("HKEYS", member.name(f"b:{counters}", epoch))
+            changed = [
+                (group, amounts.base, amounts.counted)
+                for group, amounts in groups.items()
+                if amounts.base or not whole or group in had
+            ]
+            changed += [(group, 0, 0) for group in had if group not in groups]
+            for first in range(0, len(changed), _ROWS):
+                some = changed[first : first + _ROWS]
+                await member.rebase(epoch, state, counters, taken_at, some, adopt=is_older)
+            await member.seed(epoch, state, counters)
+            await member.seed(epoch, state, done)
 
     async def _restore_jobs(self) -> None:
         """The reservations of jobs that run stand in every epoch; nobody else may hold them any more."""
@@ -376,12 +370,6 @@ class SharedBudgets:
                 limit, amounts = budget.limit_for(group, now_s), (used.get(group, 0), reserved.get(group, 0))
                 standings.append(Standing(budget.name, group, start, end, budget.measure, limit, *amounts)._asdict())
         return standings
-
-
-def _definition_of(budget: Budget, since: Mapping[tuple[str, str], int]) -> str | None:
-    """The part of a seeding that says of which definition it is; None where the ledger has another one, or none."""
-    taken_at = since.get((budget.name, budget.definition))
-    return None if taken_at is None else f"{budget.measure}:{budget.name}\ndefined {taken_at}"
 
 
 def _claim(taken: BudgetAmount, budget: Budget | None) -> Claim:

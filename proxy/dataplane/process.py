@@ -30,7 +30,7 @@ from proxy.budgets.memory import MemoryStore
 from proxy.budgets.redis.leased import LeasedStore, LeaseTerms
 from proxy.budgets.redis.member import Recall
 from proxy.budgets.redis.store import RedisStore
-from proxy.budgets.store import Expired, Standing, StoreUnavailable
+from proxy.budgets.store import Expired, StoreUnavailable
 from proxy.ceilings import rendered
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
@@ -38,6 +38,7 @@ from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
+from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_seeds
 from proxy.dataplane.repricings import charge_repricings
 from proxy.downstream.connection import check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
@@ -172,11 +173,10 @@ class _DataPlane:
             self._charging.add(task)
             task.add_done_callback(self._charging.discard)
         if "defined" in snapshot:
-            self._take_seeds(snapshot["seeds"])
+            take_seeds(self._plane, snapshot["seeds"], snapshot["defined"])
         if self._plane.ready or self._server.should_exit or self._readying is not None:
             return
-        for seed in snapshot["seeds"]:
-            self._plane.store.seed(Standing(reserved=0, **seed))
+        seed_all(self._plane.store, snapshot["seeds"])
         self._readying = asyncio.create_task(self._be_ready(snapshot.get("jobs", ())))
 
     def _take_limits(self, snapshot: Mapping[str, Any]) -> None:
@@ -189,14 +189,6 @@ class _DataPlane:
             budgets = budgets_of(configured.config, raises, limits)
             self._plane.configured = replace(configured, budgets=budgets)
             self._plane.store.limits_changed()
-
-    def _take_seeds(self, seeds: Sequence[Mapping[str, Any]]) -> None:
-        """The ledger knows by now what the budgets of the latest configuration begin with."""
-        for seed in seeds:
-            if seed["budget"] in self._plane.unseeded:
-                self._plane.store.seed(Standing(reserved=0, **seed))
-        self._plane.unseeded.clear()
-        self._plane.seeded.set()
 
     async def _be_ready(self, jobs: Sequence[Mapping[str, Any]]) -> None:
         """Serve once calls can be counted; after a while all the same: some budgets let calls go on without. jobs: that
@@ -233,7 +225,7 @@ class _DataPlane:
     def _reload(self, config: Config) -> None:
         """Take a new configuration whole; calls in flight finish with the one that they began with."""
         plane = self._plane
-        known = {budget.name: budget.definition for budget in plane.configured.budgets.budgets}
+        known = definitions_of(plane)
         retired, plane.configured = (
             plane.configured,
             configure(config, os.environ, self._book, self._raises, self._limits, alone=plane.keys.is_single),
@@ -244,17 +236,8 @@ class _DataPlane:
         plane.load.max_body_bytes = bounds.max_body_bytes
         plane.load.bytes.capacity = bounds.bytes.capacity
         plane.load.calls.most_each = bounds.calls.most_each
-        self._redefine(known)
+        redefine(plane, known)
         retired.upstreams.close()
-
-    def _redefine(self, known: Mapping[str, str]) -> None:
-        """Budgets that are new, or count something else than they did, begin with what the ledger says."""
-        plane = self._plane
-        changed = [one.name for one in plane.configured.budgets.budgets if known.get(one.name) != one.definition]
-        waiting = [name for name in changed if plane.store.begin_anew(name)]
-        if waiting:
-            plane.unseeded.update(waiting)
-            plane.seeded.clear()
 
     # The clock.
 
@@ -346,11 +329,11 @@ def _shared_store(config: Config, spool: SpoolWriter) -> RedisStore:
 
 
 def _recall_groups(link: DataPlaneLink) -> Recall:
-    async def recall(groups: Sequence[tuple[str, str]]) -> Sequence[int]:
+    async def recall(groups: Sequence[tuple[str, str]]) -> Sequence[tuple[int, int]]:
         answer = await link.ask("groups", {"groups": groups}, _RECALL_S)
         if answer is None:
             raise StoreUnavailable("the control process does not say what groups of a budget have spent")
-        sums: Sequence[int] = answer
+        sums: Sequence[tuple[int, int]] = answer
         return sums
 
     return recall

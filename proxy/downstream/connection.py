@@ -15,30 +15,29 @@ from typing import Any
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
+from proxy.downstream.flow import Flow
 from proxy.downstream.patience import Limits as Limits  # noqa: PLC0414 - for who makes a class with them
 from proxy.downstream.patience import Patience
+from proxy.downstream.pipelined import MOST, MOST_IN_A_SLICE, Pipelined
 from proxy.downstream.repeats import Repeats
 from proxy.errors import Refusal, Refused, bad_http, head_too_large, too_large, unanswered
 from proxy.seldom import FAULTS, Seldom
 from proxy.upstream.outbox import OUTBOX
 from proxy.wire.header_lines import by_name
 
-_MAX_PIPELINED = 32  # requests that wait for the answer to an earlier one
-
 log = logging.getLogger("taximeter.connections")
 _strange = Seldom(log, logging.INFO)
-
 
 Serve = Callable[[Cycle], Coroutine[Any, Any, None]]
 """Serves one request. Never raises, and ends with `Cycle.over`."""
 
 
-class Connection(Patience, asyncio.Protocol):
+class Connection(Patience, Pipelined, asyncio.Protocol):
     """One client connection, made by uvicorn's server. `limits`, `on_refusal` and `serve` are class attributes of a subclass
     made by `connection_class`; without a `serve`, uvicorn's ASGI application serves."""
 
@@ -47,7 +46,7 @@ class Connection(Patience, asyncio.Protocol):
     serve: Serve | None = None
 
     transport: asyncio.Transport
-    flow: FlowControl
+    flow: Flow
     cycle: Cycle | None = None  # of the latest request
     url = b""
     server: tuple[str, int | None] | None = None
@@ -83,7 +82,7 @@ class Connection(Patience, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio annotates its base
         self.transport = transport
-        self.flow = FlowControl(transport)
+        self.flow = Flow(transport)
         self.connections.add(self)
         self.since = self.loop.time()
         if self.serve is None:
@@ -103,6 +102,7 @@ class Connection(Patience, asyncio.Protocol):
         if self.cycle is not None and (self.cycle.response_complete or self.cycle.task is None):
             self.cycle = None  # nobody else will take it away: no circle of references is left behind
         self.pipeline.clear()
+        self.later = b""
         self.flow.resume_writing()
         if exc is None:
             self.transport.close()
@@ -114,6 +114,9 @@ class Connection(Patience, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.refused:
+            return
+        if self.later:
+            self.later += data
             return
         repeats, earlier = self.repeats, self.cycle
         if repeats is not None and self.part == "nothing" and not self.unframed_bytes:
@@ -145,7 +148,7 @@ class Connection(Patience, asyncio.Protocol):
         self._start(cycle)
         return True
 
-    def _read(self, data: bytes) -> None:
+    def _feed(self, data: bytes) -> None:
         self.unframed_bytes += len(data)
         try:
             if self.upgrades:
@@ -177,7 +180,7 @@ class Connection(Patience, asyncio.Protocol):
                 self.upgrades = True
 
     def on_message_begin(self) -> None:
-        if len(self.pipeline) > _MAX_PIPELINED:
+        if len(self.pipeline) > MOST + MOST_IN_A_SLICE:
             raise bad_http("Too many requests wait on one connection.")
         self.url, self.headers = b"", []
         self.part, self.since = "head", self.loop.time()
@@ -209,12 +212,14 @@ class Connection(Patience, asyncio.Protocol):
         """The request whose head is complete gets its turn. upgrades: to another protocol, if it can."""
         parser, headers = self.parser, self.headers
         version = parser.get_http_version()
-        keep_alive = not (upgrades or self.wished) and parser.should_keep_alive() and version != "1.0"
+        stays, is_old = not (upgrades or self.wished) and parser.should_keep_alive(), version == "1.0"
         named = by_name(headers)
         earlier = self.cycle
-        cycle = self.cycle = Cycle(self, parser.get_method(), version, self.url, headers, named, keep_alive)
+        cycle = self.cycle = Cycle(self, parser.get_method(), version, self.url, headers, named, stays and not is_old)
         self.headers = []  # what comes after the head (trailers) is none of what the application was given
-        if b"expect" in named:
+        if is_old:
+            cycle.stays = stays and b"transfer-encoding" not in named
+        elif b"expect" in named:
             cycle.expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in headers)
         if earlier is None or earlier.response_complete:
             self._start(cycle)
@@ -270,12 +275,17 @@ class Connection(Patience, asyncio.Protocol):
                 self.pipeline.popleft()
                 if self.pipeline:
                     self._start(self.pipeline[0])
+                if self.later and len(self.pipeline) == MOST // 2:
+                    self.loop.call_soon(self._read_on)
 
     def leave_unanswered(self, cycle: Cycle) -> None:
         """The application gave a request up: its client is told, or where an answer has begun, sees that it is not whole."""
         if self.transport.is_closing():
             return
         log.error("a request was left without its answer")
+        if cycle.looks_whole:
+            self.drop()
+            return
         OUTBOX.flush()
         if not cycle.response_started:
             self.transport.write(answer_of(unanswered().refusal))
@@ -313,9 +323,10 @@ class Connection(Patience, asyncio.Protocol):
         if self.cycle is None or self.cycle.response_complete:
             self.transport.close()
         else:
-            self.cycle.keep_alive = False
+            self.cycle.keep_alive = self.cycle.stays = False
 
     def eof_received(self) -> None:
+        """The client sends no more: as nginx, Envoy and uvicorn do, it is taken to have left, which it nearly always has."""
         OUTBOX.flush()
 
     def drop(self) -> None:

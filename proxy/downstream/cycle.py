@@ -19,10 +19,10 @@ from urllib.parse import unquote
 
 import httptools
 import orjson
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
+from proxy.downstream.flow import Flow
 from proxy.downstream.repeats import Notes
 from proxy.errors import Refusal
 from proxy.seldom import seldom_tracebacks
@@ -47,7 +47,7 @@ class Carrier(Protocol):
     """The connection, as its cycles see it."""
 
     transport: asyncio.Transport
-    flow: FlowControl
+    flow: Flow
     server_state: ServerState
     tasks: set[asyncio.Task[None]]
     server: tuple[str, int | None] | None
@@ -67,6 +67,7 @@ class Cycle:
     application found out by the head alone, which it finds again with the next request that has the same (`repeats.py`)."""
 
     expects = False
+    stays = False  # an HTTP/1.0 client asked for a connection that stays: with an answer of known length it does
     disconnected = False
     more_body = True
     body: bytes | bytearray = b""  # that came and was not taken
@@ -74,7 +75,7 @@ class Cycle:
     response_complete = False
     task: asyncio.Task[None] | None = None
     _chunked: bool | None = None
-    _left = 0  # bytes of the answer that its content-length promises
+    _left: int | None = 0  # bytes of the answer that its content-length promises; None: it ends with the connection
     _news = False  # something came since `receive` looked
     _waiting: asyncio.Event | None = None
 
@@ -202,6 +203,11 @@ class Cycle:
         else:
             self._write_head(message["status"], message.get("headers", ()))
 
+    @property
+    def looks_whole(self) -> bool:
+        """Whether what was written is a whole answer, should the connection end now."""
+        return self.response_started and self._left is None
+
     def over(self) -> None:
         """The application is done with it: where the answer is not complete by now, there will be none."""
         connection = self.connection
@@ -225,13 +231,21 @@ class Cycle:
             if lower == b"content-length" and self._chunked is None:
                 self._chunked, self._left = False, int(value)
             elif lower == b"transfer-encoding" and value.lower() == b"chunked":
+                if self.version == "1.0":
+                    continue
                 self._chunked, self._left = True, 0
             elif lower == b"connection" and b"close" in [token.strip() for token in value.lower().split(b",")]:
                 self.keep_alive, said_close = False, True
             lines += (lower, b": ", value, b"\r\n")
-        if not self.keep_alive and not said_close:
+        unframed = self._chunked is None and self.method != "HEAD" and status not in _NO_BODY
+        if self.stays and not unframed and not said_close:
+            self.keep_alive = True
+            lines.append(b"connection: keep-alive\r\n")
+        elif not self.keep_alive and not said_close:
             lines.append(b"connection: close\r\n")
-        if self._chunked is None and self.method != "HEAD" and status not in _NO_BODY:
+        if unframed and self.version == "1.0":  # which knows no chunks (RFC 9112, 6.1)
+            self._chunked, self._left = False, None
+        elif unframed:
             self._chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
         self.response_started, self.expects = True, False
@@ -245,9 +259,10 @@ class Cycle:
             framed = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
             connection.transport.write(framed if more else framed + b"0\r\n\r\n")
         else:
-            if len(body) > self._left:
-                raise RuntimeError("the response's body is longer than its content-length")
-            self._left -= len(body)
+            if self._left is not None:
+                if len(body) > self._left:
+                    raise RuntimeError("the response's body is longer than its content-length")
+                self._left -= len(body)
             connection.transport.write(body)
         if more:
             return

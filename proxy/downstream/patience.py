@@ -6,9 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
-from uvicorn.protocols.http.flow_control import FlowControl
-
 from proxy.downstream.cycle import Cycle
+from proxy.downstream.flow import Flow
 from proxy.errors import Refusal, request_timeout
 
 
@@ -36,7 +35,7 @@ class Patience:
 
     limits: Limits
     transport: asyncio.Transport
-    flow: FlowControl
+    flow: Flow
     cycle: Cycle | None
     # Which part of a request is coming, and since when it is waited for (or for its end).
     part: Literal["nothing", "head", "body"] = "nothing"

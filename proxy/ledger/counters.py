@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -16,22 +16,34 @@ from proxy.ledger.schema import budget_bases, budget_spend, entries
 _MOST_ASKED = 200
 
 
+class Sum(NamedTuple):
+    """Of one counter: what entries say that they counted in it, and the base of its budget's definition."""
+
+    counted: int
+    base: int
+
+
 def spent(engine: Engine, budget: str, measure: str, window_start: int) -> dict[str, int]:
     """What each group of a budget has in a window, as `budget_seeds` says it; for budgets with a million groups."""
-    groups: dict[str, int] = {}
+    return {group: sum(parts) for group, parts in sums(engine, budget, measure, window_start).items()}
+
+
+def sums(engine: Engine, budget: str, measure: str, window_start: int) -> dict[str, Sum]:
+    """As `spent`, in its parts; in the order of the groups' names."""
+    read: list[dict[str, int]] = []
     with engine.connect() as connection:
         for table in (budget_spend, budget_bases):
             query = sa.select(table.c.group, table.c.amount).where(
                 table.c.budget == budget, table.c.window_start == window_start, table.c.measure == measure
             )
-            for group, amount in connection.execute(query):
-                groups[group] = groups.get(group, 0) + int(amount)
-    return groups
+            read.append({group: int(amount) for group, amount in connection.execute(query)})
+    counted, bases = read
+    return {group: Sum(counted.get(group, 0), bases.get(group, 0)) for group in sorted(counted | bases)}
 
 
-def spent_by(engine: Engine, buckets: Sequence[tuple[str, str, int, str]]) -> list[int]:
-    """What each of these has: budget, measure, window start, group."""
-    sums: dict[tuple[str, str, int, str], int] = {}
+def spent_by(engine: Engine, buckets: Sequence[tuple[str, str, int, str]]) -> list[tuple[int, int]]:
+    """What each of these has: budget, measure, window start, group; and how much of that is its base."""
+    sums: dict[tuple[str, str, int, str], tuple[int, int]] = {}
     groups: dict[tuple[str, str, int], list[str]] = {}
     for budget, measure, start, group in buckets:
         groups.setdefault((budget, measure, start), []).append(group)
@@ -45,8 +57,10 @@ def spent_by(engine: Engine, buckets: Sequence[tuple[str, str, int, str]]) -> li
                     for group, amount in connection.execute(
                         sa.select(table.c.group, table.c.amount).where(*counters, wanted)
                     ):
-                        sums[budget, measure, start, group] = sums.get((budget, measure, start, group), 0) + int(amount)
-    return [sums.get(bucket, 0) for bucket in buckets]
+                        bucket = (budget, measure, start, group)
+                        total, base = sums.get(bucket, (0, 0))
+                        sums[bucket] = total + int(amount), base + (int(amount) if table is budget_bases else 0)
+    return [sums.get(bucket, (0, 0)) for bucket in buckets]
 
 
 def ended_amounts(engine: Engine, ids: Sequence[str]) -> dict[str, list[int]]:
@@ -63,11 +77,13 @@ def ended_amounts(engine: Engine, ids: Sequence[str]) -> dict[str, list[int]]:
 
 
 def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:
-    """What each counter of the current windows has: the fields of `Standing`. A definition's base and what came since."""
+    """What each counter of the current windows has: the fields of `Standing`, and how much of `spent` is the `base` of its
+    budget's definition."""
     if not budgets:
         return []
     windows = {budget.name: (budget, *budget.window_now(now_s)) for budget in budgets}
     spent: dict[tuple[str, str], int] = {}
+    bases: dict[tuple[str, str], int] = {}
     with engine.connect() as connection:
         for table in (budget_spend, budget_bases):
             current = [
@@ -77,6 +93,8 @@ def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> lis
             for row in connection.execute(sa.select(table).where(sa.or_(*current))).mappings():
                 key = (row["budget"], row["group"])
                 spent[key] = spent.get(key, 0) + int(row["amount"])
+                if table is budget_bases:
+                    bases[key] = int(row["amount"])
     return [
         {
             "budget": name,
@@ -85,6 +103,7 @@ def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> lis
             "window_end": windows[name][2],
             "measure": windows[name][0].measure,
             "spent": amount,
+            "base": bases.get((name, group), 0),
             "limit": windows[name][0].limit_for(group, now_s),
         }
         for (name, group), amount in spent.items()

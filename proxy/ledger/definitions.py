@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -50,12 +50,18 @@ def take_definitions(engine: Engine, budgets: Sequence[Budget], now_s: float) ->
         return [budget.name for budget in changed]
 
 
-def defined_at(engine: Engine) -> dict[tuple[str, str], int]:
-    """By budget and definition: when those in force were taken, in epoch microseconds."""
+class Definition(NamedTuple):
+    """since: when it was taken, in epoch microseconds; of two of one budget, the later one has the larger number."""
+
+    digest: str
+    since: int
+
+
+def definitions(engine: Engine) -> dict[str, Definition]:
+    """Those in force, by the names of budgets."""
     with engine.connect() as connection:
-        return {
-            (row.budget, row.digest): int(row.since_at) for row in connection.execute(sa.select(budget_definitions))
-        }
+        rows = connection.execute(sa.select(budget_definitions))
+        return {row.budget: Definition(row.digest, int(row.since_at)) for row in rows}
 
 
 def _changed(connection: Connection, budgets: Sequence[Budget]) -> list[Budget]:
@@ -66,20 +72,34 @@ def _changed(connection: Connection, budgets: Sequence[Budget]) -> list[Budget]:
 
 def _take(connection: Connection, budget: Budget, now_s: float) -> None:
     name = budget.name
+    before = connection.execute(
+        sa.select(budget_definitions.c.since_at).where(budget_definitions.c.budget == name)
+    ).scalar()
+    start, end = budget.window_now(now_s)
+    had = [
+        budget_bases.c.budget == name,
+        budget_bases.c.window_start == start,
+        budget_bases.c.measure == budget.measure,
+    ]
+    with_base = set(connection.execute(sa.select(budget_bases.c.group).where(*had)).scalars())
     for table in (budget_definitions, budget_bases):
         connection.execute(sa.delete(table).where(table.c.budget == name))
-    row = {"budget": name, "digest": budget.definition, "since_at": int(now_s * 1e6)}
+    since = int(now_s * 1e6)
+    if before is not None:  # by a clock that another instance has, or that was set back
+        since = max(since, int(before) + 1)
+    row = {"budget": name, "digest": budget.definition, "since_at": since}
     connection.execute(sa.insert(budget_definitions), row)
-    start, end = budget.window_now(now_s)
     counted = select_counted(name, start, budget.measure)
     amounts = defaultdict(int, _spent(connection, budget, start, end))
     amounts[""] += budget.opened_with(start, end)
+    for group in with_base:  # one that goes is told too
+        amounts[group] += 0
     for group, amount in connection.execute(counted):
         amounts[group] -= int(amount)  # it is in `budget_spend`, and will be added again
     rows = [
         {"budget": name, "group": group, "window_start": start, "measure": budget.measure, "amount": amount}
         for group, amount in amounts.items()
-        if amount
+        if amount or group in with_base
     ]
     if rows:
         connection.execute(sa.insert(budget_bases), rows)

@@ -3,8 +3,8 @@ knows names of it which are not public.
 
 Each of its calls prices the answer by a list of its own, builds records for loggers that nobody has, and looks up again what
 depends on the model alone; that is more work than the translation. Here it gets nothing to do, or remembers. What is sent to a
-provider, and what is answered, stays LiteLLM's own. tests/unit/translate/test_internals.py says which of these names a new
-version has no more, tests/e2e/test_translation_unchanged.py compares requests and answers with the plain library's.
+provider, and what is answered, stays LiteLLM's own. tests/e2e/test_translation_unchanged.py says which of these names a new
+version has no more, and compares requests and answers with the plain library's.
 """
 
 from __future__ import annotations

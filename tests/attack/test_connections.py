@@ -87,9 +87,18 @@ async def test_pipelined_requests_are_bounded() -> None:
         await asyncio.Event().wait()
 
     async with door(never) as place, calling(place) as caller:
-        await caller.send((GET + b"\r\n") * 1000)
-        assert await caller.rest() == b""
-        assert place.codes == ["invalid_http"]
+        sending = asyncio.create_task(caller.send((GET + b"\r\n") * 1_000_000))
+        await place.until(lambda: bool(place.connections) and len(place.connections[0].later) > 0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        (connection,) = place.connections
+        assert 32 < len(connection.pipeline) <= 65
+        assert connection.flow.read_paused
+        assert len(connection.later) <= 600_000
+        place.later(3600)
+        assert (place.connections, place.codes) == ([connection], [])
+        connection.drop()
+        await sending
 
 
 async def test_as_many_as_may_wait_are_answered_in_their_order() -> None:
@@ -104,6 +113,32 @@ async def test_as_many_as_may_wait_are_answered_in_their_order() -> None:
             for name in names:
                 answer = await caller.reader.readuntil(b"\r\n0\r\n\r\n")
                 assert answer.endswith(b"\r\n%s\r\n0\r\n\r\n" % name)
+        assert place.codes == []
+
+
+async def test_more_than_may_wait_are_read_later_and_answered_in_their_order() -> None:
+    async def named(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-length", b"%d" % len(scope["raw_path"]))],
+            }
+        )
+        await send({"type": "http.response.body", "body": scope["raw_path"]})
+
+    names = [b"/%d" % number for number in range(5000)]
+    async with door(named) as place, calling(place) as caller:
+        sending = asyncio.create_task(
+            caller.send(b"".join(b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % name for name in names))
+        )
+        async with asyncio.timeout(30):
+            for name in names:
+                answer = await caller.reader.readuntil(b"\r\n\r\n")
+                assert answer.startswith(b"HTTP/1.1 200 ")
+                assert await caller.reader.readexactly(len(name)) == name
+        await sending
         assert place.codes == []
 
 

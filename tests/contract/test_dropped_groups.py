@@ -29,14 +29,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 class Ledger:
     def __init__(self) -> None:
         self.sums: dict[str, int] = {}
+        self.bases: dict[str, int] = {}
         self.away = False
         self.asked: list[str] = []
 
-    async def recall(self, groups: Sequence[tuple[str, str]]) -> Sequence[int]:
+    async def recall(self, groups: Sequence[tuple[str, str]]) -> Sequence[tuple[int, int]]:
         if self.away:
             raise StoreUnavailable("away")
         self.asked += [group for _, group in groups]
-        return [self.sums.get(group, 0) for _, group in groups]
+        return [(self.sums.get(group, 0), self.bases.get(group, 0)) for _, group in groups]
 
 
 @pytest.fixture
@@ -222,6 +223,48 @@ async def test_what_the_ledger_said_before_it_was_dropped_again_is_not_loaded(
 
     store.member.recall = slow
     assert isinstance(await store.reserve("3", [claim(200)], NOW, LATER), Denied)
+    assert await fields(store) == {"s": 910}
+
+
+async def rebase(store: RedisStore, since: int, *rows: tuple[str, int, int]) -> None:
+    await store.member.rebase(store.epoch, "open", BUCKET, since, rows)
+
+
+async def test_the_base_of_a_definition_takes_the_place_of_the_one_before(store: RedisStore, ledger: Ledger) -> None:
+    await spend(store, "1", 100)
+    for since, base, spent in ((5, 300, 400), (5, 300, 400), (6, -20, 80), (5, 300, 80), (7, 0, 100)):
+        await rebase(store, since, ("s", base, 0))
+        assert await fields(store) == {"s": spent}
+    await rebase(store, 8, ("s", 500, 100))  # all that the ledger counted is here
+    assert await fields(store) == {"s": 600}
+    await rebase(store, 9, ("s", 500, 130))  # what is from before this epoch is not
+    assert await fields(store) == {"s": 630}
+    ledger.sums["s"], ledger.bases["s"] = 630, 500
+    await drop(store, s=630)
+    await rebase(store, 10, ("s", 0, 130))
+    assert await fields(store) == {}  # the ledger has all of it
+    assert isinstance(await store.reserve("2", [claim(100)], NOW, LATER), Granted)
+    await rebase(store, 11, ("s", 200, 130))
+    assert await fields(store) == {"s": 330}
+
+
+async def test_a_base_that_was_asked_for_before_the_budget_was_redefined_is_not_loaded(
+    store: RedisStore, ledger: Ledger
+) -> None:
+    await spend(store, "1", 10)
+    ledger.sums["s"] = 10
+    await drop(store, s=10)
+    recall = ledger.recall
+
+    async def slow(groups: Sequence[tuple[str, str]]) -> Sequence[tuple[int, int]]:
+        sums = await recall(groups)
+        store.member.recall = recall
+        ledger.sums["s"], ledger.bases["s"] = 910, 900
+        await rebase(store, 5, ("s", 900, 10))
+        return sums
+
+    store.member.recall = slow
+    assert isinstance(await store.reserve("2", [claim(100)], NOW, LATER), Denied)
     assert await fields(store) == {"s": 910}
 
 

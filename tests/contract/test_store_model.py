@@ -60,12 +60,12 @@ class Histories(RuleBasedStateMachine):
         self.ledger: dict[Any, int] = {}
         shared.member.recall = self.recall
 
-    async def recall(self, groups: Sequence[tuple[str, str]]) -> Sequence[int]:
+    async def recall(self, groups: Sequence[tuple[str, str]]) -> Sequence[tuple[int, int]]:
         """What the ledger has of groups that were dropped."""
         sums = []
         for name, group in groups:
             budget, measure, start = unbucket(name)
-            sums.append(self.ledger.get((budget, group, measure, start), 0))
+            sums.append((self.ledger.get((budget, group, measure, start), 0), 0))
         return sums
 
     def ask(self, question: str, *arguments: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,9 @@ from tests.support.gateway import ADMIN_KEY
 from tests.torture.harness import CALLERS, Rig
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
+EXAMPLES = int(os.environ.get("EXAMPLES", "5"))
+"""Questions for each operation; they are always the same ones."""
+
 BUDGETS: list[dict[str, Any]] = [
     {"name": "usd", "limit_usd": 5, "window": "day"},
     {"name": "tokens", "per": ["team"], "limit_tokens": 5000, "window": "total"},
@@ -66,7 +70,9 @@ def test_the_server_answers_as_its_schema_says(admin_url: str, api: Any, method:
     left_out = [getattr(checks, name) for name in LEFT_OUT[method]]
 
     @given(case=api[path][method.upper()].as_strategy(generation_mode=schemathesis.GenerationMode(mode)))
-    @settings(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
     def check(case: Any) -> None:
         asked.append(case.call_and_validate(admin_url, headers=ADMIN, excluded_checks=left_out, timeout=10).status_code)
 

@@ -254,7 +254,8 @@ def _left_in_prefill(rig: Rig, name: str, stream: bool) -> bool:
     body = kind.body(f"{session} {LONG * rig.server.long}", cap) | {"stream": stream}
     talking = Talking(rig, kind, session, body)
     eventually(lambda: _busy(rig), bool)
-    talking.leave()
+    with rig.server.left_by(1):
+        talking.leave()
     entry, counted = rig.entry(session), rig.settled_counters(before)
     used = usage_of(entry)
     assert (entry["status"], entry["outcome"]) == ("settled", "client_disconnected")

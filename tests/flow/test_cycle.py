@@ -143,8 +143,7 @@ REQUESTS = {
     "options": b"OPTIONS /x HTTP/1.1\r\nhost: x\r\n\r\n",
     "another method": b"PROPFIND /x HTTP/1.1\r\nhost: x\r\n\r\n",
     "a whole address": b"GET http://h:1/p?q HTTP/1.1\r\nhost: x\r\n\r\n",
-    "1.0": b"GET / HTTP/1.0\r\n\r\n",
-    "1.0, kept": b"GET /sized HTTP/1.0\r\nconnection: keep-alive\r\n\r\n",
+    "1.0, sized": b"GET /sized HTTP/1.0\r\n\r\n",
     "blank lines before": b"\r\n\r\n" + POST % b"",
 }
 
@@ -173,7 +172,6 @@ def _random_request(chance: random.Random) -> bytes:
         b"a%2Fb",
         b"x?y=%20&z",
     )
-    version = b"1.0" if chance.random() < 0.1 else b"1.1"
     names = (
         b"X-A: 1",
         b"x-a: 2",
@@ -189,7 +187,7 @@ def _random_request(chance: random.Random) -> bytes:
         *([b"Connection: close"] if chance.random() < 0.05 else []),
     ]
     body = chance.randbytes(chance.randrange(60)) if method in (b"POST", b"PUT") or chance.random() < 0.2 else None
-    if body is not None and (version == b"1.0" or chance.random() < 0.5):
+    if body is not None and chance.random() < 0.5:
         head.append(b"Content-Length: %d" % len(body))
     elif body is not None:
         head.append(b"Transfer-Encoding: chunked")
@@ -197,7 +195,7 @@ def _random_request(chance: random.Random) -> bytes:
         chunks = [body[at : at + size] for at in range(0, len(body), size)]
         body = b"".join([*(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks), b"0\r\n\r\n"])
     target = b"/" + chance.choice(paths)
-    return b"%s %s HTTP/%s\r\n%s\r\n\r\n%s" % (method, target, version, b"\r\n".join(head), body or b"")
+    return b"%s %s HTTP/1.1\r\n%s\r\n\r\n%s" % (method, target, b"\r\n".join(head), body or b"")
 
 
 @pytest.mark.parametrize("seed", range(100))

@@ -8,7 +8,9 @@ from typing import Any
 
 from pricing.load import load_book
 from proxy.config.model import Config
+from proxy.dataplane.redefined import definitions_of, redefine, take_seeds
 from proxy.exchange.configured import configure
+from proxy.times import now_s
 from tests.flow.house import HARD, Build, House, whole
 
 DEARER = [{"provider": "acme", "model": "m", "input": "100", "output": "200"}]
@@ -73,3 +75,52 @@ async def test_a_call_that_waits_for_room_follows_a_raised_limit_and_keeps_its_p
 
     assert (await first).status == (await second).status == 200
     assert [record["cost_nanousd"] for record in house.records() if record["t"] == "settle"] == [40_000, 40_000]
+
+
+async def test_a_redefined_budget_keeps_what_ends_while_it_waits_for_its_base(build: Build) -> None:
+    """Two calls of 40,000 nano-USD each, of which the ledger has the first by then; by the new definition one more counts."""
+    house = build(**HARD)
+    plane, held, released = house.plane, asyncio.Event(), asyncio.Event()
+
+    async def late() -> Any:
+        held.set()
+        await released.wait()
+        return whole()
+
+    await house.ask()
+    in_flight = asyncio.create_task(house.ask(late))
+    await held.wait()
+    before = definitions_of(plane)
+    reload(house, budgets=[HARD["budgets"][0] | {"match": {"team": ["t"]}}])
+    redefine(plane, before)
+    next_call = asyncio.create_task(house.ask())
+    released.set()
+    assert (await in_flight).status == 200
+    seed = {
+        "budget": "b", "group": "", "window_start": 0, "window_end": None, "measure": "usd", "limit": 10**7, "spent": 90_000,
+        "base": 50_000,
+    }  # fmt: skip
+    take_seeds(plane, [seed | {"base": 7, "spent": 40_007}], before)  # of the definition before, which comes late
+    assert not next_call.done()
+    take_seeds(plane, [seed], definitions_of(plane))
+    assert (await next_call).status == 200
+    for again in range(2):  # a control process that was started anew says it again
+        (standing,) = plane.store.standings()
+        assert (standing.spent, standing.reserved, again) == (170_000, 0, again)
+        take_seeds(plane, [seed], definitions_of(plane))
+
+
+async def test_a_budget_of_another_window_begins_with_what_the_ledger_says(build: Build) -> None:
+    house = build(**HARD)
+    plane = house.plane
+    await house.ask()
+    before = definitions_of(plane)
+    reload(house, budgets=[HARD["budgets"][0] | {"window": "month"}])
+    redefine(plane, before)
+    (budget,) = plane.configured.budgets.budgets
+    start, end = budget.window_now(now_s())
+    assert plane.store.standings() == []
+    seed = {"budget": "b", "group": "", "window_start": start, "window_end": end, "measure": "usd", "limit": 10**7}
+    take_seeds(plane, [seed | {"spent": 40_000, "base": 40_000}], definitions_of(plane))
+    await house.ask()
+    assert [one.spent for one in plane.store.standings()] == [80_000]

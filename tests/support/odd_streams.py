@@ -1,24 +1,23 @@
 """Streams that servers send oddly, through the translator's application twice: with words that pass LiteLLM by, and with each
-piece given to it. `python -m tests.support.odd_streams` prints a line of JSON for each: its name, how many pieces passed by,
-and both answers, without what is random.
+piece given to it. A line of JSON for each: its name, how many pieces passed by, and both answers, without what is random.
+`beside_litellm.py` runs them.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
-import uvloop
 
 from proxy.config.model import Config
-from proxy.translate import hook
 from proxy.translate.adapter import Adapter
 from proxy.translate.runs import Piece, Run
 from proxy.translate.server import Translation
+from proxy.translate.transport import Send, quicker
 from proxy.wire import aws_event_stream
 from tests.support.aws_frames import frame
 from tests.support.translation_asked import asked
@@ -273,13 +272,17 @@ class _Answer(httpx.AsyncByteStream):
 
 
 class Provider:
-    """What every upstream answers next."""
+    """What every upstream answers next, once there are parts of it; until then the providers do."""
 
-    parts: Parts = ()
+    parts: Parts | None = None
     kind = SSE
 
-    def instead_of(self, _: Any) -> Any:
-        async def send(_: httpx.AsyncHTTPTransport, __: httpx.Request) -> httpx.Response:
+    def beside(self, plain: Send) -> Send:
+        real = quicker(plain)
+
+        async def send(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+            if self.parts is None:
+                return await real(transport, request)
             return httpx.Response(200, headers={"content-type": self.kind}, stream=_Answer(self.parts))
 
         return send
@@ -309,10 +312,9 @@ def _cases() -> Iterator[tuple[str, str, str, Parts, str]]:
                 yield f"{caller} {upstream}: {name}", upstream, caller, parts, kind
 
 
-async def _main() -> None:
-    provider = Provider()
-    hook.quicker = provider.instead_of
-    application = Translation(_config(), Adapter(os.environ))
+async def streamed(adapter: Adapter, provider: Provider, file: Path) -> None:
+    """In a process that ends with it: what it replaces in the translator stays replaced. provider: beside the adapter's."""
+    application = Translation(_config(), adapter)
     passing = Run.event
     passed = 0
 
@@ -322,13 +324,10 @@ async def _main() -> None:
         passed += event is not None
         return event
 
-    for name, upstream, caller, parts, kind in _cases():
-        provider.parts, provider.kind, passed = parts, kind, 0
-        Run.event = counted  # type: ignore[method-assign]
-        quick = await _answer(application, upstream, caller)
-        Run.event = lambda *_: None  # type: ignore[method-assign]
-        print(json.dumps([name, passed, quick, await _answer(application, upstream, caller)]), flush=True)
-
-
-if __name__ == "__main__":
-    uvloop.run(_main())
+    with file.open("w") as out:
+        for name, upstream, caller, parts, kind in _cases():
+            provider.parts, provider.kind, passed = parts, kind, 0
+            Run.event = counted  # type: ignore[method-assign]
+            quick = await _answer(application, upstream, caller)
+            Run.event = lambda *_: None  # type: ignore[method-assign]
+            print(json.dumps([name, passed, quick, await _answer(application, upstream, caller)]), file=out)

@@ -17,7 +17,6 @@ TOGETHER = {
     "tests/e2e/test_translation_unchanged.py": "translation",
     "tests/e2e/translation/test_translation.py": "translation",
     "tests/e2e/translation/test_translation_semantics.py": "translation",
-    "tests/unit/translate/test_internals.py": "translation",
     "tests/e2e/pages/test_every_page.py": "pages",
     "tests/e2e/pages/test_overview.py": "pages",
     "tests/e2e/pages/test_use.py": "pages",

@@ -1,9 +1,7 @@
-"""Calls through the translator's application, without a gateway around it, as lines of JSON: `python -m
-tests.support.translated_calls OURS PLAIN`, each of the two `PORT:FILE`, PORT being that of a `tests.support.clouds`.
+"""Calls through the translator's application, without a gateway around it, as lines of JSON.
 
-PLAIN: through LiteLLM as it is, without what proxy/translate/internals.py leaves out and runs.py passes by. LiteLLM, which
-takes seconds, is imported once: the second is a fork of the first. Each line has a call's name, its status, its headers, its
-body, the usage that was read and what the provider was asked. What is random or the time is taken out.
+Each line has a call's name, its status, its headers, its body, the usage that was read and what the provider was asked. What is
+random or the time is taken out. `beside_litellm.py` runs them.
 """
 
 from __future__ import annotations
@@ -11,18 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvloop
 
 from proxy.config.model import Config
-from proxy.translate import internals, sdk
 from proxy.translate.adapter import Adapter
-from proxy.translate.runs import Run
 from proxy.translate.server import Translation
 from tests.support.translation_asked import PATHS, asked
 from tests.support.translation_rig import (
@@ -134,7 +128,8 @@ async def _call(application: Translation, upstream: str, caller: str, body: dict
     return [sent[0]["status"], headers, _READING.sub("", said), readings[-1:]]
 
 
-async def _main(adapter: Adapter, port: int, file: Path, *, every: bool) -> None:
+async def called(adapter: Adapter, port: int, file: Path, *, every: bool) -> None:
+    """port: that of a `tests.support.clouds`."""
     account = Path(os.environ["TRANSLATED_ACCOUNT"]).read_text().replace("127.0.0.1:0/", f"127.0.0.1:{port}/")
     config = Config(**config_fields(upstreams(port, account)))
     application = Translation(config, adapter)
@@ -144,28 +139,3 @@ async def _main(adapter: Adapter, port: int, file: Path, *, every: bool) -> None
                 answer = await _call(application, upstream, caller, body)
                 asked = (await cloud.get("/_asked")).json().get(upstream) if answer[0] == 200 else None
                 print(json.dumps([name, *answer, _plain(json.dumps(asked, sort_keys=True))]), file=out)
-
-
-def _imported_twice() -> tuple[Adapter, int]:
-    """LiteLLM in this process and, as it is, in a fork of it; the fork's process id, which is 0 there."""
-    install, forked = internals.install, 0
-
-    def install_or_not() -> None:
-        nonlocal forked
-        forked = os.fork()  # it is imported by now, and nothing of it is replaced
-        if not forked:
-            internals.REPLACED = tuple(row for row in internals.REPLACED if row.name == "supports_native_streaming")
-            sdk.install = lambda: None
-            Run.event = lambda *_: None  # type: ignore[method-assign]
-        install()
-
-    internals.install = install_or_not
-    return Adapter(os.environ), forked
-
-
-if __name__ == "__main__":
-    adapter, forked = _imported_twice()
-    port, _, file = sys.argv[1 if forked else 2].partition(":")
-    uvloop.run(_main(adapter, int(port), Path(file), every=os.environ.get("TRANSLATION") == "all"))
-    if forked:
-        sys.exit(os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]))

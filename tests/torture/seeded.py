@@ -9,6 +9,7 @@ planted anew: that is an error, as is a bug that no test notices.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -275,7 +276,9 @@ def _pytest(root: Path, tests: Iterable[str], timeout_s: float = _TIMEOUT_S, *, 
         "60",
         *tests,
     ]
-    env = os.environ | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    env = os.environ | {"PYTHONPATH": str(root)}
+    if not must_pass:  # what is compiled is the tree without bugs: that of one is never found behind another's
+        env["PYTHONDONTWRITEBYTECODE"] = "1"
     try:
         ran = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
@@ -301,14 +304,21 @@ def run(bugs: Iterable[Bug]) -> list[str]:
     bugs = list(bugs)
     with tempfile.TemporaryDirectory(prefix="seeded-") as name:
         root = Path(name)
-        _copy(root)
-        tests = sorted({test for bug in bugs for test in bug.tests})
-        _pytest(root, tests, 5 * _TIMEOUT_S, must_pass=True)
-        missed = []
-        for bug in bugs:
-            found = caught(bug, root)
-            print(f"{'caught' if found else 'MISSED'}  {bug.name}", flush=True)
-            missed += [] if found else [bug.name]
+        try:
+            return _run(bugs, root)
+        finally:  # it may lie elsewhere
+            shutil.rmtree(Path(importlib.util.cache_from_source(str(root / "all"))).parent, ignore_errors=True)
+
+
+def _run(bugs: list[Bug], root: Path) -> list[str]:
+    _copy(root)
+    tests = sorted({test for bug in bugs for test in bug.tests})
+    _pytest(root, tests, 5 * _TIMEOUT_S, must_pass=True)
+    missed = []
+    for bug in bugs:
+        found = caught(bug, root)
+        print(f"{'caught' if found else 'MISSED'}  {bug.name}", flush=True)
+        missed += [] if found else [bug.name]
     return missed
 
 

@@ -20,16 +20,16 @@ def test_an_upstream_behind_a_bad_network_has_one_entry_a_call(tmp_path: Path) -
 
 @pytest.mark.needs("postgres")
 def test_lost_replies_of_the_database_lose_and_double_nothing(tmp_path: Path) -> None:
-    outcome = passed(networks.lossy_database(tmp_path, calls=900, share=0.1))
+    outcome = passed(networks.lossy_database(tmp_path, calls=300, share=0.1, resets=2))
 
     assert outcome.facts["lost_replies"] > 0
 
 
 @pytest.mark.needs("postgres")
 def test_a_database_that_is_away_costs_only_time(tmp_path: Path) -> None:
-    outcome = passed(networks.away_database(tmp_path, seconds=4))
+    outcome = passed(networks.away_database(tmp_path, seconds=2))
 
-    assert outcome.verdict.numbers["requests"] == 800
+    assert outcome.verdict.numbers["requests"] == 400
 
 
 @pytest.mark.needs("redis-server")

@@ -385,11 +385,11 @@ def test_requests_are_joined_without_the_attempt_id_too(tmp_path: Path) -> None:
     assert judged(books.write(tmp_path)) == {"guessed": 1, "unconfirmed": 1}
 
 
-def test_a_thousand_planted_errors_are_a_thousand_found(tmp_path: Path) -> None:
-    books = made_up(5000, seed=7)
+def test_300_planted_errors_are_300_found(tmp_path: Path) -> None:
+    books = made_up(1500, seed=7)
     rng = random.Random(7)
     planted: Counter[str] = Counter()
-    for number in sorted(rng.sample(range(5000), 1000), reverse=True):
+    for number in sorted(rng.sample(range(1500), 300), reverse=True):
         kind = rng.choice(["missing", "double", "phantom", "price_difference", "usage_difference"])
         planted[kind] += 1
         entry = books.entries[number]

@@ -20,9 +20,9 @@ def passed(outcome: Outcome) -> Outcome:
 
 
 def test_clean_mixed_traffic_leaves_every_number_at_zero(tmp_path: Path) -> None:
-    outcome = passed(scenarios.clean_mix(tmp_path, calls=1500))
+    outcome = passed(scenarios.clean_mix(tmp_path, calls=800))
 
-    assert outcome.verdict.numbers["requests"] == 1500
+    assert outcome.verdict.numbers["requests"] == 800
 
 
 def test_a_budget_of_one_cent_holds_under_64_racing_calls(tmp_path: Path) -> None:
@@ -77,11 +77,11 @@ def test_callers_that_leave_a_vllm_are_charged_what_it_had_made(tmp_path: Path) 
     assert outcome.verdict.numbers["unconfirmed"] == 0
 
 
-def test_half_a_minute_of_mixed_traffic_leaves_nothing_behind(tmp_path: Path) -> None:
-    # Half a minute is too short to tell a leak of memory from warming up.
-    outcome = passed(soak(tmp_path, minutes=0.5, slack_mb=30, in_turn=True))
+def test_some_mixed_traffic_leaves_nothing_behind(tmp_path: Path) -> None:
+    # So short a time cannot tell a leak of memory from warming up.
+    outcome = passed(soak(tmp_path, minutes=0.2, slack_mb=30, in_turn=True))
 
-    assert outcome.verdict.numbers["requests"] > 2000
+    assert outcome.verdict.numbers["requests"] > 1000
 
 
 def test_a_stop_finishes_what_was_begun(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_every_upstream_fault_has_one_entry_at_its_true_cost_or_above(tmp_path: 
 @pytest.mark.needs("redis-server")
 @pytest.mark.parametrize("trouble", ["frozen", "flushed", "restarted"])
 def test_a_store_in_trouble_lets_nothing_pass_and_comes_back(trouble: str, tmp_path: Path) -> None:
-    outcome = passed(shared.store_trouble(tmp_path, trouble=trouble))
+    outcome = passed(shared.store_trouble(tmp_path, trouble=trouble, rounds=1))
 
     assert outcome.facts["refused_503"] > 0
     assert max(outcome.facts["recovered_after_s"]) < 3

@@ -151,11 +151,6 @@ class LeasedStore(RedisStore):
             await self._reserve_for_itself(reservation_id)
             super().outlives(reservation_id)
 
-    def begin_anew(self, budget: str) -> bool:
-        """What is used of it is reported before the ledger says what it begins with."""
-        self._hurry.set()
-        return super().begin_anew(budget)
-
     async def session_cost(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> int | None:
         """What it has cost here and, as of a second ago at most, elsewhere. One that is a single call is only told of."""
         name, costs = session_name(team, session_id), self._session_costs

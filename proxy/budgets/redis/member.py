@@ -32,8 +32,9 @@ _AT_ONCE = 100
 _TRIES = 5
 
 Value = str | bytes | int | float
-Recall = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[int]]]
-"""What the ledger says that groups have spent, by bucket and group. Raises `StoreUnavailable`."""
+Recall = Callable[[Sequence[tuple[str, str]]], Awaitable[Sequence[tuple[int, int]]]]
+"""What the ledger says that groups have spent, by bucket and group; and how much of that is their base. Raises
+`StoreUnavailable`."""
 
 
 class Held(NamedTuple):
@@ -221,6 +222,26 @@ class Member:
             arguments += row
         await self.call("seed", epoch, state, part, *arguments)
 
+    async def rebase(
+        self,
+        epoch: str,
+        state: str,
+        name: str,
+        since: int,
+        rows: Iterable[tuple[str, int, int]],
+        *,
+        adopt: bool = False,
+    ) -> None:
+        """Have a bucket's counters count by a definition's bases, in place of what they had; said again, it changes nothing.
+
+        since: when the definition was taken; after a later one, this one is passed over. rows: group, base, what the ledger
+        has counted. adopt: the bases are in the counters already.
+        """
+        arguments: list[Value] = [name, since, "adopt" if adopt else ""]
+        for row in rows:
+            arguments += row
+        await self.call("rebase", epoch, state, *arguments)
+
     async def open(self, epoch: str) -> None:
         """The counters of this epoch are complete: let it grant."""
         await self.call("open", epoch)
@@ -300,8 +321,8 @@ class Member:
             raise StoreUnavailable("what a group of a budget has spent is in the ledger alone")
         groups = list(zip(words[::3], words[1::3], strict=True))
         arguments: list[Value] = []
-        for (name, group), times, spent in zip(groups, words[2::3], await self.recall(groups), strict=True):
-            arguments += (name, group, times, spent)
+        for (name, group), times, (spent, base) in zip(groups, words[2::3], await self.recall(groups), strict=True):
+            arguments += (name, group, times, spent, base)
         await self.call("load", epoch, *arguments)
 
     async def _call_on(self, link: Link, verb: str, keys: Sequence[str], *arguments: Value) -> Any:

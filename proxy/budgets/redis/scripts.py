@@ -17,6 +17,7 @@ _LUA = Path(__file__).parent / "lua"
 _VERBS = (
     "reserve", "settle", "release", "charge", "sweep", "expired", "written", "join", "open", "seed", "restore",
     "standings", "forget", "session", "guard", "renew", "lease", "unlease", "drop", "load", "keep",
+    "rebase",
 )  # fmt: skip
 
 

@@ -237,10 +237,10 @@ class RedisStore:
     async def wait_until_up(self) -> None:
         await self.member.ready.wait()
 
-    def seed(self, standing: Standing) -> None:
+    def seed(self, standing: Standing, base: int = 0) -> None:
         """Not here."""
 
-    def begin_anew(self, budget: str) -> bool:
+    def begin_anew(self, budget: str, measure: str, window_start: int) -> bool:
         return False
 
     def standings(self, budget: str | None = None, group: str | None = None) -> Sequence[Standing]:

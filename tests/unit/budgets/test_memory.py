@@ -33,3 +33,19 @@ def test_windows_that_are_over_are_left_out() -> None:
     over = Standing("b", "", 0, int(NOW_S), "usd", 10, 9, 0)
     current = Standing("b", "", int(NOW_S), int(NOW_S) + 60, "usd", 10, 1, 0)
     assert store_of([over, current]).fullest(3, NOW_S) == ([current], {"b": 1})
+
+
+def test_a_base_takes_the_place_of_the_one_before_of_idle_counters_too() -> None:
+    store = MemoryStore(most_counters=1)
+    first, other = (Standing("b", group, 0, None, "usd", 10**9, 100, 0) for group in ("s", "t"))
+    store.seed(first, 40)
+    store.seed(other, 0)  # the first one is idle now
+    for base, spent in ((300, 360), (300, 360), (-20, 40), (0, 60), (7, 67)):
+        for standing in (first, other):
+            store.seed(standing._replace(spent=1), base)
+        found = [store.standings("b", group) for group in ("s", "t")]
+        assert [[one.spent for one in standings] for standings in found] == [[spent], [spent + 40]]
+    assert store.begin_anew("b", "usd", 0)
+    assert sorted(one.spent for one in store.standings("b")) == [67, 107]
+    assert store.begin_anew("b", "usd", 60)
+    assert store.standings("b") == []

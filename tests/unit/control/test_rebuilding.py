@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import shutil
 import threading
 import time
@@ -28,7 +29,7 @@ from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import instances
 from proxy.ledger.counters import ended_amounts, spent
 from proxy.ledger.database import open_ledger
-from proxy.ledger.definitions import take_definitions
+from proxy.ledger.definitions import definitions, take_definitions
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_bases, budget_spend
 from proxy.spool.writer import SpoolWriter
@@ -39,6 +40,7 @@ from tests.support.spooled import Counts, append, intent, settle
 
 pytestmark = pytest.mark.needs("redis-server")
 B = {"name": "b", "limit_usd": "0.000001", "window": "total"}  # 1,000 nano-USD
+NARROW = B | {"match": {"team": ["t"]}}
 CLAIM = Claim("b", "", 0, None, 1000, 0, "usd", True)
 
 
@@ -374,8 +376,8 @@ async def test_a_new_budget_is_seeded_once(a: Instance) -> None:
     await a.opens()
     spend(a, 500, "new")
     a.config = a.configured([B, B | {"name": "new"}])
-    await a.shared.seed_new()
-    await a.shared.seed_new()
+    await a.shared.seed()
+    await a.shared.seed()
     assert await a.figures(CLAIM._replace(budget="new")) == (500, 0)
 
 
@@ -453,7 +455,7 @@ async def test_a_new_epoch_has_those_that_are_in_use_and_asks_the_ledger_for_the
     assert await a.figures(running) == (800, 0)
     assert await a.figures(running._replace(group="s-999")) == (999, 0)
     assert len(await a.shared._read_standings()) == 1500
-    await a.shared.seed_anew(["s"])
+    await a.shared.seed()
     assert await a.figures(running._replace(group="s-999")) == (999, 0)
 
 
@@ -465,10 +467,11 @@ async def test_a_budget_that_is_redefined_before_the_store_is_reached_begins_wit
     await a.opens()
     assert await a.figures() == (0, 0)
     await a.end()
-    spend(a, 300)  # which counts in it as it is defined now
-    again = Instance(tmp_path, "a", server, [B])
+    again = Instance(tmp_path, "a", server, [NARROW])
+    assert take_definitions(a.engine, again.shared._budgets(), now_s()) == ["b"]
+    spend(a, 300, table=budget_bases)  # which counts in it as it is defined now
     await again.shared.beat()
-    seeding = asyncio.create_task(again.shared.seed_anew(["b"]))
+    seeding = asyncio.create_task(again.shared.seed())
     await asyncio.sleep(0)  # it is refused once
     await again.begin()
     await again.opens()
@@ -505,7 +508,7 @@ async def test_what_is_counted_before_the_first_definitions_are_seeded_stays(
     store, _, running = await data_plane(a, "w")
     await asyncio.wait_for(store.member.ready.wait(), 5)
     await spend_unshipped(a, store, 100)
-    await asyncio.wait_for(a.shared.seed_anew(["b"]), 5)
+    await asyncio.wait_for(a.shared.seed(), 5)
     await a.opens()
     assert await a.figures() == (100, 0)
     running.cancel()
@@ -520,10 +523,10 @@ async def test_a_definition_that_comes_later_is_seeded_once(a: Instance) -> None
     a.config = a.configured([B | {"per": ["team"]}])
     assert take_definitions(a.engine, a.shared._budgets(), now_s()) == ["b"]
     spend(a, 300, table=budget_bases)
-    await a.shared.seed_anew(["b"])
+    await a.shared.seed()
     assert await a.figures() == (300, 0)
     await a.shared.store.charge("x", [CLAIM], [100])
-    await a.shared.seed_anew(["b"])  # the last answer of the first time was lost, for example
+    await a.shared.seed()  # the last answer of the first time was lost, for example
     assert await a.figures() == (400, 0)
 
 
@@ -542,12 +545,186 @@ async def test_nothing_goes_of_what_is_being_added_up(a: Instance, monkeypatch: 
     monkeypatch.setattr(member, "open", late)
     await a.begin()
     await asyncio.wait_for(added.wait(), 5)
-    with pytest.raises(StoreUnavailable):
-        await a.shared._seed_anew(["b"])
+    seeding = asyncio.create_task(a.shared.seed())
+    await asyncio.sleep(0.05)
+    assert not seeding.done()
     assert await a.shared.store.counters("usd:0:b") == ({"": 700}, {})
     go_on.set()
+    await asyncio.wait_for(seeding, 5)
     await a.opens()
     assert await a.figures() == (700, 0)
+
+
+async def test_a_redefined_budget_keeps_what_the_ledger_does_not_know_yet(a: Instance) -> None:
+    take_definitions(a.engine, a.shared._budgets(), now_s())
+    await a.begin()
+    await a.opens()
+    store, _, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    await spend_unshipped(a, store, 100)
+    a.config = a.configured([NARROW])
+    assert take_definitions(a.engine, a.shared._budgets(), now_s()) == ["b"]
+    spend(a, 300, table=budget_bases)
+    await a.shared.seed()
+    await a.shared.seed()
+    assert await a.figures() == (400, 0)
+    a.config = a.configured([B])
+    assert take_definitions(a.engine, a.shared._budgets(), now_s()) == ["b"]  # which has no base: nothing was shipped
+    await a.shared.seed()
+    assert await a.figures() == (100, 0)
+    running.cancel()
+    await store.member.close()
+
+
+async def test_a_group_that_was_dropped_gets_the_base_of_the_definition_that_is_in_force(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked the ledger before the budget was redefined, and gets its answer later, asks again."""
+    monkeypatch.setattr(rebuilding, "MOST_GROUPS", 1000)
+    a.config = a.configured([SESSIONS])
+    sessions(a, 1500)
+    take_definitions(a.engine, a.shared._budgets(), now_s())
+    with a.engine.begin() as connection:
+        connection.execute(sa.delete(budget_bases))  # as if its entries had been there
+    await a.begin()
+    await a.opens()
+    member, asked = a.shared.store.member, asyncio.Event()
+    recall, answered = member.recall, asyncio.Event()
+    assert recall is not None
+
+    async def late(groups: Any) -> Any:
+        sums = await recall(groups)
+        member.recall = recall
+        asked.set()
+        await answered.wait()
+        return sums
+
+    member.recall = late
+    claim = CLAIM._replace(budget="s", group="s-999")
+    charging = asyncio.create_task(a.shared.store.charge("x", [claim], [7]))
+    await asked.wait()
+    a.config = a.configured([SESSIONS | {"match": {"team": ["t"]}}])
+    assert take_definitions(a.engine, a.shared._budgets(), now_s()) == ["s"]
+    with a.engine.begin() as connection:
+        connection.execute(sa.update(budget_bases).values(amount=-900))
+    await a.shared.seed()
+    answered.set()
+    await charging
+    assert await a.figures(claim) == (106, 0)
+    await a.shared.seed()
+    assert await a.figures(claim) == (106, 0)
+
+
+async def test_counters_of_an_earlier_version_take_the_bases_that_they_have(a: Instance) -> None:
+    """It noted which definition they were made of, and no bases; where that is another one, everything is rebuilt."""
+    take_definitions(a.engine, a.shared._budgets(), now_s())
+    spend(a, 300, table=budget_bases)
+    await a.begin()
+    await a.opens()
+    member, since = a.shared.store.member, definitions(a.engine)["b"].since
+    for definition in (since, since - 1):
+        await member.command("DEL", member.name("seeded"), member.name("defined"), member.name("b:usd:0:b"))
+        await member.command("SADD", member.name("seeded"), "usd:b", f"usd:b\ndefined {definition}")
+        first = member.epoch
+        await a.shared.seed()
+        assert await a.figures() == (300, 0)
+        assert (member.epoch == first) == (definition == since)
+
+
+DEFINITIONS: list[dict[str, Any]] = [
+    {}, {"match": {"team": ["t"]}}, {"per": ["team"]}, {"window": "day"}, {"window": "day", "per": ["team"]},
+    {"opening": {"usd": "0.0000003", "at": "2026-01-01T00:00:00Z"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_counters_are_the_ledgers_whoever_redefines_a_budget_when(
+    tmp_path: Path, a: Instance, server: RedisServer, seed: int
+) -> None:
+    """Two instances that reload apart from each other, one of them stopped in the middle; calls, some of them shipped."""
+    chance = random.Random(seed)
+    limit = {"limit_usd": "9"}
+    instances = [a, Instance(tmp_path, "b", server, [B])]
+    planes = []
+    for one in instances:
+        one.config = one.configured([B | limit])
+        one.recorder_may_step.clear()
+        take_definitions(one.engine, one.shared._budgets(), now_s())
+        one.tasks = [asyncio.create_task(one.shared.run())]
+        await one.shared.beat()
+        planes.append(await data_plane(one, "w"))
+
+    async def ship(one: Instance) -> None:
+        while await asyncio.to_thread(one.recorder.step):
+            pass
+
+    async def ships(one: Instance) -> None:
+        await asyncio.wait_for(asyncio.gather(*[plane[0].member.joined.wait() for plane in planes]), 5)
+        while not one.shared.store.member.ready.is_set():
+            await ship(one)
+            await asyncio.sleep(0.01)
+
+    async def call(one: Instance, store: RedisStore, writer: SpoolWriter) -> None:
+        (budget,) = one.shared._budgets()
+        team, amount = chance.choice("tu"), chance.randrange(1, 1000)
+        if not budget.matches({"team": team}):
+            return
+        start, end = budget.window_now(now_s())
+        claim = Claim("b", budget.group({"team": team}), start, end, 10**12, amount, "usd", True)
+        stated = [["b", claim.group, start, "usd", amount]]
+        begun = intent(team=team, budgets=stated, started_at=int(now_s() * 1e6))
+        append(writer, begun)
+        assert isinstance(await store.reserve(begun["id"], [claim], now_s(), now_s() + 99, b"{}"), Granted)
+        append(writer, settle(begun, amount, budgets=stated, epoch=store.epoch))
+        await store.settle(begun["id"], [amount])
+
+    async def redefine(one: Instance, definition: dict[str, Any]) -> None:
+        one.config = one.configured([B | limit | definition])
+        for _ in range(chance.randrange(3)):
+            await call(one, *planes[instances.index(one)][:2])
+        await ship(one)
+        take_definitions(one.engine, one.shared._budgets(), now_s())
+        for _ in range(chance.randrange(3)):
+            await call(*chance.choice([(one, *plane[:2]) for one, plane in zip(instances, planes, strict=True)]))
+
+    await asyncio.wait_for(asyncio.gather(*map(ships, instances)), 10)
+    for plane in planes:
+        await asyncio.wait_for(plane[0].member.ready.wait(), 5)
+    for step in range(60):
+        number = chance.randrange(2)
+        one = instances[number]
+        act = chance.choice(["call", "call", "call", "ship", "redefine"])
+        if act == "call":
+            await call(one, *planes[number][:2])
+        elif act == "ship":
+            await ship(one)
+        else:
+            await redefine(one, chance.choice(DEFINITIONS))
+            seeding = asyncio.create_task(one.shared.seed())
+            if chance.random() < 0.5:
+                for _ in range(chance.randrange(30)):
+                    await asyncio.sleep(0)
+                seeding.cancel()
+            await asyncio.gather(seeding, return_exceptions=True)
+        if step % 20 == 19:
+            last = chance.choice(DEFINITIONS)
+            for one in instances:
+                await redefine(one, last)
+                await one.shared.seed()
+            for one in instances:
+                await ship(one)
+            (budget,) = a.shared._budgets()
+            start, _ = budget.window_now(now_s())
+            of_ledger = spent(a.engine, "b", "usd", start)
+            of_store, reserved = await a.shared.store.counters(f"usd:{start}:b")
+            assert ({g: v for g, v in of_store.items() if v}, reserved) == (
+                {g: v for g, v in of_ledger.items() if v},
+                {},
+            )
+    for store, _, running in planes:
+        running.cancel()
+        await store.member.close()
+    await instances[1].end()
 
 
 async def test_a_jobs_group_is_in_use_too(a: Instance, monkeypatch: pytest.MonkeyPatch) -> None:

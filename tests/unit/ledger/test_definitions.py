@@ -55,5 +55,5 @@ def test_what_was_spent_elsewhere_counts_in_its_window(ledger: Engine) -> None:
 def test_another_opening_is_another_definition(ledger: Engine) -> None:
     assert counters(ledger, budget(), NOON) == {"": 2.5}
     assert counters(ledger, budget(opening={"usd": "4", "at": "2026-11-29T06:00:00Z"}), NOON) == {"": 4}
-    assert counters(ledger, budget(opening=None), NOON) == {}
+    assert counters(ledger, budget(opening=None), NOON) == {"": 0}
     assert budget(opening=None)[0].definition == budget(opening=None, limit_usd=20, action="warn")[0].definition

@@ -1,10 +1,8 @@
-"""The names of LiteLLM's that are not public and are used all the same: whether this version has them, as they were."""
+"""What stands in the place of LiteLLM's names; whether it has these is asked in e2e/test_translation_unchanged.py."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -24,37 +22,6 @@ from proxy.translate.internals import (
     _signed_at_once,
     _streaming_unless_known_not_to,
 )
-from tests.support.warm import ROOT, environment
-
-_LOST = """
-import inspect, json, litellm
-from proxy.translate.internals import REPLACED, owner_of
-AWAITED = ("_nothing_later", "_put_together_at_once", "_ended_once", "_signed_at_once")
-Stream = owner_of("litellm.litellm_core_utils.streaming_handler:CustomStreamWrapper")
-started = inspect.getsource(Stream.__init__)
-used = ("chunks", "sent_last_chunk", "sent_stream_usage", "send_stream_usage", "stream_options")
-names = [(f"{row.owner}.{row.name}", getattr(owner_of(row.owner), row.name, None)) for row in REPLACED]
-by = {name: row.by.__name__ for (name, _), row in zip(names, REPLACED)}
-print(json.dumps({
-    "lost": [name for name, value in names if not callable(value)],
-    "bare": [name for name, value in names if by[name] == "_undecorated" and not hasattr(value, "__wrapped__")],
-    "not awaited": [name for name, value in names if by[name] in AWAITED and not inspect.iscoroutinefunction(value)],
-    "awaited": [name for name, value in names if by[name] not in (*AWAITED, "_undecorated") and inspect.iscoroutinefunction(value)],
-    "not of a stream": [name for name in used if f"self.{name}" not in started]
-    + [name for name in ("_build_complete_streaming_response", "aclose") if not hasattr(Stream, name)],
-}))
-"""
-
-
-def test_litellm_has_the_names_that_are_replaced_and_awaits_them_as_before() -> None:
-    env = environment() | {
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True"
-    }  # with Python's own: what is compiled already is found
-    done = subprocess.run([sys.executable, "-c", _LOST], check=False, capture_output=True, text=True, cwd=ROOT, env=env)
-
-    assert done.returncode == 0, done.stderr
-    missing = json.loads(done.stdout.splitlines()[-1])
-    assert missing == {"lost": [], "bare": [], "not awaited": [], "awaited": [], "not of a stream": []}
 
 
 def test_what_is_remembered_is_asked_once_and_cannot_be_changed_by_who_got_it() -> None:

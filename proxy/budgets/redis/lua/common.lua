@@ -4,6 +4,9 @@
 -- that what is left of another epoch, or arrives late from it, touches nothing of this one:
 --   s:<bucket>  spent by group     r:<bucket>  reserved by group, where any is     (bucket: measure:window start:budget)
 --   z:<bucket>  how many reservations of nothing are open, by group, where any is: they may cost something all the same
+--   b:<bucket>  how much of s: is the base of the budget's definition, by group, where that is any
+--   defined     bucket -> when the definition was taken whose bases these are
+--   seeded      what was put in from the ledger: parts, and whole buckets
 --   buckets     bucket -> window end ("" where it has none)
 --   gone        bucket -> how often groups of it were dropped: of a group that is not in s:<bucket>, only the ledger knows
 --   a:<id>      a reservation: open, or what is remembered of its end
@@ -177,6 +180,14 @@ end
 local function waited_for(name, now)
   local till = redis.call('HGET', base .. 'waited', name)
   return till and tonumber(till) > now
+end
+
+local function set_base(bucket, group, amount)
+  if amount == '0' then
+    redis.call('HDEL', base .. 'b:' .. bucket, group)
+  else
+    redis.call('HSET', base .. 'b:' .. bucket, group, amount)
+  end
 end
 
 -- A hash field that is only there where it is not 0.

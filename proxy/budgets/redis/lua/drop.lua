@@ -8,6 +8,7 @@ for at = 3, #ARGV, 2 do
   local held = redis.call('HEXISTS', base .. 'r:' .. bucket, group) + redis.call('HEXISTS', base .. 'z:' .. bucket, group)
   if held == 0 and redis.call('HGET', base .. 's:' .. bucket, group) == ARGV[at + 1] then
     dropped = dropped + redis.call('HDEL', base .. 's:' .. bucket, group)
+    set_base(bucket, group, '0')
   end
 end
 return {digits(dropped)}

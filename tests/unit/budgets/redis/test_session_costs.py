@@ -11,7 +11,7 @@ def test_what_was_said_lately_and_what_came_since_is_the_total() -> None:
     costs.add("a", 5)
     assert costs.total("a", 10.0) is None
     assert costs.take("a") == [("a", 5)]
-    costs.note_totals(["a"], [45], 10.0)
+    costs.note_totals(["a"], [45], 10.0, "a")
     costs.add("a", 3)
     assert costs.total("a", 10.0 + FRESH_S) == 48
     assert costs.total("a", 10.1 + FRESH_S) is None
