@@ -196,8 +196,8 @@ class Connection(Writing):
     # httptools callbacks
 
     def on_message_begin(self) -> None:
-        if self._message_complete:
-            raise ValueError("more than one response to one request")  # were it only begun, the next caller's would be its rest
+        if self._message_complete:  # were the second only begun here, the next caller's answer would be its rest
+            raise ValueError("more than one response to one request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))

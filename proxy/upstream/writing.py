@@ -30,7 +30,7 @@ class Writing(asyncio.Protocol):
             await self._full
 
     def body_follows(self) -> None:
-        """More of the body comes: until all of it is written, whatever the upstream answers, no other request can go this way."""
+        """More of the body comes: before all of it is written no request can go this way, whatever the upstream answers."""
         self._writing = False
 
     def body_ended(self) -> None:
