@@ -16,7 +16,7 @@ import http.client
 import importlib.util
 import os
 import secrets
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -164,8 +164,10 @@ def _environment(data_dir: Path) -> dict[str, str]:
 
 def _await_address(read_fd: int, timeout_s: float) -> str | None:
     """What the child writes once it listens; None where it ended, or stayed silent for `timeout_s`."""
-    ready, _, _ = select.select([read_fd], [], [], timeout_s)
-    line = os.read(read_fd, 4096) if ready else b""
+    # `select.select` takes no descriptor above 1,023, and whoever embeds this may have more open.
+    with selectors.DefaultSelector() as selector:
+        selector.register(read_fd, selectors.EVENT_READ)
+        line = os.read(read_fd, 4096) if selector.select(timeout_s) else b""
     return line.decode() or None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import select
+import selectors
 import socket
 from collections.abc import Iterator
 from decimal import Decimal
@@ -323,11 +323,12 @@ def test_who_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPa
 
         def drip() -> None:
             connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):
+            with connection, contextlib.suppress(OSError), selectors.DefaultSelector() as selector:
+                selector.register(connection, selectors.EVENT_READ)
                 connection.sendall(head)
                 while True:
                     connection.sendall(b"x")
-                    if select.select([connection], [], [], 0.01)[0] and not connection.recv(65536):
+                    if selector.select(0.01) and not connection.recv(65536):
                         return
 
         thread = Thread(target=drip)
