@@ -16,7 +16,7 @@ from tests.attack.random_bodies import GUARDED, Tally, any_values
 from tests.attack.random_bodies import ask as _ask
 from tests.flow.house import House, Told
 
-EXAMPLES = 40
+EXAMPLES = 20
 _NAMED_NOWHERE = ("deep", "JSON", "object", "URL", "has no bound")
 
 

@@ -165,9 +165,9 @@ def test_every_store_answers_as_the_model(tmp_path: Path) -> None:
 
         shared, running = run.run(begin())
         checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-        wanted = settings(max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=checks)
+        wanted = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=checks)
         before = next(RUNS)
         run_state_machine_as_test(lambda: Histories(run, shared), settings=wanted)
-        assert next(RUNS) - before > 50
+        assert next(RUNS) - before > 30
         running.cancel()
         run.run(shared.member.close())

@@ -243,9 +243,11 @@ def test_a_stream_that_is_left_costs_what_the_server_had_counted(rig: Rig, name:
 def test_who_leaves_before_anything_came_stops_the_server(rig: Rig, name: str, stream: bool) -> None:
     """In prefill of a long prompt, when the server has begun with it: charged is the prompt, and of a whole answer what may
     have been written by then; never the ceiling. Who waits for a whole answer is looked after once a second by llama.cpp, and a
-    quick one has read the prompt by then."""
-    in_prefill = any(_left_in_prefill(rig, name, stream) for _ in range(10 if stream else 1))
-    assert in_prefill or not stream
+    quick one has read the prompt by then. Prefill is the server's, whatever is asked of it: one kind has to have met it."""
+    must = stream and name == "chat"
+    tries = 10 if must else 3 if stream else 1
+    in_prefill = any(_left_in_prefill(rig, name, stream) for _ in range(tries))
+    assert in_prefill or not must
 
 
 def _left_in_prefill(rig: Rig, name: str, stream: bool) -> bool:

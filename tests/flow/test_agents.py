@@ -102,7 +102,7 @@ def tokens_of(value: Any) -> int:
     return int(len(orjson.dumps(value)) / CHARS_PER_TOKEN)
 
 
-PIXELS = base64_of(png(*SCREEN, padding=200_000))
+PIXELS = base64_of(png(*SCREEN, padding=100_000))
 
 
 def screenshot(said: str, *, claude: bool) -> list[dict[str, Any]]:
@@ -312,7 +312,7 @@ async def test_a_cache_that_forgets_is_not_counted_on(tmp_path: Path, seed: int,
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("model", KINDS)
 async def test_an_agent_that_looks_at_its_screen_is_not_strangled(tmp_path: Path, model: str, seed: int) -> None:
-    """Forty screenshots of 200 KB in one session: they cost some tokens each, not a context and not their bytes."""
+    """Forty screenshots of 100 KB in one session: they cost some tokens each, not a context and not their bytes."""
     run = await one_run(tmp_path, model, seed, screens=SCREENSHOTS)
     stranded = 1 - run.billed / LIMIT_NANO
     print(

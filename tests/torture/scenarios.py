@@ -138,11 +138,12 @@ def crash_points(
     names: Collection[str] = points.POINTS,
     whoms: Collection[str] = ("all", "self"),
     in_turn: bool = False,
+    calls: int = 250,
     changes: dict[str, Any] | None = None,
 ) -> Outcome:
     """`kill -9` at every named point, among streams and among whole answers: of every process, or of the one there.
 
-    in_turn: each point with one of the four only, the next point with the next.
+    in_turn: each point with one of the four only, the next point with the next. calls: in the load around each kill.
     """
     rng = random.Random(seed)
     owed: set[str] = set()
@@ -154,7 +155,7 @@ def crash_points(
             if point == "before-unlock":  # is passed when a run is over
                 rig.gateway.kill([plane_pid(rig, "data")])
                 wait_until(f"{point} was reached", hit.exists, 20, 0.01)
-            load = rig.begin_load(_short_calls(stream, seed * 10_000 + len(done)))
+            load = rig.begin_load(_short_calls(stream, calls, seed * 10_000 + len(done)))
             wait_until(f"{point} was reached", hit.exists, 20, 0.01)
             if whom == "all":
                 rig.gateway.kill()
@@ -178,9 +179,9 @@ def _kills_at(
         yield from ((point, whom, stream) for whom, stream in chosen * each)
 
 
-def _short_calls(stream: bool, seed: int) -> Traffic:
+def _short_calls(stream: bool, calls: int, seed: int) -> Traffic:
     return Traffic(
-        calls=250, concurrency=24, seed=seed, stream=float(stream), kinds={"chat": 1.0}, out=(4, 20), tpc=(1, 4),
+        calls=calls, concurrency=24, seed=seed, stream=float(stream), kinds={"chat": 1.0}, out=(4, 20), tpc=(1, 4),
         chunk_delay=(0, 0.01), timeout_s=10,
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ def test_the_model_reads_as_the_standard_says(stream: bytes, expected: list[byte
     assert fuzz_sse.model(stream) == expected
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_mutated_streams_in_random_pieces_are_read_as_the_model_reads_them(seed: int) -> None:
     wrong = fuzz_sse.run(4000, seed)
 

@@ -20,7 +20,7 @@ def test_an_upstream_behind_a_bad_network_has_one_entry_a_call(tmp_path: Path) -
 
 @pytest.mark.needs("postgres")
 def test_lost_replies_of_the_database_lose_and_double_nothing(tmp_path: Path) -> None:
-    outcome = passed(networks.lossy_database(tmp_path, calls=300, share=0.1, resets=2))
+    outcome = passed(networks.lossy_database(tmp_path, calls=180, share=0.1, resets=2))
 
     assert outcome.facts["lost_replies"] > 0
 
@@ -34,6 +34,6 @@ def test_a_database_that_is_away_costs_only_time(tmp_path: Path) -> None:
 
 @pytest.mark.needs("redis-server")
 def test_lost_replies_of_the_budget_store_leave_nothing_reserved(tmp_path: Path) -> None:
-    outcome = passed(networks.lossy_store(tmp_path, calls=600))
+    outcome = passed(networks.lossy_store(tmp_path, calls=300))
 
     assert outcome.facts["lost_replies"] > 0

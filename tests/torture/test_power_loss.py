@@ -11,8 +11,8 @@ from .power_loss import cut
 
 @pytest.mark.parametrize("mode", ["write", "fsync"])
 def test_whatever_is_left_of_a_spool_is_recorded_once_and_as_it_stands(mode: str, tmp_path: Path) -> None:
-    losses = cut(tmp_path, cuts=150, mode=mode)
+    losses = cut(tmp_path, cuts=75, mode=mode)
 
     assert (losses.missing, losses.double, losses.different, losses.promised_and_lost) == (0, 0, 0, 0)
-    assert losses.cuts == 150
-    assert losses.attempts > 1500
+    assert losses.cuts == 75
+    assert losses.attempts > 750

@@ -7,9 +7,7 @@ import pytest
 from . import seeded
 
 SOME = (
-    "a cancelled call costs nothing",
     "what is reserved does not count",
-    "half a record stays where the disk was full",
     "open intents of a crash are forgotten",
 )
 
