@@ -186,7 +186,7 @@ def test_a_session_says_where_a_guard_stopped_it(control: Control) -> None:
             row |= {"instance": "x", "created_at": 1_795_600_000_000_000 + at}
             connection.execute(sa.insert(schema.alerts).values(row))
     try:
-        said = re.findall(r'<li class="warn">(.*?)</li>', control.client.get(path).text)
+        said = re.findall(r'<li class="warn">(.*?)</li>', html.unescape(control.client.get(path).text))
         health = control.client.get("/health").text
         assert health.count(f'href="{path}"') == 2  # of the loop and of the limit
     finally:
