@@ -172,14 +172,15 @@ class Connection(Patience, Pipelined, asyncio.Protocol):
         except httptools.HttpParserUpgrade as upgrade:
             # Of use where the request is granted; else the connection ends with its answer.
             self.early.extend(data[upgrade.args[0] :])
-        # Not in there: an error's context would be the upgrade then, and not what our callback said.
-        if self.asked_again:  # httptools takes no body of it; Java's own client sends h2c with every call
-            again, self.asked_again, self.wished = self.asked_again + self.early, b"", True
-            self.early.clear()
-            self.parser = httptools.HttpRequestParser(self)
-            self._parse(again)
-        else:
+        # Below, not in there: an error in there has the upgrade as its context, not what our callback said.
+        if not self.asked_again:
             self.upgrades = True
+            return
+        # httptools takes no body of it; Java's own client sends h2c with every call
+        again, self.asked_again, self.wished = self.asked_again + self.early, b"", True
+        self.early.clear()
+        self.parser = httptools.HttpRequestParser(self)
+        self._parse(again)
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) > MOST + MOST_IN_A_SLICE:
