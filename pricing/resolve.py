@@ -1,4 +1,4 @@
-"""Which price applies: the rows that a call can reach, best first, and from them one price per unit.
+"""Which price applies: the rows that match a call, best first, and from them one price per unit.
 
 The order (proxy/CONTRACT.md#prices): the operator's rows before the book's; the closest model name, then the row with the most
 conditions, then the latest `from` that has begun; unit by unit, a unit without a price taking its parent's.

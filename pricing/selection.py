@@ -1,4 +1,4 @@
-"""Which prices hold: of the catalog's rows and the operator's, for one kind of call at one time. Nothing is remembered here;
+"""Which rows hold for one kind of call at one time, of the catalog's and the operator's. Nothing is remembered here;
 `book.py` does that. No I/O.
 """
 

@@ -1,4 +1,4 @@
-"""Log lines that anybody can provoke as often as they like: the first at once, then one a minute with a count."""
+"""Rate-limited log lines, for what anybody can provoke: the first at once, then one a minute with a count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Something of which there is only so much, held by many: nobody can hold so much that others get nothing. No I/O."""
+"""A limited resource shared by many: nobody can hold so much that others get nothing. No I/O."""
 
 from __future__ import annotations
 

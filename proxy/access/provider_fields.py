@@ -1,4 +1,4 @@
-"""Fields that only some providers read, and that reach past what a key may do: other models, a server's engine, its network.
+"""Fields of some providers that reach past what a key may do: other models, a server's engine, its network.
 
 By provider, not by dialect: what one ignores another obeys. A provider that no table here knows may be a router or a server
 of one's own, so that all tables hold for it. Each field has its reason; it is refused by name, or, where an answer does not
@@ -332,7 +332,7 @@ def _refuse_inner_urls(call: Call, *, bare_names: bool) -> None:
     for url in call.urls:
         if not is_public(url, bare_names=bare_names):
             raise invalid_request(
-                "A URL in this call does not lead to the public internet; send what it stands for as data.", "url"
+                "A URL in this call does not lead to the public internet; send its content as data instead.", "url"
             )
 
 

@@ -1,4 +1,4 @@
-"""Closes a minute: what the machines cost in it, whose that was, and what the next minutes have to know of it. Pure.
+"""Closing a minute: what the machines cost in it, for whose calls, and what is carried over to the next minutes. Pure.
 
 Tokens that a server counted and no call explains are somebody else's (`outside`). Cached ones that no call was told of (by a
 vLLM without `--enable-prompt-tokens-details`) count as the cache's, not as read. A call's tokens are spread evenly over its

@@ -1,4 +1,4 @@
-"""What usage of one call costs at most: a value that is made once, with the price book of that moment, and then only asked.
+"""The most that usage of one call can cost: a value, made once from the price book of that moment.
 
 Without its book it is plain data (`terms`), so that an attempt that outlives its connection can be priced again from its
 record, by the same terms (`CallPrice.of`).

@@ -1,4 +1,4 @@
-"""What a request settles of its price beforehand. It can only make a ceiling dearer: what is cheaper, an answer has to say."""
+"""The price conditions that a request already fixes. They only make a ceiling dearer: what is cheaper, an answer has to say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields and models that can cost what nothing bounds: under a budget that blocks, a call with one is refused by its name.
+"""Fields and models whose cost has no bound: under a budget that blocks, a call with one is refused, and the refusal names it.
 
 `_FIELDS` says, for each field that is known to cost at some provider, who bounds it and how; at any other provider it is not
 known what it does, so that nobody guesses. Names that no table has, but that sound like searches, agents or plug-ins, are

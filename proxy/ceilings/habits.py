@@ -1,4 +1,4 @@
-"""What a provider does that no field of a request says: thinking beside the cap, searches by itself, names of caps.
+"""What providers do although no field of a request says so: thinking beside the cap, searches by themselves, names of caps.
 
 Each row has its source. A provider that stands in none of them does as OpenAI does.
 """

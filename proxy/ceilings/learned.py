@@ -1,8 +1,8 @@
-"""What the bills have taught about ceilings: how far one was exceeded, how a family counts tokens beside o200k, and whether
-a prompt cache keeps its promises.
+"""What bills have taught about ceilings: how far they were exceeded, how a model family's token counts compare with o200k's,
+and whether a prompt cache keeps its promises.
 
-Kept in a small file beside the spool, so that a restart does not unlearn it. How far ceilings were exceeded is known of
-each team apart, and half of it is forgotten with every day without another overrun. `taximeter prices learned` shows it and
+Kept in a small file beside the spool, so that a restart does not unlearn it. How far ceilings were exceeded is kept for
+each team separately, and halves with every day without another overrun. `taximeter prices learned` shows it and
 takes it back; a running server sees that within a minute.
 """
 
@@ -89,7 +89,7 @@ class Learned:
         if name not in self._factors and len(self._factors) >= _MAX_MODELS:
             self._factors = {name: self._factors[name] for name in self.factors(now_s)}
         if name in self._factors or len(self._factors) < _MAX_MODELS:
-            log.warning("a call of %s/%s cost %.2f times its ceiling: its team's are raised", provider, model, factor)
+            log.warning("a call of %s/%s cost %.2f times its ceiling: the ceilings of its team are raised", provider, model, factor)
             self._factors[name] = factor, now_s
             self._save()
 
@@ -129,7 +129,7 @@ class Learned:
             return
         self._kept[name] = _KEPT_BEFORE_TRUST - _KEPT_AFTER_A_BREACH
         if before >= _KEPT_BEFORE_TRUST:
-            log.warning("%s did not read from its cache what it held: its ceilings do not count on that any more", name)
+            log.warning("%s did not read from its prompt cache what it should hold: ceilings no longer count on that cache", name)
         if before >= 0:
             self._save()
 

@@ -1,4 +1,4 @@
-"""What a provider counted for an input bounds each later input that begins with exactly that. No I/O, no text.
+"""The provider's count of an input, as a bound on later inputs that begin with exactly that input. No I/O, no text.
 
 *Prefixes* have every byte that the model reads. They bound money, so nothing in them is a guess.
 """

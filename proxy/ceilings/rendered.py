@@ -1,4 +1,4 @@
-"""How many bytes a tokenizer may see of a text, where it normalises what it reads: a bound in one pass. Pure.
+"""The most bytes that a text can have after a tokenizer has normalised it: a bound, in one pass. Pure.
 
 Normalising a text, or asking whether it is normalised, can take time that grows with its square; so no text is. What each
 character may become is known beforehand: most become no longer; U+FDFA, the worst, becomes 18. A character that is composed

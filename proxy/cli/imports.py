@@ -54,15 +54,15 @@ def litellm(
     """Models, upstreams, keys (by hash: clients keep theirs), teams, users and budgets of LiteLLM, with what was spent so far;
     what has no counterpart is listed, on stderr."""
     if database is not None and dump is not None:
-        raise fail("--database or --dump, not both", 2)
+        raise fail("name either --database or --dump, not both", 2)
     if with_replay and database is None and dump is None:
-        raise fail("--replay needs the spend log: --database or --dump", 2)
+        raise fail("--replay needs the spend log: name it with --database or --dump", 2)
     try:
         settings: Any = yaml.safe_load(config.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise fail(f"{config} cannot be read: {' '.join(str(error).split())}", 2) from None
     if not isinstance(settings, dict):
-        raise fail(f"{config} is no configuration of LiteLLM: it has no model_list", 2)
+        raise fail(f"{config} is not a LiteLLM configuration: it has no model_list", 2)
     theirs = asked(database) if database else dumped(dump) if dump else nothing()
     try:
         ours, left = moved(settings, theirs.tables, datetime.now(UTC).replace(microsecond=0))
@@ -89,7 +89,7 @@ def _write(out: Path, text: str) -> None:
         with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise fail(f"{out} is there already: name another file with --out", 2) from None
+        raise fail(f"{out} exists already: name another file with --out", 2) from None
     except OSError as error:
         raise fail(f"{out} cannot be written: {error.strerror or error}") from None
 

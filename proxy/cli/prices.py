@@ -228,9 +228,9 @@ def learned(
     for whose, provider, model, factor in rows:
         typer.echo(f"{whose} {provider}/{model}: {f'{factor:.2f}' if reset is None else 'taken back'}")
     if reset is None and not rows:
-        typer.echo("Nothing is learned: no bill has exceeded its ceiling of late.")
+        typer.echo("Nothing has been learned: no bill has exceeded its ceiling lately.")
     if reset is not None and not rows:
-        raise fail(f"nothing is learned of {reset!r}: `taximeter prices learned` lists what is")
+        raise fail(f"nothing has been learned about {reset!r}: `taximeter prices learned` lists what is")
 
 
 def _learned(settings: Config, reset: str | None) -> list[Overrun]:

@@ -1,5 +1,5 @@
-"""Where every command begins. `serve`, as everybody writes it, goes without the library that reads command lines: its processes
-would carry four megabytes of it for as long as they run, and start 25 ms later. All else, and every mistake, is for `main.py`.
+"""Where every command begins. The usual forms of `serve` do without the library that reads command lines: it would cost each
+process four megabytes for as long as it runs, and 25 ms at its start. All other commands, and every mistake, go to `main.py`.
 """
 
 from __future__ import annotations

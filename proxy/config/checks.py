@@ -303,7 +303,7 @@ def _check_budgets(budgets: Sequence[Budget], indices: Sequence[int]) -> list[Pr
         if budget.units and budget.limit_tokens is None:
             problems.append(Problem(f"{path}.units", "goes with limit_tokens only"))
         problems += [
-            Problem(f"{path}.units", f"{unit!r} is no unit of tokens; there are {', '.join(sorted(TOKENS))}")
+            Problem(f"{path}.units", f"{unit!r} is not a unit of tokens; use one of {', '.join(sorted(TOKENS))}")
             for unit in budget.units
             if unit not in TOKENS
         ]

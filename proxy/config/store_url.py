@@ -9,7 +9,7 @@ _PORT, _SENTINEL_PORT = 6379, 26379
 _SENTINELS = ("redis+sentinel", "rediss+sentinel")
 _OF_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _OF_SENTINELS = ("sentinel_username", "sentinel_password")
-_ESCAPED = "in a password, whatever is no letter or digit is written as %XX"
+_ESCAPED = "in a password, write every character but letters and digits as %XX"
 FORMS = (
     "redis://[user:password@]host[:port][/database], rediss://… for TLS, unix:///path[?db=0], or "
     "redis+sentinel://[user:password@]host[:port],host[:port]…/service[/database]"
@@ -93,7 +93,7 @@ def _port(parts: SplitResult, default: int) -> int:
         return parts.port or default
     except ValueError:
         pass
-    raise ValueError(f"its port is no number: {_ESCAPED}")
+    raise ValueError(f"its port is not a number: {_ESCAPED}")
 
 
 def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:

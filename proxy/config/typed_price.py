@@ -26,7 +26,7 @@ def typed_price(provider: str, model: str, prices: Mapping[str, str]) -> Operato
         raise BadQuestion("price: say what a unit costs, such as price.input=0.25")
     for unit in prices:
         if unit not in UNITS:
-            raise BadQuestion(f"price.{unit[:60]}: is no unit; there are {', '.join(UNITS)}")
+            raise BadQuestion(f"price.{unit[:60]}: is not a unit; use one of {', '.join(UNITS)}")
     rows, problems = parse_rows([{"provider": provider or "*", "model": model, **prices}])
     if problems:
         raise BadQuestion("; ".join(_named(problem.path, problem.message) for problem in problems))

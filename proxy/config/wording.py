@@ -1,4 +1,4 @@
-"""What is wrong with the form of a configuration, in a person's words: pydantic's findings, said again. Pure."""
+"""pydantic's findings about a configuration, reworded for people. Pure."""
 
 from __future__ import annotations
 

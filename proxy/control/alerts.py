@@ -1,4 +1,4 @@
-"""Alerts: what an operator is told of, once: a threshold crossed, a block, a loop, an overrun, a budget store that is away.
+"""Alerts: what an operator is told, once each: a threshold crossed, a block, a loop, an overrun, a budget store that is away.
 
 Decided from what the recorder has just shipped, so at the settlement itself. One event for each kind, budget, group and
 window, whatever restarts and however many instances share the database: the table's key says so. Each is a line in the log,

@@ -95,7 +95,7 @@ class Auditor:
                         None if difference is None else Difference(*difference),
                     )
                 self._status = replace(self._status, entries=message["whole"], entries_done=message["done"])
-        raise _FailedError(f"the audit ended with {process.returncode}")
+        raise _FailedError(f"the audit's process ended with status {process.returncode}")
 
     def _compare_store(self) -> tuple[str, Difference | None]:
         state = self._state

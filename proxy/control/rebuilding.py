@@ -1,4 +1,4 @@
-"""The control process's part in a shared budget store: it rebuilds counters, and counts what no data plane can any more.
+"""The control process's part in a shared budget store: it rebuilds counters, and charges what no data plane can any more.
 
 Rebuilding, whenever a new epoch begins: every data plane writes a marker into its spool, and its open reservations into the
 new epoch. The recorder ships what stands before the marker and holds there; then this instance has reported. When all that
@@ -201,7 +201,7 @@ class SharedBudgets:
         self._warn()
         if self._outdated:
             await member.renew(self._outdated)
-            log.warning("budgets are rebuilt: the ledger is an older copy, and gets again what it lacks")
+            log.warning("budgets are rebuilt: the ledger's database is an older copy, and is given again what it lacks")
             self._outdated = ""
         epoch, state, store_now_s = await member.state()
         self._seen = _Seen(asked_at, epoch, state)
@@ -219,7 +219,7 @@ class SharedBudgets:
         missing = await asyncio.to_thread(instances.heard_since, self._engine, since) - reported
         if missing:
             if epoch not in self._reported:
-                log.warning("budgets are rebuilt when these instances have reported: %s", ", ".join(sorted(missing)))
+                log.warning("budgets are rebuilt once these instances have reported: %s", ", ".join(sorted(missing)))
                 self._reported.add(epoch)
             return
         await self._restore_jobs()  # before it is decided which groups are kept
@@ -246,7 +246,7 @@ class SharedBudgets:
                     raise StoreUnavailable("the budget store is being rebuilt")
                 await self._seed(epoch, self._budgets(), now_s, state)
             except (StoreUnavailable, SQLAlchemyError) as error:
-                log.debug("redefined budgets have what they had: %s", error)
+                log.debug("redefined budgets are not counted anew yet: %s", error)
                 await asyncio.sleep(_EVERY_S)
             else:
                 return
@@ -341,7 +341,7 @@ class SharedBudgets:
                     self._seldom.note(warning)
                 self._seldom.tell()
             except (StoreUnavailable, SQLAlchemyError) as error:
-                log.debug("forgetting: %s", error)
+                log.debug("what Redis need not keep could not be dropped: %s", error)
 
     async def standings(self) -> list[dict[str, Any]]:
         """Every counter of the current windows. Where there are so many that reading them takes long, they are read less often.

@@ -69,7 +69,7 @@ def parse_chat(raw: bytes) -> Call:
         fields.integer(body, "top_logprobs", 0, 20)
     if body.get("best_of") not in (None, 1):
         raise invalid_request(
-            "`best_of` is no field of this API; some servers would make answers that nobody sees.", "best_of"
+            "`best_of` is not a field of this API; some servers would make answers that nobody sees.", "best_of"
         )
     return _chat(
         dialect="openai.chat",

@@ -54,12 +54,12 @@ def parse(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _BOUNDED)
     if body.get("n") is not None:
-        raise invalid_request("`n` is not a field of this API; some servers would make several answers of it.", "n")
+        raise invalid_request("`n` is not a field of this API; some servers would write several answers for it.", "n")
     if fields.boolean(body, "background"):
         if fields.boolean(body, "stream"):
-            raise invalid_request("A background response is asked for by its id here; leave `stream` out.", "stream")
+            raise invalid_request("A background response is fetched by its id here; leave `stream` out.", "stream")
         if body.get("store") is False:
-            raise invalid_request("A background response is stored: its end is asked for by its id.", "store")
+            raise invalid_request("A background response must be stored, as it is fetched by its id; leave `store` out.", "store")
     call = _call(body, len(raw), "openai.responses", "responses")
     bounds = _tool_bounds(body)
     if fields.mapping(body, "prompt") is not None and not bounds.unbounded:

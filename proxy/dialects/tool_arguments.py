@@ -1,4 +1,4 @@
-"""What a tool is called with, by its meaning: clients write the same arguments down again in another spelling. Pure.
+"""Arguments of tool calls compared by meaning: clients write the same arguments again in another spelling. Pure.
 
 LangChain, Strands, Haystack and ADK put spaces after `:` and `,`; the AI SDK, pydantic-ai, qwen-code, pi and kimi-code leave
 them out; Python writes `\\u00e9` for `é`, JavaScript `5` for `5.0`; a call without arguments is "" to some and "{}" to others.

@@ -1,4 +1,4 @@
-"""A conversation as turns that can be compared: what a client sends back of an answer reads like the answer it got. Pure.
+"""A conversation as turns that can be compared: an answer that a client sends back equals the answer that it got. Pure.
 
 A turn is who speaks, the text, the tools that are called: what is the same however a client writes it down again. Left out
 is what clients add, move or drop (cache marks, ids, thinking). The bytes of a turn are hashed, never kept.

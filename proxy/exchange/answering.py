@@ -1,4 +1,4 @@
-"""What the steps of whole and of streamed answers share: usage is read, counted where it was not told, priced, settled.
+"""What whole and streamed answers share: usage is read, or counted where none was stated, then priced and settled.
 
 Whatever happens on the way (the client leaves, the upstream breaks off, we are shut down), the attempt is settled once.
 """

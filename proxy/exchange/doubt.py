@@ -1,4 +1,4 @@
-"""Whether a usage that was stated can be believed, by what was seen of the answer."""
+"""Whether a stated usage can be believed, judged by the answer that was seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reading for an answer whose usage was not told, not to its end, or cannot be true: what was seen of it, counted."""
+"""A reading for an answer whose usage was not stated, is incomplete, or cannot be true: what was seen of it, counted."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The INTENT of an attempt: what it is of, and what a crash is charged by. Most of it is the same in all calls of a connection,
-and is written once."""
+"""The INTENT of an attempt: which call it belongs to, and what it is charged after a crash. Most of it is the same for all
+calls of a connection, and is serialised once."""
 
 from __future__ import annotations
 

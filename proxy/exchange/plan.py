@@ -141,7 +141,7 @@ def _kind(exchange: Exchange, route: Route, facts: ModelFacts, at_s: int) -> tup
     destination = configured.destination(route, endpoint)
     if endpoint.local and not is_local(route.provider):
         raise invalid_request(
-            f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
+            f"The upstream of {route.requested!r} does not serve this path here; only servers of one's own do.", "model"
         )
     # What a provider does, it does by each of its names: the book's is the one that our tables have.
     known = route if facts.canonical == route.provider else replace(route, provider=facts.canonical)

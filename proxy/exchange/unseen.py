@@ -1,7 +1,7 @@
-"""Calls of which no answer came, at servers that stop, and bill no further, when their caller leaves or they break down.
+"""Calls without an answer, at servers that stop working, and stop billing, when the caller leaves or they break down.
 
-What can be known: the input, which the server counts or we do, and for a whole answer how long it was written at, by the
-pace of answers before it. Of a stream nothing was written where nothing came.
+What can be known: the input, counted by the server or here, and for a whole answer an estimate from the time it was worked on,
+at the pace of earlier answers. For a stream of which nothing came, nothing was written.
 """
 
 from __future__ import annotations

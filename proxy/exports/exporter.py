@@ -88,7 +88,7 @@ class Exporter:
         if self._sink.tells:
             self._tell()
         if self._failing:
-            log.info("export %s: it takes events again", self.name)
+            log.info("export %s: events are delivered again", self.name)
             self._failing = ""
         return again or portion.more
 
@@ -103,11 +103,11 @@ class Exporter:
             if place is not None:
                 self._sink.tell(place.state, place.created_at, now_us())
         except (Later, Refusal) as problem:
-            self._note(f"sums are not taken: {problem}")
+            self._note(f"sums are not accepted: {problem}")
 
     def _note(self, reason: str) -> None:
         if reason != self._failing:
-            log.warning("export %s: %s; what comes next waits", self.name, reason)
+            log.warning("export %s: %s; later events wait", self.name, reason)
             self._failing = reason
         try:
             note_failure(self._engine, self._instance, self.name, reason, now_us())
@@ -142,7 +142,7 @@ class Exporter:
             try:
                 made = self._sink.events(item)
             except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # an odd entry holds up no other
-                log.exception("export %s: entry %s", self.name, item.id)
+                log.exception("export %s: entry %s could not be made into events", self.name, item.id)
                 refused.append(_refused(item, f"a fault: {type(error).__name__}"))
             else:
                 events += made

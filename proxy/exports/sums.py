@@ -1,4 +1,4 @@
-"""What OpenTelemetry's metrics are made of: sums since a sink has its place, kept with it, each of a bounded set. Pure."""
+"""The sums behind OpenTelemetry's metrics: kept with a sink's position, counted since it began, bounded in number. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model of a media vendor makes, in the units that it is priced in: at most, by its request, and in fact, by its answer.
+"""What a media vendor's model makes, in the units it is priced in: the most, by its request; the truth, by its answer.
 
 Each model has fields of its own; the names here are those by which most of them go (the schemas at replicate.com and fal.ai,
 read 2026-11-29). What stands under none of them takes the most that is usual, so that a reservation is rather too large. Pure.

@@ -1,4 +1,4 @@
-"""What the ledger says that each budget's counters have: what a store begins with, and what it is compared to."""
+"""Budgets' counters as the ledger has them: what a store starts with, and what it is compared with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a budget that is new, or is defined anew, begins with: what the ledger says its calls have cost in the current window.
+"""What a new or redefined budget starts with: the cost of its calls in the current window, by the ledger.
 
 A budget's name is its identity, its definition (`match`, `per`, `window`, …) says what it counts. Entries state the budgets
 that they counted in; those from before a definition state others. So the counter of a budget is a *base*, worked out from

@@ -1,4 +1,4 @@
-"""Jobs, as long as something may still come of them: which process asks for one next, and that its end counts once.
+"""Jobs that may still change: which process asks for one next; each job's end counts once.
 
 A row is written with the entries that it belongs to, in their transaction. Its `revision` makes that each settlement and each
 correction is taken once, whoever writes it: one that was made from an older revision changes nothing.

@@ -1,4 +1,4 @@
-"""What was spent by everything that calls are told apart by, labels too: added up from the entries when a time is over.
+"""Spend by all attributes of calls, labels included: added up from the entries when a time is over.
 
 Labels are in no other roll-up: a client's may be different for every call; and users and customers, of whom there may be as
 many as calls, are in none with an agent or a provider, nor by the hour. So days that are over are added up afterwards by all of

@@ -148,7 +148,7 @@ def divide(engine: Engine, now_us: int) -> list[str]:
         raise NotDivided("only a PostgreSQL ledger can be divided; SQLite has no partitions")
     with engine.begin() as connection:
         if is_divided(connection):
-            raise NotDivided("its entries are by months already")
+            raise NotDivided("its entries are divided by months already")
         if views := _views_of_others(connection):
             raise NotDivided(f"{', '.join(views)} read the table: drop them, and make them again afterwards")
         connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))

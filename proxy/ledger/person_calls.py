@@ -1,4 +1,4 @@
-"""Where the calls of a user or a customer are, of three hours that are over: for lists of them. Filled by `label_days.py`.
+"""In which past three hours a user or a customer has calls: for lists of them. Filled by `label_days.py`.
 
 A row of all calls is as wide as forty numbers, and there may be as many persons as calls: without this a list of one of them
 reads everybody's. It is kept by three hours and not as an index, which would cost each call that is recorded, and which an old

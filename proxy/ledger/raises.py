@@ -78,7 +78,7 @@ def lower_raise(
             return None
         amount = _amount(_budget(budgets, old["budget"]), to)
         if amount >= old["by_amount"]:
-            raise RaiseProblem("a raise is lowered to less than it is; make another to add to it")
+            raise RaiseProblem("a raise can only be lowered; to raise further, make another one")
         row = _row(old["budget"], old["group"], amount, old["until_at"], now_s, old["reason"])
         connection.execute(sa.insert(raises), row)
         return row

@@ -191,7 +191,7 @@ class Recorder:
             try:
                 self._on_shipped(inserted, refusals)
             except Exception:  # whoever listens cannot stop the ledger
-                log.exception("after a batch")
+                log.exception("metrics, logs and alerts of a batch failed; the ledger has the batch")
 
     def _begin(self) -> None:
         """Where the database says that everything stands; its number first, so that a change in between is noticed."""

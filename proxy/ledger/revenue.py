@@ -101,9 +101,9 @@ def _nanousd(text: str) -> int:
     try:
         amount = Decimal(text)
     except InvalidOperation:
-        raise ValueError(f'amount_usd {text!r} is no amount, such as "20" or "19.99"') from None
+        raise ValueError(f'amount_usd {text!r} is not an amount, such as "20" or "19.99"') from None
     if not amount.is_finite() or abs(amount) > _MOST_USD:
-        raise ValueError(f"amount_usd {text!r} is no amount up to {_MOST_USD:,} USD")
+        raise ValueError(f"amount_usd {text!r} is not an amount up to {_MOST_USD:,} USD")
     nano = amount * NANO
     if nano != nano.to_integral_value():
         raise ValueError(f"amount_usd {text!r} is finer than a nano-dollar")

@@ -1,4 +1,4 @@
-"""When each instance lived, and up to where its calls are in the ledger: what a capacity's minutes wait for.
+"""When each instance lived, and up to which time its calls are in the ledger: a capacity's minutes wait for that.
 
 A row a life. An instance that is stopped properly leaves with all of its calls in the ledger; one that is killed leaves some in
 its spool, and is waited for as long as a call may take.

@@ -1,4 +1,4 @@
-"""How a reading comes back beside a translated answer: the translator has read the provider's own bytes, and tells.
+"""How the translator hands back a reading beside its answer: it has metered the provider's own bytes.
 
 Whole answers have it in a header, streams in an event of its own, which goes no further than the data plane. What the
 translated answer itself says of usage is not asked: it is LiteLLM's word, and less exact. Both are of our own making, between

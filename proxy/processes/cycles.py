@@ -1,4 +1,4 @@
-"""Python's search for cycles: what a start imports stays, and a call leaves none behind, so it is mostly for nothing."""
+"""Python's cycle collector, made rare: what a start imports stays, and a call leaves no cycles behind."""
 
 from __future__ import annotations
 

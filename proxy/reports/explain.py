@@ -104,7 +104,7 @@ def periods(question: ExplainQuestion, now_us: int) -> tuple[tuple[int, int], tu
     since = month_at(until - 1, question.zone).start if question.since is None else question.since
     against = (since - (until - since), since) if question.against is None else question.against
     if since >= until or against[0] >= against[1]:
-        raise BadQuestion("a period ends after it begins: since before until, C before D in against=C..D")
+        raise BadQuestion("a period must end after it begins: since before until, C before D in against=C..D")
     return (since, until), against
 
 

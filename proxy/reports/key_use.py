@@ -69,5 +69,5 @@ def useless(models: Sequence[str] | None, expires: datetime | None, known: Colle
         return f"expires: {expires.isoformat()} is over already"
     strange = [name for name in models or () if known and not any(overlap(name, other) for other in known)]
     if strange:
-        return f"models: {strange[0]!r} is no model here (there are: {', '.join(sorted(known)[:20])})"
+        return f"models: {strange[0]!r} is not a model here (there are: {', '.join(sorted(known)[:20])})"
     return None

@@ -82,7 +82,7 @@ def mark_up_of(text: str) -> Decimal:
     except InvalidOperation:
         mark_up = Decimal("NaN")
     if not is_short(mark_up) or not 0 <= mark_up <= _MOST_MARK_UP:
-        raise BadQuestion(f"{text!r} is no mark-up: write a share such as 0.10, at most {_MOST_MARK_UP}")
+        raise BadQuestion(f"{text!r} is not a mark-up: write a share such as 0.10, at most {_MOST_MARK_UP}")
     return mark_up
 
 
@@ -95,7 +95,7 @@ def mapping_of(lines: Iterable[str]) -> Mapped:
     if not attribute or not name:
         raise BadQuestion("the mapping's header names an attribute and what it is mapped to, such as team,cost_centre")
     if not _CENTRE.fullmatch(name) or name in _TAKEN:
-        raise BadQuestion(f"{name!r} is no name for what the mapping leads to: write one such as cost_centre")
+        raise BadQuestion(f"{name!r} is not a name for what the mapping leads to: write one such as cost_centre")
     centres = dict(pairs)
     if len(centres) < len(pairs):
         twice = next(value for number, (value, _) in enumerate(pairs) if value in [v for v, _ in pairs[:number]])

@@ -62,7 +62,7 @@ def prices_of(
     try:
         at_s = epoch_s(at, int(now_s))
     except ValueError:
-        raise BadQuestion(f"{at!r} is no time; write it as 2026-12-01 or 2026-12-01T08:00:00Z") from None
+        raise BadQuestion(f"{at!r} is not a time; write it as 2026-12-01 or 2026-12-01T08:00:00Z") from None
     names = [catalog.canonical(provider)] if provider else sorted(catalog.lines, key=_makers_first)
     asked = [(name, model.lower()) for name in names]
     first, _, rest = model.lower().partition("/")

@@ -253,7 +253,7 @@ def _place(after: str) -> tuple[int, str]:
         and abs(int(value)) <= _MAX_INTEGER
     ):
         return int(value), session
-    raise BadQuestion("`next` is no place in this list")
+    raise BadQuestion("next: is not a place in this list; ask again without it")
 
 
 def place_of(row: SessionRow, order: Order) -> str:

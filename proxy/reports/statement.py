@@ -52,7 +52,7 @@ def read_statement(text: str, provider: str, zone: tzinfo = UTC) -> Statement:
         csv.Error,
         RecursionError,
     ) as bad:
-        raise BadQuestion(f"the file is none that can be read: {type(bad).__name__}: {bad}") from None
+        raise BadQuestion(f"the file cannot be read: {type(bad).__name__}: {bad}") from None
     if not stated:
         raise BadQuestion("the file has no line with a cost or a usage")
     return Statement(shape, stated, max((_places(line.usd) for line in stated), default=0))
@@ -93,7 +93,7 @@ def _json(pages: Sequence[Any], provider: str, zone: tzinfo) -> tuple[str, Itera
         return "Anthropic's Claude Code report", _claude_code(items, zone)
     if "date" in first and "usage" in first:
         return "OpenRouter's activity", _openrouter(items, zone)
-    raise BadQuestion("the file is no export of OpenAI, Anthropic, OpenRouter or Google Cloud that is known")
+    raise BadQuestion("the file is not a known export of OpenAI, Anthropic, OpenRouter or Google Cloud")
 
 
 def _openai(buckets: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[Stated]:

@@ -88,7 +88,7 @@ def cache_share(text: str | None) -> Decimal | None:
     except InvalidOperation:
         share = Decimal("NaN")
     if not is_short(share) or not 0 <= share <= 1:
-        raise BadQuestion(f"{text!r} is no share of the input: write one from 0 to 1, such as 0.8")
+        raise BadQuestion(f"{text!r} is not a share of the input: write one from 0 to 1, such as 0.8")
     return share
 
 
@@ -97,7 +97,7 @@ def check_change(change: Change) -> None:
     if not change.swaps and change.own is None and change.is_local:
         raise BadQuestion("say what would be otherwise: swap (FROM=TO), tier, cache or a price")
     if change.tier is not None and change.tier not in TIERS:
-        raise BadQuestion(f"{change.tier!r} is no tier; there are {', '.join(TIERS)}")
+        raise BadQuestion(f"{change.tier!r} is not a tier; use one of {', '.join(TIERS)}")
 
 
 def what_if_answer(

@@ -1,4 +1,4 @@
-"""The two records that nearly every call has, read straight into their fields, without what nobody will look at.
+"""Quick reading of the two records that nearly every call has: only the fields that are needed.
 
 `records` says what each field means. Only the recorder reads records in this way: where one is odd (of an earlier version, or
 damaged, or of a job), or says what has no field here, it is read whole, as JSON.

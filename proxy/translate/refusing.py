@@ -1,4 +1,4 @@
-"""What a caller is told where a translated call fails: the provider's own words and status, in the caller's dialect."""
+"""Errors of translated calls: the provider's own words and status, in the caller's dialect."""
 
 from __future__ import annotations
 

@@ -124,4 +124,4 @@ def _add_timezone(made: Made, name: Any) -> None:
     try:
         made.timezone = ZoneInfo(str(name)).key
     except (KeyError, ValueError, OSError):
-        made.left.append(f"litellm_settings.timezone: {name!r} is no time zone; windows are those of UTC")
+        made.left.append(f"litellm_settings.timezone: {name!r} is not a time zone; windows are those of UTC")

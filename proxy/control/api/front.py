@@ -1,4 +1,4 @@
-"""The control port's front door: what machines ask all the time (is it alive, is it ready, its metrics) is answered here.
+"""The control port's front door: answers what machines ask all the time (liveness, readiness, metrics) by itself.
 
 The API and the pages, 20 MB with FastAPI, are made when somebody first asks for anything else.
 

@@ -180,7 +180,7 @@ def _unpacked(packed: str) -> str:
     except BadQuestion:
         raise
     except (ValueError, zlib.error) as error:
-        raise BadQuestion(f"text_gzip: is no text compressed by gzip, in base64: {type(error).__name__}") from None
+        raise BadQuestion(f"text_gzip: is not gzip-compressed text in base64: {type(error).__name__}") from None
 
 
 @router.get("/reprice", response_model=RepriceShown, responses=_FORMS)
@@ -214,7 +214,7 @@ class WhatIfAsked(ReportQuestion):
         """Unit -> USD. Raises `BadQuestion` where a parameter is none."""
         extra = self.__pydantic_extra__ or {}
         if unknown := [name for name in extra if not name.startswith(_PRICE)]:
-            raise BadQuestion(f"{unknown[0][:100]}: is no parameter; a price is written price.UNIT=USD")
+            raise BadQuestion(f"{unknown[0][:100]}: is not a parameter; a price is written price.UNIT=USD")
         return {name.removeprefix(_PRICE): value for name, value in extra.items()}
 
 

@@ -116,7 +116,7 @@ class Observed:
             try:
                 self._observe_entry(entry)
             except (ArithmeticError, LookupError, TypeError, ValueError):
-                log.exception("entry %s is not in the metrics", entry.row.id)
+                log.exception("entry %s could not be counted in the metrics", entry.row.id)
 
     def _observe_entry(self, entry: Entry) -> None:
         row, end = entry.row, entry.end

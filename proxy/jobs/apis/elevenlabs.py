@@ -136,7 +136,7 @@ def of_sound(
     *, named: bool = True,
 ) -> Call:  # fmt: skip
     if len(sent) > 1:
-        raise invalid_request("There must be one recording.", "file")
+        raise invalid_request("There must be exactly one recording.", "file")
     things = {"audio_second": channels * media.most_seconds(sent[0])} if sent else {}
     call = _call(raw, body, operation, model, things, named=named)
     files = sum(len(part.data) for part in form.parts if part.filename is not None or part.data in sent)

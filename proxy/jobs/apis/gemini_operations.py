@@ -47,7 +47,7 @@ def parse_video(model: str, raw: bytes) -> Call:
     count = fields.integer(asked, "sampleCount", 1, _MAX_VIDEOS) or 1
     asked["sampleCount"] = count
     if any(isinstance(asked.get(name), str) and asked[name] for name in ("storageUri", "pubsubTopic")):
-        raise invalid_request("A video goes to whoever asked for it, not into a bucket of the account.", "parameters")
+        raise invalid_request("Leave out `storageUri` and `pubsubTopic`: a video goes to the caller only.", "parameters")
     body["parameters"] = asked
     resolution = fields.text(asked, "resolution")
     return Call(
@@ -120,7 +120,7 @@ def _input_of(body: Mapping[str, Any]) -> dict[str, Any]:
 def _either(body: Mapping[str, Any], name: str, snake: str) -> dict[str, Any]:
     """A field that may be spelled in two ways, and must not be in both."""
     if name != snake and name in body and snake in body:
-        raise invalid_request(f"`{name}` stands beside `{snake}`.", name)
+        raise invalid_request(f"`{name}` and `{snake}` are one field; send only one of them.", name)
     return fields.mapping(body, name) or fields.mapping(body, snake) or {}
 
 
@@ -131,7 +131,7 @@ def file_of(body: Mapping[str, Any]) -> str | None:
     if not names:
         return None
     if len(names) > 1 or given.get("requests"):
-        raise invalid_request("A batch has its requests in one file, or in its body.", "batch")
+        raise invalid_request("Send a batch's requests either in one file or in its body.", "batch")
     if not isinstance(names[0], str) or not FILE_NAME.match(names[0]):
         raise invalid_request("`fileName` must be the name of a file: files/…", "batch")
     return names[0]

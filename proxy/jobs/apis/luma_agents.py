@@ -86,7 +86,7 @@ def _mentioned(body: Any) -> Iterable[str]:
                 raise stored_not_found("file_id")
             given = value.get("generation_id")
             if given is not None and (not isinstance(given, str) or not _ID.match(given)):
-                raise invalid_request("`generation_id` is no id.", "generation_id")
+                raise invalid_request("`generation_id` is not an id.", "generation_id")
             if given is not None:
                 yield given
         elif isinstance(value, list):

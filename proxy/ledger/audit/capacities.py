@@ -48,7 +48,7 @@ def _check_shares(connection: Connection) -> None:
         if busy.get(capacity, 0) != had.get(capacity, 0):
             said, have = usd_text(busy.get(capacity, 0)), usd_text(had.get(capacity, 0))
             raise CapacityDiffers(
-                f"capacity {capacity}", f"its minutes say that calls had ${said}, and these have ${have}"
+                f"capacity {capacity}", f"its minutes give calls ${said}, and these have ${have}"
             )
 
 

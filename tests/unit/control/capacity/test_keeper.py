@@ -305,7 +305,7 @@ def test_a_failure_is_told_and_the_next_round_is_made(
 
 def test_answers_that_are_none(exporter: Exporter) -> None:
     exporter.text = "this is { no exposition"
-    assert "no Prometheus exposition" in ask(exporter.url).problem
+    assert "not a Prometheus exposition" in ask(exporter.url).problem
     exporter.text = "up 1\n"
     assert "none of the counters" in ask(exporter.url).problem
     exporter.text = '[{"numActiveRequests": 0}]'
@@ -339,7 +339,7 @@ def test_who_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPa
 def test_an_answer_that_was_cut_off_is_not_read(exporter: Exporter) -> None:
     """`12` may have been to be `1200`, and what came behind it would be taken for new in the next reading."""
     exporter.text = 'vllm:prompt_tokens_total{engine="0"} 12'
-    assert "no Prometheus exposition" in ask(exporter.url).problem
+    assert "not a Prometheus exposition" in ask(exporter.url).problem
     exporter.text += "\n# EOF"  # how OpenMetrics ends, which wants no line's end behind it
     assert ask(exporter.url).reading is not None
 
