@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from pricing.asked import dearest_asked
+from pricing.requested import dearest_as_requested
 from pricing.catalog import NO_LIMITS, Catalog, Limits
 from pricing.cost import Cost, CostLine
 from pricing.dearest import Dearest
@@ -87,7 +87,7 @@ class Book:
             if reading.model is not None and reading.model != model:
                 asked |= self.asked_that_count(reading.asked, model=reading.model, **call)
             call |= {"model": model, "endpoint": endpoint, "attributes": attributes}
-            return dearest_asked(reading, asked, lambda candidate: self.cost(candidate, **call))
+            return dearest_as_requested(reading, asked, lambda candidate: self.cost(candidate, **call))
         served, fell_back = model, False
         plan = None
         if reading.model is not None and reading.model != model:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from pricing.asked import that_count
+from pricing.requested import requested_conditions
 from pricing.catalog import Catalog, Model
 from pricing.dearest import Dearest, dearest_rates
 from pricing.facts import facts_of
@@ -143,7 +143,7 @@ class Selection:
         rows += [row for snapshot in snapshots.values() for row in snapshot.rows]
         rows += [row for _, row in rows_for(self._rows, provider, canonical, names)]
         factors = (*self._catalog.multipliers.get(canonical, ()), *self._multipliers)
-        return that_count(asked, canonical, (*names, *snapshots), rows, factors)
+        return requested_conditions(asked, canonical, (*names, *snapshots), rows, factors)
 
 
 def _assumed_row(usd: Mapping[str, Decimal]) -> Row:

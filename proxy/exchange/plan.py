@@ -28,7 +28,7 @@ from proxy.jobs.api import JobEndpoint
 from proxy.jobs.bounds import Bounds, bounds_of
 from proxy.meters.host_table import charge_of
 from proxy.meters.reader import asked_of
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 from proxy.upstream.destinations import Destination

@@ -14,7 +14,7 @@ from typing import Any
 
 from pricing.units import is_token
 from pricing.usage import Quantity, Reading
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 _COUNTS = ("num_images", "num_outputs", "number_of_images", "num_samples", "num_videos", "max_images", "n")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pricing.output_texts import final_texts, output_texts
-from proxy.meters.tally import items, mapping, number, text
+from proxy.meters.reading_builder import items, mapping, number, text
 
 _BEDROCK = frozenset({
     "internalServerException", "modelStreamErrorException", "modelTimeoutException", "serviceUnavailableException",

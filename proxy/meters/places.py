@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from proxy.meters.tally import items, mapping
+from proxy.meters.reading_builder import items, mapping
 
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _RENAMED = {

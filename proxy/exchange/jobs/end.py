@@ -23,7 +23,7 @@ from proxy.jobs.api import Ended
 from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.jobs.machine import RUNNING, after
-from proxy.meters.tally import MAX_COUNT
+from proxy.meters.reading_builder import MAX_COUNT
 from proxy.times import now_s, now_us
 from proxy.types import Claim
 

@@ -26,7 +26,7 @@ from proxy.dialects.vendors import ELEVENLABS
 from proxy.errors import invalid_request, stored_not_found
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute
 from proxy.jobs.job import Job
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 from proxy.wire import multipart
 

@@ -12,7 +12,7 @@ from proxy.dialects.vendors import ELEVENLABS
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, text_id
 from proxy.jobs.apis.elevenlabs import asked, bounded, encode, of_sound, refuse_others
 from proxy.jobs.job import Job
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 _DUB = frozenset({"file", "source_url", "start_time", "end_time", "target_lang", "watermark", "csv_file",

@@ -24,7 +24,7 @@ from proxy.dialects.vendors import FAL, FAL_RUN
 from proxy.jobs import things
 from proxy.jobs.api import Answer, Does, Ended, JobApi, JobEndpoint, JobRoute, text_id
 from proxy.jobs.job import Job
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 _BILLED = "x-fal-billable-units"

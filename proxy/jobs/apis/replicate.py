@@ -22,7 +22,7 @@ from proxy.errors import invalid_request
 from proxy.jobs import things
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, seconds, text_id
 from proxy.jobs.job import Job
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 _BOUNDED = frozenset({"input", "version", "stream", "webhook", "webhook_events_filter", "webhook_completed"})

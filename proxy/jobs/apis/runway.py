@@ -23,7 +23,7 @@ from proxy.errors import invalid_request, stored_not_found
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, seconds
 from proxy.jobs.apis import runway_sound
 from proxy.jobs.job import Job
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 _BOUNDED = frozenset({"model", "duration", "ratio", "resolution", "audio", "quality", "outputCount", "outputFormat"})

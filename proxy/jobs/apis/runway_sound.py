@@ -16,7 +16,7 @@ from typing import Any
 from pricing.usage import Quantity
 from proxy.dialects import fields, media
 from proxy.errors import invalid_request
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 KINDS = ("text_to_speech", "sound_effect", "speech_to_speech", "voice_dubbing", "voice_isolation", "video_to_audio")
