@@ -218,8 +218,8 @@ class Book:
 
     def limits(self, provider: str, model: str) -> Limits:
         """The model's context and largest answer, as far as known."""
-        known = self.catalog.find(self.catalog.canonical(provider), model.lower(), 2**40)
-        return known.limits if known is not None else NO_LIMITS
+        entry = self.catalog.find(self.catalog.canonical(provider), model.lower(), 2**40)
+        return entry.limits if entry is not None else NO_LIMITS
 
     def ceiling_nanousd(
         self,

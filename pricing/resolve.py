@@ -145,13 +145,13 @@ _NO_DEARER_TIERS = {"flex", "batch", "scale", "reserved", "standard_only", "slow
 _BOUGHT_BEFORE = {("anthropic", "priority")}
 
 
-def serves_unpriced(facts: Mapping[str, str], provider: str, known: Iterable[Row | Multiplier]) -> bool:
-    """Whether the tier or the speed that was served may cost more than the ordinary one, and nothing of `known` (what holds
+def serves_unpriced(facts: Mapping[str, str], provider: str, entries: Iterable[Row | Multiplier]) -> bool:
+    """Whether the tier or the speed that was served may cost more than the ordinary one, and nothing of `entries` (what holds
     for the call) is its price."""
     served = [name for name in ("service_tier", "speed") if facts.get(name, "flex") not in _NO_DEARER_TIERS]
     if not served or (provider, facts.get("service_tier", "")) in _BOUGHT_BEFORE:
         return False
-    conditions = {name for entry in known for name in entry.when}
+    conditions = {name for entry in entries for name in entry.when}
     return not conditions.issuperset(served)
 
 
@@ -214,9 +214,9 @@ def applying_multipliers(
     call: Call,
     schedules: Mapping[str, Schedule],
     span: Span,
-    known: frozenset[str] = frozenset(),
+    named_by_rows: frozenset[str] = frozenset(),
 ) -> tuple[Multiplier, ...]:
-    """The multipliers that hold now; of each group only the closest. `known`: conditions that the rows know themselves."""
+    """The multipliers that hold now; of each group only the closest. `named_by_rows`: conditions that the rows name themselves."""
     best: dict[str, tuple[tuple[int, int, int], Multiplier]] = {}
     for multiplier in multipliers:
         closeness = closest(call.names, multiplier.model)
@@ -227,7 +227,7 @@ def applying_multipliers(
             or not matched(multiplier.match, call.attributes)
             or not span.covers(multiplier.from_s, multiplier.to_s)
             or not clock_holds(multiplier.when, schedules, span)
-            or (multiplier.gap and not known.isdisjoint(multiplier.when))
+            or (multiplier.gap and not named_by_rows.isdisjoint(multiplier.when))
         ):
             continue
         rank = (closeness, len(multiplier.match) + len(multiplier.when), multiplier.from_s)

@@ -155,8 +155,8 @@ _KNOWN_ROUTERS = frozenset({
 
 def is_router(provider: str) -> bool:
     """Whether a model's name here may be a way to another's."""
-    known = provider in HOSTED or provider in _FAL or provider in ENGINES_BY_PROVIDER
-    return not known and not is_local(provider)
+    is_known_provider = provider in HOSTED or provider in _FAL or provider in ENGINES_BY_PROVIDER
+    return not is_known_provider and not is_local(provider)
 
 
 def _always(kind: str) -> bool:

@@ -236,10 +236,10 @@ _harmless: Mapping[str, PlainNames] = defaultdict(PlainNames)  # by dialect
 
 def _costly(name: str) -> _Costly | None:
     """What a field of that name may cost; None: nothing."""
-    known = _FIELDS.get(name)
-    if known is None and name not in _KNOWN_HARMLESS and _SOUNDS_COSTLY.search(name.lower()):
+    rule = _FIELDS.get(name)
+    if rule is None and name not in _KNOWN_HARMLESS and _SOUNDS_COSTLY.search(name.lower()):
         return _UNKNOWN
-    return known
+    return rule
 
 
 def _reason(costly: _Costly, value: Any, provider: str) -> str | None:

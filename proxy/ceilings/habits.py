@@ -101,11 +101,11 @@ def habits_of(call: Call, route: Route) -> Habits:
 
 
 def _thinks_at_dashscope(body: Mapping[str, Any], model: str) -> tuple[bool, int | None]:
-    asked, budget = body.get("enable_thinking"), body.get("thinking_budget")
+    thinking, budget = body.get("enable_thinking"), body.get("thinking_budget")
     kwargs = body.get("chat_template_kwargs")
-    if asked is None and isinstance(kwargs, dict):
-        asked = kwargs.get("enable_thinking")
-    by_itself = not _QUIET_QWEN.search(model) if asked is None else asked is not False
+    if thinking is None and isinstance(kwargs, dict):
+        thinking = kwargs.get("enable_thinking")
+    by_itself = not _QUIET_QWEN.search(model) if thinking is None else thinking is not False
     thinks = by_itself or _LOUD_QWEN.search(model) is not None or any(_is_effort(body.get(name)) for name in _EFFORTS)
     return thinks, budget if type(budget) is int and budget > 0 else _QWEN_THOUGHTS
 
@@ -154,7 +154,7 @@ def ignores_cap(call: Call, route: Route) -> bool:
 def name_cap(call: Call, provider: str) -> dict[str, Any]:
     """Fields that say the output cap under the name that this provider knows, where the client chose one that it ignores."""
     if call.dialect == "openai.chat" and provider not in _KNOWS_COMPLETION_TOKENS:
-        asked = call.body.get("max_completion_tokens")
-        if asked is not None and call.body.get("max_tokens") is None:
-            return {"max_tokens": asked}
+        cap = call.body.get("max_completion_tokens")
+        if cap is not None and call.body.get("max_tokens") is None:
+            return {"max_tokens": cap}
     return {}

@@ -67,10 +67,10 @@ class Learned:
         return [(provider, model, factor) for (provider, model), factor in largest]
 
     def _left(self, name: str, now_s: float) -> float:
-        known = self._factors.get(name)
-        if known is None:
+        overrun = self._factors.get(name)
+        if overrun is None:
             return 1.0
-        left = 1 + (known[0] - 1) * 0.5 ** (max(0.0, now_s - known[1]) / _DAY_S)
+        left = 1 + (overrun[0] - 1) * 0.5 ** (max(0.0, now_s - overrun[1]) / _DAY_S)
         return left if left >= _FORGOTTEN else 1.0
 
     def ratio(self, family: str, at_least: float) -> float:

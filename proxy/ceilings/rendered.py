@@ -101,17 +101,17 @@ def rendered_size(call: Call, body: bytes, provider: str) -> int:
 
 def growth_bytes(body: bytes) -> int:
     """By how many bytes a text in UTF-8 may become longer when it is normalised. O(bytes)."""
-    known = _known()
+    table = _known()
     beyond_ascii = body.translate(None, _ASCII)
-    if not beyond_ascii.translate(None, known.harmless):
+    if not beyond_ascii.translate(None, table.harmless):
         return 0
     text = beyond_ascii.decode("utf-8", "replace")
     total = 0
     if b"\xf0" in beyond_ascii:
-        total = _sum(_BEYOND, text, known.grows) + _sum(_BEYOND, text, known.apart)
-    elif known.suspects.search(text) is None:
+        total = _sum(_BEYOND, text, table.grows) + _sum(_BEYOND, text, table.apart)
+    elif table.suspects.search(text) is None:
         return 0
-    return total + _sum(known.growing, text, known.grows) + _sum(known.coming_apart, text, known.apart)
+    return total + _sum(table.growing, text, table.grows) + _sum(table.coming_apart, text, table.apart)
 
 
 def _sum(pattern: re.Pattern[str], text: str, extra: dict[str, int]) -> int:

@@ -94,10 +94,10 @@ def _write(out: Path, text: str) -> None:
         raise fail(f"{out} cannot be written: {error.strerror or error}") from None
 
 
-def _replayed(ours: Config, theirs: LiteLLM) -> Replayed:
-    identities = {key.key_id: identity_of(key) for key in ours.keys}
+def _replayed(config: Config, theirs: LiteLLM) -> Replayed:
+    identities = {key.key_id: identity_of(key) for key in config.keys}
     try:
-        return replay(compile_budgets(ours.budgets), identities, theirs.calls())
+        return replay(compile_budgets(config.budgets), identities, theirs.calls())
     except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise fail(f"a row of LiteLLM's spend log cannot be read: {error}") from None
 

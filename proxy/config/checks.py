@@ -247,11 +247,11 @@ def _check_models(config: Config, rows: _Rows) -> list[Problem]:
     problems = []
     for name, model in config.models.items():
         if model.upstream not in rows.upstreams:
-            known = ", ".join(sorted(rows.upstreams)) or "none"
+            names = ", ".join(sorted(rows.upstreams)) or "none"
             problems.append(
                 Problem(
                     f"models.{name}.upstream",
-                    f"{model.upstream!r} is not an upstream (there are: {known}){meant(model.upstream, rows.upstreams)}",
+                    f"{model.upstream!r} is not an upstream (there are: {names}){meant(model.upstream, rows.upstreams)}",
                 )
             )
         if "*" in name[:-1]:

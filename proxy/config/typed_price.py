@@ -53,7 +53,7 @@ def before_others(typed: OperatorPrice, others: Iterable[OperatorPrice]) -> Iter
 def _meets(row: Row, other: Row) -> bool:
     """Whether both may price the same call."""
     pairs = ((row.model, other.model), (row.provider, other.provider))
-    return all(is_one_of(mine, theirs) or is_one_of(theirs, mine) for mine, theirs in pairs)
+    return all(is_one_of(typed, theirs) or is_one_of(theirs, typed) for typed, theirs in pairs)
 
 
 def _without(row: Row, units: Iterable[str]) -> Row:

@@ -122,9 +122,9 @@ class SharedBudgets:
         """A data plane is gone. What it wrote last it may not have told the budgets."""
         self._leases[run] = _Ending(leased)
         self._hand_over(self._end_leases())
-        mine = [entry for entry in lately if entry.end.get("epoch") == self.store.epoch]
-        if mine:
-            self.ended(mine)
+        of_this_epoch = [entry for entry in lately if entry.end.get("epoch") == self.store.epoch]
+        if of_this_epoch:
+            self.ended(of_this_epoch)
         self._hand_over(self._end_what_is_in_the_ledger())
 
     def gone(self, run: str) -> None:

@@ -225,7 +225,7 @@ class _DataPlane:
     def _reload(self, config: Config) -> None:
         """Take a new configuration whole; calls in flight finish with the one that they began with."""
         plane = self._plane
-        known = definitions_of(plane)
+        definitions_before = definitions_of(plane)
         retired, plane.configured = (
             plane.configured,
             configure(config, os.environ, self._book, self._raises, self._limits, alone=plane.keys.is_single),
@@ -236,7 +236,7 @@ class _DataPlane:
         plane.load.max_body_bytes = bounds.max_body_bytes
         plane.load.bytes.capacity = bounds.bytes.capacity
         plane.load.calls.most_each = bounds.calls.most_each
-        redefine(plane, known)
+        redefine(plane, definitions_before)
         retired.upstreams.close()
 
     # The clock.

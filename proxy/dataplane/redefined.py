@@ -30,10 +30,10 @@ def redefine(plane: Plane, before: Mapping[str, str]) -> None:
 def take_seeds(plane: Plane, seeds: Sequence[Mapping[str, Any]], defined: Mapping[str, str]) -> None:
     """What the ledger says that counters have. defined: by which definitions of budgets; another than the one that is in force
     here is of an earlier reload, and passed over."""
-    mine = definitions_of(plane)
-    known = {name for name in plane.unseeded if defined.get(name) == mine.get(name)}
-    seed_all(plane.store, [seed for seed in seeds if seed["budget"] in known])
-    plane.unseeded -= known
+    definitions = definitions_of(plane)
+    ready = {name for name in plane.unseeded if defined.get(name) == definitions.get(name)}
+    seed_all(plane.store, [seed for seed in seeds if seed["budget"] in ready])
+    plane.unseeded -= ready
     if not plane.unseeded:
         plane.seeded.set()
 

@@ -282,14 +282,14 @@ def encode(call: Call, model: str) -> Outgoing:
 
 
 def _require_cap(call: Call, model: str) -> None:
-    given = {path for path, _ in _caps_in(call.body)}
+    sent = {path for path, _ in _caps_in(call.body)}
     bare = model.lower().rpartition("/")[2]
-    known = next((caps for pattern, caps in _CAPS_OF_MAKERS if pattern.search(bare)), None)
-    if known is None:
+    caps_read = next((caps for pattern, caps in _CAPS_OF_MAKERS if pattern.search(bare)), None)
+    if caps_read is None:
         return
-    writes_nothing = not given and call.output_caps == (0,)
-    if (given and not given & known) or (writes_nothing and not _VECTORS_BY_NAME.search(bare)):
-        name = ".".join(min(known))
+    writes_nothing = not sent and call.output_caps == (0,)
+    if (sent and not sent & caps_read) or (writes_nothing and not _VECTORS_BY_NAME.search(bare)):
+        name = ".".join(min(caps_read))
         raise invalid_request(f"This model's output cap is `{name}`; send that.", name)
 
 

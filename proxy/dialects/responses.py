@@ -182,10 +182,10 @@ def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
     hosted = [tool for tool in tools if not _kind(tool).startswith(CLIENT_TOOLS)]
     calls = fields.integer(body, "max_tool_calls", 1, 1000)
     turns = 1 if summarizes(body) else 0  # compaction reads the context once more
-    ours = 0
+    client_tool_tokens = 0
     if hosted:
         if calls is None:
-            calls = ours = body["max_tool_calls"] = _MAX_TOOL_CALLS
+            calls = client_tool_tokens = body["max_tool_calls"] = _MAX_TOOL_CALLS
         turns += calls
     built_in = [tool for tool in tools if _kind(tool).startswith(CLIENT_TOOLS) and _kind(tool) not in _CLIENTS_OWN]
     extra: dict[str, int] = {}
@@ -201,7 +201,7 @@ def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
                 sessions = container_sessions(tool) if unit == "code_session" else 1
                 extra[unit] = max(extra.get(unit, 0), (calls or 0) * sessions)
     hidden = _BUILT_IN_PROMPT * len(built_in) + _TOOL_PROMPT * len(hosted)
-    return ToolBounds(hidden, 1 + turns, ours, extra, unbounded)
+    return ToolBounds(hidden, 1 + turns, client_tool_tokens, extra, unbounded)
 
 
 def summarizes(body: Mapping[str, Any]) -> bool:

@@ -59,11 +59,11 @@ def _corrected(connection: Connection, ids: list[str]) -> dict[str, tuple[int, i
 
 
 def _known(connection: Connection, ids: list[str]) -> set[str]:
-    known: set[str] = set()
+    corrected: set[str] = set()
     for first in range(0, len(ids), _LOOK_UP):
         query = sa.select(entries.c.id).where(entries.c.id.in_(ids[first : first + _LOOK_UP]))
-        known.update(connection.execute(query).scalars())
-    return known
+        corrected.update(connection.execute(query).scalars())
+    return corrected
 
 
 def _share_price(row: Mapping[str, Any], share: int, cost: int | None) -> Entry:

@@ -65,9 +65,9 @@ def definitions(engine: Engine) -> dict[str, Definition]:
 
 
 def _changed(connection: Connection, budgets: Sequence[Budget]) -> list[Budget]:
-    known = {row.budget: row.digest for row in connection.execute(sa.select(budget_definitions))}
+    stored = {row.budget: row.digest for row in connection.execute(sa.select(budget_definitions))}
     # What keys are made with begins with nothing, and never changes what it counts.
-    return [one for one in budgets if one.keys is None and known.get(one.name) != one.definition]
+    return [one for one in budgets if one.keys is None and stored.get(one.name) != one.definition]
 
 
 def _take(connection: Connection, budget: Budget, now_s: float) -> None:

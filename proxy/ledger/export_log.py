@@ -271,8 +271,8 @@ def settle(engine: Engine, instance: str, portion: Portion, done: Done, now: int
 def _write_mine(
     connection: Connection, instance: str, name: str, values: Mapping[str, Any], *where: sa.ColumnElement[bool]
 ) -> None:
-    mine = (export_sinks.c.name == name, export_sinks.c.keeper == instance, *where)
-    if connection.execute(sa.update(export_sinks).where(*mine).values(**values)).rowcount != 1:
+    kept_here = (export_sinks.c.name == name, export_sinks.c.keeper == instance, *where)
+    if connection.execute(sa.update(export_sinks).where(*kept_here).values(**values)).rowcount != 1:
         raise NotKept
 
 

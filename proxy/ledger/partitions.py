@@ -117,13 +117,13 @@ def _add(connection: Connection, month: Partition) -> None:
     connection.execute(sa.text(f"CREATE TABLE {name} (LIKE entries INCLUDING ALL)"))
     there = connection.execute(sa.text(f"SELECT to_regclass('{_OTHER}')")).scalar()
     if there is not None:
-        mine = "id >= :since AND id < :until"
+        of_month = "id >= :since AND id < :until"
         span = {"since": month.since, "until": month.until}
-        asked = sa.text(f"SELECT EXISTS (SELECT FROM {_OTHER} WHERE {mine})")  # noqa: S608 - our own names
-        if connection.execute(asked, span).scalar():
+        has_rows = sa.text(f"SELECT EXISTS (SELECT FROM {_OTHER} WHERE {of_month})")  # noqa: S608 - our own names
+        if connection.execute(has_rows, span).scalar():
             connection.execute(sa.text(f"LOCK TABLE {_OTHER} IN ACCESS EXCLUSIVE MODE"))
             moved = (
-                f"WITH moved AS (DELETE FROM {_OTHER} WHERE {mine} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608 - as above
+                f"WITH moved AS (DELETE FROM {_OTHER} WHERE {of_month} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608 - as above
             )
             connection.execute(sa.text(moved), span)
     _attach(connection, month)

@@ -45,9 +45,9 @@ _HEADERS = {
 
 def read_token_usage(usage: Mapping[str, Any], builder: ReadingBuilder) -> None:
     """Add a Converse `TokenUsage` (or invocation metrics, which name it `…Count`) to `builder`."""
-    given = builder.maybe(usage, "inputTokens", "inputTokenCount")
-    taken = builder.maybe(usage, "outputTokens", "outputTokenCount")
-    if given is None and taken is None:
+    input_tokens = builder.maybe(usage, "inputTokens", "inputTokenCount")
+    output_tokens = builder.maybe(usage, "outputTokens", "outputTokenCount")
+    if input_tokens is None and output_tokens is None:
         return
     builder.has_usage = True
     read = builder.count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
@@ -60,12 +60,12 @@ def read_token_usage(usage: Mapping[str, Any], builder: ReadingBuilder) -> None:
     written = written or sum(by_unit.values())
     dearest_first = sorted(by_unit.items(), key=lambda part: _DEAREST.index(part[0]))
     builder.split(written, dearest_first, "cache_write_5m")
-    builder.add("input", given or 0)
+    builder.add("input", input_tokens or 0)
     builder.add("cache_read", read)
-    builder.add("output", taken or 0)
+    builder.add("output", output_tokens or 0)
     builder.add("web_search", builder.count(mapping(usage.get("serverToolUsage")), "webSearchRequests", "webSearchCount"))
     total = builder.maybe(usage, "totalTokens")
-    plain = (given or 0) + (taken or 0)
+    plain = (input_tokens or 0) + (output_tokens or 0)
     if total != plain:  # some models leave the cache out of the total
         builder.check_total(total, plain + read + written)
 
@@ -139,15 +139,15 @@ def _read_pictures(response: Mapping[str, Any], context: Context, builder: Readi
 
 def _read_vendor(response: Mapping[str, Any], builder: ReadingBuilder) -> None:
     """Llama and Titan count in the body itself."""
-    given = builder.maybe(response, "prompt_token_count", "inputTextTokenCount")
+    input_tokens = builder.maybe(response, "prompt_token_count", "inputTextTokenCount")
     results = [mapping(result) for result in items(response.get("results"))]
-    taken = builder.maybe(response, "generation_token_count", "totalOutputTextTokenCount")
-    if taken is None and results:
-        taken = sum(builder.count(result, "tokenCount") for result in results)
-    if given is not None or taken is not None:
+    output_tokens = builder.maybe(response, "generation_token_count", "totalOutputTextTokenCount")
+    if output_tokens is None and results:
+        output_tokens = sum(builder.count(result, "tokenCount") for result in results)
+    if input_tokens is not None or output_tokens is not None:
         builder.has_usage = True
-        builder.add("input", given or 0)
-        builder.add("output", taken or 0)
+        builder.add("input", input_tokens or 0)
+        builder.add("output", output_tokens or 0)
 
 
 def fold_invoke(state: dict[str, Any], event: Mapping[str, Any]) -> None:

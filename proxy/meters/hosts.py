@@ -54,8 +54,8 @@ def openrouter_more(usage: Mapping[str, Any], context: Context, builder: Reading
 def deepseek_more(usage: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Hits and misses are the prompt."""
     hit, miss = builder.maybe(usage, "prompt_cache_hit_tokens"), builder.maybe(usage, "prompt_cache_miss_tokens")
-    given = builder.maybe(usage, "prompt_tokens")
-    if hit is not None and miss is not None and given is not None and hit + miss != given:
+    input_tokens = builder.maybe(usage, "prompt_tokens")
+    if hit is not None and miss is not None and input_tokens is not None and hit + miss != input_tokens:
         builder.inconsistent()
 
 
@@ -142,8 +142,8 @@ def fold_groq(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     if isinstance(breakdown := event.get("usage_breakdown") or own.get("usage_breakdown"), dict):
         state["usage_breakdown"] = breakdown
     for choice in items(event.get("choices")):
-        said = mapping(mapping(choice).get("delta")) or mapping(mapping(choice).get("message"))
-        if tools := items(said.get("executed_tools")):
+        message = mapping(mapping(choice).get("delta")) or mapping(mapping(choice).get("message"))
+        if tools := items(message.get("executed_tools")):
             state.setdefault("executed_tools", []).extend(tools)
 
 

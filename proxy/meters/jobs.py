@@ -47,11 +47,11 @@ def read_replicate(response: Mapping[str, Any], context: Context, builder: Readi
     builder.has_usage = True
     if "status" in response and not is_done(response):
         return
-    given, taken = builder.maybe(metrics, "input_token_count"), builder.maybe(metrics, "output_token_count")
+    input_tokens, output_tokens = builder.maybe(metrics, "input_token_count"), builder.maybe(metrics, "output_token_count")
     images, seconds = builder.maybe(metrics, "image_count"), builder.maybe(metrics, "video_output_duration_seconds")
-    if given is not None or taken is not None:
-        builder.add("input", given or 0)
-        builder.add("output", taken or 0)
+    if input_tokens is not None or output_tokens is not None:
+        builder.add("input", input_tokens or 0)
+        builder.add("output", output_tokens or 0)
     elif images is not None:
         builder.add("image", images)
     elif seconds is not None:
@@ -110,8 +110,8 @@ def read_xai_video(response: Mapping[str, Any], context: Context, builder: Readi
 
 def read_veo(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A Veo operation: seconds times the videos that were made; filtered ones are not billed."""
-    asked = mapping(context.request.get("parameters")) or context.request
-    note_asked(builder, context, "resolution", asked.get("resolution"))
+    parameters = mapping(context.request.get("parameters")) or context.request
+    note_asked(builder, context, "resolution", parameters.get("resolution"))
     builder.condition("resolution", context.selector.get("resolution"))
     if "done" not in response and "response" not in response:
         return
@@ -119,7 +119,7 @@ def read_veo(response: Mapping[str, Any], context: Context, builder: ReadingBuil
     result = mapping(response.get("response"))
     inner = mapping(result.get("generateVideoResponse")) or result
     videos = items(inner.get("generatedSamples")) or items(inner.get("generatedVideos")) or items(inner.get("videos"))
-    seconds = seconds_asked(context, builder) or builder.count(asked, "durationSeconds", "duration_seconds") or VEO_VIDEO_S
+    seconds = seconds_asked(context, builder) or builder.count(parameters, "durationSeconds", "duration_seconds") or VEO_VIDEO_S
     builder.add("video_second", len(videos) * seconds)
 
 

@@ -53,15 +53,15 @@ def read_ollama(response: Mapping[str, Any], context: Context, builder: ReadingB
         read_usage(usage, context, builder, Host())
         return
     response = usage or response
-    given, taken = builder.maybe(response, "prompt_eval_count"), builder.maybe(response, "eval_count")
-    if given is None and taken is None:
+    input_tokens, output_tokens = builder.maybe(response, "prompt_eval_count"), builder.maybe(response, "eval_count")
+    if input_tokens is None and output_tokens is None:
         return
     builder.has_usage = True
-    if given is None:
+    if input_tokens is None:
         builder.flag("input_unknown")
         builder.partial = True
-    builder.add("input", given or 0)
-    builder.add("output", taken or 0)
+    builder.add("input", input_tokens or 0)
+    builder.add("output", output_tokens or 0)
 
 
 def fold_ollama(state: dict[str, Any], event: Mapping[str, Any]) -> None:

@@ -89,8 +89,8 @@ class _Stated:
     """A usage object, opened: the totals of both sides and the objects that break them down."""
 
     usage: Mapping[str, Any]
-    given: Quantity
-    taken: Quantity
+    input_tokens: Quantity
+    output_tokens: Quantity
     total: Quantity | None
     inside: Mapping[str, Any]
     outside: Mapping[str, Any]
@@ -102,20 +102,20 @@ _PLAIN = {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_d
 def read_plainly(usage: Mapping[str, Any], builder: ReadingBuilder, host: Host) -> bool:
     """The usage of nearly every call (consistent text, perhaps cached, perhaps with reasoning), read at a fifth of the
     cost; False, and nothing read, where anything about it is out of the ordinary."""
-    given, taken = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if (
         host.output != "output"
         or host.more
-        or type(given) is not int
-        or type(taken) is not int
-        or usage.get("total_tokens") != given + taken
+        or type(input_tokens) is not int
+        or type(output_tokens) is not int
+        or usage.get("total_tokens") != input_tokens + output_tokens
     ):
         return False
     cached = _only(usage.get("prompt_tokens_details"), "cached_tokens")
     reasoning = _only(usage.get("completion_tokens_details"), "reasoning_tokens")
     if not (
-        0 <= cached <= given < IMPLAUSIBLE_COUNT
-        and 0 <= reasoning <= taken < IMPLAUSIBLE_COUNT
+        0 <= cached <= input_tokens < IMPLAUSIBLE_COUNT
+        and 0 <= reasoning <= output_tokens < IMPLAUSIBLE_COUNT
         and _PLAIN.issuperset(usage)
     ):
         return False
@@ -123,12 +123,12 @@ def read_plainly(usage: Mapping[str, Any], builder: ReadingBuilder, host: Host) 
     counted = builder.usage
     if cached:
         counted["cache_read"] = cached
-    if given > cached:
-        counted["input"] = given - cached
+    if input_tokens > cached:
+        counted["input"] = input_tokens - cached
     if reasoning:
         counted["reasoning"] = reasoning
-    if taken > reasoning:
-        counted["output"] = taken - reasoning
+    if output_tokens > reasoning:
+        counted["output"] = output_tokens - reasoning
     return True
 
 
@@ -152,44 +152,44 @@ def read_usage(usage: Mapping[str, Any], context: Context, builder: ReadingBuild
     if host.more:
         host.more(usage, context, builder)
     read_charge(usage, host.charge, builder)
-    given, taken = builder.maybe(usage, *INPUT_NAMES), builder.maybe(usage, *OUTPUT_NAMES)
+    input_tokens, output_tokens = builder.maybe(usage, *INPUT_NAMES), builder.maybe(usage, *OUTPUT_NAMES)
     total = builder.maybe(usage, "total_tokens")
-    if given is None and taken is None:
-        given = total  # embedding servers that state nothing else
-        if given is None:
+    if input_tokens is None and output_tokens is None:
+        input_tokens = total  # embedding servers that state nothing else
+        if input_tokens is None:
             if (named := in_openais_words(usage)) is not usage:
                 read_usage(named, context, builder, host)
             return
     builder.has_usage = True
-    if total and not given and not _has_count(usage, INPUT_NAMES):  # negative, or no number: the total tells
-        given = None
-    if total and not taken and not _has_count(usage, OUTPUT_NAMES):
-        taken = None
-    if given is None:
-        given = _missing_input(builder, total, taken or 0)
-    elif taken is None and total is not None and total > given:
+    if total and not input_tokens and not _has_count(usage, INPUT_NAMES):  # negative, or no number: the total tells
+        input_tokens = None
+    if total and not output_tokens and not _has_count(usage, OUTPUT_NAMES):
+        output_tokens = None
+    if input_tokens is None:
+        input_tokens = _missing_input(builder, total, output_tokens or 0)
+    elif output_tokens is None and total is not None and total > input_tokens:
         if not host.generates:
             builder.inconsistent()
-            given = total
+            input_tokens = total
         else:
-            taken = total - given  # an output count that is null or absent: the total tells
-    given += _cache_beside(usage, given, taken or 0, total, builder)
+            output_tokens = total - input_tokens  # an output count that is null or absent: the total tells
+    input_tokens += _cache_beside(usage, input_tokens, output_tokens or 0, total, builder)
     inside, outside = first_mapping(usage, *INPUT_DETAILS), first_mapping(usage, *OUTPUT_DETAILS)
-    stated = _Stated(usage, given, taken or 0, total, inside, outside)
+    stated = _Stated(usage, input_tokens, output_tokens or 0, total, inside, outside)
     _read_input(stated, context, builder, host)
     beside = _read_output(stated, context, builder, host)
-    builder.check_total(total, stated.given + stated.taken + beside)
+    builder.check_total(total, stated.input_tokens + stated.output_tokens + beside)
 
 
 def _cache_beside(
-    usage: Mapping[str, Any], given: Quantity, taken: Quantity, total: Quantity | None, builder: ReadingBuilder
+    usage: Mapping[str, Any], input_tokens: Quantity, output_tokens: Quantity, total: Quantity | None, builder: ReadingBuilder
 ) -> Quantity:
     """Cache reads and writes that stand beside the prompt, as Anthropic counts them: where the prompt is too small to hold
     them, or the total says so."""
     if not any(usage.get(name) for name in (*_READ_NAMES, *_WRITTEN_NAMES)):
         return 0
     cache = builder.count(usage, *_READ_NAMES) + builder.count(usage, *_WRITTEN_NAMES)
-    beside = total == given + taken + cache if total and total != given + taken else cache > given
+    beside = total == input_tokens + output_tokens + cache if total and total != input_tokens + output_tokens else cache > input_tokens
     return cache if beside else 0
 
 
@@ -198,9 +198,9 @@ def _has_count(usage: Mapping[str, Any], names: tuple[str, ...]) -> bool:
     return any((count := number(usage.get(name))) is not None and count >= 0 for name in names)
 
 
-def _missing_input(builder: ReadingBuilder, total: Quantity | None, taken: Quantity) -> Quantity:
-    if total is not None and total >= taken:
-        return total - taken
+def _missing_input(builder: ReadingBuilder, total: Quantity | None, output_tokens: Quantity) -> Quantity:
+    if total is not None and total >= output_tokens:
+        return total - output_tokens
     builder.flag("input_unknown")
     builder.partial = True
     return 0
@@ -217,13 +217,13 @@ def _read_input(stated: _Stated, context: Context, builder: ReadingBuilder, host
     )
     writes = _cache_writes(stated, context, builder, host)
     if not details:
-        split_input(builder, stated.given, media={}, cached=cached, cached_media={}, writes=writes)
+        split_input(builder, stated.input_tokens, media={}, cached=cached, cached_media={}, writes=writes)
         return
     by_kind = mapping(details.get("cached_tokens_details"))
     cached_media = {kind: builder.count(by_kind, *names) for kind, names in _CACHED_MEDIA} if by_kind else {}
     split_input(
         builder,
-        stated.given,
+        stated.input_tokens,
         media={kind: builder.count(details, name) for kind, name in _MEDIA},
         cached=cached or builder.count(by_kind, *_CACHED_TEXT) + sum(cached_media.values()),
         cached_media=cached_media,
@@ -260,7 +260,7 @@ def _asks_for_long_cache(context: Context) -> bool:
 
 def _read_output(stated: _Stated, context: Context, builder: ReadingBuilder, host: Host) -> Quantity:
     """Deal out the output side; what comes back is how many tokens the total counts beside prompt and completion."""
-    details, counted = stated.outside, stated.given + stated.taken
+    details, counted = stated.outside, stated.input_tokens + stated.output_tokens
     reasoning = builder.count(details, "reasoning_tokens") or builder.count(stated.usage, "reasoning_tokens")
     beside = _reasoning_beside(stated, reasoning, host)
     if not reasoning and stated.total is not None and stated.total > counted and _thinks_in_total_only(context):
@@ -268,7 +268,7 @@ def _read_output(stated: _Stated, context: Context, builder: ReadingBuilder, hos
     parts = [(f"{kind}_out", builder.count(details, name)) for kind, name in _MEDIA] if details else []
     if host.output != "output":
         parts.append(("output", builder.count(details, "text_tokens")))
-    builder.split(stated.taken, parts if beside else [*parts, ("reasoning", reasoning)], host.output)
+    builder.split(stated.output_tokens, parts if beside else [*parts, ("reasoning", reasoning)], host.output)
     if not beside:
         return 0
     builder.add("reasoning", reasoning)
@@ -280,11 +280,11 @@ def _reasoning_beside(stated: _Stated, reasoning: Quantity, host: Host) -> bool:
     if not reasoning or host.reasoning == "always beside":
         return bool(reasoning)
     total = stated.total or None  # 0 is how some servers leave it out
-    if total == stated.given + stated.taken + reasoning:
+    if total == stated.input_tokens + stated.output_tokens + reasoning:
         return True
-    if total == stated.given + stated.taken:
+    if total == stated.input_tokens + stated.output_tokens:
         return False
-    return host.reasoning == "beside" or (total is None and reasoning > stated.taken)
+    return host.reasoning == "beside" or (total is None and reasoning > stated.output_tokens)
 
 
 def _thinks_in_total_only(context: Context) -> bool:

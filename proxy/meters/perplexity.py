@@ -48,10 +48,10 @@ def read_chat(response: Mapping[str, Any], context: Context, builder: ReadingBui
         builder.add("web_search", builder.count(usage, "num_search_queries"))
     elif "sonar" in model:
         size = text(usage.get("search_context_size"))
-        asked = mapping(context.request.get("web_search_options"))
+        options = mapping(context.request.get("web_search_options"))
         builder.add("request", 1)
-        note_asked(builder, context, "search_context_size", asked.get("search_context_size"))
-        note_asked(builder, context, "search_type", asked.get("search_type"))
+        note_asked(builder, context, "search_context_size", options.get("search_context_size"))
+        note_asked(builder, context, "search_type", options.get("search_type"))
         builder.condition("search_context_size", size)
 
 

@@ -228,12 +228,12 @@ def _caveats(result: Margins, plans: Sequence[Plan]) -> list[str]:
 
 
 def _said(shown: MarginShown) -> list[str]:
-    said: list[Any] = []
+    lines: list[Any] = []
     for plan in shown.plans:
         even = f", it breaks even at ${plan.break_even_usd_per_month} a month" if plan.break_even_usd_per_month else ""
         spread = f", half cost up to ${plan.p50_cost_usd}, 99 % up to ${plan.p99_cost_usd}" if plan.p99_cost_usd else ""
-        said.append(f"Plan {plan.plan}: {plan.customers} customers, {plan.at_loss} at a loss{spread}{even}.")
-    said += [f"Projection: {shown.projection.basis}."]
-    said += [f"From: {source}." for source in shown.about.sources]
-    said += [f"Mind: {caveat}." for caveat in shown.about.caveats]
-    return said
+        lines.append(f"Plan {plan.plan}: {plan.customers} customers, {plan.at_loss} at a loss{spread}{even}.")
+    lines += [f"Projection: {shown.projection.basis}."]
+    lines += [f"From: {source}." for source in shown.about.sources]
+    lines += [f"Mind: {caveat}." for caveat in shown.about.caveats]
+    return lines

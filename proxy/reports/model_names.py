@@ -29,7 +29,7 @@ _VERSION = re.compile(r"\d+(?:\.\d+)+|(?<=[a-z]{3})\d+(?![\dhkm])")
 
 def namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
     """provider: as the book has it. The names of two models are equal where both are the same one for a bill."""
-    known: dict[str, str] = {}
+    names: dict[str, str] = {}
     catalog, at_s = book.catalog, at_us // 1_000_000
     listed_as: dict[str, list[str]] = defaultdict(list)
     for name in catalog.provider(provider).models if provider in _CLOUDS else ():
@@ -37,13 +37,13 @@ def namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
     words = {base: _words(base) for base in listed_as if base != "*"}
 
     def named(model: str) -> str:
-        if model not in known:
+        if model not in names:
             listed = catalog.find(provider, model.lower(), at_s)
             if provider not in _CLOUDS:
-                known[model] = listed.name if listed else model.lower()
+                names[model] = listed.name if listed else model.lower()
             else:
-                known[model] = _base(listed.name) if listed else _described(model, words, listed_as)
-        return known[model]
+                names[model] = _base(listed.name) if listed else _described(model, words, listed_as)
+        return names[model]
 
     return named
 

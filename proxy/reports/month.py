@@ -109,8 +109,8 @@ def charged(engine: Engine, question: MonthQuestion) -> Charged:
     with reading(engine).connect() as connection:
         closed = closings(connection, ",".join(question.names), zone.key)
     previous = before(month, zone)
-    known = closed.get(previous.name)
-    earlier = _closed_costs(known, question.names) if known else costs(engine, question, previous)
+    closed_before = closed.get(previous.name)
+    earlier = _closed_costs(closed_before, question.names) if closed_before else costs(engine, question, previous)
     return Charged(
         charges=in_cents(month.name, costs(engine, question, month), question.mark_up),
         adjustments=[] if month.name in closed else _adjustments(engine, question, closed),

@@ -128,10 +128,10 @@ def _model(catalog: Catalog, provider: str, known: Model, at_s: int) -> ModelPri
     )
 
 
-def _limits(known: ModelPrices) -> str:
+def _limits(prices: ModelPrices) -> str:
     parts = [
-        f"{known.context_tokens:,} tokens of context" if known.context_tokens else "",
-        f"{known.max_output_tokens:,} of output" if known.max_output_tokens else "",
+        f"{prices.context_tokens:,} tokens of context" if prices.context_tokens else "",
+        f"{prices.max_output_tokens:,} of output" if prices.max_output_tokens else "",
     ]
     return "  " + ", ".join(part for part in parts if part) if any(parts) else ""
 

@@ -105,17 +105,17 @@ def _corrections(connection: Connection, since: int, until: int) -> dict[str, _C
     query = sa.select(entries.c.corrects_id, entries.c.cost_nanousd, entries.c.flags, entries.c.cost_lines).where(
         entries.c.kind == "correction", entries.c.started_at >= since, entries.c.started_at < until
     )
-    known: dict[str, _Corrected] = {}
+    corrected: dict[str, _Corrected] = {}
     for corrects_id, cost, flags, lines in connection.execute(query.order_by(entries.c.ended_at)):
-        before = known.get(corrects_id, _Corrected(0, 0, 0, None))
-        mine = REPRICED in (flags or "")
-        known[corrects_id] = _Corrected(
+        before = corrected.get(corrects_id, _Corrected(0, 0, 0, None))
+        is_repricing = REPRICED in (flags or "")
+        corrected[corrects_id] = _Corrected(
             before.cost + (cost or 0),
-            before.repriced + mine,
-            before.others + (not mine),
-            lines if mine else before.lines,
+            before.repriced + is_repricing,
+            before.others + (not is_repricing),
+            lines if is_repricing else before.lines,
         )
-    return known
+    return corrected
 
 
 def _left_out(row: Mapping[str, Any], corrected: _Corrected, of_jobs: set[str]) -> str | None:

@@ -163,8 +163,8 @@ def _plain_text(body: bytes) -> str:
 
 def _plain_texts(payloads: Sequence[bytes]) -> str:
     """The text that a stream's events are, one piece each, where none of them is JSON."""
-    said = [payload for payload in payloads if payload.strip() not in (b"", b"[DONE]")]
-    return "" if any(map(looks_like_json, said)) else _plain_text(b"".join(said))
+    texts = [payload for payload in payloads if payload.strip() not in (b"", b"[DONE]")]
+    return "" if any(map(looks_like_json, texts)) else _plain_text(b"".join(texts))
 
 
 def _tidied(data: bytes) -> Any:

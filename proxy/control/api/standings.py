@@ -21,8 +21,8 @@ def budgets_as_they_stand(
     for budget in budgets:
         start, end = budget.window_now(now_s)
         limit = budget.limit_for("", now_s)
-        mine = [row for row in standings if row["budget"] == budget.name and row["window_start"] == start]
-        spent, reserved = sum(row["spent"] for row in mine), sum(row["reserved"] for row in mine)
+        group_rows = [row for row in standings if row["budget"] == budget.name and row["window_start"] == start]
+        spent, reserved = sum(row["spent"] for row in group_rows), sum(row["reserved"] for row in group_rows)
         show = usd_text if budget.measure == "usd" else int
         unit = {"usd": "_usd", "tokens": "_tokens", "requests": "_requests"}[budget.measure]
         items.append(
@@ -42,7 +42,7 @@ def budgets_as_they_stand(
                         f"spent{unit}": show(row["spent"]),
                         f"reserved{unit}": show(row["reserved"]),
                     }
-                    for row in sorted(mine, key=lambda row: (-row["spent"], row["group"]))
+                    for row in sorted(group_rows, key=lambda row: (-row["spent"], row["group"]))
                 ],
             }
         )

@@ -108,10 +108,10 @@ class Keeper:
     def problems(self) -> dict[str, str]:
         """What cannot be asked, by capacity: its server, else its meter."""
         kept = list(self._capacities.items())
-        said = {
+        problems = {
             name: one.server.problem or (one.meter.problem and f"the meter: {one.meter.problem}") for name, one in kept
         }
-        return {name: problem for name, problem in said.items() if problem}
+        return {name: problem for name, problem in problems.items() if problem}
 
     def start(self) -> None:
         self._thread.start()

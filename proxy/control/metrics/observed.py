@@ -126,8 +126,8 @@ class Observed:
             return
         if (call := call_of(row)) is not None:
             self.calls.append(call)
-        said = _labels(row)
-        alike = self._known_alike.get(said) or self._find_alike(row, said)
+        labels = _labels(row)
+        alike = self._known_alike.get(labels) or self._find_alike(row, labels)
         if row.kind == "attempt":
             self._observe_attempt(row, end, alike)
         else:
@@ -314,10 +314,10 @@ def _whole_parts(lines: Sequence[Mapping[str, Any] | Line]) -> dict[str, int] | 
 def _dealt(total_nanousd: int, lines: Sequence[Mapping[str, Any] | Line], status: str) -> Iterable[tuple[str, int]]:
     whole_part = "ceiling" if status == "unconfirmed" else "other"
     try:
-        said = [
+        costs = [
             (line.unit, line.cost_usd) if isinstance(line, Line) else (line["unit"], line["cost_usd"]) for line in lines
         ]
-        exact = [(str(unit), Decimal(cost) * NANO) for unit, cost in said]
+        exact = [(str(unit), Decimal(cost) * NANO) for unit, cost in costs]
         whole = sum(cost for _, cost in exact)
         if not exact or not Decimal(whole).is_finite():
             exact = []

@@ -89,15 +89,15 @@ class Sessions:
             self._add(call)
 
     def _add(self, call: Call) -> None:
-        known = self._open.get(call.session_id)
-        if known is None:
+        session = self._open.get(call.session_id)
+        if session is None:
             if call.requests:  # a late correction is not a session
                 self._open[call.session_id] = Session(*call)
             return
-        self._open[call.session_id] = known._replace(
-            last_at=max(known.last_at, call.ended_at),
-            requests=known.requests + call.requests,
-            cost_nanousd=known.cost_nanousd + call.cost_nanousd,
+        self._open[call.session_id] = session._replace(
+            last_at=max(session.last_at, call.ended_at),
+            requests=session.requests + call.requests,
+            cost_nanousd=session.cost_nanousd + call.cost_nanousd,
         )
         if call.requests:
             self._open.move_to_end(call.session_id)

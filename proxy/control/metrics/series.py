@@ -135,8 +135,8 @@ class MetricState:
 
     def _histogram_with(self, key: Key, counts: list[int]) -> list[int]:
         """The histogram with `counts` added."""
-        known = self.histograms.get(key)
-        return [a + b for a, b in zip(known, counts, strict=True)] if known else counts
+        histogram = self.histograms.get(key)
+        return [a + b for a, b in zip(histogram, counts, strict=True)] if histogram else counts
 
 
 _NAMES_AT_ONCE = 200

@@ -156,10 +156,10 @@ def _call(
     )  # fmt: skip
 
 
-def _json(raw: bytes, known: frozenset[str]) -> dict[str, Any]:
+def _json(raw: bytes, names: frozenset[str]) -> dict[str, Any]:
     body = fields.parse_object(raw)
     refuse_others(body)
-    for name in [name for name, value in body.items() if name not in known and value is not None]:
+    for name in [name for name, value in body.items() if name not in names and value is not None]:
         raise invalid_request(f"The field {name[:40]!r} is not known here.", name[:40])
     return body
 

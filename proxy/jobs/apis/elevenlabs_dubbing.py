@@ -33,8 +33,8 @@ def parse(raw: bytes) -> Call:
     call = of_sound(raw, form, body, "audio.dubbing", "dubbing", sent, named=False)
     if end is not None:
         length = max(end - (start or 0), 1)
-        known = call.things.get("audio_second", length)
-        call = call._replace(things={"audio_second": min(known, length)}, unbounded="")
+        sent_length = call.things.get("audio_second", length)
+        call = call._replace(things={"audio_second": min(sent_length, length)}, unbounded="")
     return call
 
 

@@ -76,9 +76,9 @@ def parse_update(name: str, raw: bytes) -> Call:
     )  # fmt: skip
 
 
-def _refuse_others(body: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def _refuse_others(body: Mapping[str, Any], accepted: tuple[str, ...]) -> None:
     for name in body:
-        if name not in known:
+        if name not in accepted:
             raise invalid_request(f"The field {name[:40]!r} is not known here.", name[:40])
 
 
@@ -148,8 +148,8 @@ def creation_facts(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def read_end(job: Job, answer: Answer) -> Ended | None:
     """It is there. An update that nobody told of (its answer was lost) ends the stretch all the same."""
-    updated, known = micros(answer.body.get("updateTime")), _since(job)
-    return _ended(job, updated) if updated is not None and known is not None and updated > known else None
+    updated, since = micros(answer.body.get("updateTime")), _since(job)
+    return _ended(job, updated) if updated is not None and since is not None and updated > since else None
 
 
 def gone(job: Job, answer: Answer, now_us: int) -> Ended | None:
