@@ -27,6 +27,7 @@ from proxy.ledger.rolling import pages
 from proxy.ledger.row import json_text
 from proxy.ledger.schema import TOKEN_COLUMNS, entries, jobs
 from proxy.money import usd_text
+from proxy.spool.records import lines_of
 
 # What may have chosen a price beside what the ledger keeps.
 _CONDITIONS: tuple[Mapping[str, str], ...] = (
@@ -147,7 +148,7 @@ def _repriced(row: Mapping[str, Any], corrected: _Corrected, book: Book) -> Repr
         return None
     if net is not None and any(_cost(row, usage, book, more).cost_nanousd == net for more in _CONDITIONS[1:]):
         return None
-    columns = {"cost_lines": json_text(_lines(cost)), "price_version": cost.price_version}
+    columns = {"cost_lines": json_text(lines_of(cost.lines)), "price_version": cost.price_version}
     correction = repricing_of(row, columns, cost.cost_nanousd, net, corrected.repriced)
     return Repriced(row["id"], net, cost.cost_nanousd, _why(net, lines, cost), correction)
 
@@ -194,21 +195,6 @@ def _cost(row: Mapping[str, Any], usage: Mapping[str, Any], book: Book, more: Ma
         if first.cost_nanousd is not None
         else next((cost for cost in costs if cost.cost_nanousd is not None), first)
     )
-
-
-def _lines(cost: Cost) -> list[dict[str, Any]]:
-    return [
-        {
-            "unit": line.unit,
-            "quantity": str(line.quantity),
-            "price_usd": str(line.price_usd),
-            "per": line.per,
-            "cost_usd": str(line.cost_usd),
-            "model": line.model,
-            "source": line.source,
-        }
-        for line in cost.lines
-    ]
 
 
 def _why(net: int | None, lines: Sequence[Mapping[str, Any]], cost: Cost) -> str:
