@@ -199,7 +199,7 @@ def clock_holds(when: Mapping[str, tuple[str, ...]], schedules: Mapping[str, Sch
 def applying_rows(
     rows: Iterable[tuple[int, Row]], facts: Mapping[str, str], schedules: Mapping[str, Schedule], span: Span
 ) -> tuple[Row, ...]:
-    """Of rows with their closeness, those that hold now, best first."""
+    """Those of the rows (each with its closeness) that hold now, best first."""
     applying = [
         (closeness, len(row.when), row.from_s, row)
         for closeness, row in rows

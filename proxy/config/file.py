@@ -142,7 +142,7 @@ class Lines:
 
 
 def read_lines(path: Path) -> Lines:
-    """Of the file at `path`; none where it cannot be read."""
+    """The lines of the file at `path`; none where it cannot be read."""
     try:
         return Lines(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):

@@ -95,7 +95,7 @@ class SharedBudgets:
     # The gate between the spool and the ledger; called by the recorder's thread
 
     def may_ship(self) -> bool:
-        """Not before it is known which epoch runs: what a crash left must be counted in it."""
+        """Whether the recorder may ship: not before the running epoch is known, in which what a crash left must be counted."""
         return self._seen is not None and bool(self.store.epoch) and not self._outdated
 
     def may_pass(self, epoch: str) -> bool:

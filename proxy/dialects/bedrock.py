@@ -322,5 +322,5 @@ def _exception(refusal: Refusal) -> str:
 
 
 def _words(refusal: Refusal) -> str:
-    """With the reason's code, as SDKs show nothing else of the body."""
+    """The message with the reason's code in it, since SDKs show nothing else of the body."""
     return f"{refusal.code}: {refusal.message}"

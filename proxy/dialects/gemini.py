@@ -144,7 +144,7 @@ def read_input(body: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def media_of(body: Mapping[str, Any]) -> tuple[Medium, ...]:
-    """Of what a model reads, parts whose tokens their bytes do not bound."""
+    """Those parts of the input whose tokens are not bounded by their bytes."""
     contents = (body.get("systemInstruction"), *fields.optional_objects(body, "contents"))
     return tuple(medium for content in contents for medium in _media_in(content, None))
 

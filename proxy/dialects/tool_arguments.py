@@ -43,7 +43,7 @@ def meaning(arguments: object) -> object:
 
 
 def _whole(value: Any, depth: int = 0) -> Any:
-    """With whole numbers written as such; below a depth that no arguments have, as it is."""
+    """The value with whole floats as integers; unchanged below a depth that no arguments have."""
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 1e15 else value
     if depth > _MAX_DEPTH:

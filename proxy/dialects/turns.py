@@ -109,7 +109,7 @@ def turns_of(call: Call) -> list[bytes]:
 
 
 def text_turn(role: Any, content: str) -> bytes:
-    """Of a message that is one text."""
+    """The turn of a message that is one text."""
     return plain_bytes(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
 
 

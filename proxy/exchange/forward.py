@@ -49,7 +49,7 @@ async def forward(attempt: Attempt) -> Response:
 
 
 async def _have_credentials(attempt: Attempt, signer: Signer) -> None:
-    """Where there are none to sign with, nothing was sent."""
+    """Raises `Refused` where there are no credentials to sign with: nothing was sent then."""
     try:
         await signer.ready()
     except NoCredentialsError:

@@ -15,7 +15,7 @@ from proxy.spool import records
 def intent_record(
     exchange: Exchange, plan: Plan, reserved_nanousd: int | None, budgets: records.Amounts
 ) -> records.Intent:
-    """As it stands in the spool."""
+    """The INTENT as the spool has it."""
     record = _of_this_call(exchange, plan, reserved_nanousd, budgets)
     return cast(records.Intent, record | _of_all_like_it(exchange, plan))
 

@@ -52,7 +52,7 @@ class Exporter:
         self._tell_at = 0.0  # monotonic
 
     def run(self, stopping: threading.Event, kept: Callable[[], bool]) -> None:
-        """Until told to stop. kept: whether the sink is this instance's."""
+        """Run until told to stop. kept: whether the sink is this instance's."""
         pause = _FIRST_PAUSE_S
         while not stopping.is_set():
             wait = self._sink.pause_s
@@ -165,7 +165,7 @@ class Exporter:
             yield from pool.map(self._send, portions)
 
     def _send(self, events: Sequence[Event]) -> dict[str, str]:
-        """Where a whole batch is refused, which of it is to blame: its halves are sent, down to single events."""
+        """Send a batch; if it is refused as a whole, send its halves, down to single events, to find those to blame."""
         try:
             refused = dict(self._sink.send(events))
         except Refusal as refusal:

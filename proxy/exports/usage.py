@@ -42,7 +42,7 @@ def units_of(row: Mapping[str, Any]) -> dict[str, Number]:
 
 
 def _number(amount: Any) -> Number | None:
-    """None of what is no number, or beyond any that sums have, and no receiver's JSON."""
+    """The number; None for what is not a number, or too large for sums or for a receiver's JSON."""
     if isinstance(amount, int | float) and not isinstance(amount, bool):
         return amount if -MOST <= amount <= MOST else None
     try:

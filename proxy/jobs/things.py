@@ -76,7 +76,7 @@ def at_most(call: Call, fields: Mapping[str, Any], units: frozenset[str], *, gpu
 
 
 def kept(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a request's fields those on which its price may depend; never a text of the client's own."""
+    """Those of a request's fields on which its price may depend; never a text of the client's own."""
     short: dict[str, Any] = {}
     for name in _KEPT:
         value = fields.get(name)
@@ -135,7 +135,7 @@ def _by_request(unit: str, asked: Mapping[str, Any]) -> Quantity | None:
 
 
 def megapixels(images: Sequence[Mapping[str, Any]]) -> int | None:
-    """Of images that say how large they are, each rounded up; None where one does not."""
+    """The megapixels of images, each rounded up; None where one does not say how large it is."""
     total = 0
     for image in images:
         width, height = number(image.get("width")), number(image.get("height"))

@@ -48,7 +48,7 @@ _MARKER = b'{"t":"epoch"'
 
 
 class Gate(Protocol):
-    """Where budgets are shared by several instances: what must be known before something is shipped, and told then."""
+    """The recorder's side of shared budgets: what must be known before records are shipped, and who is told then."""
 
     def may_ship(self) -> bool: ...
 
@@ -194,7 +194,7 @@ class Recorder:
                 log.exception("metrics, logs and alerts of a batch failed; the ledger has the batch")
 
     def _begin(self) -> None:
-        """Where the database says that everything stands; its number first, so that a change in between is noticed."""
+        """Begin at the positions in the database; its batch number is read first, so that a change in between is noticed."""
         self._shipper.begin_again()
         self._runs.begin_again()
         self._begun = True

@@ -57,7 +57,7 @@ class MonthQuestion(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """Of one group: nano-USD, and whole cents. month: the closed month that an adjustment is for."""
+    """What one group is charged: nano-USD, and whole cents. month: the closed month that an adjustment is for."""
 
     month: str
     values: Values

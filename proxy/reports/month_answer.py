@@ -67,7 +67,7 @@ def month_answer(engine: Engine, question: MonthQuestion, now_us: int) -> Answer
 
 
 def _filtered(engine: Engine, question: MonthQuestion, now_us: int) -> Answer:
-    """Of the month as it is charged by all these names, what has the values; shares are those of the whole."""
+    """Those items of the month that have these values; their shares are still those of the whole month."""
     names = tuple(dict.fromkeys([*question.names, *question.only]))
     whole = month_answer(engine, question._replace(by=names, mapped=None, only={}), now_us).shown
     assert isinstance(whole, MonthShown)

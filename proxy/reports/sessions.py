@@ -213,7 +213,7 @@ def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.
 
 
 class _Page:
-    """So many rows in an order, behind a place in it."""
+    """A page of a list: so many rows, in an order, behind a place in it."""
 
     def __init__(self, order: Order, limit: int, after: str | None, lone_counts: bool) -> None:
         self.by, self.limit, self._lone_counts = _BY[order], limit, lone_counts

@@ -35,7 +35,7 @@ def _urls(messages: Any) -> Iterator[str]:
 
 
 def _in_parts(content: Any, depth: int = 0) -> Iterator[str]:
-    """Of parts alone: what a tool is called with, or says as text, names whatever it likes."""
+    """URLs in content parts only: a tool's arguments and texts may name whatever they like."""
     for part in content if isinstance(content, list) else ():
         if not isinstance(part, dict):
             continue

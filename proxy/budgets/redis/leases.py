@@ -79,7 +79,7 @@ class Slice:
         self.lately += claim.amount
 
     def measure(self) -> None:
-        """So much time is over; what is wanted follows."""
+        """The time between two reports is over: how much to lease follows what was asked for in it."""
         self.calls += (self.lately_calls - self.calls) * _SMOOTHING
         self.amount += (self.lately - self.amount) * _SMOOTHING
         self.lately_calls = self.lately = 0

@@ -200,7 +200,7 @@ async def _first(link: Link, *command: str | int) -> Any:
 
 
 async def _master(address: Address) -> tuple[str, int]:
-    """Where the server is that takes writes: what the first Sentinel says that knows it. Raises OSError."""
+    """The address of the server that takes writes, from the first Sentinel that knows it. Raises OSError."""
     assert address.sentinels is not None
     places, service, user, password = address.sentinels
     problems = []

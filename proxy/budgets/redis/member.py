@@ -248,7 +248,7 @@ class Member:
         self.ready.set()
 
     async def renew(self, epoch: str) -> None:
-        """That epoch's counters do not hold: a new one takes its place, and is rebuilt."""
+        """Replace an epoch whose counters are wrong by a new one, which is rebuilt."""
         await self.call("renew", epoch, secrets.token_hex(4))
 
     # What is held and owed

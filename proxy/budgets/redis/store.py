@@ -238,7 +238,7 @@ class RedisStore:
         await self.member.ready.wait()
 
     def seed(self, standing: Standing, base: int = 0) -> None:
-        """Not here."""
+        """Nothing to do: the control process seeds shared counters."""
 
     def begin_anew(self, budget: str, measure: str, window_start: int) -> bool:
         return False

@@ -86,7 +86,7 @@ Budget = UsdBudget | TokensBudget | RequestsBudget
 
 
 def _written(value: object) -> object:
-    """As it came, if it is a time and no number."""
+    """The text as it came; only a written time is taken, no number."""
     instant(value)
     return value
 

@@ -22,7 +22,7 @@ _MJ = 1000
 
 
 def capacity_gauges(state: ControlState) -> Iterator[Gauge]:
-    """Of every capacity of the configuration."""
+    """The gauges of every configured capacity."""
     keeper, rows = state.keeper, state.config().capacity
     if not rows or keeper is None:
         return

@@ -60,7 +60,7 @@ class Sessions:
         self.measured_until = measured_until
 
     def anew(self, measured_until: int) -> Sessions:
-        """None, of the same kind."""
+        """The same, without any session."""
         return Sessions(self._quiet / _MICRO, measured_until)
 
     def __len__(self) -> int:

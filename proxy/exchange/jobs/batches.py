@@ -74,7 +74,7 @@ async def _is_what_was_uploaded(plane: Plane, identity: Identity, api: JobApi, f
 def _of_its_shapes(
     configured: Configured, identity: Identity, endpoint: JobEndpoint, call: Call, holder: Holder
 ) -> Bounds:
-    """Of a file whose lines were counted when it was uploaded, and whose model is known only now."""
+    """The bounds of a file whose lines were counted when it was uploaded, and whose model is known only now."""
     shapes, why = shapes_of(holder.facts), (holder.facts or {}).get("missing")
     if shapes is None or why:
         why = why or "its lines were not read when it was uploaded: say mime_type='application/jsonl' then"

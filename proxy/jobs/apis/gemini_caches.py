@@ -40,7 +40,7 @@ _SECOND = 1_000_000
 
 
 def parse(raw: bytes) -> Call:
-    """Of a new cache."""
+    """The call that makes a new cache."""
     body = fields.parse_object(raw)
     held = gemini.read_input(body, _FIELDS)
     if any(not one.startswith("files/") for one in held):
@@ -66,7 +66,7 @@ def parse(raw: bytes) -> Call:
 
 
 def parse_update(name: str, raw: bytes) -> Call:
-    """Of a new time at which a cache ends; nothing else of it can be changed."""
+    """The call that gives a cache a new end; nothing else of it can be changed."""
     body = fields.parse_object(raw)
     gemini.read_input(body, _CHANGED)
     _refuse_others(body, _CHANGED)

@@ -164,7 +164,7 @@ def _urls(output: Any) -> int | None:
 
 
 def shown(body: Mapping[str, Any], root: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With URLs that lead here; without that of its stream, which is at another host."""
+    """The answer with URLs that lead here, without that of its stream, which is at another host."""
     prediction_id = text_id(body.get("id"))
     if not isinstance(body.get("urls"), dict) or prediction_id is None:
         return body
