@@ -216,7 +216,7 @@ def applying_multipliers(
     span: Span,
     named_by_rows: frozenset[str] = frozenset(),
 ) -> tuple[Multiplier, ...]:
-    """The multipliers that hold now; of each group only the closest. `named_by_rows`: conditions that the rows name themselves."""
+    """The multipliers that hold now; of each group only the closest. named_by_rows: conditions that rows name themselves."""
     best: dict[str, tuple[tuple[int, int, int], Multiplier]] = {}
     for multiplier in multipliers:
         closeness = closest(call.names, multiplier.model)

@@ -182,14 +182,19 @@ def read_usage(usage: Mapping[str, Any], context: Context, builder: ReadingBuild
 
 
 def _cache_beside(
-    usage: Mapping[str, Any], input_tokens: Quantity, output_tokens: Quantity, total: Quantity | None, builder: ReadingBuilder
+    usage: Mapping[str, Any],
+    input_tokens: Quantity,
+    output_tokens: Quantity,
+    total: Quantity | None,
+    builder: ReadingBuilder,
 ) -> Quantity:
     """Cache reads and writes that stand beside the prompt, as Anthropic counts them: where the prompt is too small to hold
     them, or the total says so."""
     if not any(usage.get(name) for name in (*_READ_NAMES, *_WRITTEN_NAMES)):
         return 0
     cache = builder.count(usage, *_READ_NAMES) + builder.count(usage, *_WRITTEN_NAMES)
-    beside = total == input_tokens + output_tokens + cache if total and total != input_tokens + output_tokens else cache > input_tokens
+    plain = input_tokens + output_tokens
+    beside = total == plain + cache if total and total != plain else cache > input_tokens
     return cache if beside else 0
 
 

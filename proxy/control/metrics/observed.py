@@ -138,7 +138,7 @@ class Observed:
                     alike.tokens[unit] += amount * MICRO // 10**scale
 
     def _find_alike(self, row: Row, said: tuple[str | None, ...]) -> _Alike:
-        """The series in which the entry counts; remembered for the next entry with the same names, if all of these are labels."""
+        """The series in which the entry counts; remembered for the next entry with these names, if all of them are labels."""
         provider, _, operation, outcome, team, client, upstream = said
         model, team_label = self._model(row), self._team(team or "")
         labels = (provider or "", model, operation or "", outcome or "", team_label, client or "other", upstream or "")
