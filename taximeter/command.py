@@ -10,7 +10,7 @@ def main() -> None:
 
         command()
     except ImportError as error:
-        from proxy.not_installed import what_to_install  # noqa: PLC0415 - as above
+        from proxy.processes.not_installed import what_to_install  # noqa: PLC0415 - as above
 
         sentence = what_to_install(error)
         if sentence is None:

@@ -108,7 +108,8 @@ class KeptStream:
         if self._texts is not None or not self._parts:
             self._parts.append((None, bytearray()))
             self._texts = None
-        self._parts[-1][1].extend(data)
+        held = self._parts[-1][1]
+        held += data
 
     def look_at(self, event: bytes) -> None:
         """`event` is an answer's, and nothing else: those behind it may be like it."""
@@ -117,7 +118,7 @@ class KeptStream:
         before = self._alike
         if before is not None and event.startswith(before.head) and event.endswith(before.tail):
             return
-        if self._texts is not None and self._texts.count(b"\n", 0, 4096) > _TRIES:
+        if self._texts is not None and self._texts[:4096].count(b"\n") > _TRIES:
             self._tries = _TRIES  # it was worth it
         if self._tries:
             self._tries -= 1

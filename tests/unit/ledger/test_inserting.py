@@ -40,11 +40,11 @@ def test_what_is_written_is_what_was_meant(engine: Engine) -> None:
 def test_one_that_is_there_already_is_told_and_the_others_can_be_written(engine: Engine) -> None:
     inserting, rows = Inserting(engine.dialect), sorted(entry.row for entry in made_up(5))[:5]
     with writing(engine).begin() as connection:
-        assert inserting.one(connection, rows[2])
+        assert inserting.insert(connection, rows[2])
         with connection.begin_nested() as savepoint:
             assert not inserting.all(connection, rows)
             savepoint.rollback()
-        assert [inserting.one(connection, row) for row in rows] == [True, True, False, True, True]
+        assert [inserting.insert(connection, row) for row in rows] == [True, True, False, True, True]
         assert there(connection) == rows
 
 
