@@ -94,8 +94,8 @@ def habits_of(call: Call, route: Route) -> Habits:
         return Habits(thinks_beside=thinks, thinking_cap=budget)
     quiet = _NO_THOUGHT[provider].search(model) is not None or (
         call.body.get("reasoning_effort") == "none"
-        and (asked := _CAN_BE_QUIET.get(provider)) is not None
-        and asked.search(model) is not None
+        and (quiet_if := _CAN_BE_QUIET.get(provider)) is not None
+        and quiet_if.search(model) is not None
     )
     return Habits(thinks_beside=not quiet)
 

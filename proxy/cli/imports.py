@@ -65,13 +65,13 @@ def litellm(
         raise fail(f"{config} is not a LiteLLM configuration: it has no model_list", 2)
     theirs = asked(database) if database else dumped(dump) if dump else nothing()
     try:
-        ours, left = moved(settings, theirs.tables, datetime.now(UTC).replace(microsecond=0))
+        config_made, left = moved(settings, theirs.tables, datetime.now(UTC).replace(microsecond=0))
     except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise fail(f"a row of LiteLLM's database cannot be read: {error}") from None
-    _write(out, yaml.safe_dump(ours, sort_keys=False, allow_unicode=True))
+    _write(out, yaml.safe_dump(config_made, sort_keys=False, allow_unicode=True))
     for line in left:
         typer.echo(f"not taken: {line}", err=True)
-    counts = ", ".join(f"{len(ours.get(name, ()))} {name}" for name in ("upstreams", "models", "keys", "budgets"))
+    counts = ", ".join(f"{len(config_made.get(name, ()))} {name}" for name in ("upstreams", "models", "keys", "budgets"))
     typer.echo(f"{out}: {counts}; {len(left)} not taken")
     try:
         made = config_of(out)

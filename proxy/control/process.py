@@ -102,8 +102,8 @@ class _Control:
             if engine is None:
                 return
             self._engine = engine
-            asked = answers(engine, lambda: self.config)
-            link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot, asked)
+            answer_of = answers(engine, lambda: self.config)
+            link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot, answer_of)
             await self._open(ending)
             first_key = self._make_first_key(self._engine)
             self._made = made_here(self._engine)

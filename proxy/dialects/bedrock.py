@@ -196,19 +196,19 @@ def _betas(body: Mapping[str, Any]) -> tuple[str, ...]:
 def _refuse_misspelt(body: Mapping[str, Any], names: frozenset[str]) -> None:
     """Names in other letters, which a host might read and we would not."""
     plain = {name.lower(): name for name in names}
-    for given in body:
-        name = plain.get(given.replace("_", "").lower(), given)
-        if name != given:
-            raise invalid_request(f"The field {given[:40]!r} is a misspelling of {name!r}.", name)
+    for field in body:
+        name = plain.get(field.replace("_", "").lower(), field)
+        if name != field:
+            raise invalid_request(f"The field {field[:40]!r} is a misspelling of {name!r}.", name)
 
 
 def _refuse_variants(body: Mapping[str, Any]) -> None:
     """Caps in other letters, which a host might read and we would not."""
     for names, inner in ((_OUTER, body), *((_INNER, body.get(path[0])) for path in _CAPS if len(path) > 1)):
-        for given in inner if isinstance(inner, dict) else ():
-            name = names.get(given.lower(), given)
-            if name != given and given not in names.values():
-                raise invalid_request(f"The field {given[:40]!r} is a misspelling of {name!r}.", name)
+        for field in inner if isinstance(inner, dict) else ():
+            name = names.get(field.lower(), field)
+            if name != field and field not in names.values():
+                raise invalid_request(f"The field {field[:40]!r} is a misspelling of {name!r}.", name)
 
 
 def _refuse_caps(more: Mapping[str, Any]) -> None:

@@ -195,10 +195,10 @@ def _ask_for_usage(body: dict[str, Any]) -> bool:
     if not body.get("stream") and "stream_options" not in body:
         return False
     options = fields.mapping(body, "stream_options")
-    asked = options is not None and fields.boolean(options, "include_usage")
+    has_asked = options is not None and fields.boolean(options, "include_usage")
     if body.get("stream"):
         body["stream_options"] = {**(options or {}), "include_usage": True}
-    return asked
+    return has_asked
 
 
 def ask_for_usage_each(call: Call, provider: str) -> tuple[dict[str, Any], bool]:
@@ -215,8 +215,8 @@ def ask_for_usage_each(call: Call, provider: str) -> tuple[dict[str, Any], bool]
     if provider != "vllm":
         return {}, False
     options = call.body["stream_options"]
-    asked = fields.boolean(options, "continuous_usage_stats")
-    return {"stream_options": {**options, "continuous_usage_stats": True}}, not asked
+    has_asked = fields.boolean(options, "continuous_usage_stats")
+    return {"stream_options": {**options, "continuous_usage_stats": True}}, not has_asked
 
 
 LLAMA_CPP = frozenset({"llama.cpp", "llamacpp", "llama-cpp"})

@@ -207,8 +207,8 @@ def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
 def summarizes(body: Mapping[str, Any]) -> bool:
     """Whether the context may be compacted, of which no cap says how long that gets (openai SDK 3.57, `CompactionTrigger`)."""
     items = body.get("input")
-    asked = isinstance(items, list) and any(item.get("type") == "compaction_trigger" for item in items)
-    return asked or bool(body.get("context_management"))
+    is_summary = isinstance(items, list) and any(item.get("type") == "compaction_trigger" for item in items)
+    return is_summary or bool(body.get("context_management"))
 
 
 def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -178,13 +178,13 @@ class Exporter:
 
     def _try_again(self) -> bool:
         """What was set aside and somebody wants tried once more; whether there was any."""
-        asked = read_again(self._engine, self.name, self._sink.rows)
-        if not asked:
+        to_retry = read_again(self._engine, self.name, self._sink.rows)
+        if not to_retry:
             return False
-        wanted = {each.event_id for each, _ in asked}
-        items = {item.id: item for _, item in asked if item is not None}
+        wanted = {each.event_id for each, _ in to_retry}
+        items = {item.id: item for _, item in to_retry if item is not None}
         events, refused, _ = self._prepared(list(items.values()))
-        refused += [each._replace(reason=_GONE) for each, item in asked if item is None]
+        refused += [each._replace(reason=_GONE) for each, item in to_retry if item is None]
         events = [event for event in events if event.id in wanted or event.item.id in wanted]
         refused += self._deliver([event for event in events if event.id not in self._taken])
         again = {each.event_id for each in refused}

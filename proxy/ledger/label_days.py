@@ -149,10 +149,10 @@ def stretches(
     if until is not None:
         until += -until % stretch.length_us  # of a stretch in which the time ends, all of it
         query, states = query.where(at < until), states.where(state.c.start_at < until)
-    known = {row.start_at: row for row in connection.execute(states)}
+    state_of = {row.start_at: row for row in connection.execute(states)}
     kept = horizon(connection) or 0
     for start_at, requests, cost in connection.execute(query):
-        row = known.get(start_at)
+        row = state_of.get(start_at)
         is_so = row is not None and (
             stretch is DAYS  # nothing else knows it any more
             if start_at < kept

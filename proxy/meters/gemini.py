@@ -134,8 +134,8 @@ def _read_grounding(response: Mapping[str, Any], model: str, builder: ReadingBui
     queries: dict[str, None] = {}
     maps = searched = False
     for grounding in metadata:
-        asked = [*items(grounding.get("webSearchQueries")), *items(grounding.get("imageSearchQueries"))]
-        queries.update({query: None for query in asked if isinstance(query, str) and query.strip()})
+        searches = [*items(grounding.get("webSearchQueries")), *items(grounding.get("imageSearchQueries"))]
+        queries.update({query: None for query in searches if isinstance(query, str) and query.strip()})
         on_maps = bool(grounding.get("googleMapsWidgetContextToken")) or any(
             isinstance(mapping(chunk).get("maps"), dict) for chunk in items(grounding.get("groundingChunks"))
         )

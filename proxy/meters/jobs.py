@@ -140,8 +140,8 @@ def read_ocr(response: Mapping[str, Any], context: Context, builder: ReadingBuil
     if pages is None:
         return
     builder.has_usage = True
-    asked = ("document_annotation_format", "bbox_annotation_format")
-    annotated = any(context.request.get(name) for name in asked) or bool(response.get("document_annotation"))
+    formats = ("document_annotation_format", "bbox_annotation_format")
+    annotated = any(context.request.get(name) for name in formats) or bool(response.get("document_annotation"))
     annotated = annotated or context.selector.get("annotated") is True
     builder.add("annotated_page" if annotated else "page", pages)
 

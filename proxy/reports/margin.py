@@ -202,7 +202,7 @@ def _add_month(
     running: str,
 ) -> None:
     holding = [plan for plan in plans if _holds(plan, month)]
-    known = {plan.name: plan for plan in reversed(holding)}
+    plan_named = {plan.name: plan for plan in reversed(holding)}
     plan_of_customer = _plans_said(paid)
     for row in rows:
         customer = row.group["customer"]
@@ -210,7 +210,7 @@ def _add_month(
         if customer is not None and customer in plan_of_customer:
             name = plan_of_customer[customer]
             if name and (plan is None or plan.name != name):
-                plan = known.get(name) or NO_PLAN.model_copy(update={"name": name})
+                plan = plan_named.get(name) or NO_PLAN.model_copy(update={"name": name})
         payer = _payer(payers, plan, row.group)
         group = tuple((plan.name if plan else None) if name == "plan" else row.group[name] for name in by)
         cell = payer.cells.setdefault(group, Economy({}, None))
@@ -224,7 +224,7 @@ def _add_month(
         if plan is not None:
             payer.prices[month.name] = int(plan.usd_per_month * NANO)
     for payment in paid:
-        _pay(payers, payment, month, known, by)
+        _pay(payers, payment, month, plan_named, by)
 
 
 def _plans_said(paid: Sequence[Paid]) -> dict[str, str]:

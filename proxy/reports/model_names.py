@@ -66,11 +66,11 @@ def _described(text: str, words: Mapping[str, Counter[str]], listed_as: Mapping[
     if base in words:
         return base
     text = _REGION.sub("", text)
-    said, versions = Counter(_WORD.findall(_MEDIUM.sub("", HUMP.sub(" ", text).lower()))), _VERSION.findall(text)
+    words_said, versions = Counter(_WORD.findall(_MEDIUM.sub("", HUMP.sub(" ", text).lower()))), _VERSION.findall(text)
     meant = [
         name
         for name, its in words.items()
-        if its <= said and all(any(_has(whole, version) for whole in listed_as[name]) for version in versions)
+        if its <= words_said and all(any(_has(whole, version) for whole in listed_as[name]) for version in versions)
     ]
     return max(meant, key=lambda name: (words[name].total(), len(name), name)) if meant else base
 

@@ -69,20 +69,20 @@ def prices_of(
     if provider is None and rest and catalog.canonical(first) in catalog.lines:
         asked.insert(0, (catalog.canonical(first), rest))
     models = [(name, known) for name, its in asked if (known := catalog.find(name, its, at_s)) is not None]
-    mine = [
+    own_rows = [
         json.loads(json.dumps(row, default=str))
         for row in own
         if _names(row, model.lower(), provider) or (rest and _names(row, rest, first))
     ]
     missing = None
-    if not models and not mine:
+    if not models and not own_rows:
         where = f" at {provider}" if provider else ""
         like = meant(model, (other for name in names for other in catalog.provider(name).models if other != "*"))
         missing = (
             f"{model}{where}: the price book has no price for it; set one under `prices:` in the configuration{like}"
         )
     shown = [_model(catalog, name, known, at_s) for name, known in models]
-    return PricesShown(model=model, own=mine, providers=shown, missing=missing)
+    return PricesShown(model=model, own=own_rows, providers=shown, missing=missing)
 
 
 def lines_of(shown: PricesShown) -> Iterator[str]:

@@ -291,10 +291,10 @@ def session(engine: Engine, session_id: str, calls: int = _CALLS) -> tuple[Sessi
 
 def _root_of(connection: Connection, session_id: str) -> str | None:
     """The root of a session's tree: itself, or what its calls say; None where it has none."""
-    known = sa.select(entries.c.root_session_id)
-    if connection.execute(known.where(entries.c.root_session_id == session_id).limit(1)).first():
+    root_column = sa.select(entries.c.root_session_id)
+    if connection.execute(root_column.where(entries.c.root_session_id == session_id).limit(1)).first():
         return session_id
-    child = known.where(entries.c.session_id == session_id, entries.c.parent_session_id.is_not(None))
+    child = root_column.where(entries.c.session_id == session_id, entries.c.parent_session_id.is_not(None))
     root: str | None = connection.execute(child.limit(1)).scalar()
     return root
 

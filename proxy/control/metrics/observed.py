@@ -137,16 +137,16 @@ class Observed:
                 if is_token(unit):  # whole ones of rare units, fractions of any
                     alike.tokens[unit] += amount * MICRO // 10**scale
 
-    def _find_alike(self, row: Row, said: tuple[str | None, ...]) -> _Alike:
+    def _find_alike(self, row: Row, names: tuple[str | None, ...]) -> _Alike:
         """The series in which the entry counts; remembered for the next entry with these names, if all of them are labels."""
-        provider, _, operation, outcome, team, client, upstream = said
+        provider, _, operation, outcome, team, client, upstream = names
         model, team_label = self._model(row), self._team(team or "")
         labels = (provider or "", model, operation or "", outcome or "", team_label, client or "other", upstream or "")
         alike = self._alike.get(labels)
         if alike is None:
             alike = self._alike[labels] = _Alike(labels)
         if model == (row.model or "") and team_label == (team or ""):
-            self._known_alike[said] = alike
+            self._known_alike[names] = alike
         return alike
 
     def _observe_attempt(self, row: Row, end: records.Settle, alike: _Alike) -> None:

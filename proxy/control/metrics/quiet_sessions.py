@@ -105,8 +105,8 @@ class Sessions:
     def resume(self, calls: Iterable[Call]) -> None:
         """Begin again from the ledger's entries, in the order in which they ended: what is measured already is left out."""
         for call in calls:
-            known = self._open.get(call.session_id)
-            if known is not None and call.ended_at - known.last_at > self._quiet and self._is_measured(known):
+            open_session = self._open.get(call.session_id)
+            if open_session is not None and call.ended_at - open_session.last_at > self._quiet and self._is_measured(open_session):
                 del self._open[call.session_id]
             self._add(call)
         for session in list(self._open.values()):

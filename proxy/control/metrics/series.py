@@ -78,9 +78,9 @@ class MetricState:
                     key, value = (name, _all_labels(name, orjson.loads(labels))), json.loads(text)
                     (self.histograms if isinstance(value, list) else self.counters)[key] = value
                     if name == "requests_total":
-                        said = dict(zip(BY_NAME[name].labels, key[1], strict=True))
-                        self.models.add(said["model"])
-                        self.teams.add(said["team"])
+                        values = dict(zip(BY_NAME[name].labels, key[1], strict=True))
+                        self.models.add(values["model"])
+                        self.teams.add(values["team"])
             if self._observed is not None:
                 self._add_sessions(self._observed)
 

@@ -193,9 +193,9 @@ def bounded(call: Call, units: frozenset[str]) -> Call:
     if "credit" in units and "character" in things:
         factor = Decimal("0.5") if _HALF.search(call.model) else 1
         return call._replace(units=units, things={"credit": ceil(things["character"] * factor * _FACTOR_OF_VOICES)})
-    known = [unit for unit in ("character", "request", "audio_second") if unit in units and unit in things]
-    if known:
-        return call._replace(units=units, things={known[0]: things[known[0]]})
+    priced_units = [unit for unit in ("character", "request", "audio_second") if unit in units and unit in things]
+    if priced_units:
+        return call._replace(units=units, things={priced_units[0]: things[priced_units[0]]})
     if units == {"credit"}:
         why = f"nobody knows how many credits {call.model!r} takes: give it a price by the call or the second of sound"
         return call._replace(units=units, unbounded=call.unbounded or why)
