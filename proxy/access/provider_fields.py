@@ -76,7 +76,7 @@ def _is_plugin(value: Any, names: frozenset[str]) -> bool:
     return isinstance(value, dict) and isinstance(name := value.get("id"), str) and name in names
 
 
-_ANOTHER_MODEL = Rule("another model may answer then, past this key's models and their prices", evades="models")
+_ANOTHER_MODEL = Rule("then another model may answer, beyond this key's models and their prices", evades="models")
 
 ROUTER: Mapping[str, Rule] = {
     "route": _ANOTHER_MODEL, "preset": _ANOTHER_MODEL, "fallbacks": _ANOTHER_MODEL, "fallback_models": _ANOTHER_MODEL,
@@ -85,11 +85,11 @@ ROUTER: Mapping[str, Rule] = {
     "modelname": _ANOTHER_MODEL, "deployment": _ANOTHER_MODEL, "deployment_name": _ANOTHER_MODEL,
     "specific_deployment": _ANOTHER_MODEL, "content_policy_fallbacks": _ANOTHER_MODEL,
     "router": _ANOTHER_MODEL, "targets": _ANOTHER_MODEL,
-    "provideroptions": Rule("it says who answers, and for how much", evades="models"),
-    "provider_options": Rule("it says who answers, and for how much", evades="models"),
-    "provider": Rule("beside how data is handled it says who answers, and for how much", _is_fine_routing, evades="price"),
-    "reasoning": Rule("its `mode` is another model's", is_plain_reasoning, evades="models"),
-    "plugins": Rule("plug-ins add what nobody meters: searches, other models, pages", _are_fine_plugins, evades="models"),
+    "provideroptions": Rule("it decides who answers, and at what price", evades="models"),
+    "provider_options": Rule("it decides who answers, and at what price", evades="models"),
+    "provider": Rule("it may say how data is handled, not who answers or at what price", _is_fine_routing, evades="price"),
+    "reasoning": Rule("its `mode` selects another model", is_plain_reasoning, evades="models"),
+    "plugins": Rule("plug-ins add what is not metered: searches, other models, pages", _are_fine_plugins, evades="models"),
 }  # fmt: skip
 
 # What a router nobody has read about may take for another model, or for orders who answers; and objects of the APIs that
@@ -112,7 +112,7 @@ _GEMINI_CONFIG: Mapping[str, Rule] = {
 }  # fmt: skip
 # A server of one's own that keeps conversations would go on with whoever's it is.
 _PERHAPS_READ: Mapping[str, Rule] = {
-    spelling: Rule("a server may go on with somebody else's", drop=True)
+    spelling: Rule("a server may continue somebody else's", drop=True)
     for name in BOOKKEEPING
     for spelling in (name, name.replace("_", ""))
 }
@@ -121,8 +121,8 @@ _NO_RULES: Mapping[str, Rule] = {}
 _PERPLEXITY = frozenset({"perplexity", "pplx", "perplexity-ai"})
 _ITS_OWN = Rule("it is for the provider's own programs")
 _PERPLEXITYS: Mapping[str, Rule] = {
-    "thread_id": Rule("it goes on with a conversation that may be another's"),
-    "use_threads": Rule("nobody could go on with the conversation that it keeps"),
+    "thread_id": Rule("it may continue somebody else's conversation"),
+    "use_threads": Rule("nobody could continue the conversation that it stores"),
     **dict.fromkeys(("_debug_pro_search", "_force_new_agent", "_inputs", "_prompt_token_length", "search_tenant",
                      "search_internal_properties"), _ITS_OWN),
 }  # fmt: skip

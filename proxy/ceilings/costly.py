@@ -246,7 +246,7 @@ def _reason(costly: _Costly, value: Any, provider: str) -> str | None:
     if value in _OFF or (costly.has_mode and isinstance(value, dict) and value.get("mode") == "off"):
         return None
     if provider == "perplexity" and isinstance(value, dict) and value.get("search_type") not in _ONE_SEARCH:
-        return "a Pro Search takes steps of its own, at a higher fee"
+        return "a Pro Search adds steps of its own, at a higher fee"
     counts = provider not in costly.bounded and (costly.at is None or provider in costly.at)
     return costly.why if counts else None
 

@@ -123,9 +123,9 @@ def _left_out(row: Mapping[str, Any], corrected: _Corrected, of_jobs: set[str]) 
     """Why an entry's price is not in question."""
     flags = orjson.loads(row["flags"] or "[]")
     if row["status"] != "settled":
-        return "unconfirmed: charged at the ceiling until it is known better"
+        return "unconfirmed: charged at the ceiling until its usage is known"
     if row["cost_source"] == "provider":
-        return "the provider said what it cost"
+        return "the provider stated its cost"
     if row["id"] in of_jobs or corrected.others:
         return "a job, or corrected by what its provider said"
     if any(flag in _LEFT_ALONE for flag in flags) and row["cost_nanousd"] is not None:
@@ -140,7 +140,7 @@ def _repriced(row: Mapping[str, Any], corrected: _Corrected, book: Book) -> Repr
     net = _net(row, corrected)
     lines = orjson.loads(corrected.lines or row["cost_lines"] or "[]")
     if net is not None and (any(line.get("model") for line in lines) or any(unit not in TOKENS for unit in usage)):
-        return "priced by what the ledger does not keep (several models, sizes, tools)"
+        return "priced by facts that the ledger does not keep (several models, sizes, tools)"
     cost = _cost(row, usage, book, {})
     if cost.cost_nanousd is None:
         return "without a price still" if net is None else "its model has no price any more"

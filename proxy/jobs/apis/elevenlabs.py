@@ -140,7 +140,7 @@ def of_sound(
     things = {"audio_second": channels * media.most_seconds(sent[0])} if sent else {}
     call = _call(raw, body, operation, model, things, named=named)
     files = sum(len(part.data) for part in form.parts if part.filename is not None or part.data in sent)
-    why = "" if sent else "nothing says how long the recording at its address is"
+    why = "" if sent else "the length of the recording at its URL is not known"
     return call._replace(form=form, opaque_bytes=files, unbounded=why)
 
 
