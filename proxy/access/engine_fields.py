@@ -140,7 +140,7 @@ _ROWS: tuple[tuple[str, tuple[int, ...], Rule], ...] = (
     ("min_tokens", (_VLLM, _SGLANG, _TRT), Rule("it keeps the server busy after an answer's end", _never, drop=True)),
     ("lookahead_config", (_TRT,), _ENGINE),
     ("nvext", (_TRT,), Rule("it holds settings of the engine itself")),
-    ("best_of", (_VLLM, _SGLANG, _TRT, _LLAMA), Rule("it makes answers that nobody sees, and that some servers do not bill", _is_one)),
+    ("best_of", (_VLLM, _SGLANG, _TRT, _LLAMA), Rule("it makes answers that nobody sees or that nobody bills", _is_one)),
     ("use_beam_search", (_VLLM, _TRT), _MORE_WORK),
     ("beam_width", (_TRT,), _MORE_WORK),
     ("prompt_logprobs", (_VLLM, _TRT), Rule(f"at most {_MOST_LOGPROBS} are made for each token", _is_few_logprobs)),
