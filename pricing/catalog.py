@@ -268,7 +268,7 @@ def _prices(raw: Mapping[str, str]) -> dict[str, Price]:
     return {unit: parse_price(text, unit) for unit, text in raw.items()}
 
 
-_KEPT = 4096  # names of which it is known whether they are routers
+_KEPT = 4096  # how many names it remembers to be routers or not
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ class Seldom:
         self._log = log
         self._level = level
         self._clock = clock
-        self._counts: dict[str, int] = {}  # not told yet
+        self._counts: dict[str, int] = {}  # not logged yet
         self._told_at: dict[str, float] = {}
 
     def note(self, text: str) -> bool:

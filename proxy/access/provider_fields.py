@@ -43,7 +43,7 @@ HOSTED = frozenset({
 })  # fmt: skip
 _QWEN = frozenset({"dashscope", "alibaba", "qwen", "aliyun", "alibaba-cloud", "model-studio", "bailian"})
 
-# What a router may be told: how data is handled, never who answers or for how much.
+# What a call may tell a router: how data is handled, never who answers or at what price.
 _ROUTING_IS_FINE = frozenset(
     {"data_collection", "zdr", "require_parameters", "enforce_distillable_text", "max_price", "allow_fallbacks"}
 )
@@ -110,7 +110,7 @@ _OBJECTS = frozenset({
 _GEMINI_CONFIG: Mapping[str, Rule] = {
     "routingconfig": _ANOTHER_MODEL, "modelselectionconfig": _ANOTHER_MODEL, "modelconfig": _ANOTHER_MODEL,
 }  # fmt: skip
-# A server of one's own that keeps conversations would go on with whoever's it is.
+# A server of one's own that keeps conversations would continue anybody's.
 _PERHAPS_READ: Mapping[str, Rule] = {
     spelling: Rule("a server may continue somebody else's", drop=True)
     for name in BOOKKEEPING

@@ -14,7 +14,7 @@ from proxy.types import Call, Route
 _NOTHING: Mapping[str, int] = {}
 _MOST_SEARCHES = 10  # by a model that looks for itself as often as it likes
 
-# Who knows `max_completion_tokens`; everybody knows `max_tokens`, but for OpenAI's reasoning models, which refuse it.
+# Providers that know `max_completion_tokens`; all know `max_tokens`, except OpenAI's reasoning models, which refuse it.
 # OpenAI, Azure, Groq, Cerebras, xAI and OpenRouter: their API references (chat completions); vLLM and SGLang: the field
 # `max_completion_tokens` of ChatCompletionRequest. Ollama 0.17 and 0.33 ignore it (5 asked, 345 came), DeepSeek and Mistral
 # do not name it.

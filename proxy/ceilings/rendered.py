@@ -70,7 +70,7 @@ class _Known:
         self.suspects = re.compile(_class({*table.grows, *table.marks}, beyond=False) + "+")
         self.growing = re.compile(_class(table.grows, beyond=False) + "+")
         self.coming_apart = re.compile(_class(table.apart, beyond=False) + f"(?={marks})")
-        # First bytes of characters, and all that follow a first one, of which nothing has to be feared.
+        # Bytes that begin or continue a character and are harmless.
         self.harmless = bytes({*range(128, 256)} - {one.encode()[0] for one in (*table.grows, *table.marks)})
 
 

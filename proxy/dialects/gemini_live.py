@@ -77,7 +77,7 @@ def parse_setup(raw: bytes) -> Setup:
     handle = _handle_in(setup)
     body = {field: value for field, value in setup.items() if field != "model"}
     call = gemini.parse_generate(name, True, orjson.dumps({**body, "contents": [{"parts": []}]}))
-    if call.held:  # a session takes none, and of whose it is nobody here has asked
+    if call.held:  # a session takes none, and its owner was not checked here
         raise stored_not_found("cachedContent")
     kinds = (call.body.get("generationConfig") or {}).get("responseModalities")
     return Setup(
@@ -121,7 +121,7 @@ class GeminiLive:
         self._turns = 0
         self._events: list[Mapping[str, Any]] = []
         self._marks: Marks | None = None  # of the turn that is under way
-        self._complete = False  # it is over but for its usage
+        self._complete = False  # it is over; only its usage is missing
 
     # What the client sends
 

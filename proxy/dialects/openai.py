@@ -21,7 +21,7 @@ _CHAT_BOUNDED = frozenset({
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools", "logprobs",
     "top_logprobs", "service_tier", "modalities", "web_search_options", "prediction", "reasoning_effort",
 })  # fmt: skip
-# Of these fields no ceiling depends on what they hold, but for those whose value is part of the shape.
+# No ceiling depends on the values of these fields, except those whose value is part of the shape.
 _SHAPED = frozenset({
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools", "tool_choice",
     "parallel_tool_calls", "response_format", "reasoning_effort", "temperature", "top_p", "presence_penalty",

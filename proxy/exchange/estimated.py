@@ -93,7 +93,7 @@ def count(
     if input_tokens is not None:
         usage["input"] = input_tokens
     if any(unit in reported.usage for unit in _INPUTS):
-        usage.pop("input", None)  # which was told, perhaps in parts
+        usage.pop("input", None)  # the input was stated, perhaps in parts
     for unit, quantity in reported.usage.items():
         usage[unit] = max(quantity, usage.get(unit, 0))
     flags = tuple(dict.fromkeys((*reported.flags, *counted.flags)))

@@ -127,7 +127,7 @@ class Otlp(Sink):
         check(response, self._poster.host)
         try:
             answer.ParseFromString(response.body)
-        except DecodeError:  # it took them all the same
+        except DecodeError:  # it took them nevertheless
             answer.Clear()
         return answer
 

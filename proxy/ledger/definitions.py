@@ -92,7 +92,7 @@ def _take(connection: Connection, budget: Budget, now_s: float) -> None:
     counted = select_counted(name, start, budget.measure)
     amounts = defaultdict(int, _spent(connection, budget, start, end))
     amounts[""] += budget.opened_with(start, end)
-    for group in with_base:  # one that goes is told too
+    for group in with_base:  # a budget that was removed is reported, too
         amounts[group] += 0
     for group, amount in connection.execute(counted):
         amounts[group] -= int(amount)  # it is in `budget_spend`, and will be added again

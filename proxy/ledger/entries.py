@@ -312,7 +312,7 @@ def _whole(intent: records.Intent | Intent, record: Record) -> records.Intent:
     said: records.Intent
     try:
         said = orjson.loads(record.payload)
-    except orjson.JSONDecodeError:  # a number in its labels that is none
+    except orjson.JSONDecodeError:  # a malformed number in its labels
         values: Any = {name: getattr(intent, name) for name in intent.__struct_fields__}
         said = values | {name: None for name, value in values.items() if isinstance(value, Raw)}
     return said

@@ -13,7 +13,7 @@ from proxy.ledger.row import Row
 from proxy.ledger.schema import entries
 
 _ALL = range(len(Row._fields))
-_DEFAULTS = [None if column.server_default is None else 0 for column in entries.columns]  # what a column has by itself
+_DEFAULTS = [None if column.server_default is None else 0 for column in entries.columns]  # a column's default
 _MOST_STATEMENTS = 64
 _SMALL = operator.attrgetter(*(column.name for column in entries.columns if type(column.type) is sa.Integer))
 _MOST_SMALL = 2**31 - 1

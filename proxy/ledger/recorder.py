@@ -31,7 +31,7 @@ from proxy.times import now_s, now_us
 log = logging.getLogger("taximeter.recorder")
 
 _EVERY_S = 0.2
-_LATELY = 1000  # ends that a worker which is killed may not have told the budgets
+_LATELY = 1000  # ends that a killed worker may not have reported to the budgets
 # Entries of one batch, and what one read has beyond them: more save a server work, but no file, and take memory.
 _MAX_ENTRIES, _MAX_ENTRIES_OF_A_SERVER = 1000, 5000
 _RECORDS_OF_AN_ENTRY = 2  # so many are read at most, too: what is refused has no entry
@@ -190,7 +190,7 @@ class Recorder:
         if (inserted or refusals) and self._on_shipped is not None:
             try:
                 self._on_shipped(inserted, refusals)
-            except Exception:  # whoever listens cannot stop the ledger
+            except Exception:  # a listener's fault must not stop the ledger
                 log.exception("metrics, logs and alerts of a batch failed; the ledger has the batch")
 
     def _begin(self) -> None:

@@ -128,7 +128,7 @@ def _read_pictures(response: Mapping[str, Any], context: Context, builder: Readi
     if size is not None:
         square = next((edge for edge in _EDGES if size.width * size.height <= edge * edge), _EDGES[-1])
         builder.condition("size", f"{square}x{square}")
-    elif images:  # nobody can tell: as large as they come, where that is dearer
+    elif images:  # the size is unknown: the largest, where that is dearer
         builder.ask("size", f"{_EDGES[-1]}x{_EDGES[-1]}")
     config = mapping(context.request.get("imageGenerationConfig"))
     note_asked(builder, context, "quality", config.get("quality"))

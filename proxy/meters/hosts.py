@@ -77,7 +77,7 @@ def dashscope_more(usage: Mapping[str, Any], context: Context, builder: ReadingB
 
 
 _MORE = {"deepseek": deepseek_more, "xai": xai_more, "openrouter": openrouter_more, "dashscope": dashscope_more}
-# Those with a reader of their own: whose fields differ, or of whom answers were recorded.
+# Hosts with a reader of their own: their fields differ, or answers of theirs were recorded.
 _OWN_READERS = (
     "openai", "azure", "groq", "cerebras", "together", "moonshot", "huggingface", "fireworks", "deepseek", "mistral", "xai",
     "openrouter", "deepinfra", "dashscope", "zai", "minimax", "databricks", "vllm", "sglang", "tensorrt",

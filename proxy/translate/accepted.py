@@ -38,7 +38,7 @@ _NEEDED = frozenset({
     "previous_response_id", "conversation", "prompt", "background", "audio", "web_search_options", "mcp_servers", "container",
     "speed", "inference_geo", "fallbacks", "prediction",
 })  # fmt: skip
-# Standing in `PASSED`, and needed all the same where the provider does not know them.
+# In `PASSED`, and needed even where the provider does not know them.
 _NEEDED_OF_THE_PROVIDER = frozenset({"tools", "functions", "n", "response_format", "logprobs", "logit_bias"})
 
 # Tools that the caller runs itself; the rest runs at one provider alone.

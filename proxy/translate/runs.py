@@ -28,7 +28,7 @@ _SLOT = re.compile(
     rb'(?<!\\)"(?:(?P<words>' + _WORDS + rb")|" + _PADDING + rb')"\s*:\s*"(?P<text>(?:[^"\\]|\\.)*)"'
     rb'|(?<!\\)"usageMetadata"\s*:\s*(?P<usage>\{)'
 )
-# Gemini's, of which the last one counts: counts, and lists of them.
+# Gemini's counts, and lists of them; the last one holds.
 _USAGE = re.compile(rb'\{(?:[^{}"\[\]]|"\w*"|\[(?:[^{}"\[\]]|"\w*"|\{(?:[^{}"\[\]]|"\w*")*\})*\])*\}')
 _MARK = re.compile(rb"\[DONE\]|data:")  # ends and beginnings of events, to some of LiteLLM's readers
 _NUMBER = re.compile(rb',"sequence_number":\d+\}\n\n\Z')

@@ -198,7 +198,7 @@ class _Body(httpx.AsyncByteStream):
         except UpstreamError as error:
             raise _ERRORS[error.kind](str(error), request=self._request) from error
         finally:
-            self._answer.abort()  # whoever stops reading does not always close
+            self._answer.abort()  # a reader that stops does not always close
 
     async def aclose(self) -> None:
         """Breaks it off, unless it has come whole."""

@@ -46,7 +46,7 @@ _HEX = "[0-9a-fA-F]"
 _ESCAPE = re.compile(
     rf"\\(?:u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}|(?P<half>u[dD][89a-fA-F]{_HEX}{{2}})|.)", re.DOTALL
 )
-# Strings (the last one may have no end), brackets, commas: what tells how deep a text is.
+# Strings (the last one may have no end), brackets, commas: these show how deep a text is.
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\],]', re.DOTALL)
 _CLOSERS = {"{": "}", "[": "]"}
 _BARE_END = re.compile(r'[^\s"{}\[\],:]+\Z')  # a number that goes on behind the cut would be read as another

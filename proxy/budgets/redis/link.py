@@ -186,7 +186,7 @@ async def _log_in(link: Link, user: str | None, password: str | None) -> None:
         await _first(link, "HELLO", 3, *login, "SETNAME", "taximeter")
     except (
         CommandError
-    ) as error:  # a server that does not know the command repeats its words, of which one is the password
+    ) as error:  # a server that does not know the command repeats its words, and one of them is the password
         raise CommandError(str(error).partition(", with args")[0]) from None
 
 

@@ -107,7 +107,7 @@ class RedisStore:
         try:
             answer = await self.member.call("reserve", epoch, *arguments)
         except (StoreUnavailable, asyncio.CancelledError):
-            self.member.owe(epoch, "release", reservation_id)  # it may stand all the same
+            self.member.owe(epoch, "release", reservation_id)  # the reservation may have been made nevertheless
             raise
         if answer[0] == "denied":
             if self._waiting:

@@ -227,7 +227,7 @@ class Slices:
             if done.turn not in self._running:
                 if not done.events or done.turn in self._ended:
                     return
-                while not self.began(done.turn):  # of which nobody said so: it is billed all the same
+                while not self.began(done.turn):  # nobody announced it, but it is billed
                     await self._hold(None)
             turn = self._running.pop(done.turn)
             self._ended.append(done.turn)

@@ -148,7 +148,7 @@ def _length(medium: Any) -> Quantity | None:
     return seconds if seconds is not None and seconds > 0 else None
 
 
-# What clients are told
+# Answers to clients
 
 
 def shown(body: Mapping[str, Any], root: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -160,7 +160,7 @@ def _urls(output: Any) -> int | None:
     return len(made) if made and all(isinstance(one, str) for one in made) else None
 
 
-# What clients are told
+# Answers to clients
 
 
 def shown(body: Mapping[str, Any], root: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:

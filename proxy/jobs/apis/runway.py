@@ -28,7 +28,7 @@ from proxy.types import Call
 
 _BOUNDED = frozenset({"model", "duration", "ratio", "resolution", "audio", "quality", "outputCount", "outputFormat"})
 _MOST_SECONDS = 60
-# Of models that take no duration, or where the request leaves it out: the longest that any of them makes by itself.
+# Where a model takes no duration, or the request leaves it out: the longest that any of these models makes by default.
 _SECONDS_BY_DEFAULT, _SECONDS_OF_AUTO = 15, 30
 _TAKES_NO_LENGTH = frozenset({"video_upscale", "video_to_hdr", "avatar_videos", "character_performance"})
 # `act_two`: "The video must be between 3 and 30 seconds in duration" (SDK, `CharacterPerformanceCreateParams`).
@@ -167,7 +167,7 @@ def bounded(call: Call, units: frozenset[str]) -> Call:
     things = {**call.things, "request": 1}
     billed = {unit: count for unit, count in things.items() if unit in units or unit == "credit"}
     measured = units - {"credit"}
-    why = "" if measured == {"request"} else call.unbounded  # by the call it is bounded whatever it makes
+    why = "" if measured == {"request"} else call.unbounded  # priced by the call, it is bounded whatever it makes
     if measured and measured.isdisjoint(billed):
         why = f"the model is priced by the {min(measured)}, and makes something else on this path"
     elif not measured:

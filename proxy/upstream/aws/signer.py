@@ -20,7 +20,7 @@ log = logging.getLogger("taximeter.data")
 SERVICE = "bedrock"
 _RENEW_S = 600.0  # before they expire
 _LOGIN_TIMEOUT_S = 30.0
-_PAUSE_S = 5.0  # after a login that failed: until then its callers are told the same
+_PAUSE_S = 5.0  # after a failed login: until then its callers get the same answer
 _BY_VARIABLE = "oidc/env/"
 _BY_LOGIN = ("aws_profile_name", "aws_role_name", "aws_web_identity_token")
 
