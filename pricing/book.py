@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from pricing.requested import dearest_as_requested
 from pricing.catalog import NO_LIMITS, Catalog, Limits
 from pricing.cost import Cost, CostLine
 from pricing.dearest import Dearest
@@ -19,6 +18,7 @@ from pricing.facts import RELEVANT
 from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd
 from pricing.operator import OperatorPrice
+from pricing.requested import dearest_as_requested
 from pricing.resolve import Plan
 from pricing.selection import Selection
 from pricing.usage import Reading

@@ -94,7 +94,9 @@ class Merger:
             return False
         common = existing_base.prices.keys() & offered_base.prices.keys()
         common = (common & {"input", "output"}) or common
-        return bool(common) and not any(_apart(existing_base.prices[unit], offered_base.prices[unit]) for unit in common)
+        return bool(common) and not any(
+            _apart(existing_base.prices[unit], offered_base.prices[unit]) for unit in common
+        )
 
     def _complete(self, existing: Offer, offer: Offer) -> None:
         existing.limits = Limits(
@@ -107,7 +109,9 @@ class Merger:
         for row in _distinct(offer.rows):
             existing_rows = [one for one in existing.rows if _group(one.when) == _group(row.when)]
             if _group(row.when) not in groups:
-                existing.rows += spread(replace(row, model=existing.model), home, [one for one in existing.rows if not one.when])
+                existing.rows += spread(
+                    replace(row, model=existing.model), home, [one for one in existing.rows if not one.when]
+                )
             elif not row.when:
                 self._add_units(existing, self._current(existing, row), row)
                 self._add_tiers(existing, row)

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from pricing.requested import requested_conditions
 from pricing.catalog import Catalog, Model
 from pricing.dearest import Dearest, dearest_rates
 from pricing.facts import facts_of
 from pricing.operator import rows_for, rows_of_snapshots
 from pricing.price import Multiplier, Price, Row
+from pricing.requested import requested_conditions
 from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, make_plan, serves_unpriced
 from pricing.units import TOKENS, default_per
 

@@ -89,7 +89,12 @@ class Learned:
         if name not in self._factors and len(self._factors) >= _MAX_MODELS:
             self._factors = {name: self._factors[name] for name in self.factors(now_s)}
         if name in self._factors or len(self._factors) < _MAX_MODELS:
-            log.warning("a call of %s/%s cost %.2f times its ceiling: the ceilings of its team are raised", provider, model, factor)
+            log.warning(
+                "a call of %s/%s cost %.2f times its ceiling: the ceilings of its team are raised",
+                provider,
+                model,
+                factor,
+            )
             self._factors[name] = factor, now_s
             self._save()
 
@@ -129,7 +134,10 @@ class Learned:
             return
         self._kept[name] = _KEPT_BEFORE_TRUST - _KEPT_AFTER_A_BREACH
         if before >= _KEPT_BEFORE_TRUST:
-            log.warning("%s did not read from its prompt cache what it should hold: ceilings no longer count on that cache", name)
+            log.warning(
+                "%s did not read from its prompt cache what it should hold: ceilings no longer count on that cache",
+                name,
+            )
         if before >= 0:
             self._save()
 

@@ -147,7 +147,9 @@ def raise_budget(
 def _whose(name: str, per: Sequence[str], group: str | None, all_groups: bool) -> None:
     """A typo must not raise everybody: whose limit it is has to be said."""
     if per and group is None and not all_groups:
-        raise fail(f"{name} has a limit for each {', '.join(per)}: name one with --group, or raise all with --all-groups", 2)
+        raise fail(
+            f"{name} has a limit for each {', '.join(per)}: name one with --group, or raise all with --all-groups", 2
+        )
 
 
 def _amount(text: str, option: str) -> str:

@@ -71,7 +71,9 @@ def litellm(
     _write(out, yaml.safe_dump(config_made, sort_keys=False, allow_unicode=True))
     for line in left:
         typer.echo(f"not taken: {line}", err=True)
-    counts = ", ".join(f"{len(config_made.get(name, ()))} {name}" for name in ("upstreams", "models", "keys", "budgets"))
+    counts = ", ".join(
+        f"{len(config_made.get(name, ()))} {name}" for name in ("upstreams", "models", "keys", "budgets")
+    )
     typer.echo(f"{out}: {counts}; {len(left)} not taken")
     try:
         made = config_of(out)

@@ -171,7 +171,9 @@ def check_capacity(rows: Sequence[Capacity], indices: Sequence[int], upstreams: 
         for upstream in row.upstreams:
             if upstream not in upstreams:
                 upstream_names = ", ".join(sorted(upstreams)) or "none"
-                problems.append(Problem(f"{here}.upstreams", f"{upstream!r} is not an upstream (there are: {upstream_names})"))
+                problems.append(
+                    Problem(f"{here}.upstreams", f"{upstream!r} is not an upstream (there are: {upstream_names})")
+                )
             elif upstream in taken:
                 problems.append(Problem(f"{here}.upstreams", f"{upstream!r} belongs to {taken[upstream]!r} already"))
             taken.setdefault(upstream, row.name)

@@ -190,7 +190,10 @@ def _check_server(config: Config) -> list[Problem]:
     server = config.server
     if server.viewer_key and not server.admin_key:
         return [
-            Problem("server.viewer_key", "needs server.admin_key, too: without it everybody on this machine may do everything")
+            Problem(
+                "server.viewer_key",
+                "needs server.admin_key, too: without it everybody on this machine may do everything",
+            )
         ]
     if server.viewer_key and server.viewer_key == server.admin_key:
         return [Problem("server.viewer_key", "is the admin key; give the viewers another")]
@@ -216,7 +219,9 @@ def _check_upstreams(config: Config) -> list[Problem]:
         if upstream.dialect and upstream.dialects:
             problems.append(Problem(f"{here}.dialect", "is the short form of dialects; give only one of the two"))
         if upstream.api_key and not fits_a_header(upstream.api_key):
-            problems.append(Problem(f"{here}.api_key", "has characters that are not allowed in a header (perhaps a line break)"))
+            problems.append(
+                Problem(f"{here}.api_key", "has characters that are not allowed in a header (perhaps a line break)")
+            )
         for header, value in upstream.headers.items():
             if not HEADER_NAME.match(header) or not fits_a_header(value):
                 problems.append(Problem(f"{here}.headers.{header}", "is not a valid header"))
@@ -329,7 +334,9 @@ def _check_matches(match: Mapping[str, Sequence[str]], per: Sequence[str], path:
             )
     for attribute, patterns in match.items():
         if not patterns:
-            problems.append(Problem(f"{path}.match.{attribute}", "names no value, so the budget would never count a call"))
+            problems.append(
+                Problem(f"{path}.match.{attribute}", "names no value, so the budget would never count a call")
+            )
         if any("*" in pattern[:-1] for pattern in patterns):
             problems.append(Problem(f"{path}.match.{attribute}", "may have a * only at the end of a value"))
     return problems

@@ -326,7 +326,10 @@ class _Control:
             try:
                 return await asyncio.to_thread(question)
             except SQLAlchemyError as error:
-                log.error("the ledger does not say yet what is spent in new budgets: %s; it is asked again", type(error).__name__)
+                log.error(
+                    "the ledger does not say yet what is spent in new budgets: %s; it is asked again",
+                    type(error).__name__,
+                )
                 await asyncio.sleep(_POLL_RUNS_S)
 
     # The first start

@@ -165,7 +165,9 @@ def _rename(body: dict[str, Any], names: tuple[str, ...]) -> None:
             continue
         snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
         if spelling != snake or name in body:
-            raise invalid_request(f"The field {spelling[:40]!r} is a misspelling of {name!r}, or is sent beside it.", name)
+            raise invalid_request(
+                f"The field {spelling[:40]!r} is a misspelling of {name!r}, or is sent beside it.", name
+            )
         body[name] = body.pop(spelling)
 
 

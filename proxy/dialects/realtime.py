@@ -256,7 +256,11 @@ class Realtime:
                 other.text, other.sound, other.image = other.text - marks.text, other.sound - marks.sound, 0
         elif has_usage:  # never less, since nothing else states what the model has said
             context_before, now = self._context, _context_of(usage)
-            self._context = Bound(max(context_before.text, now.text), max(context_before.audio, now.audio), max(context_before.image, now.image))
+            self._context = Bound(
+                max(context_before.text, now.text),
+                max(context_before.audio, now.audio),
+                max(context_before.image, now.image),
+            )
         wrote = marks is None or (self._written_text, self._written_sound) != (marks.written_text, marks.written_sound)
         failed = not has_usage and response.get("status") == "failed" and not wrote
         if has_usage or failed:

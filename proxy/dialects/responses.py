@@ -59,7 +59,9 @@ def parse(raw: bytes) -> Call:
         if fields.boolean(body, "stream"):
             raise invalid_request("A background response is fetched by its id here; leave `stream` out.", "stream")
         if body.get("store") is False:
-            raise invalid_request("A background response must be stored, as it is fetched by its id; leave `store` out.", "store")
+            raise invalid_request(
+                "A background response must be stored, as it is fetched by its id; leave `store` out.", "store"
+            )
     call = _call(body, len(raw), "openai.responses", "responses")
     bounds = _tool_bounds(body)
     if fields.mapping(body, "prompt") is not None and not bounds.unbounded:

@@ -14,8 +14,8 @@ from decimal import Decimal
 from pricing.cost import Cost
 from pricing.usage import Quantity, Reading
 from proxy.meters.reader import Context, Reader
-from proxy.meters.recordings import seconds_of
 from proxy.meters.reading_builder import number
+from proxy.meters.recordings import seconds_of
 from proxy.types import Call
 from proxy.wire.lenient import Answer
 

@@ -41,7 +41,5 @@ async def unseen(attempt: Attempt, *, breaks_down: bool) -> Reading:
         written = min(math.ceil(pace * (time.perf_counter() - attempt.dispatched)), most)
     input_tokens = await providers_count(attempt) if not breaks_down else None
     stated = Reading(asked=asked_of(body))
-    reading = await asyncio.to_thread(
-        count, stated, [], route.model, body, all_seen=True, input_tokens=input_tokens
-    )
+    reading = await asyncio.to_thread(count, stated, [], route.model, body, all_seen=True, input_tokens=input_tokens)
     return reading._replace(usage={**reading.usage, "output": written}) if written else reading

@@ -103,7 +103,9 @@ class Exports:
         if now > self._forget_at:
             self._forget_at = now + _FORGET_EVERY_US
             for name in forget(self._engine, now):
-                log.warning("export %s has been in no configuration for a week: what was not sent to it is no longer kept", name)
+                log.warning(
+                    "export %s has been in no configuration for a week: what was not sent to it is no longer kept", name
+                )
             while trim(self._engine) and not self._stopping.is_set():
                 pass
 

@@ -42,7 +42,9 @@ class Pending(NamedTuple):
 
 def pending(connection: Connection, capacity: str, until: int, instance_lives: Sequence[Life]) -> list[Pending]:
     """Those that began before `until`, in the order of their ids."""
-    without_share = sa.and_(entries.c.capacity == capacity, entries.c.capacity_nanousd.is_(None), entries.c.started_at < until)
+    without_share = sa.and_(
+        entries.c.capacity == capacity, entries.c.capacity_nanousd.is_(None), entries.c.started_at < until
+    )
     ended = entries.c.status.not_in(NOT_COUNTED)  # a job that runs has no end yet
     rows = [dict(row) for row in connection.execute(sa.select(*_COLUMNS).where(without_share, ended)).mappings()]
     corrected = _ends(connection, [row["corrects_id"] for row in rows if row["corrects_id"]])

@@ -122,9 +122,7 @@ def _add(connection: Connection, month: Partition) -> None:
         has_rows = sa.text(f"SELECT EXISTS (SELECT FROM {_OTHER} WHERE {of_month})")  # noqa: S608 - our own names
         if connection.execute(has_rows, span).scalar():
             connection.execute(sa.text(f"LOCK TABLE {_OTHER} IN ACCESS EXCLUSIVE MODE"))
-            moved = (
-                f"WITH moved AS (DELETE FROM {_OTHER} WHERE {of_month} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608 - as above
-            )
+            moved = f"WITH moved AS (DELETE FROM {_OTHER} WHERE {of_month} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608 - as above
             connection.execute(sa.text(moved), span)
     _attach(connection, month)
 

@@ -63,7 +63,9 @@ def read_token_usage(usage: Mapping[str, Any], builder: ReadingBuilder) -> None:
     builder.add("input", input_tokens or 0)
     builder.add("cache_read", read)
     builder.add("output", output_tokens or 0)
-    builder.add("web_search", builder.count(mapping(usage.get("serverToolUsage")), "webSearchRequests", "webSearchCount"))
+    builder.add(
+        "web_search", builder.count(mapping(usage.get("serverToolUsage")), "webSearchRequests", "webSearchCount")
+    )
     total = builder.maybe(usage, "totalTokens")
     plain = (input_tokens or 0) + (output_tokens or 0)
     if total != plain:  # some models leave the cache out of the total

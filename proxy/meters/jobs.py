@@ -47,7 +47,10 @@ def read_replicate(response: Mapping[str, Any], context: Context, builder: Readi
     builder.has_usage = True
     if "status" in response and not is_done(response):
         return
-    input_tokens, output_tokens = builder.maybe(metrics, "input_token_count"), builder.maybe(metrics, "output_token_count")
+    input_tokens, output_tokens = (
+        builder.maybe(metrics, "input_token_count"),
+        builder.maybe(metrics, "output_token_count"),
+    )
     images, seconds = builder.maybe(metrics, "image_count"), builder.maybe(metrics, "video_output_duration_seconds")
     if input_tokens is not None or output_tokens is not None:
         builder.add("input", input_tokens or 0)
@@ -119,7 +122,11 @@ def read_veo(response: Mapping[str, Any], context: Context, builder: ReadingBuil
     result = mapping(response.get("response"))
     inner = mapping(result.get("generateVideoResponse")) or result
     videos = items(inner.get("generatedSamples")) or items(inner.get("generatedVideos")) or items(inner.get("videos"))
-    seconds = seconds_asked(context, builder) or builder.count(parameters, "durationSeconds", "duration_seconds") or VEO_VIDEO_S
+    seconds = (
+        seconds_asked(context, builder)
+        or builder.count(parameters, "durationSeconds", "duration_seconds")
+        or VEO_VIDEO_S
+    )
     builder.add("video_second", len(videos) * seconds)
 
 
@@ -170,7 +177,9 @@ def read_fal(response: Mapping[str, Any], context: Context, builder: ReadingBuil
         builder.add("image", len(images))
     elif isinstance(video := response.get("video"), dict):
         builder.has_usage = True
-        builder.add("video_second", builder.count(video, "duration") or seconds_asked(context, builder, "duration") or 0)
+        builder.add(
+            "video_second", builder.count(video, "duration") or seconds_asked(context, builder, "duration") or 0
+        )
 
 
 def read_luma(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:

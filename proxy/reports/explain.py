@@ -230,7 +230,10 @@ def _plain(value: Decimal) -> str:
 
 def _said(shown: ExplainShown) -> list[str]:
     about_it = shown.about
-    lines = [shown.sentence, f"{about_it.since} to {about_it.until} against {shown.previous[0]} to {shown.previous[1]}."]
+    lines = [
+        shown.sentence,
+        f"{about_it.since} to {about_it.until} against {shown.previous[0]} to {shown.previous[1]}.",
+    ]
     lines += [f"From: {source}." for source in about_it.sources]
     return lines + [f"Mind: {caveat}." for caveat in about_it.caveats]
 

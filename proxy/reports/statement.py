@@ -141,7 +141,9 @@ def _anthropic(buckets: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[S
             dollars(row.get("currency"))
             cents = number(row["amount"])
             usd = None if cents is None else cents * _CENTS
-            line_name = row.get("token_type") or (row["cost_type"] if row.get("cost_type") not in (None, "tokens") else None)
+            line_name = row.get("token_type") or (
+                row["cost_type"] if row.get("cost_type") not in (None, "tokens") else None
+            )
             line = line_named(line_name or row.get("description"))
             yield Stated(day, row.get("model"), line, usd, kind="credit" if usd is not None and usd < 0 else "charge")
 

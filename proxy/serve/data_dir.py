@@ -34,9 +34,7 @@ def make_data_dir(path: Path) -> None:
         if status.st_mode & stat.S_IWOTH:
             advice = "everybody can write in it and it is not ours; name a folder in it, which is made with mode 0700"
             raise ConfigError([Problem("data_dir", f"{path}: {advice}")])
-        log.warning(
-            "data_dir %s can be written by its group, which could forge calls; set its mode to 0700", path
-        )
+        log.warning("data_dir %s can be written by its group, which could forge calls; set its mode to 0700", path)
         return
     if strangers := [
         entry.name for entry in _entries(path) if entry.stat(follow_symlinks=False).st_uid != status.st_uid

@@ -166,6 +166,8 @@ def _translated(operation: str, stated: Mapping[str, Any] | None) -> Reading:
     input_tokens, output_tokens, cached = totals
     cached = min(cached, input_tokens)
     usage = {
-        unit: count for unit, count in (("input", input_tokens - cached), ("cache_read", cached), ("output", output_tokens)) if count
+        unit: count
+        for unit, count in (("input", input_tokens - cached), ("cache_read", cached), ("output", output_tokens))
+        if count
     }
     return Reading(usage=usage, source="provider", flags=("translated_usage",))

@@ -318,7 +318,9 @@ class Member:
 
     async def _load(self, epoch: str, words: Sequence[str]) -> None:
         if self.recall is None:
-            raise StoreUnavailable("a group of a budget is not in Redis, and nothing here can load its spend from the ledger")
+            raise StoreUnavailable(
+                "a group of a budget is not in Redis, and nothing here can load its spend from the ledger"
+            )
         groups = list(zip(words[::3], words[1::3], strict=True))
         arguments: list[Value] = []
         for (name, group), times, (spent, base) in zip(groups, words[2::3], await self.recall(groups), strict=True):

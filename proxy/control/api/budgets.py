@@ -199,7 +199,9 @@ def all_raises(state: Control) -> Page[Raise]:
     """The raises of all budgets that are in force, in the order in which they were made."""
     configured = {budget.name: budget for budget in state.budgets()}
     rows = raises.in_force(state.engine, now_s())
-    return Page[Raise](items=[Raise(**_shown(configured[row["budget"]], row)) for row in rows if row["budget"] in configured])
+    return Page[Raise](
+        items=[Raise(**_shown(configured[row["budget"]], row)) for row in rows if row["budget"] in configured]
+    )
 
 
 @router.patch("/budgets/{name}/raises/{raise_id}", responses=NOT_FOUND)

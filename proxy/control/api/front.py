@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from proxy.control.api.own_thread import in_own_thread
 from proxy.control.api.auth import Guard
+from proxy.control.api.own_thread import in_own_thread
 from proxy.control.api.probes import LEDGER_AWAY, SECURITY_HEADERS, missing, problem, scraped
 from proxy.control.state import ControlState, Unavailable
 

@@ -106,7 +106,11 @@ class Sessions:
         """Begin again from the ledger's entries, in the order in which they ended: what is measured already is left out."""
         for call in calls:
             open_session = self._open.get(call.session_id)
-            if open_session is not None and call.ended_at - open_session.last_at > self._quiet and self._is_measured(open_session):
+            if (
+                open_session is not None
+                and call.ended_at - open_session.last_at > self._quiet
+                and self._is_measured(open_session)
+            ):
                 del self._open[call.session_id]
             self._add(call)
         for session in list(self._open.values()):

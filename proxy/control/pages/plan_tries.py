@@ -59,7 +59,9 @@ def _match(text: str) -> dict[str, str]:
     """`label.plan=pro, team=x`."""
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     if any(not equals or not name.strip() or not value.strip() for name, equals, value in pairs):
-        raise BadQuestion("plan_match: write NAME=VALUE, such as label.plan=pro, several with commas; empty for every call")
+        raise BadQuestion(
+            "plan_match: write NAME=VALUE, such as label.plan=pro, several with commas; empty for every call"
+        )
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 

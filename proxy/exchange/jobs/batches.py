@@ -42,7 +42,8 @@ async def bounded(plane: Plane, configured: Configured, identity: Identity, endp
     bounds = bounds_of(holder.facts)
     if bounds is None:
         raise unbounded_cost(
-            "This file was not uploaded for a batch, or before its lines were read here; upload it again.", "input_file_id"
+            "This file was not uploaded for a batch, or before its lines were read here; upload it again.",
+            "input_file_id",
         )
     endpoint_asked = call.body.get("endpoint")
     if not isinstance(endpoint_asked, str) or endpoint_asked.rstrip("/").removeprefix("/v1/").replace("/", ".") not in (

@@ -47,7 +47,9 @@ def parse_video(model: str, raw: bytes) -> Call:
     count = fields.integer(parameters, "sampleCount", 1, _MAX_VIDEOS) or 1
     parameters["sampleCount"] = count
     if any(isinstance(parameters.get(name), str) and parameters[name] for name in ("storageUri", "pubsubTopic")):
-        raise invalid_request("Leave out `storageUri` and `pubsubTopic`: a video goes to the caller only.", "parameters")
+        raise invalid_request(
+            "Leave out `storageUri` and `pubsubTopic`: a video goes to the caller only.", "parameters"
+        )
     body["parameters"] = parameters
     resolution = fields.text(parameters, "resolution")
     return Call(
