@@ -166,7 +166,7 @@ def test_an_audit_that_cannot_be_made_is_told(ask: Ask, monkeypatch: pytest.Monk
     failed = ask("verify")
     assert (failed.exit_code, failed.output) == (
         1,
-        "error: the server could not verify its ledger: the audit ended with 1\n",
+        "error: the server could not verify its ledger: the audit's process ended with status 1\n",
     )
 
 
