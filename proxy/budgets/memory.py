@@ -70,14 +70,19 @@ class MemoryStore(InProcess):
         else:
             self._counter(key, standing.limit, standing.window_end).spent = standing.spent
 
-    def begin_anew(self, budget: str, measure: str, window_start: int) -> bool:
+    def begin_anew(self, budget: str, measure: str, window_start: int, window_end: int | None) -> bool:
         """A budget counts something else from now on, in this window. What it counted elsewhere is forgotten, and what is in
         flight settles there; what it counted here stays, and is seeded with the definition's base."""
         kept = (budget, measure, window_start)
-        for key in [one for one in self._counters if one[0] == budget and (budget, *one[2:]) != kept]:
-            del self._counters[key]
+        for key in [one for one in self._counters if one[0] == budget]:
+            if (budget, *key[2:]) == kept:
+                self._counters[key].window_end = window_end
+            else:
+                del self._counters[key]
         for window in [one for one in (*self._idle, *self._bases.windows) if one[0] == budget and one != kept]:
             self._forget(window)
+        if (idle := self._idle.get(kept)) is not None:
+            idle.window_end = window_end
         return True
 
     def _forget(self, window: Window) -> None:
@@ -109,15 +114,14 @@ class MemoryStore(InProcess):
 
     def _put_aside(self, key: CounterKey, counter: Counter) -> None:
         budget, group, measure, start = key
-        idle = self._idle.get((budget, measure, start))
-        if idle is None:
-            idle = self._idle[budget, measure, start] = Idle(counter.window_end)
+        idle = self._idle.setdefault((budget, measure, start), Idle(counter.window_end))
+        if counter.window_end is not None and idle.window_end is not None:
+            idle.window_end = max(idle.window_end, counter.window_end)
         idle.spent[digest(group)] = counter.spent
 
     def _idle_spent(self, key: CounterKey) -> int | None:
-        budget, group, measure, start = key
-        idle = self._idle.get((budget, measure, start))
-        return None if idle is None else idle.spent.get(digest(group))
+        idle = self._idle.get((key[0], *key[2:]))
+        return None if idle is None else idle.spent.get(digest(key[1]))
 
     async def reserve(
         self,

@@ -271,7 +271,7 @@ class Store(Protocol):
         more, its base alone becomes another."""
         ...
 
-    def begin_anew(self, budget: str, measure: str, window_start: int) -> bool:
+    def begin_anew(self, budget: str, measure: str, window_start: int, window_end: int | None) -> bool:
         """A budget counts something else from now on, in this window; whether it waits to be seeded for that."""
         ...
 

@@ -272,9 +272,10 @@ class _Control:
         return seeds | {"jobs": running, "charged": self._charges.lately(now_s())}
 
     def _seeds(self) -> dict[str, Any]:
-        """A snapshot with what is spent, and by which definitions of budgets."""
-        defined = {name: definition.digest for name, definition in definitions(self._engine).items()}
-        return self._made.snapshot(budget_seeds(self._engine, self.budgets(), now_s())) | {"defined": defined}
+        """A snapshot with what is spent, and by which definitions of the budgets in force."""
+        budgets, taken = self.budgets(), definitions(self._engine)
+        defined = {budget.name: taken[budget.name].digest for budget in budgets if budget.name in taken}
+        return self._made.snapshot(budget_seeds(self._engine, budgets, now_s())) | {"defined": defined}
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""

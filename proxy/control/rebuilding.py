@@ -25,6 +25,7 @@ from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
 from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
+from proxy.control.seeding import add_up, began_in, began_mark, exchange_bases, seeding_of
 from proxy.jobs.job import of as job_of
 from proxy.ledger import instances
 from proxy.ledger.counters import ended_amounts, spent, sums
@@ -43,7 +44,6 @@ _EVERY_S = 0.1
 _BEAT_S = 1.0
 _FORGET_S = 10.0
 _GRACE_S = 10  # whoever was not heard of for so much longer than a reservation stands has none left
-_ROWS = 2000
 _MOST_STANDING = 10_000
 _HAND_OVER_S = 10.0
 _READ_SHARE = 10  # of the time, no more than one part in so many goes into reading all counters
@@ -252,47 +252,33 @@ class SharedBudgets:
                 return
 
     async def _seed(self, epoch: str, budgets: Sequence[Budget], now_s: float, state: str) -> None:
-        """Each part is put in once and noted, the bucket's name last: whoever is stopped between two is followed by another."""
+        """Each part is put in once and noted, and that all are last: whoever is stopped between two is followed by another."""
         member = self.store.member
-        known = set(await member.command("SMEMBERS", member.name("seeded", epoch)))
+        marks = set(await member.command("SMEMBERS", member.name("seeded", epoch)))
+        if state != "open":
+            marks.add(mark := began_mark(now_s))
+            await member.seed(epoch, state, mark)
+        began = began_in(marks)
         defined = await asyncio.to_thread(
             definitions, self._engine
         )  # before the sums, which are of these or of later ones
         for budget in budgets:
-            start, end = budget.window_now(now_s)
-            counters = bucket(budget.name, budget.measure, start)
             taken_at = defined[budget.name].since if budget.name in defined else 0
-            done = f"{counters}\ndefined {taken_at}"
-            # In an epoch that runs, a window that began after the definition was counted here from its first call on; and what
-            # keys are made with was too.
-            if done in known or (state == "open" and (budget.keys is not None or taken_at < start * 1_000_000)):
+            seeding = seeding_of(budget, taken_at, now_s, marks, began)
+            if seeding.is_done or (state == "open" and seeding.is_counted):
                 continue
+            start, _ = budget.window_now(now_s)
             groups = await asyncio.to_thread(sums, self._engine, budget.name, budget.measure, start)
-            if end is None and budget.per and len(groups) > MOST_GROUPS:  # the others are loaded when they come back
-                here = set((await member.call("keep", epoch, counters))[1:])
+            # Of very many, those that are not in use are loaded when they come back.
+            if seeding.end is None and budget.per and len(groups) > MOST_GROUPS:
+                here = set((await member.call("keep", epoch, seeding.counters))[1:])
                 groups = {group: amounts for group, amounts in groups.items() if group in here}
             if state != "open":
-                rows = [(group, amounts.counted) for group, amounts in groups.items()]
-                for first in range(0, len(rows), _ROWS):
-                    part = f"{counters}\n{first}"
-                    await member.seed(epoch, state, part, counters, end, rows[first : first + _ROWS])
-            whole, name = state != "open" or counters in known, f"{budget.measure}:{budget.name}"
-            is_older = not whole and name in known  # an earlier version put it in, and noted no bases
-            if is_older and f"{name}\ndefined {taken_at}" not in known:
+                seeding = await add_up(member, epoch, state, seeding, groups)
+            if seeding.is_unclear:
                 await member.renew(epoch)
                 raise StoreUnavailable("the budget store is rebuilt: an earlier version had another definition")
-            had = await member.command("HKEYS", member.name(f"b:{counters}", epoch))
-            changed = [
-                (group, amounts.base, amounts.counted)
-                for group, amounts in groups.items()
-                if amounts.base or not whole or group in had
-            ]
-            changed += [(group, 0, 0) for group in had if group not in groups]
-            for first in range(0, len(changed), _ROWS):
-                some = changed[first : first + _ROWS]
-                await member.rebase(epoch, state, counters, taken_at, some, adopt=is_older)
-            await member.seed(epoch, state, counters)
-            await member.seed(epoch, state, done)
+            await exchange_bases(self.store, epoch, state, seeding, groups)
 
     async def _restore_jobs(self) -> None:
         """The reservations of jobs that run stand in every epoch; nobody else may hold them any more."""

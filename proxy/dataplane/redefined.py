@@ -22,17 +22,21 @@ def redefine(plane: Plane, before: Mapping[str, str]) -> None:
     for budget in plane.configured.budgets.budgets:
         if budget.keys is not None or before.get(budget.name) == budget.definition:
             continue
-        if plane.store.begin_anew(budget.name, budget.measure, budget.window_now(now)[0]):
+        if plane.store.begin_anew(budget.name, budget.measure, *budget.window_now(now)):
             plane.unseeded.add(budget.name)
             plane.seeded.clear()
+    if plane.early_seeds is not None:
+        take_seeds(plane, *plane.early_seeds)
 
 
 def take_seeds(plane: Plane, seeds: Sequence[Mapping[str, Any]], defined: Mapping[str, str]) -> None:
-    """What the ledger says that counters have. defined: by which definitions of budgets; another than the one that is in force
-    here is of an earlier reload, and passed over."""
+    """What the ledger says that counters have. defined: by which definitions of budgets. One that is not in force here is of a
+    reload that comes yet, for which it is kept, or of an earlier one."""
     mine = definitions_of(plane)
     known = {name for name in plane.unseeded if defined.get(name) == mine.get(name)}
     seed_all(plane.store, [seed for seed in seeds if seed["budget"] in known])
+    others = {name: digest for name, digest in defined.items() if mine.get(name) != digest}
+    plane.early_seeds = ([seed for seed in seeds if seed["budget"] in others], others) if others else None
     plane.unseeded -= known
     if not plane.unseeded:
         plane.seeded.set()

@@ -168,16 +168,18 @@ class Connection(Patience, Pipelined, asyncio.Protocol):
         """Raises `HttpParserError`."""
         try:
             self.parser.feed_data(data)
+            return
         except httptools.HttpParserUpgrade as upgrade:
             # Of use where the request is granted; else the connection ends with its answer.
             self.early.extend(data[upgrade.args[0] :])
-            if self.asked_again:  # httptools takes no body of it; Java's own client sends h2c with every call
-                again, self.asked_again, self.wished = self.asked_again + self.early, b"", True
-                self.early.clear()
-                self.parser = httptools.HttpRequestParser(self)
-                self._parse(again)
-            else:
-                self.upgrades = True
+        if not self.asked_again:
+            self.upgrades = True
+            return
+        # httptools takes no body of it; Java's own client sends h2c with every call
+        again, self.asked_again, self.wished = self.asked_again + self.early, b"", True
+        self.early.clear()
+        self.parser = httptools.HttpRequestParser(self)
+        self._parse(again)
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) > MOST + MOST_IN_A_SLICE:

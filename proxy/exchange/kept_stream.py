@@ -16,10 +16,10 @@ from proxy.wire import sse
 
 MOST_BYTES = 1024 * 1024
 
-# A value that is a text of the answer, and nothing that decides what an event is.
-_TEXT = re.compile(
-    rb'"(?:content|text|delta|reasoning_content|reasoning|thinking|partial_json|arguments)"\s*:\s*"([^"\\\r\n]*)"'
-)
+# Values that are a text of the answer, and nothing that decides what an event is.
+_NAME = rb'"(?:content|text|delta|reasoning_content|reasoning|thinking|partial_json|arguments)"\s*:\s*"'
+_TEXT = re.compile(_NAME + rb'([^"\\\r\n]*)"')
+_SAID = re.compile(_NAME + rb'[^"]')
 # What stays within its JSON string, and within its line.
 _plain_text = re.compile(rb'[^"\\\r\n]*').fullmatch
 _TRIES = 5  # for streams whose events differ in more than a text (OpenAI's have `obfuscation`)
@@ -27,7 +27,7 @@ _TRIES = 5  # for streams whose events differ in more than a text (OpenAI's have
 
 class Alike(NamedTuple):
     """Events that are one JSON object each: `head`, a text, `tail`. The text is a value's, so whatever it says, the event has
-    no other names, no other end and no error."""
+    no other names, no other end and no error. It is the event's only one, or `condensed` would say another but once."""
 
     head: bytes
     head_size: int
@@ -59,6 +59,8 @@ def alike(event: bytes) -> Alike | None:
     if not isinstance(value, dict) or is_failure(value):
         return None
     head, tail = event[: match.start(1)], event[match.end(1) :]
+    if _SAID.search(head + tail) is not None:
+        return None
     return Alike(head, len(head), tail, len(tail))
 
 

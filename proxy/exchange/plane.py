@@ -50,7 +50,8 @@ class Plane:
 
     configured: what the latest configuration says; a call holds the one that it began with. ready: false until the budgets
     are seeded, and while draining. recall, recall_stored: ask the ledger about sessions and about what is stored at
-    providers; None: there is nobody to ask. unseeded: budgets that a reload brought, until the ledger says what is spent.
+    providers; None: there is nobody to ask. unseeded: budgets that a reload brought, until the ledger says what is spent;
+    early_seeds: that, and of which definitions, where it was said before the reload.
     sessions: spoken ones that are open. paces: of whole answers, tokens a second by upstream and model.
     """
 
@@ -75,6 +76,7 @@ class Plane:
     paces: Latest[tuple[str, str], float] = field(default_factory=lambda: Latest(_MAX_READERS))
     ready: bool = False
     unseeded: set[str] = field(default_factory=set)
+    early_seeds: tuple[Sequence[Mapping[str, Any]], Mapping[str, str]] | None = None
     seeded: asyncio.Event = field(default_factory=asyncio.Event)
     calls_in_flight: int = 0
     sessions: set[Ticking] = field(default_factory=set)

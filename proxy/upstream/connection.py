@@ -195,6 +195,10 @@ class Connection(Writing):
 
     # httptools callbacks
 
+    def on_message_begin(self) -> None:
+        if self._message_complete:  # were the second only begun here, the next caller's answer would be its rest
+            raise ValueError("more than one response to one request")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value))
 
@@ -230,8 +234,6 @@ class Connection(Writing):
     def on_message_complete(self) -> None:
         if self.response is None or not self.response.status:
             return  # the end of an informational response
-        if self._message_complete:
-            raise ValueError("more than one response to one request")
         self._message_complete = True
 
     # How a response ends.

@@ -212,16 +212,17 @@ class UpstreamClient:
         has got no whole request."""
         connection = await self._pools[name].acquire(holder)
         response = connection.send(head, b"")
+        connection.body_follows()
         try:
             async for piece in pieces:
                 if response.over or response.status:
-                    connection.leave_unfinished()
                     break
                 if piece:
                     await connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             else:
                 if chunked:
                     await connection.write(b"0\r\n\r\n")
+                connection.body_ended()
             await response.wait_for_head()
         except BaseException:
             response.abort()

@@ -19,17 +19,22 @@ class Writing(asyncio.Protocol):
     _writing: bool
 
     async def write(self, data: bytes) -> None:
-        """More of the body of a request that was begun by `send`; waits while the upstream reads slowly."""
-        assert self._transport is not None
+        """More of the body of a request that was begun by `send`; waits while the upstream reads slowly. Nothing where the
+        connection is lost: its response says so."""
+        if self._transport is None or self._transport.is_closing():
+            return
         self._began_at = self._loop.time()  # it is we who take our time
         OUTBOX.flush()  # the request's head
         self._transport.write(data)
         if self._full is not None:
             await self._full
 
-    def leave_unfinished(self) -> None:
-        """The upstream has answered before it had the whole body: nothing more can go this way."""
+    def body_follows(self) -> None:
+        """More of the body comes: before all of it is written no request can go this way, whatever the upstream answers."""
         self._writing = False
+
+    def body_ended(self) -> None:
+        self._writing = True
 
     def pause_writing(self) -> None:
         self._full = self._loop.create_future()

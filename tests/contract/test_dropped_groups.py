@@ -268,6 +268,22 @@ async def test_a_base_that_was_asked_for_before_the_budget_was_redefined_is_not_
     assert await fields(store) == {"s": 910}
 
 
+async def test_a_window_that_began_with_another_ends_with_the_later_one(store: RedisStore) -> None:
+    """A budget of a day becomes one of a month on the first; whoever has the old configuration still begins groups."""
+    start, day, month = int(NOW) - 100, int(NOW) + 1000, int(NOW) + 9000
+    bucket = f"usd:{start}:b"
+
+    async def take(name: str, end: int) -> None:
+        of_window = claim(10, name)._replace(window_start=start, window_end=end)
+        assert isinstance(await store.reserve(name, [of_window], NOW, LATER), Granted)
+
+    await take("1", day)
+    assert await store.member.rebase(store.epoch, "open", bucket, 5, [], end=month)
+    await take("2", day)
+    await store.charge("3", [claim(10)._replace(window_start=start, window_end=day)], [10])
+    assert await store.member.command("HGET", store.member.name("buckets"), bucket) == str(month)
+
+
 async def test_a_reservation_that_is_restored_keeps_its_group(store: RedisStore) -> None:
     await store.restore("1", [claim(0)], [50], LATER, b"")
     await drop(store, s=0)

@@ -70,8 +70,8 @@ async def test_nothing_is_granted_before_the_counters_are_rebuilt(redis: RedisSe
     await peer.joins(1)
     with pytest.raises(StoreUnavailable):
         await peer.reserve("a", 1)
-    await peer.member.seed(peer.member.epoch, "recovering", "part", "usd:0:b", None, [("", 70)])
-    await peer.member.seed(peer.member.epoch, "recovering", "part", "usd:0:b", None, [("", 70)])
+    await peer.member.seed(peer.member.epoch, "recovering", "part", "usd:0:b", None, [("", 70, 0)])
+    await peer.member.seed(peer.member.epoch, "recovering", "part", "usd:0:b", None, [("", 70, 0)])
     await peer.member.open(peer.member.epoch)
     assert isinstance(await peer.reserve("a", 31), Denied)
     assert isinstance(await peer.reserve("b", 30), Granted)
@@ -125,7 +125,7 @@ async def test_open_reservations_go_into_the_new_epoch(redis: RedisServer, peer:
         await peer.reserve("c", 1)  # what is lost is noticed at the latest by the next verb
     await peer.joins(2)
     assert not peer.member.ready.is_set()
-    await peer.member.seed(peer.member.epoch, "recovering", "ledger", "usd:0:b", None, [("", 20)])
+    await peer.member.seed(peer.member.epoch, "recovering", "ledger", "usd:0:b", None, [("", 20, 0)])
     await peer.member.open(peer.member.epoch)
     assert await peer.figures() == (20, 30)
     assert await peer.store.settle("a", [25]) == "settled"
@@ -142,7 +142,7 @@ async def test_a_saved_copy_that_is_older_is_not_believed(tmp_path: Path) -> Non
         redis.down()
         redis.up()
         await peer.joins(2)
-        await peer.member.seed(peer.member.epoch, "recovering", "ledger", "usd:0:b", None, [("", 100)])
+        await peer.member.seed(peer.member.epoch, "recovering", "ledger", "usd:0:b", None, [("", 100, 0)])
         await peer.member.open(peer.member.epoch)
         assert isinstance(await peer.reserve("b", 1), Denied)
         peer.running.cancel()

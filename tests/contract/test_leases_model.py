@@ -522,7 +522,7 @@ class Instances(RuleBasedStateMachine):
         for name, claims in self.others.items():
             await self._control.restore(name, claims, [claim.amount for claim in claims], LATER, b"")
         for budget, amount in spent.items():
-            await member.seed(epoch, "recovering", budget, f"usd:0:{budget}", None, [("", amount)])
+            await member.seed(epoch, "recovering", budget, f"usd:0:{budget}", None, [("", amount, 0)])
         await member.open(epoch)
         for plane in self.planes:
             while plane.store.member.epoch != epoch or not plane.store.member.ready.is_set():

@@ -85,7 +85,7 @@ async def every_verb(plane: Plane) -> None:
     assert await store.sweep(time.time()) in (0, 1)
     late = await store.expired()
     await store.written([one.reservation_id for one in late])
-    await member.seed(store.epoch, "open", "part", "usd:0:b", None, [("", 5)])
+    await member.seed(store.epoch, "open", "part", "usd:0:b", None, [("", 5, 0)])
     await store.forget()
     assert await store.session_cost("team", "s", 7) == 7
     store.note_session(["n"], "s")
@@ -181,7 +181,7 @@ async def test_a_cluster_is_refused_by_name(tmp_path: Path, caplog: pytest.LogCa
 async def rebuilt(planes: list[Plane]) -> None:
     """What the recorder and the control process do: open the epoch that all have joined, with what the ledger says."""
     member = planes[0].store.member
-    await member.seed(member.epoch, "recovering", "ledger", "usd:0:b", None, [("", sum(p.marked for p in planes))])
+    await member.seed(member.epoch, "recovering", "ledger", "usd:0:b", None, [("", sum(p.marked for p in planes), 0)])
     await member.open(member.epoch)
 
 

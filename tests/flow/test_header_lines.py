@@ -64,8 +64,11 @@ async def test_a_beta_on_either_of_two_lines_reserves_what_it_may_cost(tmp_path:
 
 async def test_two_keys_or_two_sessions_in_one_request_are_refused(build: Build) -> None:
     house = build()
+    wish = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAEAAEAA")  # as Java's own client
     for name, *values in (("authorization", "Bearer other"), ("x-taximeter-session-id", "a", "b")):
-        answer = await sent_as(house, "/v1/chat/completions", *[f"{name}: {value}" for value in values])
-        assert answer.startswith(b"HTTP/1.1 400 ")
-        assert f"The header {name} came twice".encode() in answer
+        for others in ((), wish):
+            lines = [f"{name}: {value}" for value in values]
+            answer = await sent_as(house, "/v1/chat/completions", *lines, *others)
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert f"The header {name} came twice".encode() in answer
     assert house.sent == []

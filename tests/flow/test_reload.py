@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from pricing.load import load_book
-from proxy.config.model import Config
+from proxy.budgets.budget import compile_budgets
+from proxy.config.model import Budget, Config
 from proxy.dataplane.redefined import definitions_of, redefine, take_seeds
 from proxy.exchange.configured import configure
 from proxy.times import now_s
@@ -124,3 +125,23 @@ async def test_a_budget_of_another_window_begins_with_what_the_ledger_says(build
     take_seeds(plane, [seed | {"spent": 40_000, "base": 40_000}], definitions_of(plane))
     await house.ask()
     assert [one.spent for one in plane.store.standings()] == [80_000]
+
+
+async def test_what_the_ledger_says_before_the_reload_is_heard_here_is_kept_for_it(build: Build) -> None:
+    """The control process may have the new configuration long before a data plane that has much to do."""
+    house = build(**HARD)
+    plane = house.plane
+    before = definitions_of(plane)
+    changed = HARD["budgets"][0] | {"match": {"team": ["t"]}}
+    (budget,) = compile_budgets([Budget.model_validate(changed)])
+    seed = {
+        "budget": "b", "group": "", "window_start": 0, "window_end": None, "measure": "usd", "limit": 10**7, "spent": 50_000,
+        "base": 50_000,
+    }  # fmt: skip
+    take_seeds(plane, [seed], {"b": budget.definition})
+    assert plane.store.standings() == []
+    reload(house, budgets=[changed])
+    redefine(plane, before)
+    assert (await asyncio.wait_for(house.ask(), 2)).status == 200
+    assert [one.spent for one in plane.store.standings()] == [90_000]
+    assert plane.early_seeds is None

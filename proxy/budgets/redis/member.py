@@ -210,17 +210,18 @@ class Member:
         part: str,
         name: str = "",
         end: int | None = None,
-        rows: Iterable[tuple[str, int]] = (),
-    ) -> None:
+        rows: Iterable[tuple[str, int, int]] = (),
+    ) -> str:
         """Add what the ledger says was spent in a bucket, whose window has that end, once for each part, while that epoch is
         in `state`. Never into a later one: its sums would lack what is on its way to the ledger.
 
-        rows: group and amount.
+        rows: group, amount, and how much of that is the base. "older": an earlier version did it, and noted no bases.
         """
         arguments: list[Value] = [name, "" if end is None else end]
         for row in rows:
             arguments += row
-        await self.call("seed", epoch, state, part, *arguments)
+        answer: Sequence[str] = await self.call("seed", epoch, state, part, *arguments)
+        return answer[0]
 
     async def rebase(
         self,
@@ -230,17 +231,21 @@ class Member:
         since: int,
         rows: Iterable[tuple[str, int, int]],
         *,
-        adopt: bool = False,
-    ) -> None:
+        how: str = "",
+        end: int | None = None,
+    ) -> bool:
         """Have a bucket's counters count by a definition's bases, in place of what they had; said again, it changes nothing.
+        False where a later definition than this one is known there.
 
-        since: when the definition was taken; after a later one, this one is passed over. rows: group, base, what the ledger
-        has counted. adopt: the bases are in the counters already.
+        since: when the definition was taken. rows: group, base, what the ledger has counted. how: "adopt" where the bases are
+        in the counters already, "whole" where all that the ledger has counted is, "" where the epoch may say so. end: of the
+        bucket's window.
         """
-        arguments: list[Value] = [name, since, "adopt" if adopt else ""]
+        arguments: list[Value] = [name, since, how, "" if end is None else end]
         for row in rows:
             arguments += row
-        await self.call("rebase", epoch, state, *arguments)
+        answer: Sequence[str] = await self.call("rebase", epoch, state, *arguments)
+        return answer[0] == "rebased"
 
     async def open(self, epoch: str) -> None:
         """The counters of this epoch are complete: let it grant."""

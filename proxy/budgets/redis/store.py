@@ -240,7 +240,7 @@ class RedisStore:
     def seed(self, standing: Standing, base: int = 0) -> None:
         """Not here."""
 
-    def begin_anew(self, budget: str, measure: str, window_start: int) -> bool:
+    def begin_anew(self, budget: str, measure: str, window_start: int, window_end: int | None) -> bool:
         return False
 
     def standings(self, budget: str | None = None, group: str | None = None) -> Sequence[Standing]:
@@ -317,13 +317,14 @@ class RedisStore:
 
     async def counters(self, name: str) -> tuple[dict[str, int], dict[str, int]]:
         """What is spent and what is reserved in a bucket, by group; read in parts where it is large."""
-        return await self._fields(f"s:{name}"), await self._fields(f"r:{name}")
+        return await self.fields(f"s:{name}"), await self.fields(f"r:{name}")
 
-    async def _fields(self, what: str) -> dict[str, int]:
+    async def fields(self, what: str, epoch: str = "") -> dict[str, int]:
+        """A hash of amounts, of this epoch where none is given; read in parts where it is large."""
         member, cursor = self.member, "0"
         totals: dict[str, int] = {}
         while True:
-            cursor, fields = await member.command("HSCAN", member.name(what), cursor, "COUNT", 1000)
+            cursor, fields = await member.command("HSCAN", member.name(what, epoch), cursor, "COUNT", 1000)
             totals.update(zip(fields[::2], map(int, fields[1::2]), strict=True))
             if cursor == "0":
                 return totals

@@ -270,6 +270,7 @@ def test_it_finds_back_after_the_gateway_was_away(quiet: Day, tab: Tab) -> None:
     page = tab.unlock(quiet.url)
     expect(page.locator("#status")).to_contain_text("live")
     calls = page.locator("#part-calls summary")
+    expect(calls).not_to_have_count(0)
     before = calls.count()
     assert quiet.gateway.stop(15) == 0
     expect(page.locator("#status")).to_contain_text("trying again")

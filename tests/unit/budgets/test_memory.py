@@ -6,6 +6,7 @@ import random
 
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Standing
+from proxy.types import Claim
 
 NOW_S = 1_800_000_000.0
 
@@ -45,7 +46,22 @@ def test_a_base_takes_the_place_of_the_one_before_of_idle_counters_too() -> None
             store.seed(standing._replace(spent=1), base)
         found = [store.standings("b", group) for group in ("s", "t")]
         assert [[one.spent for one in standings] for standings in found] == [[spent], [spent + 40]]
-    assert store.begin_anew("b", "usd", 0)
+    assert store.begin_anew("b", "usd", 0, None)
     assert sorted(one.spent for one in store.standings("b")) == [67, 107]
-    assert store.begin_anew("b", "usd", 60)
+    assert store.begin_anew("b", "usd", 60, 120)
+    assert store.standings("b") == []
+
+
+async def test_a_budget_of_a_month_that_was_one_of_a_day_on_the_first_is_not_over_with_the_day() -> None:
+    day, month, store = 86_400, 30 * 86_400, MemoryStore()
+    store.seed(Standing("b", "", 0, day, "usd", 10**9, 70, 0))
+    await store.forget_ended_windows(day)  # as groups are put aside that are many
+    store.seed(Standing("b", "busy", 0, day, "usd", 10**9, 35, 0))
+    assert store.begin_anew("b", "usd", 0, month)
+    late = Claim("b", "late", 0, day, 10**9, 0, "usd", True)
+    await store.charge("x", [late], [5])  # of a call that began before
+    for now in (day, 2 * day, 3 * day):
+        await store.forget_ended_windows(now)
+    assert sum(one.spent for one in store.standings("b")) == 110
+    await store.forget_ended_windows(month + day)
     assert store.standings("b") == []

@@ -27,7 +27,7 @@ from proxy.control import rebuilding
 from proxy.control.dropping import drop_groups
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger import instances
-from proxy.ledger.counters import ended_amounts, spent
+from proxy.ledger.counters import ended_amounts, spent, sums
 from proxy.ledger.database import open_ledger
 from proxy.ledger.definitions import definitions, take_definitions
 from proxy.ledger.recorder import Recorder
@@ -116,6 +116,13 @@ def spend(instance: Instance, amount: int, budget: str = "b", table: sa.Table = 
     with instance.engine.begin() as connection:
         row = {"budget": budget, "group": "", "window_start": 0, "measure": "usd", "amount": amount}
         connection.execute(sa.insert(table).values(row))
+
+
+def says_base(instance: Instance, amount: int) -> None:
+    """As the base of the definition in force, of a ledger without entries."""
+    with instance.engine.begin() as connection:
+        connection.execute(sa.delete(budget_bases))
+    spend(instance, amount, table=budget_bases)
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
@@ -241,17 +248,17 @@ async def test_a_flush_during_a_rebuild_does_not_take_the_sums_of_the_first(
     await asyncio.wait_for(store.member.ready.wait(), 5)
     reading, go_on = threading.Event(), threading.Event()
 
-    def slow(*question: Any) -> dict[str, int]:
-        found = spent(*question)
+    def slow(*question: Any) -> dict[str, Any]:
+        found = sums(*question)
         if not reading.is_set():
             reading.set()
             go_on.wait(10)
         return found
 
-    monkeypatch.setattr(rebuilding, "spent", slow)
+    monkeypatch.setattr(rebuilding, "sums", slow)
     a.server.flush()
     await asyncio.gather(store.sweep(0), return_exceptions=True)
-    await asyncio.to_thread(reading.wait, 10)
+    assert await asyncio.to_thread(reading.wait, 10)
     a.recorder_may_step.clear()
     first = store.epoch
     one = intent(budgets=[["b", "", 0, "usd", 400]])
@@ -629,6 +636,100 @@ async def test_counters_of_an_earlier_version_take_the_bases_that_they_have(a: I
         await a.shared.seed()
         assert await a.figures() == (300, 0)
         assert (member.epoch == first) == (definition == since)
+
+
+async def test_an_epoch_is_made_once_though_an_earlier_version_is_at_it_too(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """During an upgrade: it puts in the same sums, in parts of the same names, and notes no bases."""
+    take_definitions(a.engine, a.shared._budgets(), now_s())
+    spend(a, 700)
+    spend(a, 50, table=budget_bases)
+    member, since = a.shared.store.member, definitions(a.engine)["b"].since
+    add_up = rebuilding.add_up
+    epochs: list[str] = []
+
+    async def older_first(*question: Any) -> Any:
+        epoch = question[1]
+        epochs.append(epoch)
+        noted = ("usd:b\n0", f"usd:b\ndefined {since}") if len(epochs) == 2 else ("usd:b\n0",)
+        if len(epochs) < 3:
+            await member.command("SADD", member.name("seeded", epoch), *noted)
+            await member.command("HINCRBY", member.name("s:usd:0:b", epoch), "", 750)
+        return await add_up(*question)
+
+    monkeypatch.setattr(rebuilding, "add_up", older_first)
+    await a.begin()
+    await a.opens()
+    assert len(set(epochs)) == 2  # nobody can tell which base the first one had
+    assert await a.figures() == (750, 0)
+    a.config = a.configured([NARROW])
+    assert take_definitions(a.engine, a.shared._budgets(), now_s()) == ["b"]
+    says_base(a, -400)
+    await a.shared.seed()
+    assert await a.figures() == (300, 0)
+
+
+async def test_an_earlier_version_that_reloads_in_an_epoch_of_this_one_finds_its_marks(a: Instance) -> None:
+    """It would put in all sums once more. Where it redefines a budget, which drops the counters, its base is taken over."""
+    take_definitions(a.engine, a.shared._budgets(), now_s())
+    spend(a, 700)
+    await a.begin()
+    await a.opens()
+    member = a.shared.store.member
+    marks = set(await member.command("SMEMBERS", member.name("seeded")))
+    assert {"usd:b", "usd:b\n0"} <= marks
+    a.config = a.configured([NARROW])
+    assert take_definitions(a.engine, a.shared._budgets(), now_s()) == ["b"]
+    says_base(a, -200)
+    await member.command("SREM", member.name("seeded"), "usd:b", "usd:b\n0")
+    await member.command("UNLINK", member.name("s:usd:0:b"))
+    await member.command("HINCRBY", member.name("s:usd:0:b"), "", 500)
+    await member.command("SADD", member.name("seeded"), "usd:b", f"usd:b\ndefined {definitions(a.engine)['b'].since}")
+    await a.shared.seed()
+    assert await a.figures() == (500, 0)
+    a.config = a.configured([B])
+    assert take_definitions(a.engine, a.shared._budgets(), now_s()) == ["b"]
+    says_base(a, 0)
+    await a.shared.seed()
+    assert await a.figures() == (700, 0)
+
+
+async def test_a_budget_that_comes_back_in_its_window_has_what_the_ledger_says(a: Instance) -> None:
+    """Its definition is older than the window, and the store was filled while no configuration had it."""
+    days = {"window": "day"}
+    a.config = a.configured([B | days])
+    take_definitions(a.engine, a.shared._budgets(), now_s() - 3 * 86_400)
+    (budget,) = a.shared._budgets()
+    start, end = budget.window_now(now_s())
+    a.config = a.configured([])
+    await a.begin()
+    await a.opens()
+    with a.engine.begin() as connection:
+        row = {"budget": "b", "group": "", "window_start": start, "measure": "usd", "amount": 700}
+        connection.execute(sa.insert(budget_spend).values(row))
+    a.config = a.configured([B | days])
+    assert take_definitions(a.engine, a.shared._budgets(), now_s()) == []
+    for _ in range(2):
+        await a.shared.seed()
+        assert await a.figures(CLAIM._replace(window_start=start, window_end=end)) == (700, 0)
+
+
+async def test_who_comes_with_an_earlier_definition_notes_nothing(a: Instance) -> None:
+    """The one with the later may be stopped in the middle, and is followed by another that has all of it to do."""
+    a.config = a.configured([])
+    await a.begin()
+    await a.opens()
+    a.config = a.configured([B])
+    assert take_definitions(a.engine, a.shared._budgets(), now_s()) == ["b"]
+    spend(a, 700)
+    member, since = a.shared.store.member, definitions(a.engine)["b"].since
+    await member.command("HSET", member.name("defined"), "usd:0:b", since + 1)
+    await a.shared.seed()
+    assert await a.figures() == (0, 0)
+    await member.command("HDEL", member.name("defined"), "usd:0:b")
+    await a.shared.seed()
+    assert await a.figures() == (700, 0)
 
 
 DEFINITIONS: list[dict[str, Any]] = [

@@ -37,6 +37,8 @@ SHAPES = [
     b'data: {"content":"%b"\n\n', b'data: {"content":"%b"}\r\n\r\n', b': {"content":"%b"}\n\n', b'{"content":"%b"}\n\n',
     b'data: {"type":"%b"}\n\n', b'data: {"error":{"content":"%b"}}\n\n', b'data: [{"content":"%b"}]\n\n',
     b'data: {"content":"%b"} {"content":""}\n\n', b'data: {"content":"%b"}\ndata:\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"reasoning_content":"%b","content":"again "}}]}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":"a\\nb","reasoning":"%b"}}]}\n\n',
 ]  # fmt: skip
 OTHERS = [
     b"data: [DONE]\n\n", b": waits\n\n",

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import random
 import weakref
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -158,3 +158,56 @@ async def test_what_was_lost_is_no_circle() -> None:
         assert left() is None
     finally:
         gc.enable()
+
+
+ANSWERS = [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", HEAD + b"2\r\nok\r\n0\r\n\r\n"]
+BEHIND = [b"H", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\nx: y", b"HTTP/1.1 500 No\r\ncontent-length: 9\r\n\r\n", ANSWERS[0], ANSWERS[1][:-7],
+          b"HTTP/1.1 100 Continue\r\n\r\n", b"x", b"0\r\n\r\n"]  # fmt: skip
+
+
+async def test_what_has_begun_behind_an_answer_is_the_beginning_of_no_other() -> None:
+    for answer in ANSWERS:
+        assert (await taken([answer], pumped=True))[:3] == (b"ok", "whole", 1)
+        for behind in BEHIND:
+            got, ended, released, _ = await taken([answer + behind], pumped=True)
+            assert (got, ended, released) == (b"ok", "protocol", 0), (answer, behind)
+
+
+async def test_a_connection_is_nobody_elses_before_the_whole_body_has_gone_its_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Connection] = []
+
+    async def reach(_: object, factory: Callable[[], Connection]) -> None:
+        made.append(factory())
+        made[-1].connection_made(Transport())  # type: ignore[arg-type]
+
+    async def answered(*, early: bool) -> AsyncIterator[bytes]:
+        yield b"a"
+        if early:
+            made[-1].data_received(ANSWERS[0])
+            other = await client._pools["up"].acquire("other")
+            assert other is made[-1]
+            assert len(made) == 2
+        else:
+            asyncio.get_running_loop().call_soon(made[-1].data_received, ANSWERS[0])
+        yield b"b"
+
+    async def lost() -> AsyncIterator[bytes]:
+        yield b"a"
+        made[-1].connection_lost(None)
+
+    monkeypatch.setattr(pool, "open_transport", reach)
+    for chunked in (True, False):
+        client = pool.UpstreamClient()
+        client.add("up", origin_of("http://127.0.0.1:9/v1", {}))
+        made.clear()
+        response = await client.upload("up", b"", answered(early=True), chunked=chunked)
+        assert (response.status, await response.read(), made[0].usable) == (200, b"ok", False)
+        made.clear()
+        response = await client.upload("up", b"", answered(early=False), chunked=chunked)
+        assert await response.read() == b"ok"
+        assert await client._pools["up"].acquire("other") is made[0]  # it is used again
+        made.clear()
+        with pytest.raises(UpstreamError, match="closed the connection"):
+            await client.upload("up", b"", lost(), chunked=chunked)

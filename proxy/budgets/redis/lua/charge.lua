@@ -14,7 +14,7 @@ if not known then
     if ARGV[at + 3]:sub(1, 1) ~= '-' or not left_out(ARGV[at], ARGV[at + 1]) then
       add('s:', ARGV[at], ARGV[at + 1], ARGV[at + 3])
     end
-    redis.call('HSETNX', base .. 'buckets', ARGV[at], ARGV[at + 2])
+    ends(ARGV[at], ARGV[at + 2])
     tell(ARGV[at], ARGV[at + 1])
   end
 end

@@ -6,7 +6,7 @@
 --   z:<bucket>  how many reservations of nothing are open, by group, where any is: they may cost something all the same
 --   b:<bucket>  how much of s: is the base of the budget's definition, by group, where that is any
 --   defined     bucket -> when the definition was taken whose bases these are
---   seeded      what was put in from the ledger: parts, and whole buckets
+--   seeded      what was put in from the ledger: parts, and what control/seeding.py reads in them
 --   buckets     bucket -> window end ("" where it has none)
 --   gone        bucket -> how often groups of it were dropped: of a group that is not in s:<bucket>, only the ledger knows
 --   a:<id>      a reservation: open, or what is remembered of its end
@@ -50,6 +50,13 @@ end
 
 local function digits(number)
   return string.format('%.0f', number)
+end
+
+-- When a bucket's window ends: of what is said, the latest. A budget's day and its month may begin together, and be one bucket.
+local function ends(bucket, stop)
+  local known = redis.call('HGET', base .. 'buckets', bucket)
+  if known == stop or known == '' then return end
+  if not known or stop == '' or tonumber(stop) > tonumber(known) then redis.call('HSET', base .. 'buckets', bucket, stop) end
 end
 
 local function counter(bucket, group)

@@ -25,7 +25,7 @@ for at = 6, #ARGV, 9 do
   local free = math.min(wanted, math.floor(room / ROOM_PART), math.floor(limit * share) - others_free)
   if now < start or (stop and now >= stop) or waited_for(counter_name, now) or gone(bucket, group) then free = 0 end
   free = math.max(free, kept)
-  redis.call('HSETNX', base .. 'buckets', bucket, ARGV[at + 3])
+  ends(bucket, ARGV[at + 3])
   reserved = change('r:', bucket, group, flying + free - held)
   change('f:', bucket, group, free - was_free)
   lease.held[counter_name] = flying + free > 0 and digits(flying + free) or nil

@@ -1,7 +1,8 @@
 -- A budget's definition is another: its base takes the place of the earlier one's, and what was counted here stays. ARGV: epoch, the
--- state that it has to be in, bucket, when the definition was taken, "adopt" where the bases are in the counters already or "", then
--- for each counter: group, base, what the ledger has counted in it. A bucket that was not put in from the ledger as a whole may lack
--- what was counted before this epoch: it has at least what the ledger says.
+-- state that it has to be in, bucket, when the definition was taken, "adopt" where the bases are in the counters already, "whole"
+-- where all that the ledger counted is, or "", window end ("" for none), then for each counter: group, base, what the ledger has
+-- counted in it. A bucket that was not put in from the ledger as a whole may lack what was counted before this epoch: it has at
+-- least what the ledger says.
 -- Returns {"rebased"}, {"known"} where there is a later definition, or {"closed"}.
 if state() ~= ARGV[2] then return {'closed'} end
 local bucket, since = ARGV[3], ARGV[4]
@@ -10,8 +11,9 @@ if before and tonumber(before) > tonumber(since) then return {'known'} end
 -- Who asked the ledger before now has the earlier base, and asks again.
 if before ~= since and redis.call('HEXISTS', base .. 'gone', bucket) == 1 then redis.call('HINCRBY', base .. 'gone', bucket, 1) end
 redis.call('HSET', base .. 'defined', bucket, since)
-local whole = ARGV[2] ~= 'open' or redis.call('SISMEMBER', base .. 'seeded', bucket) == 1
-for at = 6, #ARGV, 3 do
+local whole = ARGV[2] ~= 'open' or ARGV[5] == 'whole' or redis.call('SISMEMBER', base .. 'seeded', bucket .. '\nwhole') == 1
+ends(bucket, ARGV[6])
+for at = 7, #ARGV, 3 do
   local group, new, counted = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   if ARGV[2] ~= 'open' or not gone(bucket, group) then
     local old = redis.call('HGET', base .. 'b:' .. bucket, group) or '0'

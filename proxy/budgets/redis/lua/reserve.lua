@@ -67,7 +67,7 @@ for number, bucket in ipairs(buckets) do
   if ARGV[5 + (number - 1) * 8 + 3] == '' then redis.call('HSETNX', base .. 's:' .. bucket, groups[number], '0') end
 end
 for _, number in ipairs(new) do
-  redis.call('HSET', base .. 'buckets', buckets[number], ARGV[5 + (number - 1) * 8 + 3])
+  ends(buckets[number], ARGV[5 + (number - 1) * 8 + 3])
 end
 local reservation = {'open', smaller and digits(smaller) or '', soft, buckets, groups, amounts, ARGV[4]}
 redis.call('SET', base .. 'a:' .. id, cmsgpack.pack(reservation))

@@ -9,7 +9,7 @@ for at = 6, #ARGV, 4 do
   buckets[#buckets + 1], groups[#groups + 1], amounts[#amounts + 1] = ARGV[at], ARGV[at + 1], ARGV[at + 3]
   hold(ARGV[at], ARGV[at + 1], ARGV[at + 3])
   if ARGV[at + 2] == '' and not gone(ARGV[at], ARGV[at + 1]) then redis.call('HSETNX', base .. 's:' .. ARGV[at], ARGV[at + 1], '0') end
-  redis.call('HSETNX', base .. 'buckets', ARGV[at], ARGV[at + 2])
+  ends(ARGV[at], ARGV[at + 2])
 end
 redis.call('SET', base .. 'a:' .. id, cmsgpack.pack({'open', ARGV[5], {}, buckets, groups, amounts, ARGV[4]}))
 redis.call('ZADD', base .. 'deadlines', ARGV[3], id)
