@@ -20,7 +20,7 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr
 from uvicorn.server import ServerState
 
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
-from proxy.downstream.flow import Flow
+from proxy.downstream.flow import Flow, reset_at_close
 from proxy.downstream.patience import Limits as Limits  # noqa: PLC0414 - for who makes a class with them
 from proxy.downstream.patience import Patience
 from proxy.downstream.pipelined import MOST, MOST_IN_A_SLICE, Pipelined
@@ -172,6 +172,7 @@ class Connection(Patience, Pipelined, asyncio.Protocol):
         except httptools.HttpParserUpgrade as upgrade:
             # Of use where the request is granted; else the connection ends with its answer.
             self.early.extend(data[upgrade.args[0] :])
+        # Below, not in there: an error in there has the upgrade as its context, not what our callback said.
         if not self.asked_again:
             self.upgrades = True
             return
@@ -334,6 +335,8 @@ class Connection(Patience, Pipelined, asyncio.Protocol):
     def drop(self) -> None:
         """Close without a proper end: the client must not take what it got for the whole."""
         OUTBOX.flush()
+        if any(cycle.looks_whole for cycle in self.pipeline or filter(None, (self.cycle,))):
+            reset_at_close(self.transport)
         self.transport.abort()
 
     def refuse(self, refusal: Refusal) -> None:

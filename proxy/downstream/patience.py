@@ -48,6 +48,9 @@ class Patience:
     def refuse(self, refusal: Refusal) -> None:
         raise NotImplementedError
 
+    def drop(self) -> None:
+        raise NotImplementedError
+
     def _close(self) -> None:
         raise NotImplementedError
 
@@ -68,7 +71,7 @@ class Patience:
             self.stalled_since = now
         self.unread_bytes = unread
         if now - self.stalled_since > self.limits.write_timeout_s:
-            self.transport.abort()
+            self.drop()
 
     def _overdue(self, now: float) -> bool:
         """Whether the client takes too long to send its request, or its next one."""

@@ -148,8 +148,8 @@ def request(engine: Engine, entry_id: str) -> list[dict[str, Any]]:
         return [entry(row) for row in rows]
 
 
-_LONGEST_REQUEST_US = 2 * 86_400_000_000
-_A_MOMENT_US = 60_000_000
+LONGEST_REQUEST_US = 2 * 86_400_000_000
+A_MOMENT_US = 60_000_000
 
 
 def _around(request_id: str) -> list[sa.ColumnElement[bool]]:
@@ -158,8 +158,8 @@ def _around(request_id: str) -> list[sa.ColumnElement[bool]]:
     if begin is None:
         return []
     return [
-        entries.c.started_at >= begin - _A_MOMENT_US,
-        entries.c.started_at < begin + _LONGEST_REQUEST_US,
+        entries.c.started_at >= begin - A_MOMENT_US,
+        entries.c.started_at < begin + LONGEST_REQUEST_US,
     ]
 
 

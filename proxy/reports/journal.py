@@ -1,7 +1,8 @@
-"""What happened to a budget: thresholds, refusals and raises, the latest first; every answer is bounded."""
+"""What happened to a budget: thresholds, refusals and raises, the latest first; and what guards stopped. Bounded, all of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -48,3 +49,21 @@ def of_budget(engine: Engine, name: str, group: str | None = None, limit: int = 
             for row in connection.execute(made).mappings()
         ]
     return sorted(rows, key=lambda row: -row.at)[:limit]
+
+
+_LOOK_UP = 200
+
+
+def of_guards(engine: Engine, sessions: Sequence[str]) -> list[Happening]:
+    """When a guard first stopped a loop (kind `loop`) in one of these sessions, or a limit the session (`session_limit`), the
+    first first. group: the session."""
+    of_them = (alerts.c.kind.in_(["loop", "session_limit"]), alerts.c.budget == "")
+    with engine.connect() as connection:
+        rows = [
+            Happening(row.created_at, row.kind, row.group, row.text)
+            for first in range(0, len(sessions), _LOOK_UP)
+            for row in connection.execute(
+                sa.select(alerts).where(*of_them, alerts.c.group.in_(sessions[first : first + _LOOK_UP]))
+            )
+        ]
+    return sorted(rows, key=lambda row: row.at)

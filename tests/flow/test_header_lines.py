@@ -72,3 +72,22 @@ async def test_two_keys_or_two_sessions_in_one_request_are_refused(build: Build)
             assert answer.startswith(b"HTTP/1.1 400 ")
             assert f"The header {name} came twice".encode() in answer
     assert house.sent == []
+
+
+async def test_what_real_clients_send_twice_is_served(build: Build) -> None:
+    house = build()
+    for first, second in (
+        ("Content-Type: application/json", "content-type: application/json; charset=utf-8"),
+        ("Content-Type: application/json", "Content-Type: application/json"),
+        (f"Authorization: Bearer {KEY}", "Authorization: "),
+        ("X-Forwarded-For: 10.0.0.1", "X-Forwarded-For: 10.0.0.2"),
+        ("Via: 1.1 a", "Via: 1.1 b"),
+        ("Cookie: a=b", "Cookie: c=d"),
+        ("User-Agent: a", "User-Agent: b"),
+        ("Accept-Encoding: gzip", "Accept-Encoding: identity"),
+        ("x-goog-api-client: gl-python/3.11", "x-goog-api-client: gccl/2"),
+        (f"traceparent: 00-{1:032x}-{2:016x}-01", f"traceparent: 00-{1:032x}-{3:016x}-01"),
+        ("X-Request-Id: a", "X-Request-Id: b"),
+    ):
+        answer = await sent_as(house, "/v1/chat/completions", first, second)
+        assert answer.startswith(b"HTTP/1.1 200 "), (first, second, answer)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
-from tests.flow.test_cycle import Transport, connection_of, echo, fails_later
+import uvloop
+from uvicorn.server import ServerState
+
+from proxy.downstream.connection import Connection, check_times
+from tests.flow.test_cycle import App, Transport, config_of, connection_of, echo, fails_later
 
 STAY = b"Connection: keep-alive\r\n"
 
@@ -62,3 +67,61 @@ async def test_an_answer_to_http_1_0_that_breaks_off_is_no_whole_one() -> None:
     transport = Breaking()
     assert b"\r\n\r\nx" in await told(transport, connection_of(transport, app=fails_later), b"GET / HTTP/1.0\r\n\r\n")
     assert aborted == [True]
+
+
+async def is_dropped(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"x", "more_body": True})
+    for _ in range(2):
+        scope["extensions"]["taximeter.connection"].drop()
+
+
+async def writes_all(scope: Any, receive: Any, send: Any) -> None:
+    """More than a client that does not read can be sent."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"x" * 20_000_000})
+
+
+def test_an_answer_that_ends_with_its_connection_ends_in_an_error_where_it_is_not_whole() -> None:
+    """On uvloop, as it runs: `abort` alone is a FIN, by which nginx, as it asks by default, ends its own answer as whole."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_read_to_the_end())
+
+
+async def _read_to_the_end() -> None:
+    whole = await _end_of(echo, b"GET / HTTP/1.0\r\n\r\n")
+    assert whole == "its end"
+    assert await _end_of(fails_later, b"GET / HTTP/1.0\r\n\r\n") == "an error"
+    assert await _end_of(is_dropped, b"GET / HTTP/1.0\r\n" + STAY + b"\r\n") == "an error"
+    for reads_at_last in (False, True):
+        ended = await _end_of(writes_all, b"GET / HTTP/1.0\r\n\r\n", slowly=True, cut=not reads_at_last)
+        assert ended == ("its end" if reads_at_last else "an error")
+
+
+async def _end_of(app: App, request: bytes, *, slowly: bool = False, cut: bool = False) -> str:
+    """What a client sees behind an answer. slowly: it reads late; cut: too late."""
+    loop = asyncio.get_running_loop()
+    made: list[Connection] = []
+
+    def factory() -> Connection:
+        made.append(Connection(config_of(app), ServerState(), {}, loop))
+        return made[-1]
+
+    server = await loop.create_server(factory, "127.0.0.1", 0)
+    with socket.create_connection(server.sockets[0].getsockname()) as caller:
+        caller.setblocking(False)
+        try:
+            async with asyncio.timeout(20):
+                await loop.sock_sendall(caller, request)
+                while slowly and not (made and made[0].stalled_since):
+                    await asyncio.sleep(0)
+                if cut:
+                    for later in (0, 31, 62):
+                        check_times(made, loop.time() + later)
+                while await loop.sock_recv(caller, 1_000_000):
+                    pass
+        except ConnectionResetError:
+            return "an error"
+        finally:
+            server.close()
+    return "its end"

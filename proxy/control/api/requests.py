@@ -16,7 +16,9 @@ router = APIRouter()
 
 class ListQuestion(Span, Filtered):
     """Entries with exactly these values, the latest first. `filter.NAME=VALUE`, of the same names, label.NAME and claimed.NAME:
-    the same; "" is none."""
+    the same; "" is none. By what no sums are kept by (status, outcome, request_id, operation, client, usage_source, priced=yes,
+    claimed.NAME) an answer may have fewer items than `limit`, or none, and a `next`: it has looked through 100,000 entries, and
+    goes on there."""
 
     limit: Limit = 50
     next: str | None = None
@@ -43,11 +45,10 @@ def requests(question: Annotated[ListQuestion, Query()], state: Control) -> Page
     filters: dict[str, str | None] = question.model_dump(exclude_none=True, include=set(calls.FILTERS))
     filters |= {name: value or None for name, value in question.only().items()}
     calls.check_filters(filters)
-    rows = call_lists.listed(
+    listed = call_lists.listed(
         state.engine, limit=question.limit, before=question.next, filters=filters, since=since, until=until
     )
-    more = rows[-1]["id"] if len(rows) == question.limit else None
-    return Page(items=[entry_shown(row) for row in rows], next=more)
+    return Page(items=[entry_shown(row) for row in listed.rows], next=listed.next)
 
 
 @router.get("/requests/{entry_id}", responses=NOT_FOUND)

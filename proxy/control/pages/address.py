@@ -83,7 +83,7 @@ class Address(NamedTuple):
         return self.without("next", "sort")._replace(by=(name,))
 
     def within(self, range_: Range) -> Address:
-        return self.without("next")._replace(since=range_.since, until=range_.until)
+        return self.without("next", "against")._replace(since=range_.since, until=range_.until)
 
     def at(self, path: str, *, by: tuple[str, ...] = ()) -> Address:
         """The same time, zone and filters on another page."""

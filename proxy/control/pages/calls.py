@@ -28,12 +28,23 @@ def show(asked: Asked) -> Shown:
     filters = dict(address.filters)
     reports.check_filters(filters)
     since, until = asked.moments()
-    rows = call_lists.listed(
+    listed = call_lists.listed(
         asked.state.engine, limit=_SHOWN + 1, before=address.get("next") or None, filters=filters, since=since, until=until
     )  # fmt: skip
+    rows = listed.rows
     more = str(address.having(next=rows[_SHOWN - 1]["id"])) if len(rows) > _SHOWN else ""
     table = table_of(rows[:_SHOWN], address, more)
-    values = {"facets": facets(asked, since, until, _FACETS), "sum": _sum(asked, since, until)}
+    further = ""
+    if listed.back_to is not None and listed.next is not None:
+        table = table._replace(empty="None among those that were looked through.")
+        further = str(address.having(next=listed.next))
+    values = {
+        "facets": facets(asked, since, until, _FACETS),
+        "sum": _sum(asked, since, until),
+        "back_to": None if listed.back_to is None else view.moment(listed.back_to),
+        "further": further,
+        "at_once": call_lists.LOOKED_THROUGH,
+    }
     return Shown("calls_page", "Calls", values, (table,), api=as_api(asked, "/api/requests"))
 
 

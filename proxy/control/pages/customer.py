@@ -25,13 +25,19 @@ def show(asked: Asked) -> Shown:
     """What a customer's margin is made of, in this time: each payment, and the models that their calls went to. Raises 404."""
     name, since, until = asked.names["customer"], *asked.moments()
     plans = asked.state.config().plans
-    question = Question(("customer",), since, until, asked.address.zone, {"customer": name})
+    only = asked.address.only | {"customer": name}
+    question = Question(("customer",), since, until, asked.address.zone, only)
     margin = margin_of(asked, plans, question)
     if not margin.items:
         raise HTTPException(404, "Nobody called for this customer in this time, and no revenue row names them.")
     lines = revenue_lines(asked.state.engine, plans, question, name, asked.now_us)
+    if "plan" in only:
+        lines = [line for line in lines if (line.plan or "") == only["plan"]]
     plans_page = asked.address.at("/customers").filtered("customer", name)
-    tables = (_payments(lines, plans_page), _costs(asked, margin, name))
+    payments = _payments(lines, plans_page)
+    if only.keys() - {"customer", "plan"}:
+        payments = payments._replace(title="What they pay, for all of their calls")
+    tables = (payments, _costs(asked, margin, name))
     values = {
         "said": [_sentence(item) for item in margin.items],
         "caveats": margin.about.caveats,
@@ -103,9 +109,10 @@ def _costs(asked: Asked, margin: MarginShown, name: str) -> Table:
         Column("calls", "Calls", "count"),
         Column("unpriced", "Unpriced", "count"),
     ]
-    calls = asked.address.at("/calls").filtered("customer", name)
+    calls = asked.address.at("/calls").unfiltered("plan").filtered("customer", name)
     calls = calls._replace(since=margin.about.since or "", until=(asked.address.until and margin.about.until) or "")
-    sums = spend_by(asked.state.engine, ["model"], since, until, only={"customer": name})
+    only = asked.address.unfiltered("plan").only | {"customer": name}  # a plan is no attribute of a call
+    sums = spend_by(asked.state.engine, ["model"], since, until, only=only)
     rows = [
         Row(
             _model_cells(row, row.group["model"] or "(none)"),

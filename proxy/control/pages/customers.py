@@ -131,7 +131,9 @@ def _row(asked: Asked, margin: MarginShown, item: MarginItem, names: Sequence[st
         narrowed, sessions = narrowed.filtered(name, group.get(name)), sessions.filtered(name, group.get(name))
     calls, customer = sessions.at("/calls"), group.get("customer")
     # What makes a customer's numbers has a page of its own; of another group's it is the customers in it.
-    deeper = here.at(f"/customers/{view.part(customer)}") if customer else narrowed._replace(by=("customer",))
+    deeper = narrowed._replace(by=("customer",))
+    if customer:
+        deeper = narrowed.unfiltered("customer").at(f"/customers/{view.part(customer)}")
     left = nano(item.margin_usd)
     cells = {
         **{name: group.get(name) or attributes.NOBODY for name in names},

@@ -8,7 +8,7 @@ from proxy.control.pages import view
 from proxy.control.pages.address import Address
 from proxy.control.pages.asking import as_api
 from proxy.control.pages.page import Asked, Page, Shown
-from proxy.control.pages.tables import Column, Row, Table, nano
+from proxy.control.pages.tables import Column, Rest, Row, Table, nano
 from proxy.reports.explain import ExplainQuestion, ExplainShown, explain_answer
 from proxy.reports.split import PARTS
 from proxy.times import BadQuestion
@@ -26,18 +26,20 @@ TITLES = {
 
 
 def show(asked: Asked) -> Shown:
-    """The difference of two periods, part by part, and the groups that moved it most. Raises `BadQuestion`."""
+    """The difference of two periods, part by part, and the groups that moved it most. `?against=C..D`: with which, else with
+    the stretch of the same length before. Raises `BadQuestion`."""
     if asked.address.filters:
         raise BadQuestion("filter: the bill is explained as a whole; group it by `by`")
     since, until = asked.moments()
     by = asked.address.by or ("model",)
-    explained = explained_of(asked, ExplainQuestion(by, since, until, None, asked.address.zone))
+    against = _against(asked)
+    explained = explained_of(asked, ExplainQuestion(by, since, until, against, asked.address.zone))
     difference = nano(explained.difference_usd)
     values = {
         "sentence": explained.sentence,
         "before": _usd(explained.previous_usd),
         "now": _usd(explained.cost_usd),
-        "difference": ("+" if difference and difference > 0 else "") + _usd(explained.difference_usd),
+        "difference": view.difference(difference, view.decimals_for([difference])),
         "previous": explained.previous,
         "spend": str(_spend(asked)),
         "spend_before": _spend_before(asked, explained),
@@ -45,9 +47,20 @@ def show(asked: Asked) -> Shown:
         "choices": ("model", "customer", "team", "key", "user", "provider", "agent"),
     }
     tables = (_bridge(asked, explained), _movers(asked, explained, by))
-    return Shown(
-        "explain", "What changed", values, tables, (("Overview", "/"),), as_api(asked, "/api/reports/explain", by=by)
-    )
+    held_against = "" if against is None else "..".join(explained.previous)
+    api = as_api(asked, "/api/reports/explain", by=by, against=held_against)
+    return Shown("explain", "What changed", values, tables, (("Overview", "/"),), api)
+
+
+def _against(asked: Asked) -> tuple[int, int] | None:
+    text = asked.address.get("against")
+    if not text:
+        return None
+    first, _, last = text.partition("..")
+    since, until = asked.address._replace(since=first, until=last).moments(asked.now_us / 1e6)
+    if since is None or until is None:
+        raise BadQuestion("against is written C..D: two times with .. between, such as 2026-10-01..2026-11-01")
+    return since, until
 
 
 def explained_of(asked: Asked, question: ExplainQuestion) -> ExplainShown:
@@ -79,6 +92,7 @@ def _bridge(asked: Asked, explained: ExplainShown) -> Table:
             {"part": "The time before", "amount": nano(explained.previous_usd)},
             muted=True,
             to=_spend_before(asked, explained),
+            absolute=True,
         ),
         *[
             Row({"part": TITLES.get(name, name), "amount": nano(parts[name])}, to="#table-movers")
@@ -86,17 +100,16 @@ def _bridge(asked: Asked, explained: ExplainShown) -> Table:
             if nano(parts[name])
         ],
     ]
-    total = Row({"part": "This time", "amount": nano(explained.cost_usd)}, to=str(spend))
-    return Table(
-        "bridge", "From then to now", [Column("part", "", "text"), Column("amount", "USD", "usd")], rows, total
-    )
+    total = Row({"part": "This time", "amount": nano(explained.cost_usd)}, to=str(spend), absolute=True)
+    columns = [Column("part", "", "text"), Column("amount", "USD", "usd", signed=True)]
+    return Table("bridge", "From then to now", columns, rows, total)
 
 
 def _movers(asked: Asked, explained: ExplainShown, by: tuple[str, ...]) -> Table:
     columns = [
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in by],
-        Column("difference", "Difference", "usd"),
-        *[Column(name, TITLES.get(name, name), "usd") for name in PARTS],
+        Column("difference", "Difference", "usd", signed=True),
+        *[Column(name, TITLES.get(name, name), "usd", signed=True, sparse=True) for name in PARTS],
     ]
     rows = []
     for mover in explained.movers:
@@ -104,11 +117,28 @@ def _movers(asked: Asked, explained: ExplainShown, by: tuple[str, ...]) -> Table
         spend = asked.address.at("/spend", by=("key",))
         for name in by:
             spend = spend.filtered(name, group.get(name))
-        cells = {name: group.get(name) or "(none)" for name in by} | {"difference": nano(mover.difference_usd)}
-        cells |= {name: nano(parts[name]) for name in PARTS}
-        there = str(spend.having(compare="1"))
+        cells = {name: group.get(name) or "(none)" for name in by} | _moved(mover.difference_usd, parts)
+        there = str(_beside(asked, spend))
         rows.append(Row(cells, {by[0]: there}, to=there))
-    return Table("movers", "What moved it most", columns, rows, empty="Nothing moved.")
+    names = dict.fromkeys(by, "")
+    sums = _moved(explained.difference_usd, explained.parts.model_dump())
+    left = {name: amount - sum(row.cells[name] for row in rows) for name, amount in sums.items()}
+    everything = str(_beside(asked, asked.address.at("/spend", by=by[:2])))
+    rest = None
+    if any(left.values()):
+        others = Row(names | {by[0]: "other"} | left, muted=True, to=everything)
+        rest = Rest(others, lambda: [others])
+    total = Row(names | {by[0]: "total"} | sums, to=everything) if rows else None
+    return Table("movers", "What moved it most", columns, rows, total, rest=rest, empty="Nothing moved.")
+
+
+def _moved(difference: str, parts: dict[str, str]) -> dict[str, int]:
+    return {"difference": nano(difference) or 0} | {name: nano(parts[name]) or 0 for name in PARTS}
+
+
+def _beside(asked: Asked, spend: Address) -> Address:
+    """With the time before, where that is what it is held against."""
+    return spend if asked.address.get("against") else spend.having(compare="1")
 
 
 def main_part(parts: dict[str, str]) -> str:

@@ -165,7 +165,7 @@ def _alerts(asked: Asked) -> Table:
     rows = [
         Row(
             {"at": row["created_at"], "kind": row["kind"], "text": row["text"], "delivered": row["delivered_at"]},
-            {"kind": f"/budgets/{view.part(row['budget'])}"} if row["budget"] else {},
+            {"kind": view.alert_link(row)},
         )
         for row in overview.latest_alerts(asked.state.engine, 0, 30)
     ]

@@ -41,7 +41,8 @@ def show(asked: Asked) -> Shown:
     lines = [_row(asked, row) for row in rows[:_MOST]]
     rest = _rest(asked, rows[_MOST:])
     unpriced = [row for row in rows if row.unpriced_requests]
-    tables = (Table("models", "Models and prices", columns, lines, rest=rest), _next_changes(asked, rows))
+    total = _total(asked, rows) if rows else None
+    tables = (Table("models", "Models and prices", columns, lines, total, rest), _next_changes(asked, rows))
     values = {"unpriced": [_own_price(asked, row) for row in unpriced[:5]], "version": asked.state.book.version}
     api = as_api(asked, "/api/spend", by=("provider", "model"))
     return Shown("models", "Models", values, tables, api=api)
@@ -73,17 +74,26 @@ def _row(asked: Asked, row: SpendRow) -> Row:
     return Row(cells, links, to=str(address))
 
 
-def _rest(asked: Asked, rows: Sequence[SpendRow]) -> Rest | None:
-    """The models beyond those that are shown, as one row."""
-    if not rows:
-        return None
-    cells = {
-        "model": f"other ({len(rows):,})",
-        "provider": "",
+def _total(asked: Asked, rows: Sequence[SpendRow]) -> Row:
+    calls = asked.address.at("/calls")
+    blank = ("provider", "each", "rate", "cached", "thought", "input_price", "output_price", "source")
+    links = {"unpriced": str(calls.filtered("priced", "no"))}
+    return Row(dict.fromkeys(blank, "") | _sums(rows) | {"model": "total"}, links, to=str(calls))
+
+
+def _sums(rows: Sequence[SpendRow]) -> dict[str, Any]:
+    return {
         "cost": sum(row.cost_nanousd for row in rows),
         "calls": sum(row.requests for row in rows),
         "unpriced": sum(row.unpriced_requests for row in rows),
     }
+
+
+def _rest(asked: Asked, rows: Sequence[SpendRow]) -> Rest | None:
+    """The models beyond those that are shown, as one row."""
+    if not rows:
+        return None
+    cells = _sums(rows) | {"model": f"other ({len(rows):,})", "provider": ""}
     return Rest(Row(cells, muted=True), lambda: [_row(asked, row) for row in rows])
 
 

@@ -81,7 +81,7 @@ def _items(asked: Asked, question: MonthQuestion, month: MonthShown, unknown: se
         Column("cost", "Cost", "usd"),
         Column("charge", "Charged", "usd", note="in whole cents, with the mark-up; the cents add up to the total"),
         Column("share", "Share", "percent"),
-        Column("change", "Against the month before", "usd"),
+        Column("change", "Against the month before", "usd", signed=True),
     ]
     top = top_of(asked.address)
     shown, others = month.items[:top], month.items[top:]
@@ -142,10 +142,13 @@ def _spend_of(asked: Asked, question: MonthQuestion) -> Address:
 
 
 def _explained(asked: Asked, question: MonthQuestion) -> Address:
-    """Why the month, so far or whole, came to something else than the one before: of all calls, whatever is filtered for."""
+    """Why the month, so far or whole, came to something else than the whole one before, as its table says: of all calls,
+    whatever is filtered for."""
     is_over = question.month.end <= asked.now_us
     there = asked.address.at("/explain", by=question.names)._replace(filters=())
-    return there._replace(since=f"{question.month.name}-01", until=f"{_after(question)}-01" if is_over else "")
+    first = f"{question.month.name}-01"
+    there = there._replace(since=first, until=f"{_after(question)}-01" if is_over else "")
+    return there.having(against=f"{before(question.month, question.zone).name}-01..{first}")
 
 
 def _after(question: MonthQuestion) -> str:
@@ -181,7 +184,7 @@ def _reconciled(asked: Asked, question: MonthQuestion) -> Table:
         Column("ran", "Last compared", "moment"),
         Column("file", "With", "name"),
         Column("days", "Of", "text"),
-        Column("difference", "They say more", "usd", note="theirs less ours, of what was compared"),
+        Column("difference", "They say more", "usd", signed=True, note="theirs less ours, of what was compared"),
         Column("unexplained", "Unexplained", "usd"),
         Column("missing", "Days not compared", "text"),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 from proxy.control.api.standings import budgets_as_they_stand
@@ -19,7 +20,7 @@ from proxy.money import NANO
 from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.calendar import spend_by, total_of
-from proxy.reports.explain import ExplainQuestion
+from proxy.reports.explain import ExplainQuestion, periods
 from proxy.times import now_s, now_us, rfc3339
 
 _CALLS_SHOWN = 25
@@ -75,9 +76,14 @@ def _month(asked: Asked) -> dict[str, Any]:
     spent = total_of(spend_by(asked.state.engine, [], start, None)).cost_nanousd
     week = total_of(spend_by(asked.state.engine, [], now - _WEEK_US, None)).cost_nanousd
     forecast = spent + week * (end - now) // _WEEK_US
+    _, against = periods(ExplainQuestion(zone=asked.address.zone), now)
+    change = view.change_of(spent, total_of(spend_by(asked.state.engine, [], *against)).cost_nanousd)
+    explained = Address("/explain", f"{first:%Y-%m-%d}", tz=asked.address.tz)
     return {
         "name": f"{first:%B %Y}",
         "spent": _big(spent),
+        "change": "" if change is None or change == inf else view.change(change),
+        "explain": str(explained.having(against="..".join(rfc3339(at) or "" for at in against))),
         "forecast": _big(forecast),
         "link": str(Address("/spend", f"{first:%Y-%m-%d}", tz=asked.address.tz, by=("model",))),
         "week": str(Address("/spend", "7d", tz=asked.address.tz, by=("model",)).having(step="day")),
@@ -97,7 +103,7 @@ def _moved(asked: Asked) -> list[dict[str, Any]]:
         moved.append(
             {
                 "name": name or "no model",
-                "change": ("+" if change > 0 else "") + view.usd(change, decimals),
+                "change": view.difference(change, decimals),
                 "up": change > 0,
                 "reason": main_part(mover.parts.model_dump()),
                 "link": f"/spend?by=key&since=7d&filter.model={view.part(name or '')}&compare=1",
@@ -211,7 +217,7 @@ def _trust(state: ControlState, now_us: int) -> str:
             {
                 "at": datetime.fromtimestamp(row["created_at"] / 1e6, UTC).isoformat(timespec="seconds"),
                 "text": row["text"],
-                "link": f"/budgets/{view.part(row['budget'])}" if row["budget"] else "/health",
+                "link": view.alert_link(row) or "/health",
             }
             for row in alerts[:_ALERTS_SHOWN]
         ],

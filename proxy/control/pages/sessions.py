@@ -15,6 +15,7 @@ from proxy.control.pages.calls import facets, table_of
 from proxy.control.pages.page import Asked, Page, Shown
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable
+from proxy.reports import journal
 from proxy.reports import sessions as reports
 from proxy.reports.session_tree import Node
 from proxy.times import BadQuestion
@@ -117,10 +118,28 @@ def show_one(asked: Asked) -> Shown:
         "left_out": max(0, len(nodes) - _NODES),
         "calls_shown": len(calls),
         "budgets": _budgets(asked, about.root_session),
+        "stops": _stops(asked, nodes[:_NODES]),
         "all_calls": f"/calls?since=all&filter.session={view.part(about.root_session)}",
     }
     api = f"/api/sessions/{view.part(name)}"
     return Shown("session", f"Session {view.clip(name)}", values, tables, crumbs=tuple(crumbs), api=api)
+
+
+def _stops(asked: Asked, nodes: Sequence[tuple[int, Node]]) -> list[dict[str, Any]]:
+    """Where it looped, or came to its limit, as the guards found it."""
+    names: dict[str, str] = {}
+    for _, node in nodes:
+        names.setdefault(node.session, view.clip(node.agent or node.session))
+    words = {"loop": "A guard stopped a loop in", "session_limit": "A guard's limit stopped"}
+    return [
+        {
+            "words": words[stop.kind],
+            "name": names[stop.group or ""],
+            "link": f"/sessions/{view.part(stop.group or '')}",
+            "at": view.moment(stop.at),
+        }
+        for stop in journal.of_guards(asked.state.engine, list(names))
+    ]
 
 
 def _tiles(tree: Node, root: str) -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ import orjson
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from sqlalchemy.exc import DataError, SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from proxy.control.api.auth import Guard
@@ -42,7 +43,7 @@ from proxy.control.pages.address import ALL, Address, ranges, read
 from proxy.control.pages.door import COOKIE, LIFE_S, Door, Viewer
 from proxy.control.pages.live import Live
 from proxy.control.pages.page import Action, Asked, Page, Shown
-from proxy.control.pages.tables import csv_of, lines
+from proxy.control.pages.tables import csv_of, drawn, lines
 from proxy.control.state import ControlState, Unavailable
 from proxy.ledger import keys as ledger_keys
 from proxy.times import BadQuestion, now_s, now_us
@@ -112,10 +113,19 @@ def _add_lost(app: FastAPI, door: Door) -> None:
     @app.exception_handler(StarletteHTTPException)
     async def lost(request: Request, error: StarletteHTTPException) -> Response:
         is_api = request.url.path.startswith(("/api/", "/v1"))
-        if error.status_code != 404 or is_api or "text/html" not in request.headers.get("accept", ""):
+        if error.status_code not in (404, 405) or is_api or "text/html" not in request.headers.get("accept", ""):
             answer: Response = await as_json(request, error)
             return answer
-        return _problem(door.viewer(request, now_s()), 404, "There is no page of this name.")
+        return await run_in_threadpool(_lost_page, door, request)
+
+
+def _lost_page(door: Door, request: Request) -> Response:
+    """Whoever signed in with a virtual key is looked up in the ledger, which may be away."""
+    try:
+        viewer = door.viewer(request, now_s())
+    except SQLAlchemyError:
+        viewer = None
+    return _problem(viewer, 404, "There is no page of this name.")
 
 
 def _runtime_keys(state: ControlState) -> list[Identity]:
@@ -293,7 +303,7 @@ def _html(page: Page, asked: Asked, shown: Shown) -> Response:
             },
             "sorted": address.get("sort"),
         }
-        for table in shown.tables
+        for table in map(drawn, shown.tables)
     }
     values = {
         "page": page,

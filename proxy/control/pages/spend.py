@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 from proxy.control.pages import attributes, view
@@ -207,7 +208,7 @@ def _table(address: Address, choice: Choice, ranked: _Ranked) -> Table:
     if choice.compared:
         columns[len(choice.by) + 1 : len(choice.by) + 1] = [
             Column("before", "Before", "usd", note="in the stretch of the same length before"),
-            Column("change", "Change", "percent"),
+            Column("change", "Change", "percent", signed=True),
         ]
     most = max((abs(sums.of(choice.metric) or 0) for sums in shown.values()), default=0)
     rows = [
@@ -252,7 +253,7 @@ def _cells(choice: Choice, key: Key, sums: Sums, total: Sums, before: Sums) -> d
         **{name: attributes.NOBODY if value is None else value for name, value in zip(choice.by, key, strict=True)},
         "cost": sums.of("cost"),
         "before": before.cost,
-        "change": 100 * (sums.cost - before.cost) / before.cost if before.cost else None,
+        "change": view.change_of(sums.cost, before.cost),
         "share": 100 * sums.cost / total.cost if total.cost else None,
         "calls": sums.calls,
         "input": sums.read,
@@ -267,11 +268,10 @@ def _tiles(ranked: _Ranked, choice: Choice, at_calls: Address) -> list[dict[str,
     calls, unpriced = str(at_calls), _unpriced(at_calls)
     total, earlier = ranked.total, ranked.total_before.cost
     read = total.read + total.cached
-    change = (
-        f"{'+' if total.cost > earlier else ''}{view.percent(100 * (total.cost - earlier) / earlier)} against the time before"
-        if earlier
-        else ""
-    )
+    percent = view.change_of(total.cost, earlier)
+    change = "" if percent is None else f"{view.change(percent)} against the time before"
+    if percent == inf:
+        change = "nothing in the time before"
     cost = total.of("cost")
     return [
         {

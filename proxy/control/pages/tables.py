@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
+from math import inf
 from typing import Any, Literal, NamedTuple
 
 from proxy.control.pages import view
@@ -27,7 +28,8 @@ class Column(NamedTuple):
     """kind: `usd` and `rate` are nano-USD, `percent` is 0 to 100, `took` is milliseconds, `moment` epoch microseconds;
     `figure` is a number as it is shown; `name` and `mono` may be a client's words; `mark` is (how it looks, what it says).
 
-    sort: it may be sorted by. note: what it is, where the title leaves that open.
+    sort: it may be sorted by. note: what it is, where the title leaves that open. signed: a difference (`usd`) or a change
+    (`percent`, of `view.change_of`), which has its sign. sparse: the page leaves it out where all of it is 0 or unknown.
     """
 
     name: str
@@ -35,11 +37,14 @@ class Column(NamedTuple):
     kind: Kind = "text"
     sort: bool = False
     note: str = ""
+    signed: bool = False
+    sparse: bool = False
 
 
 class Row(NamedTuple):
     """cells: column -> value. links: column -> where it leads. to: where numbers without a link of their own lead: to the rows
-    that make them. depth: how far it is set in. muted: no row like the others. bad: columns whose values are a loss."""
+    that make them. depth: how far it is set in. muted: no row like the others. bad: columns whose values are a loss.
+    absolute: its amounts are no differences, whatever their columns are of."""
 
     cells: Mapping[str, Any]
     links: Mapping[str, str] = {}
@@ -48,6 +53,7 @@ class Row(NamedTuple):
     bar: float | None = None
     bad: Sequence[str] = ()
     to: str = ""
+    absolute: bool = False
 
 
 class Rest(NamedTuple):
@@ -103,6 +109,13 @@ def more_of(address: Address, top: int) -> str:
     return next((str(address.having(top=str(more))) for more in TOPS if more > top), "")
 
 
+def drawn(table: Table) -> Table:
+    """Without the columns that say nothing; the CSV has them all."""
+    rows = [*table.rows, *([table.rest.row] if table.rest else []), *([table.total] if table.total else [])]
+    columns = [one for one in table.columns if not one.sparse or any(row.cells.get(one.name) for row in rows)]
+    return table._replace(columns=columns)
+
+
 class Line(NamedTuple):
     cells: Sequence[Cell]
     depth: int
@@ -147,17 +160,19 @@ def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
         css += " zero"
     match column.kind:
         case "usd" | "rate":
-            return Cell(view.usd(value, decimals[column.name]), css, link, f"${usd_text(value)}")
+            is_signed = column.signed and not row.absolute
+            text = (view.difference if is_signed else view.usd)(value, decimals[column.name])
+            return Cell(text, css, link, f"${usd_text(value)}")
         case "count":
             return Cell(view.count(value), css, link)
         case "tokens":
             return Cell(view.short(value), css, link, view.count(value))
         case "percent":
-            return Cell(view.percent(value), css, link)
+            return Cell((view.change if column.signed else view.percent)(value), css, link)
         case "took":
             return Cell(view.took(value), css, link)
         case "moment":
-            return Cell(view.clock(value), css, link, at=view.moment(value))
+            return Cell(f"{view.day(value)} {view.clock(value)}", css, link, at=view.moment(value))
         case "mark":
             return Cell(value[1], f"pill {value[0]}", link)
         case _:
@@ -180,7 +195,7 @@ def _header(column: Column) -> str:
 
 
 def _plain(column: Column, value: Any) -> Any:
-    if value is None:
+    if value is None or value == inf:
         return ""
     if column.kind in ("usd", "rate"):
         return usd_text(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Context, Decimal
+from math import inf
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -45,6 +46,11 @@ def usd(nanousd: int | None, decimals: int = 2) -> str:
     return f"{sign}${value:,.{decimals}f}"
 
 
+def difference(nanousd: int | None, decimals: int = 2) -> str:
+    """As `usd`, with a plus where it is more."""
+    return ("+" if nanousd and nanousd > 0 else "") + usd(nanousd, decimals)
+
+
 def clip(text: str | None) -> str:
     """A name that a client may have chosen: without limit there, at most 120 characters here."""
     text = text or ""
@@ -62,6 +68,25 @@ def plural(number: int, word: str) -> str:
 def percent(value: float) -> str:
     """`−12.3 %`, `1,204 %`."""
     return f"{value:,.1f} %".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f} %".replace("-", "−")
+
+
+_MOST_CHANGE = 999
+
+
+def change(value: float) -> str:
+    """A change in percent, with its sign: `+12.3 %`, `−3.0 %`, `>+999 %`; `new` of what was nothing before (infinite)."""
+    if value == inf:
+        return "new"
+    if value > _MOST_CHANGE:
+        return f">+{_MOST_CHANGE} %"
+    return ("+" if value > 0 else "") + percent(value)
+
+
+def change_of(now: int, before: int) -> float | None:
+    """In percent; None where there is nothing to compare."""
+    if before > 0:
+        return 100 * (now - before) / before
+    return inf if now > 0 and not before else None
 
 
 def short(number: float) -> str:
@@ -91,6 +116,10 @@ def took(milliseconds: float | None) -> str:
 def moment(microseconds: int) -> str:
     """For `<time datetime>`; the page shows it in the reader's own zone."""
     return datetime.fromtimestamp(microseconds // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+
+
+def day(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).strftime("%Y-%m-%d")
 
 
 def clock(microseconds: int) -> str:
@@ -329,6 +358,13 @@ def _line(line: Mapping[str, Any], cost: str) -> dict[str, str]:
 def _decimals(amount: Decimal) -> int:
     exponent = amount.as_tuple().exponent
     return max(2, -exponent) if isinstance(exponent, int) else 2
+
+
+def alert_link(row: Mapping[str, Any]) -> str:
+    """Where what an alert is about stands: its budget, or the session that a guard stopped; "" for others."""
+    if row["budget"]:
+        return f"/budgets/{part(row['budget'])}"
+    return f"/sessions/{part(row['group'])}" if row["kind"] in ("loop", "session_limit") else ""
 
 
 def part(name: str) -> str:

@@ -761,7 +761,8 @@ async def test_counters_are_the_ledgers_whoever_redefines_a_budget_when(
 
     async def ships(one: Instance) -> None:
         await asyncio.wait_for(asyncio.gather(*[plane[0].member.joined.wait() for plane in planes]), 5)
-        while not one.shared.store.member.ready.is_set():
+        shared = one.shared  # what stands behind the marker is shipped once it is passed
+        while not (shared.store.member.ready.is_set() and shared.store.epoch in shared._passed):
             await ship(one)
             await asyncio.sleep(0.01)
 

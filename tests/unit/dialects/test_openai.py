@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import orjson
@@ -163,3 +164,40 @@ def test_where_a_chat_is_not_walked_for_references_there_are_none() -> None:
     plain = {"model": "m", "messages": [text], "max_tokens": 5, "temperature": 1}
     assert references.of(plain, references.OPENAI) == references.NO_REFERENCES
     assert references.nothing_beside(plain, references.OPENAI, plain["messages"])
+
+
+_LEAVES: list[Any] = [
+    "hi", "", None, 5, True, [], {}, "file-abc123", "https://a.example/b", "data:x", {"file_id": "file-abc123"},
+    {"url": "https://a.example/b"}, [{"id": "file-abc123"}], [{"type": "text", "text": "hi"}], {"type": "function"},
+    [{"type": "image_url", "image_url": {"url": "https://a.example/b"}}], [{"type": "file", "file": {"file_id": "f"}}],
+]  # fmt: skip
+_NAMES = (
+    "content", "role", "name", "tool_call_id", "image_url", "file", "file_id", "audio", "images", "metadata", "user", "stop",
+    "tools", "vector_store_ids", "conversation_id", "prediction", "other", "container",
+)  # fmt: skip
+
+
+def test_random_chats_refer_to_the_same_where_they_are_all_walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def parsed(raw: bytes) -> Any:
+        try:
+            return openai.parse_chat(raw)
+        except Refused as refused:
+            return refused.refusal
+
+    skipped = 0
+    for seed in range(1500):
+        chance = random.Random(seed)
+        messages: list[Any] = [{"role": "user", "content": "hi"} for _ in range(chance.choice((1, 2, 3)))]
+        body: dict[str, Any] = {"model": "m", "messages": messages}
+        for _ in range(chance.choice((0, 1, 2))):
+            place = chance.choice((chance.choice(messages), body))
+            place[chance.choice(_NAMES)] = chance.choice(_LEAVES)
+        if chance.random() < 0.2:
+            chance.choice(messages).pop("role")
+        raw = orjson.dumps(body)
+        quick = parsed(raw)
+        with monkeypatch.context() as every:
+            every.setattr(references, "nothing_beside", lambda *given: False)
+            assert parsed(raw) == quick, body
+        skipped += references.nothing_beside(body, references.OPENAI, messages)
+    assert skipped > 100

@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
 
 from pricing.units import UNITS
 from proxy.config.plans import Plan
@@ -27,6 +28,7 @@ from proxy.control.pages.site import ACTIONS, PAGES
 from proxy.ledger import keys, raises, schema, view_schema
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.reconciliations import Reconciliation, keep_reconciliation
+from proxy.reports import call_lists
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import margin_answer
 from proxy.times import now_us
@@ -165,6 +167,60 @@ def test_a_session_has_its_tree_and_its_calls(control: Control) -> None:
     assert sum(Decimal(call["cost_usd"] or 0) for call in calls) == Decimal(item["cost_usd"])
 
 
+def test_a_session_says_where_a_guard_stopped_it(control: Control) -> None:
+    name = next(item["session"] for item in control.get("/api/sessions", order="cost")["items"] if item["session"])
+    path = f"/sessions/{name}"
+    assert "guard" not in control.client.get(path).text
+    told = [("loop", name, 1), ("session_limit", name, 2), ("loop", "another", 1), ("block", name, 1)]
+    with writing(control.engine).begin() as connection:
+        for number, (kind, group, at) in enumerate(told):
+            row = {
+                "id": str(number),
+                "kind": kind,
+                "budget": "",
+                "group": group,
+                "window_start": 0,
+                "detail": "",
+                "text": "t",
+            }
+            row |= {"instance": "x", "created_at": 1_795_600_000_000_000 + at}
+            connection.execute(sa.insert(schema.alerts).values(row))
+    try:
+        said = re.findall(r'<li class="warn">(.*?)</li>', html.unescape(control.client.get(path).text))
+        health = control.client.get("/health").text
+        assert health.count(f'href="{path}"') == 2  # of the loop and of the limit
+    finally:
+        with writing(control.engine).begin() as connection:
+            connection.execute(sa.delete(schema.alerts))
+    assert [text.partition(" <a")[0] for text in said] == ["A guard stopped a loop in", "A guard's limit stopped"]
+    assert all(f'href="{path}"' in text and "2026-11-25T" in text for text in said)
+
+
+def test_a_list_that_is_looked_through_in_parts_leads_on_to_its_end(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_lists, "LOOKED_THROUGH", 70)
+    wanted = [item["id"] for item in control.get("/api/requests", limit=1000)["items"] if item["outcome"] == "expired"]
+    path, shown, parts = f"/calls?{SINCE}&filter.outcome=expired", list[str](), 0
+    while path:
+        parts += 1
+        page = html.unescape(control.client.get(path).text)
+        shown += re.findall(r'<th scope="row"[^>]*><a href="/calls/([^"]+)"', page)
+        more = re.search(r'href="([^"]+)" rel="next">Look further back', page)
+        path = more[1] if more else ""
+    assert (shown, parts > 3) == (wanted, True)
+    items: list[str] = []
+    following: str | None = None
+    while True:
+        answer = control.get(
+            "/api/requests", **{"filter.outcome": "expired"} | ({"next": following} if following else {})
+        )
+        items += [item["id"] for item in answer["items"]]
+        if (following := answer["next"]) is None:
+            break
+    assert items == wanted
+
+
 def test_each_agents_calls_stand_below_its_name(control: Control) -> None:
     page = control.client.get("/sessions/" + _session_of_several(control)).text
     fall = page[page.index('<div class="fall">') :]
@@ -212,6 +268,24 @@ def test_customers_are_the_margin_reports(control: Control) -> None:
     assert [(row["customer"], Decimal(row["cost_usd"])) for row in shown] == [
         (item["customer"] or "(none)", Decimal(item["cost_usd"])) for item in wanted
     ]
+
+
+def test_a_customers_page_is_of_the_filters_that_it_was_led_to_with(control: Control) -> None:
+    """Of one team's calls for a customer, when the row was of that team."""
+    rows = rows_of(control, f"/customers?{SINCE}&by=customer,team&csv=customers")
+    page = html.unescape(control.client.get(f"/customers?{SINCE}&by=customer,team").text)
+    seen = 0
+    for row in rows:
+        team = "" if row["team"] == "(none)" else row["team"]
+        if row["customer"] != "acme" or not team:
+            continue
+        (path,) = set(re.findall(rf'href="(/customers/acme\?[^"]*filter.team={team}[^"]*)"', page))
+        costs = rows_of(control, path + "&csv=costs")
+        assert sum(Decimal(cost["cost_usd"] or 0) for cost in costs) == Decimal(row["cost_usd"])
+        assert sum(int(cost["calls"]) for cost in costs) == int(row["calls"])
+        assert f"{int(row['calls']):,} calls cost" in control.client.get(path).text
+        seen += 1
+    assert seen > 1
 
 
 def test_a_plan_is_tried_on_the_same_calls_and_its_lines_are_those_to_put_into_the_file(control: Control) -> None:
@@ -690,6 +764,23 @@ def test_no_link_of_a_key_holders_pages_is_closed_to_him(control: Control) -> No
         keys.revoke_key(control.engine, row["id"])
 
 
+def test_a_mistyped_address_is_a_page_even_while_the_ledger_is_away(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, secret = keys.create_key(control.engine, "lost")
+    browser = signed_in(control, secret)
+    keys.revoke_key(control.engine, row["id"])
+
+    def away(_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("away"))
+
+    monkeypatch.setattr(keys, "identities", away)
+    for path in ("/spending", "/keys/new"):  # the second is a form's way, reloaded by its address
+        answer = browser.get(path, headers={"accept": "text/html"})
+        assert answer.status_code == 404
+        assert "There is no page of this name." in answer.text
+
+
 @pytest.mark.parametrize("name", ["..%2findex.html", "layout.html", "uPlot.LICENSE"])
 def test_only_the_pages_files_are_served(control: Control, name: str) -> None:
     assert control.client.get(f"/page/{name}").status_code == 404
@@ -721,3 +812,12 @@ def test_a_form_of_more_fields_than_any_of_ours_is_refused(control: Control, for
 )
 def test_a_time_outside_of_all_calendars_is_no_error_of_ours(control: Control, path: str, since: str) -> None:
     assert control.client.get(path, params={"since": since}).status_code in (200, 400)
+
+
+def test_what_all_models_come_to_is_the_explorers_total(control: Control) -> None:
+    page = control.client.get(f"/models?{SINCE}").text
+    (total,) = re.findall(r'<tr class=" total".*?</tr>', page, re.DOTALL)
+    calls = sum(
+        item["requests"] for item in control.get("/api/spend", by="model", since="2026-11-23T00:00:00Z")["items"]
+    )
+    assert f">{calls:,}</a>" in total

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from math import inf
 
-from proxy.control.pages.tables import Column, Row, Table, csv_of, lines
+from proxy.control.pages.tables import Column, Row, Table, csv_of, drawn, lines
 
 COLUMNS = [
     Column("who", "Who", "name"),
@@ -55,3 +56,15 @@ def test_the_csv_is_exact_and_unknown_is_empty() -> None:
 def test_no_spreadsheet_takes_a_name_for_a_formula() -> None:
     made = read(table(Row({"who": "=1+1"}), Row({"who": "\uff1dA1"}), Row({"who": "-5"})))
     assert [row[0] for row in made[1:]] == ["'=1+1", "'\uff1dA1", "-5"]
+
+
+def test_a_change_has_its_sign_and_is_a_number_in_the_csv() -> None:
+    columns = [Column("who", "Who", "name"), Column("change", "Change", "percent", signed=True)]
+    columns.append(Column("more", "More", "usd", signed=True, sparse=True))
+    rows = [Row({"who": "a", "change": 12.34}), Row({"who": "b", "change": inf, "more": 0}), Row({"who": "c"})]
+    made = Table("t", "T", columns, rows)
+    assert [line.cells[1].text for line in lines(made)] == ["+12.3 %", "new", "–"]
+    assert [row[1] for row in read(made)] == ["change_percent", "12.34", "", ""]
+    assert [column.name for column in drawn(made).columns] == ["who", "change"]
+    assert drawn(made._replace(total=Row({"more": 5}, absolute=True))).columns == columns
+    assert lines(made._replace(total=Row({"more": 5 * 10**9}, absolute=True)))[-1].cells[2].text == "$5.00"

@@ -226,3 +226,18 @@ def test_budgets_of_tokens_and_requests_have_their_own_units() -> None:
 )
 def test_durations(milliseconds: float | None, text: str) -> None:
     assert view.took(milliseconds) == text
+
+
+def test_a_change_can_be_read_whatever_was_before() -> None:
+    for now, before, shown in (
+        (112, 100, "+12.0 %"), (97, 100, "−3.0 %"), (100, 100, "0.0 %"), (0, 100, "−100.0 %"), (5, 0, "new"),
+        (1099, 100, "+999.0 %"), (1100, 100, ">+999 %"), (495_663, 1, ">+999 %"), (10**25, 1, ">+999 %"),
+        (100_001, 100_000, "+0.0 %"), (-5, 10, "−150.0 %"),
+    ):  # fmt: skip
+        change = view.change_of(now, before)
+        assert change is not None
+        assert view.change(change) == shown, (now, before)
+    assert [view.change_of(*amounts) for amounts in ((0, 0), (5, -1), (-5, 0))] == [None] * 3
+    assert [view.difference(amount) for amount in (5 * 10**9, -5 * 10**9, 0, 1, None)] == [
+        "+$5.00", "−$5.00", "$0.00", "+<$0.01", "–",
+    ]  # fmt: skip
