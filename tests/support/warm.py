@@ -14,7 +14,6 @@ import importlib
 import json
 import os
 import runpy
-import select
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.support.marks import MARK, WORKER, kill_marked
+from tests.support.waiting import readable
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("proxy", "tests.torture.crashing")
@@ -82,7 +82,7 @@ class Forked:
 
     def _look(self, timeout: float | None) -> int | None:
         with self._reading:
-            if self._ended is not None and select.select([self._ended], [], [], timeout)[0]:
+            if self._ended is not None and readable(self._ended, timeout):
                 status = os.read(self._ended, 4)
                 os.close(self._ended)
                 self._ended = None

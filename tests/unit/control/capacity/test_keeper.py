@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import select
 import socket
 from collections.abc import Iterator
 from decimal import Decimal
@@ -41,6 +40,7 @@ from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import EVER
 from proxy.reports.spend import spend
 from tests.support.machines import MORNING
+from tests.support.waiting import readable
 
 COST = "capacity_cost_usd_total"
 
@@ -327,7 +327,7 @@ def test_who_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPa
                 connection.sendall(head)
                 while True:
                     connection.sendall(b"x")
-                    if select.select([connection], [], [], 0.01)[0] and not connection.recv(65536):
+                    if readable(connection.fileno(), 0.01) and not connection.recv(65536):
                         return
 
         thread = Thread(target=drip)
