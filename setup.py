@@ -25,7 +25,7 @@ _COMPILED = (
     "proxy/dialects/outgoing", "proxy/dialects/references", "proxy/dialects/turns",
     "proxy/exchange/passed_headers", "proxy/exchange/settlement", "proxy/ids", "proxy/sessions/keyed_hash", "proxy/latest",
     "proxy/money", "proxy/shares", "proxy/times", "proxy/meters/failures", "proxy/meters/openai",
-    "proxy/meters/reader", "proxy/meters/tally", "proxy/sessions/attribution", "proxy/sessions/chains",
+    "proxy/meters/reader", "proxy/meters/reading_builder", "proxy/sessions/attribution", "proxy/sessions/chains",
     "proxy/sessions/costs", "proxy/upstream/outbox", "proxy/upstream/requests", "proxy/upstream/turns",
     "proxy/wire/lenient",
 )  # fmt: skip

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from pricing.asked import dearest_asked
 from pricing.catalog import NO_LIMITS, Catalog, Limits
 from pricing.cost import Cost, CostLine
 from pricing.dearest import Dearest
@@ -19,6 +18,7 @@ from pricing.facts import RELEVANT
 from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd
 from pricing.operator import OperatorPrice
+from pricing.requested import dearest_as_requested
 from pricing.resolve import Plan
 from pricing.selection import Selection
 from pricing.usage import Reading
@@ -87,7 +87,7 @@ class Book:
             if reading.model is not None and reading.model != model:
                 asked |= self.asked_that_count(reading.asked, model=reading.model, **call)
             call |= {"model": model, "endpoint": endpoint, "attributes": attributes}
-            return dearest_asked(reading, asked, lambda candidate: self.cost(candidate, **call))
+            return dearest_as_requested(reading, asked, lambda candidate: self.cost(candidate, **call))
         served, fell_back = model, False
         plan = None
         if reading.model is not None and reading.model != model:
@@ -218,8 +218,8 @@ class Book:
 
     def limits(self, provider: str, model: str) -> Limits:
         """The model's context and largest answer, as far as known."""
-        known = self.catalog.find(self.catalog.canonical(provider), model.lower(), 2**40)
-        return known.limits if known is not None else NO_LIMITS
+        entry = self.catalog.find(self.catalog.canonical(provider), model.lower(), 2**40)
+        return entry.limits if entry is not None else NO_LIMITS
 
     def ceiling_nanousd(
         self,

@@ -93,16 +93,16 @@ def _inherited(merger: Merger, offers: Iterable[Offer], at_s: int) -> list[Offer
 
 def _with_history(merger: Merger, offer: Offer, at_s: int) -> Offer:
     maker, variants_too = _RESELLERS[offer.provider]
-    known = merger.find(maker, offer.model)
+    existing = merger.find(maker, offer.model)
     base = next((row for row in offer.rows if not row.when), None)
-    if known is None or base is None or not _same_base(known, base, at_s):
+    if existing is None or base is None or not _same_base(existing, base, at_s):
         return offer
-    theirs = prices_on(known, at_s)
+    theirs = prices_on(existing, at_s)
     tools = {unit: price for unit, price in base.prices.items() if unit not in TOKENS}
     dearer = _dearer(base, theirs)
     rows = [
         replace(row, provider=offer.provider, model=offer.model, prices=left)
-        for row in known.rows
+        for row in existing.rows
         if (variants_too or not row.when)
         and (
             left := {
@@ -123,8 +123,8 @@ def _with_history(merger: Merger, offer: Offer, at_s: int) -> Offer:
     return replace(offer, rows=rows)
 
 
-def _same_base(known: Offer, base: Row, at_s: int) -> bool:
-    prices = prices_on(known, at_s)
+def _same_base(existing: Offer, base: Row, at_s: int) -> bool:
+    prices = prices_on(existing, at_s)
     return all(
         unit in prices and prices[unit] == base.prices.get(unit) for unit in ("input", "output") if unit in base.prices
     )

@@ -268,7 +268,7 @@ def _prices(raw: Mapping[str, str]) -> dict[str, Price]:
     return {unit: parse_price(text, unit) for unit, text in raw.items()}
 
 
-_KEPT = 4096  # names of which it is known whether they are routers
+_KEPT = 4096  # how many names it remembers to be routers or not
 
 
 @dataclass(slots=True)
@@ -291,15 +291,15 @@ class Catalog:
     def is_router(self, provider: str, model: str, at_s: int) -> bool:
         """Whether that model only chooses another, for a fee of its own."""
         key = (provider, model)
-        known = self._chosen_by.get(key)
-        if known is None:
+        chosen = self._chosen_by.get(key)
+        if chosen is None:
             canonical = self.canonical(provider)
             routers = self.routers.get(canonical, ())
             model_row = self.find(canonical, model.lower(), at_s) if routers else None
             if len(self._chosen_by) >= _KEPT:
                 self._chosen_by.clear()
-            known = self._chosen_by[key] = model_row is not None and model_row.name in routers
-        return known
+            chosen = self._chosen_by[key] = model_row is not None and model_row.name in routers
+        return chosen
 
     def canonical(self, provider: str) -> str:
         """The book's name of a provider, in lower case whether it is known or not."""
@@ -353,8 +353,8 @@ class Catalog:
 
     def provider(self, name: str) -> Provider:
         """The provider of that canonical name; one without models where it is unknown."""
-        if (known := self._providers.get(name)) is not None:
-            return known
+        if (listed := self._providers.get(name)) is not None:
+            return listed
         rows: dict[str, list[Row]] = {}
         limits: dict[str, Limits] = {}
         names: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""The most that each unit can cost a call whose end lies ahead: the dearest row that it could reach."""
+"""The most that each unit can cost a call that has not ended yet: the dearest row that could apply."""
 
 from __future__ import annotations
 

@@ -45,10 +45,10 @@ def estimate(
         usage[kind] = usage.get(kind, 0) + tokens
     if not usage:
         return None
-    given = count_prompt(request, model) if request else 0
-    if given:
-        usage = {"input": given, **usage}
-    flags = ("estimated",) if given else ("estimated", "input_unknown")
+    input_tokens = count_prompt(request, model) if request else 0
+    if input_tokens:
+        usage = {"input": input_tokens, **usage}
+    flags = ("estimated",) if input_tokens else ("estimated", "input_unknown")
     return Reading(usage=usage, source="estimated", model=served, flags=flags)
 
 

@@ -86,7 +86,7 @@ class _Lines(Mapping[str, list[bytes]]):
             read = lines.end()
         if rest := prices[read:].lstrip():
             line = prices[: len(prices) - len(rest)].count(b"\n") + 1
-            raise ValueError(f"prices.jsonl: line {line} is no whole row of a provider")
+            raise ValueError(f"prices.jsonl: line {line} is not a complete row of a provider")
 
     def __getitem__(self, provider: str) -> list[bytes]:
         return [line for start, end in self._spans[provider] for line in self._prices[start:end].splitlines()]

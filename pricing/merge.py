@@ -69,17 +69,17 @@ class Merger:
         new: list[Offer] = []
         known_ones: list[tuple[Offer, Offer]] = []
         for offer in source:
-            known = self.offers.get(offer.key) or self.find(offer.provider, offer.model)
-            named = known is not None and (known.model == offer.model or offer.model in known.names)
-            if known is None or not (named or self._agree(known, offer)):
+            existing = self.offers.get(offer.key) or self.find(offer.provider, offer.model)
+            named = existing is not None and (existing.model == offer.model or offer.model in existing.names)
+            if existing is None or not (named or self._agree(existing, offer)):
                 new.append(offer)
             else:
-                known_ones.append((known, offer))
-        for known, offer in known_ones:
-            if known.model == offer.model or offer.model in known.names:
-                self._compare(known, offer)
+                known_ones.append((existing, offer))
+        for existing, offer in known_ones:
+            if existing.model == offer.model or offer.model in existing.names:
+                self._compare(existing, offer)
             if not only_models:
-                self._complete(known, offer)
+                self._complete(existing, offer)
         for offer in new:
             self.offers[offer.key] = replace(offer, rows=_distinct(offer.rows))
 
@@ -88,33 +88,37 @@ class Merger:
         rows = [row for row in offer.rows if not row.when and row.from_s <= self.at_s < row.to_s]
         return max(rows, key=lambda row: (row.from_s, len(row.prices)), default=None)
 
-    def _agree(self, known: Offer, offer: Offer) -> bool:
-        ours, theirs = self._base(known), self._base(offer)
-        if ours is None or theirs is None:
+    def _agree(self, existing: Offer, offer: Offer) -> bool:
+        existing_base, offered_base = self._base(existing), self._base(offer)
+        if existing_base is None or offered_base is None:
             return False
-        common = ours.prices.keys() & theirs.prices.keys()
+        common = existing_base.prices.keys() & offered_base.prices.keys()
         common = (common & {"input", "output"}) or common
-        return bool(common) and not any(_apart(ours.prices[unit], theirs.prices[unit]) for unit in common)
-
-    def _complete(self, known: Offer, offer: Offer) -> None:
-        known.limits = Limits(
-            known.limits.context_tokens or offer.limits.context_tokens,
-            known.limits.max_output_tokens or offer.limits.max_output_tokens,
+        return bool(common) and not any(
+            _apart(existing_base.prices[unit], offered_base.prices[unit]) for unit in common
         )
-        home = self._base(known)
-        groups = {_group(row.when) for row in known.rows}
-        stated = {unit for row in known.rows if not row.when for unit in row.prices}
+
+    def _complete(self, existing: Offer, offer: Offer) -> None:
+        existing.limits = Limits(
+            existing.limits.context_tokens or offer.limits.context_tokens,
+            existing.limits.max_output_tokens or offer.limits.max_output_tokens,
+        )
+        home = self._base(existing)
+        groups = {_group(row.when) for row in existing.rows}
+        stated = {unit for row in existing.rows if not row.when for unit in row.prices}
         for row in _distinct(offer.rows):
-            ours = [one for one in known.rows if _group(one.when) == _group(row.when)]
+            existing_rows = [one for one in existing.rows if _group(one.when) == _group(row.when)]
             if _group(row.when) not in groups:
-                known.rows += spread(replace(row, model=known.model), home, [one for one in known.rows if not one.when])
+                existing.rows += spread(
+                    replace(row, model=existing.model), home, [one for one in existing.rows if not one.when]
+                )
             elif not row.when:
-                self._add_units(known, self._current(known, row), row)
-                self._add_tiers(known, row)
+                self._add_units(existing, self._current(existing, row), row)
+                self._add_tiers(existing, row)
             else:
-                more = _only(row, row.prices.keys() - stated - {unit for one in ours for unit in one.prices})
-                known.rows += spread(
-                    replace(more, model=known.model), next(iter(self._current(known, row)), None), ours
+                more = _only(row, row.prices.keys() - stated - {unit for one in existing_rows for unit in one.prices})
+                existing.rows += spread(
+                    replace(more, model=existing.model), next(iter(self._current(existing, row)), None), existing_rows
                 )
 
     def _current(self, offer: Offer, like: Row) -> list[Row]:
@@ -122,44 +126,44 @@ class Merger:
         group = _group(like.when)
         return [row for row in offer.rows if _group(row.when) == group and row.from_s <= self.at_s < row.to_s]
 
-    def _compare(self, known: Offer, offer: Offer) -> None:
+    def _compare(self, existing: Offer, offer: Offer) -> None:
         for row in offer.rows:
             if not row.from_s <= self.at_s < row.to_s:
                 continue
             when = " ".join(f"{name}={'|'.join(values)}" for name, values in sorted(row.when.items()))
-            for current in self._current(known, row):
+            for current in self._current(existing, row):
                 for unit in current.prices.keys() & row.prices.keys():
                     kept, other = current.prices[unit], row.prices[unit]
                     if _apart(kept, other):
-                        place = (known.provider, offer.model, when, unit)
+                        place = (existing.provider, offer.model, when, unit)
                         self.disagreements.append(Disagreement(*place, kept, current.source, other, row.source))
 
-    def _add_tiers(self, known: Offer, row: Row) -> None:
+    def _add_tiers(self, existing: Offer, row: Row) -> None:
         """Bedrock's long-context prices, which the first source has for the maker only."""
-        base = self._base(known)
+        base = self._base(existing)
         if (
-            known.provider == "aws"
+            existing.provider == "aws"
             and base is not None
             and row.tiers
             and not base.tiers
-            and self._agree(known, _offer_of(row))
+            and self._agree(existing, _offer_of(row))
         ):
-            known.rows = [replace(one, tiers=row.tiers) if one is base else one for one in known.rows]
+            existing.rows = [replace(one, tiers=row.tiers) if one is base else one for one in existing.rows]
 
-    def _add_units(self, known: Offer, current: Sequence[Row], row: Row) -> None:
+    def _add_units(self, existing: Offer, current: Sequence[Row], row: Row) -> None:
         merged = {unit: price for one in current for unit, price in one.prices.items()}
         more = {
             unit
             for unit, price in row.prices.items()
             if unit not in merged and not _repeats(unit, price, {**row.prices, **merged})
         }
-        home = self._base(known)
+        home = self._base(existing)
         tokens = more & TOKENS
-        known.rows += spread(
-            replace(_only(row, tokens), model=known.model), home, [one for one in known.rows if not one.when]
+        existing.rows += spread(
+            replace(_only(row, tokens), model=existing.model), home, [one for one in existing.rows if not one.when]
         )
-        if things := _only(row, more - tokens).prices:
-            known.rows.append(replace(row, model=known.model, prices=things, tiers=()))
+        if other_units := _only(row, more - tokens).prices:
+            existing.rows.append(replace(row, model=existing.model, prices=other_units, tiers=()))
 
 
 def _offer_of(row: Row) -> Offer:

@@ -42,8 +42,8 @@ def _maker_of(merger: Merger, offer: Offer) -> Offer | None:
     for maker in _MAKERS:
         if maker == offer.provider:
             return None
-        if (known := merger.find(maker, name)) is not None:
-            return known
+        if (maker_offer := merger.find(maker, name)) is not None:
+            return maker_offer
     return None
 
 

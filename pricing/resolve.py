@@ -1,4 +1,4 @@
-"""Which price applies: the rows that a call can reach, best first, and from them one price per unit.
+"""Which price applies: the rows that match a call, best first, and from them one price per unit.
 
 The order (proxy/CONTRACT.md#prices): the operator's rows before the book's; the closest model name, then the row with the most
 conditions, then the latest `from` that has begun; unit by unit, a unit without a price taking its parent's.
@@ -145,13 +145,13 @@ _NO_DEARER_TIERS = {"flex", "batch", "scale", "reserved", "standard_only", "slow
 _BOUGHT_BEFORE = {("anthropic", "priority")}
 
 
-def serves_unpriced(facts: Mapping[str, str], provider: str, known: Iterable[Row | Multiplier]) -> bool:
-    """Whether the tier or the speed that was served may cost more than the ordinary one, and nothing of `known` (what holds
+def serves_unpriced(facts: Mapping[str, str], provider: str, entries: Iterable[Row | Multiplier]) -> bool:
+    """Whether the tier or the speed that was served may cost more than the ordinary one, and nothing of `entries` (what holds
     for the call) is its price."""
     served = [name for name in ("service_tier", "speed") if facts.get(name, "flex") not in _NO_DEARER_TIERS]
     if not served or (provider, facts.get("service_tier", "")) in _BOUGHT_BEFORE:
         return False
-    conditions = {name for entry in known for name in entry.when}
+    conditions = {name for entry in entries for name in entry.when}
     return not conditions.issuperset(served)
 
 
@@ -199,7 +199,7 @@ def clock_holds(when: Mapping[str, tuple[str, ...]], schedules: Mapping[str, Sch
 def applying_rows(
     rows: Iterable[tuple[int, Row]], facts: Mapping[str, str], schedules: Mapping[str, Schedule], span: Span
 ) -> tuple[Row, ...]:
-    """Of rows with their closeness, those that hold now, best first."""
+    """Those of the rows (each with its closeness) that hold now, best first."""
     applying = [
         (closeness, len(row.when), row.from_s, row)
         for closeness, row in rows
@@ -214,9 +214,9 @@ def applying_multipliers(
     call: Call,
     schedules: Mapping[str, Schedule],
     span: Span,
-    known: frozenset[str] = frozenset(),
+    named_by_rows: frozenset[str] = frozenset(),
 ) -> tuple[Multiplier, ...]:
-    """The multipliers that hold now; of each group only the closest. `known`: conditions that the rows know themselves."""
+    """The multipliers that hold now; of each group only the closest. named_by_rows: conditions that rows name themselves."""
     best: dict[str, tuple[tuple[int, int, int], Multiplier]] = {}
     for multiplier in multipliers:
         closeness = closest(call.names, multiplier.model)
@@ -227,7 +227,7 @@ def applying_multipliers(
             or not matched(multiplier.match, call.attributes)
             or not span.covers(multiplier.from_s, multiplier.to_s)
             or not clock_holds(multiplier.when, schedules, span)
-            or (multiplier.gap and not known.isdisjoint(multiplier.when))
+            or (multiplier.gap and not named_by_rows.isdisjoint(multiplier.when))
         ):
             continue
         rank = (closeness, len(multiplier.match) + len(multiplier.when), multiplier.from_s)

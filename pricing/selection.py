@@ -1,4 +1,4 @@
-"""Which prices hold: of the catalog's rows and the operator's, for one kind of call at one time. Nothing is remembered here;
+"""Which rows hold for one kind of call at one time, of the catalog's and the operator's. Nothing is remembered here;
 `book.py` does that. No I/O.
 """
 
@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from pricing.asked import that_count
 from pricing.catalog import Catalog, Model
 from pricing.dearest import Dearest, dearest_rates
 from pricing.facts import facts_of
 from pricing.operator import rows_for, rows_of_snapshots
 from pricing.price import Multiplier, Price, Row
+from pricing.requested import requested_conditions
 from pricing.resolve import Call, Plan, Span, applying_multipliers, applying_rows, make_plan, serves_unpriced
 from pricing.units import TOKENS, default_per
 
@@ -55,24 +55,24 @@ class Selection:
         facts = facts_of(canonical, name, conditions, endpoint)
         call = Call(canonical, names, facts, attributes, at_s)
         schedules = self._catalog.schedules
-        mine = applying_rows(rows_for(self._rows, provider, canonical, names), facts, schedules, span)
+        book_rows = applying_rows(rows_for(self._rows, provider, canonical, names), facts, schedules, span)
         own = applying_rows(((1, row) for row in listed.rows) if listed else (), facts, schedules, span)
         common = self._catalog.common_rows(canonical)
         tools = applying_rows(((0, row) for row in common), facts, schedules, span)
-        known = frozenset(name for row in own for name in row.when)
+        own_conditions = frozenset(name for row in own for name in row.when)
         own_multipliers = self._catalog.multipliers.get(canonical, ())
         multipliers = (
-            *applying_multipliers(own_multipliers, call, schedules, span, known),
+            *applying_multipliers(own_multipliers, call, schedules, span, own_conditions),
             *applying_multipliers(self._multipliers, call, schedules, span),
         )
         if facts.get("processing") in ("provisioned", "free"):
-            return make_plan(mine, (PROVISIONED, *own, *tools), (), span, priced=True)
-        if self._assumed is not None and not mine and not own:
+            return make_plan(book_rows, (PROVISIONED, *own, *tools), (), span, priced=True)
+        if self._assumed is not None and not book_rows and not own:
             plan = make_plan((), (*tools, self._assumed), multipliers, span, priced=True)
             plan.assumed = True
             return plan
-        plan = make_plan(mine, (*own, *tools), multipliers, span, priced=bool(mine or own))
-        if own and not mine and listed:
+        plan = make_plan(book_rows, (*own, *tools), multipliers, span, priced=bool(book_rows or own))
+        if own and not book_rows and listed:
             place_known = self._catalog.knows_place(canonical, facts, names, listed)
             plan.serves_unpriced = not place_known or serves_unpriced(facts, canonical, (*own, *multipliers))
         return plan
@@ -117,15 +117,15 @@ class Selection:
         if found_later is not None and found_later is not listed:
             own = (*own, *found_later.rows)
         facts = facts_of(canonical, name, fixed, None)
-        mine = rows_for(self._rows, provider, canonical, names)
-        if not mine and not own and self._assumed is not None:
+        book_rows = rows_for(self._rows, provider, canonical, names)
+        if not book_rows and not own and self._assumed is not None:
             own = (self._assumed,)
-        mine += rows_of_snapshots(self._rows, self._catalog, provider, canonical, names, from_s)
+        book_rows += rows_of_snapshots(self._rows, self._catalog, provider, canonical, names, from_s)
         snapshots = self._catalog.snapshots(canonical, name, from_s) | self._catalog.snapshots(canonical, name, to_s)
         own = (*own, *(row for snapshot in snapshots.values() for row in snapshot.rows))
         return dearest_rates(
             Call(canonical, names, facts, attributes, from_s, tuple(snapshots)),
-            mine,
+            book_rows,
             own,
             (*self._catalog.multipliers.get(canonical, ()), *self._multipliers),
             self._catalog.schedules,
@@ -143,7 +143,7 @@ class Selection:
         rows += [row for snapshot in snapshots.values() for row in snapshot.rows]
         rows += [row for _, row in rows_for(self._rows, provider, canonical, names)]
         factors = (*self._catalog.multipliers.get(canonical, ()), *self._multipliers)
-        return that_count(asked, canonical, (*names, *snapshots), rows, factors)
+        return requested_conditions(asked, canonical, (*names, *snapshots), rows, factors)
 
 
 def _assumed_row(usd: Mapping[str, Decimal]) -> Row:

@@ -92,13 +92,13 @@ def is_token(unit: str) -> bool:
 
 def default_per(unit: str) -> int:
     """How many of `unit` a price is stated for unless it says otherwise; 1 for a unit that is not known."""
-    known = UNITS.get(unit)
-    return known.per if known else 1
+    definition = UNITS.get(unit)
+    return definition.per if definition else 1
 
 
 def lineage(unit: str) -> tuple[str, ...]:
     """`unit` and the units whose price it may take, nearest first. An unknown unit stands alone."""
     chain = [unit]
-    while (known := UNITS.get(chain[-1])) is not None and known.parent is not None:
-        chain.append(known.parent)
+    while (definition := UNITS.get(chain[-1])) is not None and definition.parent is not None:
+        chain.append(definition.parent)
     return tuple(chain)

@@ -102,7 +102,7 @@ def request_timeout(part: str) -> Refused:
     return Refused(Refusal(408, "request_timeout", message))
 
 
-def bad_http(message: str = "This is no HTTP/1.1 request.") -> Refused:
+def bad_http(message: str = "This is not an HTTP/1.1 request.") -> Refused:
     return Refused(Refusal(400, "invalid_http", message))
 
 

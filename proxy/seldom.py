@@ -1,4 +1,4 @@
-"""Log lines that anybody can provoke as often as they like: the first at once, then one a minute with a count."""
+"""Rate-limited log lines, for what anybody can provoke: the first at once, then one a minute with a count."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Seldom:
         self._log = log
         self._level = level
         self._clock = clock
-        self._counts: dict[str, int] = {}  # not told yet
+        self._counts: dict[str, int] = {}  # not logged yet
         self._told_at: dict[str, float] = {}
 
     def note(self, text: str) -> bool:

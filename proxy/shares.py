@@ -1,4 +1,4 @@
-"""Something of which there is only so much, held by many: nobody can hold so much that others get nothing. No I/O."""
+"""A limited resource shared by many: nobody can hold so much that others get nothing. No I/O."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Shares:
         """`amount` more for `holder`, unless there is not so much, or it has its share."""
         held = self._held.get(holder, 0)
         free = self.capacity - self.total - amount
-        mine = held + amount
-        if self.most_each is not None and mine > self.most_each:
+        held_then = held + amount
+        if self.most_each is not None and held_then > self.most_each:
             return "own share"
-        if held and mine > _GREED * free and not self._alone():
+        if held and held_then > _GREED * free and not self._alone():
             return "own share"
         if free < 0:
             return "full"
-        self._held[holder] = mine
+        self._held[holder] = held_then
         self.total += amount
         return "granted"
 

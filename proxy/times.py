@@ -68,7 +68,7 @@ def moment(text: str, now_s: float) -> int:
     try:
         parsed = datetime.fromisoformat(f"{text}-01" if _MONTH.match(text) else text)
     except ValueError:
-        raise BadQuestion(f"{text!r} is no time: write 7d, 12h, 2026-11, or 2026-11-23T12:00:00Z") from None
+        raise BadQuestion(f"{text!r} is not a time: write 7d, 12h, 2026-11, or 2026-11-23T12:00:00Z") from None
     return within_calendar(int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1_000_000))
 
 

@@ -99,8 +99,8 @@ def _document(medium: Medium, provider: str, model: str) -> Bound | None:
         return None
     content = pdf.most_pages(encoded.read(0, len(encoded)))
     page = most_image_tokens(_PAGE, medium.detail, provider, model)
-    known = provider in ("anthropic", "openai", "azure") or _is_gemini(provider, model) or "claude" in model
-    if content is None or page is None or not known:
+    takes_documents = provider in ("anthropic", "openai", "azure") or _is_gemini(provider, model) or "claude" in model
+    if content is None or page is None or not takes_documents:
         return None
     if _is_gemini(provider, model):
         page = 258 + _OCR_TOKENS if _is_gemini_2(model) else page

@@ -1,4 +1,4 @@
-"""The bytes of a medium, read where they are asked for: a few of them say how large it is."""
+"""The bytes of a medium, of which only those are read that say how large it is."""
 
 from __future__ import annotations
 

@@ -114,8 +114,8 @@ def _within(size: Size, edge: int) -> Size:
 
 
 def _openai(name: str) -> _Formula:
-    known = next((rule for start, rule in _OPENAI if name.startswith(start)), None)
-    rule = known or _UNKNOWN_OPENAI
+    first_match = next((rule for start, rule in _OPENAI if name.startswith(start)), None)
+    rule = first_match or _UNKNOWN_OPENAI
     if isinstance(rule, _Tiles):
         return lambda size, detail: _tiles(rule, size, detail)
     return lambda size, detail: _patches(rule, size, detail)

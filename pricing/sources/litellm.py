@@ -91,7 +91,7 @@ def offers(path: Path, checked: str, version: str) -> list[Offer]:
     """All models of the file."""
     data = json.loads(path.read_text(), parse_float=Decimal)
     if not isinstance(data, dict):
-        raise ValueError(f"{path.name} is no object of models")
+        raise ValueError(f"{path.name} is not a JSON object of models")
     made: dict[tuple[str, str], Offer] = {}
     for key, raw in data.items():
         place = _place(key, str(raw.get("litellm_provider")), raw) if isinstance(raw, dict) else None

@@ -70,12 +70,12 @@ class Rule(NamedTuple):
     evades: str = ""
 
 
-_CODE = Rule("it has the server load or run something of the sender's choice")
-_FETCHES = Rule("it has the server read from a place of the sender's choice")
+_CODE = Rule("it makes the server load or run what the sender chooses")
+_FETCHES = Rule("it makes the server read from a place that the sender chooses")
 _STATE = Rule("it reaches into the server's memory, which all who call it share", _never, drop=True)
-_QUEUE = Rule("it changes whose turn it is, and that is not for a caller to say", _never, drop=True)
+_QUEUE = Rule("it changes the order of the server's queue, which no caller may", _never, drop=True)
 _ENGINE = Rule("it changes how the engine runs for all who call it", _never, drop=True)
-_MORE_WORK = Rule("it makes more of the server's work than anybody meters")
+_MORE_WORK = Rule("it adds work for the server that is not metered")
 
 _VLLM, _SGLANG, _TRT, _LLAMA, _OLLAMA, _MLX, _LMSTUDIO, _WEBUI = range(8)
 ENGINES_BY_PROVIDER: Mapping[str, int] = {
@@ -106,7 +106,7 @@ _ROWS: tuple[tuple[str, tuple[int, ...], Rule], ...] = (
     ("chat_template_args", (_VLLM, _SGLANG, _TRT, _LLAMA), Rule(
         "a template is told how to think, not what else to read", _is_template_setting)),
     ("documents", (_VLLM, _SGLANG, _TRT), Rule("a template may repeat them as often as it likes; put them into a message")),
-    ("media_io_kwargs", (_VLLM,), Rule("it says how much of a medium is read")),
+    ("media_io_kwargs", (_VLLM,), Rule("it decides how much of a medium is read")),
     ("bootstrap_host", (_SGLANG,), _FETCHES),
     ("bootstrap_port", (_SGLANG,), _FETCHES),
     ("bootstrap_room", (_SGLANG,), _FETCHES),
@@ -139,8 +139,8 @@ _ROWS: tuple[tuple[str, tuple[int, ...], Rule], ...] = (
     ("backend_sampling", (_LLAMA,), _ENGINE),
     ("min_tokens", (_VLLM, _SGLANG, _TRT), Rule("it keeps the server busy after an answer's end", _never, drop=True)),
     ("lookahead_config", (_TRT,), _ENGINE),
-    ("nvext", (_TRT,), Rule("it has settings of the engine's own")),
-    ("best_of", (_VLLM, _SGLANG, _TRT, _LLAMA), Rule("it makes answers that nobody sees, nor some servers bill", _is_one)),
+    ("nvext", (_TRT,), Rule("it holds settings of the engine itself")),
+    ("best_of", (_VLLM, _SGLANG, _TRT, _LLAMA), Rule("it makes answers that nobody sees or that nobody bills", _is_one)),
     ("use_beam_search", (_VLLM, _TRT), _MORE_WORK),
     ("beam_width", (_TRT,), _MORE_WORK),
     ("prompt_logprobs", (_VLLM, _TRT), Rule(f"at most {_MOST_LOGPROBS} are made for each token", _is_few_logprobs)),

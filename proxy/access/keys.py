@@ -92,8 +92,8 @@ class KeyRing:
 
     def again(self, identity: Identity, clock: Callable[[], float]) -> Identity:
         """The same key some time later. Raises `Refused` (401) where it was revoked or has expired since."""
-        known = self._by_id.get(identity.key_id)
-        return known if known is not None and known.expires_at is None else _valid(known, clock())
+        current = self._by_id.get(identity.key_id)
+        return current if current is not None and current.expires_at is None else _valid(current, clock())
 
 
 def _valid(identity: Identity | None, now_s: float) -> Identity:

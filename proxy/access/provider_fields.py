@@ -1,4 +1,4 @@
-"""Fields that only some providers read, and that reach past what a key may do: other models, a server's engine, its network.
+"""Fields of some providers that reach past what a key may do: other models, a server's engine, its network.
 
 By provider, not by dialect: what one ignores another obeys. A provider that no table here knows may be a router or a server
 of one's own, so that all tables hold for it. Each field has its reason; it is refused by name, or, where an answer does not
@@ -43,7 +43,7 @@ HOSTED = frozenset({
 })  # fmt: skip
 _QWEN = frozenset({"dashscope", "alibaba", "qwen", "aliyun", "alibaba-cloud", "model-studio", "bailian"})
 
-# What a router may be told: how data is handled, never who answers or for how much.
+# What a call may tell a router: how data is handled, never who answers or at what price.
 _ROUTING_IS_FINE = frozenset(
     {"data_collection", "zdr", "require_parameters", "enforce_distillable_text", "max_price", "allow_fallbacks"}
 )
@@ -76,7 +76,7 @@ def _is_plugin(value: Any, names: frozenset[str]) -> bool:
     return isinstance(value, dict) and isinstance(name := value.get("id"), str) and name in names
 
 
-_ANOTHER_MODEL = Rule("another model may answer then, past this key's models and their prices", evades="models")
+_ANOTHER_MODEL = Rule("then another model may answer, beyond this key's models and their prices", evades="models")
 
 ROUTER: Mapping[str, Rule] = {
     "route": _ANOTHER_MODEL, "preset": _ANOTHER_MODEL, "fallbacks": _ANOTHER_MODEL, "fallback_models": _ANOTHER_MODEL,
@@ -85,11 +85,11 @@ ROUTER: Mapping[str, Rule] = {
     "modelname": _ANOTHER_MODEL, "deployment": _ANOTHER_MODEL, "deployment_name": _ANOTHER_MODEL,
     "specific_deployment": _ANOTHER_MODEL, "content_policy_fallbacks": _ANOTHER_MODEL,
     "router": _ANOTHER_MODEL, "targets": _ANOTHER_MODEL,
-    "provideroptions": Rule("it says who answers, and for how much", evades="models"),
-    "provider_options": Rule("it says who answers, and for how much", evades="models"),
-    "provider": Rule("beside how data is handled it says who answers, and for how much", _is_fine_routing, evades="price"),
-    "reasoning": Rule("its `mode` is another model's", is_plain_reasoning, evades="models"),
-    "plugins": Rule("plug-ins add what nobody meters: searches, other models, pages", _are_fine_plugins, evades="models"),
+    "provideroptions": Rule("it decides who answers, and at what price", evades="models"),
+    "provider_options": Rule("it decides who answers, and at what price", evades="models"),
+    "provider": Rule("it may say how data is handled, not who answers or at what price", _is_fine_routing, evades="price"),
+    "reasoning": Rule("its `mode` selects another model", is_plain_reasoning, evades="models"),
+    "plugins": Rule("plug-ins add what is not metered: searches, other models, pages", _are_fine_plugins, evades="models"),
 }  # fmt: skip
 
 # What a router nobody has read about may take for another model, or for orders who answers; and objects of the APIs that
@@ -110,9 +110,9 @@ _OBJECTS = frozenset({
 _GEMINI_CONFIG: Mapping[str, Rule] = {
     "routingconfig": _ANOTHER_MODEL, "modelselectionconfig": _ANOTHER_MODEL, "modelconfig": _ANOTHER_MODEL,
 }  # fmt: skip
-# A server of one's own that keeps conversations would go on with whoever's it is.
+# A server of one's own that keeps conversations would continue anybody's.
 _PERHAPS_READ: Mapping[str, Rule] = {
-    spelling: Rule("a server may go on with somebody else's", drop=True)
+    spelling: Rule("a server may continue somebody else's", drop=True)
     for name in BOOKKEEPING
     for spelling in (name, name.replace("_", ""))
 }
@@ -121,8 +121,8 @@ _NO_RULES: Mapping[str, Rule] = {}
 _PERPLEXITY = frozenset({"perplexity", "pplx", "perplexity-ai"})
 _ITS_OWN = Rule("it is for the provider's own programs")
 _PERPLEXITYS: Mapping[str, Rule] = {
-    "thread_id": Rule("it goes on with a conversation that may be another's"),
-    "use_threads": Rule("nobody could go on with the conversation that it keeps"),
+    "thread_id": Rule("it may continue somebody else's conversation"),
+    "use_threads": Rule("nobody could continue the conversation that it stores"),
     **dict.fromkeys(("_debug_pro_search", "_force_new_agent", "_inputs", "_prompt_token_length", "search_tenant",
                      "search_internal_properties"), _ITS_OWN),
 }  # fmt: skip
@@ -155,8 +155,8 @@ _KNOWN_ROUTERS = frozenset({
 
 def is_router(provider: str) -> bool:
     """Whether a model's name here may be a way to another's."""
-    known = provider in HOSTED or provider in _FAL or provider in ENGINES_BY_PROVIDER
-    return not known and not is_local(provider)
+    is_known_provider = provider in HOSTED or provider in _FAL or provider in ENGINES_BY_PROVIDER
+    return not is_known_provider and not is_local(provider)
 
 
 def _always(kind: str) -> bool:
@@ -332,7 +332,7 @@ def _refuse_inner_urls(call: Call, *, bare_names: bool) -> None:
     for url in call.urls:
         if not is_public(url, bare_names=bare_names):
             raise invalid_request(
-                "A URL in this call does not lead to the public internet; send what it stands for as data.", "url"
+                "A URL in this call does not lead to the public internet; send its content as data instead.", "url"
             )
 
 

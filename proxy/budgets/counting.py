@@ -1,4 +1,4 @@
-"""What a store that is all in one process counts with: counters, reservations on them, and what is left of idle ones."""
+"""Counters in one process: reservations on them, and what is kept of idle ones."""
 
 from __future__ import annotations
 

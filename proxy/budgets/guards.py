@@ -161,9 +161,9 @@ def _called(message: Any) -> tuple[str, bytes] | None:
         return None
     content = message.get("content") or message.get("parts") or ()
     blocks = [one for one in content if isinstance(one, dict)] if isinstance(content, list) else []
-    asked = message.get("tool_calls")
+    tool_calls = message.get("tool_calls")
     calls: list[Any] = [
-        one.get("function") for one in (asked if isinstance(asked, list) else ()) if isinstance(one, dict)
+        one.get("function") for one in (tool_calls if isinstance(tool_calls, list) else ()) if isinstance(one, dict)
     ]
     calls += [one for one in blocks if one.get("type") == "tool_use"]
     calls += [one["functionCall"] for one in blocks if "functionCall" in one]

@@ -1,4 +1,4 @@
-"""Limits that a key was made with: what it may spend in a window, and its calls and tokens a minute. Pure.
+"""Limits that belong to one key: what it may spend in a window, and its calls and tokens a minute. Pure.
 
 Keys come and go while budgets are configured. So all keys with a limit of one kind share one budget (`key:month`, `key:rpm`,
 …) in which each has a group and a limit of its own, and no other key's call counts. A key that is made again under an old name

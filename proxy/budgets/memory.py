@@ -318,7 +318,7 @@ class MemoryStore(InProcess):
         return standings
 
     def fullest(self, most: int, now_s: float) -> tuple[list[Standing], dict[str, int]]:
-        """Of each budget the `most` counters of the current window with most spent, and how many it has.
+        """For each budget the `most` counters of the current window with the highest spend, and how many it has.
 
         For reports: made in one pass and without a value for each counter, because calls wait meanwhile.
         """

@@ -286,7 +286,7 @@ class Store(Protocol):
     def standings(self, budget: str | None = None, group: str | None = None) -> Sequence[Standing]: ...
 
     def fullest(self, most: int, now_s: float) -> tuple[Sequence[Standing], Mapping[str, int]]:
-        """Of each budget the `most` fullest counters, and how many there are."""
+        """For each budget its `most` fullest counters, and how many it has."""
         ...
 
     def totals(self, budgets: Sequence[Budget], now_s: float) -> Sequence[Totals]:

@@ -21,7 +21,7 @@ class Totals:
         self.over = [0] * len(budget.alert_at)
         self.named = [*budget.overrides, *(one.group for one in budget.raises if one.group is not None)]
         limits = [budget.limit_for(group, now_s) for group in ("", *self.named)]
-        # Most groups are far below: whoever has spent less than this need not be compared with its own limit.
+        # Most groups are far below: a group that has spent less than this need not be compared with its own limit.
         self._least = min(limits) * min(budget.alert_at, default=math.inf)
 
     def add(self, group: str, spent: int, reserved: int) -> None:

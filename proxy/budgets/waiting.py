@@ -1,4 +1,4 @@
-"""Calls that wait until others give money back: woken by the counters' news, the oldest first, no more than may fit.
+"""Calls that wait until others give money back: woken when counters change, the oldest first, no more than may fit.
 
 A call is woken when its claim fits into what is free, less what those before it in the queue will take; or when so much was
 spent that it never will. One that was woken and does not get its room after all passes its turn on.

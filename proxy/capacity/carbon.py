@@ -28,5 +28,5 @@ def grids() -> dict[str, Grid]:
 
 
 def grams(millijoules: int, grams_per_kwh: float) -> float:
-    """Of CO2e for that much energy."""
+    """Grams of CO2e for that much energy."""
     return millijoules / MJ_PER_KWH * grams_per_kwh

@@ -1,4 +1,4 @@
-"""Closes a minute: what the machines cost in it, whose that was, and what the next minutes have to know of it. Pure.
+"""Closing a minute: what the machines cost in it, for whose calls, and what is carried over to the next minutes. Pure.
 
 Tokens that a server counted and no call explains are somebody else's (`outside`). Cached ones that no call was told of (by a
 vLLM without `--enable-prompt-tokens-details`) count as the cache's, not as read. A call's tokens are spread evenly over its
@@ -69,20 +69,20 @@ def close(
     carried: Carried,
 ) -> tuple[Closed, Carried]:
     """samples: of this minute, in order. runs: all that touch it. observed: when somebody looked; None is always."""
-    ours = [run for run in runs if run.start < minute.end and run.end > minute.start]
+    runs_in_minute = [run for run in runs if run.start < minute.end and run.end > minute.start]
     server = _summed(samples)
     carried = _timed(carried, server)
     weights = weights_of(carried)
-    others, untold, carried = _unexplained(minute, ours, samples, server, carried)
+    others, untold, carried = _unexplained(minute, runs_in_minute, samples, server, carried)
     made = split(
         minute,
         terms.rates,
-        ours,
+        runs_in_minute,
         share=terms.share,
         weights=weights,
         others=others,
         observed=observed,
-        power=_power(minute, terms, ours, others, samples),
+        power=_power(minute, terms, runs_in_minute, others, samples),
         nanousd_per_kwh=terms.nanousd_per_kwh,
         untold=untold,
     )
@@ -95,13 +95,13 @@ def _summed(samples: Sequence[Passed]) -> dict[str, float]:
     """Sums of the counters; means of the gauges by time."""
     sums: dict[str, float] = {}
     for name in _SUMMED:
-        known = [value for one in samples if (value := getattr(one, name)) is not None]
-        if known:
-            sums[name] = sum(known)
+        values = [value for one in samples if (value := getattr(one, name)) is not None]
+        if values:
+            sums[name] = sum(values)
     for name in GAUGES:
-        known = [(value, one.end - one.start) for one in samples if (value := getattr(one, name)) is not None]
-        if time := sum(length for _, length in known):
-            sums[name] = sum(value * length for value, length in known) / time
+        values = [(value, one.end - one.start) for one in samples if (value := getattr(one, name)) is not None]
+        if time := sum(length for _, length in values):
+            sums[name] = sum(value * length for value, length in values) / time
     return sums
 
 

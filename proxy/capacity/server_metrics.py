@@ -118,12 +118,12 @@ _GPU = ("UUID", "Hostname", "gpu")
 def _table() -> dict[str, list[tuple[str, Source]]]:
     table: dict[str, list[tuple[str, Source]]] = {}
     for engine in (_VLLM, _LLAMA_CPP, _SGLANG, _TENSORRT_LLM, _DCGM):
-        for ours, theirs in engine.items():
+        for kind, theirs in engine.items():
             source = theirs if isinstance(theirs, Source) else Source(theirs)
-            table.setdefault(source.name, []).append((ours, source))
-    for ours, sources in _SEVERAL:
+            table.setdefault(source.name, []).append((kind, source))
+    for kind, sources in _SEVERAL:
         for source in sources:
-            table.setdefault(source.name, []).append((ours, source))
+            table.setdefault(source.name, []).append((kind, source))
     return table
 
 
@@ -148,34 +148,34 @@ def reading(at: int, samples: Iterable[Sample], declared: Iterable[str] = ()) ->
     """What of an exposition we know. declared: its families, of which some may have no sample yet."""
     series: dict[_Series, float] = {}
     for name, labels, value in samples:
-        for ours, source in _sources(name):
+        for kind, source in _sources(name):
             if not 0 <= value < _MOST:
                 continue
             if source.label is not None and labels.get(source.label[0]) != source.label[1]:
                 continue
-            key = (ours, name, tuple(sorted(_telling(ours, labels))))
+            key = (kind, name, tuple(sorted(_telling(kind, labels))))
             series[key] = max(series.get(key, 0.0), value * source.scale)
     names = {name for _, name, _ in series}
     counters: dict[_Series, float] = {}
     gauges: dict[str, float] = {}
     for key, value in series.items():
-        ours, name, _ = key
+        kind, name, _ = key
         if _SAME_AS.get(name) in names:
             continue
-        if ours not in GAUGES:
+        if kind not in GAUGES:
             counters[key] = value
-        elif ours in _LARGEST:
-            gauges[ours] = max(gauges.get(ours, 0.0), value)
+        elif kind in _LARGEST:
+            gauges[kind] = max(gauges.get(kind, 0.0), value)
         else:
-            gauges[ours] = gauges.get(ours, 0.0) + value
-    kinds = {ours for ours, _, _ in counters}
-    kinds |= {ours for name in declared for end in _ENDS for ours, _ in _sources(name + end) if ours not in GAUGES}
+            gauges[kind] = gauges.get(kind, 0.0) + value
+    kinds = {kind for kind, _, _ in counters}
+    kinds |= {kind for name in declared for end in _ENDS for kind, _ in _sources(name + end) if kind not in GAUGES}
     return Reading(at, counters, gauges, frozenset(kinds))
 
 
-def _telling(ours: str, labels: Labels) -> Iterable[tuple[str, str]]:
+def _telling(kind: str, labels: Labels) -> Iterable[tuple[str, str]]:
     """The labels by which one series is told from another."""
-    if ours != "millijoules":
+    if kind != "millijoules":
         return (item for item in labels.items() if item[0] not in _RANKS)
     return ((name, labels[name]) for name in ((_GPU[0],) if labels.get(_GPU[0]) else _GPU[1:]) if name in labels)
 
@@ -215,11 +215,11 @@ def passed(before: Reading, now: Reading) -> Passed:
     what it says since it was switched on."""
     sums: dict[str, float] = {}
     for series, value in now.counters.items():
-        ours = series[0]
+        kind = series[0]
         was = before.counters.get(series)
-        if was is None and (ours not in before.kinds or ours == "millijoules"):
+        if was is None and (kind not in before.kinds or kind == "millijoules"):
             continue
-        sums[ours] = sums.get(ours, 0.0) + (value - was if was is not None and value >= was else value)
+        sums[kind] = sums.get(kind, 0.0) + (value - was if was is not None and value >= was else value)
     whole = {name: round(amount) for name, amount in sums.items()}
     if "computed" in whole and "prompt" not in whole:
         whole["prompt"] = whole["computed"] + whole.get("cached", 0)

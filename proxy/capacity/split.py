@@ -129,14 +129,14 @@ def split(
     were not told so: it is in their `input`, and in their shares.
     """
     weights, others = weights or Weights(), others or Others()
-    ours = sorted(run for run in runs if run.start < minute.end and run.end > minute.start)
-    segments = _segments(minute, rates, ours, others.spans)
+    runs_in_minute = sorted(run for run in runs if run.start < minute.end and run.end > minute.start)
+    segments = _segments(minute, rates, runs_in_minute, others.spans)
     cost = rates.cost(*minute)
-    tokens = [tokens_within(run, *minute) for run in ours]
-    work = [_work(run, minute, weights) for run in ours]
+    tokens = [tokens_within(run, *minute) for run in runs_in_minute]
+    work = [_work(run, minute, weights) for run in runs_in_minute]
     work_of_others = (others.input * weights.input + others.output * weights.output) * FINE
     if share == "time" or not (sum(work) or work_of_others):
-        work, parts = _by_time(segments, ours)
+        work, parts = _by_time(segments, runs_in_minute)
     else:
         parts = _by_work(segments, sum(work), work_of_others)
     busy, idle, outside = _deal(cost, parts)
@@ -147,7 +147,7 @@ def split(
         of_power = _deal(paid, drawn)
         cost, busy, outside, idle = cost + paid, busy + of_power[0], outside + of_power[1], idle + of_power[2]
     shares = _deal(busy, work)
-    joules: Sequence[int | None] = _deal(drawn[0], work) if drawn else [None] * len(ours)
+    joules: Sequence[int | None] = _deal(drawn[0], work) if drawn else [None] * len(runs_in_minute)
     together = Tokens(*map(sum, zip(*tokens, strict=True))) if tokens else Tokens()
     cached = min(untold, together.input)
     read = (together.input - cached) * weights.input
@@ -166,7 +166,7 @@ def split(
         input_nanousd=busy * read // total if total else 0,
         saved_nanousd=busy * (together.cache_read + cached) * weights.input // total if total else 0,
         power=power,
-        shares={run.id: Shared(had, drew) for run, had, drew in zip(ours, shares, joules, strict=True)},
+        shares={run.id: Shared(had, drew) for run, had, drew in zip(runs_in_minute, shares, joules, strict=True)},
         levels=_levels(segments),
     )
 
@@ -237,12 +237,12 @@ def _by_time(segments: Sequence[_Segment], runs: Sequence[Run]) -> tuple[list[in
     return weights, (sum(weights), idle, outside)
 
 
-def _by_work(segments: Sequence[_Segment], ours: int, others: int) -> tuple[int, int, int]:
+def _by_work(segments: Sequence[_Segment], own_work: int, other_work: int) -> tuple[int, int, int]:
     busy = sum(s.amount for s in segments if s.calls or s.others)
     idle = sum(s.amount for s in segments if not (s.calls or s.others))
     if not busy and not idle:  # it costs nothing
-        return ours, 0, others
-    return busy * ours, idle * (ours + others), busy * others
+        return own_work, 0, other_work
+    return busy * own_work, idle * (own_work + other_work), busy * other_work
 
 
 def _unobserved(segments: Sequence[_Segment], observed: Sequence[Span] | None) -> int:

@@ -33,8 +33,8 @@ def betas_in(header: bytes | None) -> tuple[str, ...]:
 
 def betas_within(body: Mapping[str, Any]) -> tuple[str, ...]:
     """The betas that a body names: some hosts of Anthropic's models take them there (docs: Bedrock, `anthropic_beta`)."""
-    given = [body.get(name) for name in ("betas", "anthropic_beta")]
-    names = [name for one in given for name in (one if isinstance(one, list) else [one]) if isinstance(name, str)]
+    stated = [body.get(name) for name in ("betas", "anthropic_beta")]
+    names = [name for one in stated for name in (one if isinstance(one, list) else [one]) if isinstance(name, str)]
     return tuple([beta for name in names for beta in betas_in(name.encode("latin-1", "replace"))])
 
 

@@ -1,4 +1,4 @@
-"""What usage of one call costs at most: a value that is made once, with the price book of that moment, and then only asked.
+"""The most that usage of one call can cost: a value, made once from the price book of that moment.
 
 Without its book it is plain data (`terms`), so that an attempt that outlives its connection can be priced again from its
 record, by the same terms (`CallPrice.of`).
@@ -61,8 +61,8 @@ class CallPrice(Value):
         if not self.things:
             return tokens
         # Models are billed in tokens or in things: the dearer of the two is the bound.
-        things = self._at_most(self.things, self.without)
-        return max(tokens or 0, things or 0) if (tokens, things) != (None, None) else None
+        for_things = self._at_most(self.things, self.without)
+        return max(tokens or 0, for_things or 0) if (tokens, for_things) != (None, None) else None
 
     def _at_most(self, usage: Mapping[str, int], without: frozenset[str]) -> int | None:
         nanousd = self._dearest(usage, without)

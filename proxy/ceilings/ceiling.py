@@ -136,10 +136,10 @@ def estimate(
 ) -> Ceiling:
     """The ceiling of `call` at `route`, whichever of its models answers. Limits are the operator's, else the price book's, else
     None (unknown). own_units: what he has prices of his own for."""
-    known = body_bytes, context_tokens, max_output_tokens, own_units
-    bound = _estimate(call, route, *known)
+    bounds = body_bytes, context_tokens, max_output_tokens, own_units
+    bound = _estimate(call, route, *bounds)
     for model in route.answers or ():
-        other = _estimate(call, replace(route, model=model), *known)
+        other = _estimate(call, replace(route, model=model), *bounds)
         bound = _wider(bound, other)
     return bound
 

@@ -1,4 +1,4 @@
-"""What a request settles of its price beforehand. It can only make a ceiling dearer: what is cheaper, an answer has to say."""
+"""The price conditions that a request already fixes. They only make a ceiling dearer: what is cheaper, an answer has to say."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def fixed_conditions(call: Call, asked: Mapping[str, str], provider: str, config
     if tier is None:
         by_project = provider in _BY_PROJECT and call.dialect in _HAVE_TIERS
         tier = configured or (None if by_project else "default")
-    known = isinstance(tier, str) and tier.lower() in _NO_DEARER
+    is_ordinary = isinstance(tier, str) and tier.lower() in _NO_DEARER
     if not asked:
-        return ORDINARY if known else NOTHING
+        return ORDINARY if is_ordinary else NOTHING
     others = {name: value for name, value in asked.items() if name != "service_tier"}
-    return {**ORDINARY, **others} if known else others
+    return {**ORDINARY, **others} if is_ordinary else others
 
 
 def dearer_unpriced(asked: Mapping[str, str], priced: Mapping[str, str], provider: str) -> str:
@@ -71,5 +71,5 @@ def may_be_ordinary(call: Call) -> bool:
 
 def _asked(call: Call) -> object:
     """The tier that the request names; None where it names none, or leaves it to the provider."""
-    asked = call.body.get("service_tier", call.body.get("serviceTier"))
-    return None if asked == "auto" else asked
+    tier = call.body.get("service_tier", call.body.get("serviceTier"))
+    return None if tier == "auto" else tier

@@ -1,4 +1,4 @@
-"""Fields and models that can cost what nothing bounds: under a budget that blocks, a call with one is refused by its name.
+"""Fields and models whose cost has no bound: under a budget that blocks, a call with one is refused, and the refusal names it.
 
 `_FIELDS` says, for each field that is known to cost at some provider, who bounds it and how; at any other provider it is not
 known what it does, so that nobody guesses. Names that no table has, but that sound like searches, agents or plug-ins, are
@@ -236,17 +236,17 @@ _harmless: Mapping[str, PlainNames] = defaultdict(PlainNames)  # by dialect
 
 def _costly(name: str) -> _Costly | None:
     """What a field of that name may cost; None: nothing."""
-    known = _FIELDS.get(name)
-    if known is None and name not in _KNOWN_HARMLESS and _SOUNDS_COSTLY.search(name.lower()):
+    rule = _FIELDS.get(name)
+    if rule is None and name not in _KNOWN_HARMLESS and _SOUNDS_COSTLY.search(name.lower()):
         return _UNKNOWN
-    return known
+    return rule
 
 
 def _reason(costly: _Costly, value: Any, provider: str) -> str | None:
     if value in _OFF or (costly.has_mode and isinstance(value, dict) and value.get("mode") == "off"):
         return None
     if provider == "perplexity" and isinstance(value, dict) and value.get("search_type") not in _ONE_SEARCH:
-        return "a Pro Search takes steps of its own, at a higher fee"
+        return "a Pro Search adds steps of its own, at a higher fee"
     counts = provider not in costly.bounded and (costly.at is None or provider in costly.at)
     return costly.why if counts else None
 

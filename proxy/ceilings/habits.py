@@ -1,4 +1,4 @@
-"""What a provider does that no field of a request says: thinking beside the cap, searches by itself, names of caps.
+"""What providers do although no field of a request says so: thinking beside the cap, searches by themselves, names of caps.
 
 Each row has its source. A provider that stands in none of them does as OpenAI does.
 """
@@ -14,7 +14,7 @@ from proxy.types import Call, Route
 _NOTHING: Mapping[str, int] = {}
 _MOST_SEARCHES = 10  # by a model that looks for itself as often as it likes
 
-# Who knows `max_completion_tokens`; everybody knows `max_tokens`, but for OpenAI's reasoning models, which refuse it.
+# Providers that know `max_completion_tokens`; all know `max_tokens`, except OpenAI's reasoning models, which refuse it.
 # OpenAI, Azure, Groq, Cerebras, xAI and OpenRouter: their API references (chat completions); vLLM and SGLang: the field
 # `max_completion_tokens` of ChatCompletionRequest. Ollama 0.17 and 0.33 ignore it (5 asked, 345 came), DeepSeek and Mistral
 # do not name it.
@@ -94,18 +94,18 @@ def habits_of(call: Call, route: Route) -> Habits:
         return Habits(thinks_beside=thinks, thinking_cap=budget)
     quiet = _NO_THOUGHT[provider].search(model) is not None or (
         call.body.get("reasoning_effort") == "none"
-        and (asked := _CAN_BE_QUIET.get(provider)) is not None
-        and asked.search(model) is not None
+        and (quiet_if := _CAN_BE_QUIET.get(provider)) is not None
+        and quiet_if.search(model) is not None
     )
     return Habits(thinks_beside=not quiet)
 
 
 def _thinks_at_dashscope(body: Mapping[str, Any], model: str) -> tuple[bool, int | None]:
-    asked, budget = body.get("enable_thinking"), body.get("thinking_budget")
+    thinking, budget = body.get("enable_thinking"), body.get("thinking_budget")
     kwargs = body.get("chat_template_kwargs")
-    if asked is None and isinstance(kwargs, dict):
-        asked = kwargs.get("enable_thinking")
-    by_itself = not _QUIET_QWEN.search(model) if asked is None else asked is not False
+    if thinking is None and isinstance(kwargs, dict):
+        thinking = kwargs.get("enable_thinking")
+    by_itself = not _QUIET_QWEN.search(model) if thinking is None else thinking is not False
     thinks = by_itself or _LOUD_QWEN.search(model) is not None or any(_is_effort(body.get(name)) for name in _EFFORTS)
     return thinks, budget if type(budget) is int and budget > 0 else _QWEN_THOUGHTS
 
@@ -154,7 +154,7 @@ def ignores_cap(call: Call, route: Route) -> bool:
 def name_cap(call: Call, provider: str) -> dict[str, Any]:
     """Fields that say the output cap under the name that this provider knows, where the client chose one that it ignores."""
     if call.dialect == "openai.chat" and provider not in _KNOWS_COMPLETION_TOKENS:
-        asked = call.body.get("max_completion_tokens")
-        if asked is not None and call.body.get("max_tokens") is None:
-            return {"max_tokens": asked}
+        cap = call.body.get("max_completion_tokens")
+        if cap is not None and call.body.get("max_tokens") is None:
+            return {"max_tokens": cap}
     return {}

@@ -1,8 +1,8 @@
-"""What the bills have taught about ceilings: how far one was exceeded, how a family counts tokens beside o200k, and whether
-a prompt cache keeps its promises.
+"""What bills have taught about ceilings: how far they were exceeded, how a model family's token counts compare with o200k's,
+and whether a prompt cache keeps its promises.
 
-Kept in a small file beside the spool, so that a restart does not unlearn it. How far ceilings were exceeded is known of
-each team apart, and half of it is forgotten with every day without another overrun. `taximeter prices learned` shows it and
+Kept in a small file beside the spool, so that a restart does not unlearn it. How far ceilings were exceeded is kept for
+each team separately, and halves with every day without another overrun. `taximeter prices learned` shows it and
 takes it back; a running server sees that within a minute.
 """
 
@@ -23,7 +23,7 @@ _MAX_FACTOR = 100.0
 _MAX_MODELS = 10_000
 _MAX_TOLD = 500
 _DAY_S = 86_400.0
-_FORGOTTEN = 1.01  # a factor below it is none
+_FORGOTTEN = 1.01  # a lower factor counts as none
 _LOOK_EVERY_S = 60.0
 _KEPT_BEFORE_TRUST = 20
 _KEPT_AFTER_A_BREACH = 10_000
@@ -67,10 +67,10 @@ class Learned:
         return [(provider, model, factor) for (provider, model), factor in largest]
 
     def _left(self, name: str, now_s: float) -> float:
-        known = self._factors.get(name)
-        if known is None:
+        overrun = self._factors.get(name)
+        if overrun is None:
             return 1.0
-        left = 1 + (known[0] - 1) * 0.5 ** (max(0.0, now_s - known[1]) / _DAY_S)
+        left = 1 + (overrun[0] - 1) * 0.5 ** (max(0.0, now_s - overrun[1]) / _DAY_S)
         return left if left >= _FORGOTTEN else 1.0
 
     def ratio(self, family: str, at_least: float) -> float:
@@ -89,7 +89,12 @@ class Learned:
         if name not in self._factors and len(self._factors) >= _MAX_MODELS:
             self._factors = {name: self._factors[name] for name in self.factors(now_s)}
         if name in self._factors or len(self._factors) < _MAX_MODELS:
-            log.warning("a call of %s/%s cost %.2f times its ceiling: its team's are raised", provider, model, factor)
+            log.warning(
+                "a call of %s/%s cost %.2f times its ceiling: the ceilings of its team are raised",
+                provider,
+                model,
+                factor,
+            )
             self._factors[name] = factor, now_s
             self._save()
 
@@ -129,7 +134,10 @@ class Learned:
             return
         self._kept[name] = _KEPT_BEFORE_TRUST - _KEPT_AFTER_A_BREACH
         if before >= _KEPT_BEFORE_TRUST:
-            log.warning("%s did not read from its cache what it held: its ceilings do not count on that any more", name)
+            log.warning(
+                "%s did not read from its prompt cache what it should hold: ceilings no longer count on that cache",
+                name,
+            )
         if before >= 0:
             self._save()
 

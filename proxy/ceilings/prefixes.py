@@ -1,4 +1,4 @@
-"""What a provider counted for an input bounds each later input that begins with exactly that. No I/O, no text.
+"""The provider's count of an input, as a bound on later inputs that begin with exactly that input. No I/O, no text.
 
 *Prefixes* have every byte that the model reads. They bound money, so nothing in them is a guess.
 """
@@ -65,19 +65,19 @@ class CountedPrefixes:
         if not len(self._counted):
             return None
         for number in range(len(prefixes.digests), 0, -1):
-            known = self._counted.get(prefixes.digests[number - 1])
-            if known is not None:
-                if known.media_items != call.media_items and len(media) != call.media_items:
+            counted = self._counted.get(prefixes.digests[number - 1])
+            if counted is not None:
+                if counted.media_items != call.media_items and len(media) != call.media_items:
                     return None  # there are media in what is new, and nothing bounds those
                 new = prefixes.messages[number:]
                 tokens = sum(rendered_bytes(message, provider) + _TOKENS_PER_MESSAGE for message in new)
-                return known.input_tokens + tokens + sum(one - size for one, size in media[known.media_items :])
+                return counted.input_tokens + tokens + sum(one - size for one, size in media[counted.media_items :])
         return None
 
     def cached(self, prefixes: Prefixes, call: Call, upstream: str, at_s: float) -> int:
         """Tokens of the input that the provider's cache still holds, if it keeps what it promises."""
         for digest in reversed(prefixes.digests):
-            known = self._counted.get(digest)
-            if known is not None and known.cached is not None and still_there(known.cached, call, upstream, at_s):
-                return known.cached.tokens
+            counted = self._counted.get(digest)
+            if counted is not None and counted.cached is not None and still_there(counted.cached, call, upstream, at_s):
+                return counted.cached.tokens
         return 0

@@ -1,4 +1,4 @@
-"""What a provider's prompt cache will surely read again, as far as its own documentation and its record say. Pure.
+"""How much a provider's prompt cache will surely read again, by its documentation and by what it did so far. Pure.
 
 Anthropic: "The cache's default minimum lifetime (TTL) is 5 minutes. This lifetime is refreshed each time the cached content
 is used", and before each mark it looks for what it knows "up to 20 blocks" back

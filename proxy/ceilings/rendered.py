@@ -1,4 +1,4 @@
-"""How many bytes a tokenizer may see of a text, where it normalises what it reads: a bound in one pass. Pure.
+"""The most bytes that a text can have after a tokenizer has normalised it: a bound, in one pass. Pure.
 
 Normalising a text, or asking whether it is normalised, can take time that grows with its square; so no text is. What each
 character may become is known beforehand: most become no longer; U+FDFA, the worst, becomes 18. A character that is composed
@@ -70,7 +70,7 @@ class _Known:
         self.suspects = re.compile(_class({*table.grows, *table.marks}, beyond=False) + "+")
         self.growing = re.compile(_class(table.grows, beyond=False) + "+")
         self.coming_apart = re.compile(_class(table.apart, beyond=False) + f"(?={marks})")
-        # First bytes of characters, and all that follow a first one, of which nothing has to be feared.
+        # Bytes that begin or continue a character and are harmless.
         self.harmless = bytes({*range(128, 256)} - {one.encode()[0] for one in (*table.grows, *table.marks)})
 
 
@@ -101,17 +101,17 @@ def rendered_size(call: Call, body: bytes, provider: str) -> int:
 
 def growth_bytes(body: bytes) -> int:
     """By how many bytes a text in UTF-8 may become longer when it is normalised. O(bytes)."""
-    known = _known()
+    table = _known()
     beyond_ascii = body.translate(None, _ASCII)
-    if not beyond_ascii.translate(None, known.harmless):
+    if not beyond_ascii.translate(None, table.harmless):
         return 0
     text = beyond_ascii.decode("utf-8", "replace")
     total = 0
     if b"\xf0" in beyond_ascii:
-        total = _sum(_BEYOND, text, known.grows) + _sum(_BEYOND, text, known.apart)
-    elif known.suspects.search(text) is None:
+        total = _sum(_BEYOND, text, table.grows) + _sum(_BEYOND, text, table.apart)
+    elif table.suspects.search(text) is None:
         return 0
-    return total + _sum(known.growing, text, known.grows) + _sum(known.coming_apart, text, known.apart)
+    return total + _sum(table.growing, text, table.grows) + _sum(table.coming_apart, text, table.apart)
 
 
 def _sum(pattern: re.Pattern[str], text: str, extra: dict[str, int]) -> int:

@@ -147,14 +147,16 @@ def raise_budget(
 def _whose(name: str, per: Sequence[str], group: str | None, all_groups: bool) -> None:
     """A typo must not raise everybody: whose limit it is has to be said."""
     if per and group is None and not all_groups:
-        raise fail(f"{name} has a limit for each {', '.join(per)}: --group names one, --all-groups raises all", 2)
+        raise fail(
+            f"{name} has a limit for each {', '.join(per)}: name one with --group, or raise all with --all-groups", 2
+        )
 
 
 def _amount(text: str, option: str) -> str:
     try:
         return str(Decimal(text))
     except InvalidOperation:
-        raise fail(f"{option} {text!r} is no amount", 2) from None
+        raise fail(f"{option} {text!r} is not a number, such as 0.50", 2) from None
 
 
 def _ahead(until: str | None, now: float) -> int | None:

@@ -35,7 +35,7 @@ def capacity(
 ) -> None:
     """What your own machines cost, whose that was, and what the same tokens would have cost elsewhere."""
     if compare and (name or compare[0] == compare[1]):
-        raise fail("--compare takes two capacities, and no other name beside them", 2)
+        raise fail("--compare takes two capacities; leave out any other name", 2)
     wanted = compare or ((name,) if name else ())
     groups = tuple(part for part in by.split(",") if part)
     remote = server_of(server)

@@ -33,8 +33,8 @@ def check_config(
     lines = read_lines(config)
     for warning in (*warnings, *_unpriced(loaded)):
         path, colon, text = warning.partition(": ")
-        known = lines.of(path) if colon and " " not in path else None
-        typer.echo(f"warning: {warning if known is None else f'{path} (line {known}): {text}'}", err=True)
+        line = lines.of(path) if colon and " " not in path else None
+        typer.echo(f"warning: {warning if line is None else f'{path} (line {line}): {text}'}", err=True)
     counts = f"{len(loaded.upstreams)} upstreams, {len(loaded.models)} models, {len(loaded.budgets)} budgets"
     typer.echo(f"{config} is fine: {counts}")
 

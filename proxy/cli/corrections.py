@@ -73,4 +73,4 @@ def _hand_over(folder: Path, engine: Engine, corrections: Sequence[Entry], by: s
             if connection.execute(last).scalar_one():
                 return
         time.sleep(_LOOK_AGAIN_S)
-    raise fail("the corrections are in the server's spool, and not in the ledger yet; it goes on with them")
+    raise fail("the corrections are in the server's spool but not in the ledger yet; the server goes on writing them")

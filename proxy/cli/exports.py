@@ -52,5 +52,5 @@ def retry(
 
         events = ask_again(ledger_of(config_of(config)), name)
         if events is None:
-            raise fail(f"there is no sink {name!r}; `taximeter exports status` names them")
+            raise fail(f"there is no sink {name!r}; `taximeter exports status` lists the sinks")
     print(f"{events} events are tried once more")

@@ -54,24 +54,26 @@ def litellm(
     """Models, upstreams, keys (by hash: clients keep theirs), teams, users and budgets of LiteLLM, with what was spent so far;
     what has no counterpart is listed, on stderr."""
     if database is not None and dump is not None:
-        raise fail("--database or --dump, not both", 2)
+        raise fail("name either --database or --dump, not both", 2)
     if with_replay and database is None and dump is None:
-        raise fail("--replay needs the spend log: --database or --dump", 2)
+        raise fail("--replay needs the spend log: name it with --database or --dump", 2)
     try:
         settings: Any = yaml.safe_load(config.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise fail(f"{config} cannot be read: {' '.join(str(error).split())}", 2) from None
     if not isinstance(settings, dict):
-        raise fail(f"{config} is no configuration of LiteLLM: it has no model_list", 2)
+        raise fail(f"{config} is not a LiteLLM configuration: it has no model_list", 2)
     theirs = asked(database) if database else dumped(dump) if dump else nothing()
     try:
-        ours, left = moved(settings, theirs.tables, datetime.now(UTC).replace(microsecond=0))
+        config_made, left = moved(settings, theirs.tables, datetime.now(UTC).replace(microsecond=0))
     except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise fail(f"a row of LiteLLM's database cannot be read: {error}") from None
-    _write(out, yaml.safe_dump(ours, sort_keys=False, allow_unicode=True))
+    _write(out, yaml.safe_dump(config_made, sort_keys=False, allow_unicode=True))
     for line in left:
         typer.echo(f"not taken: {line}", err=True)
-    counts = ", ".join(f"{len(ours.get(name, ()))} {name}" for name in ("upstreams", "models", "keys", "budgets"))
+    counts = ", ".join(
+        f"{len(config_made.get(name, ()))} {name}" for name in ("upstreams", "models", "keys", "budgets")
+    )
     typer.echo(f"{out}: {counts}; {len(left)} not taken")
     try:
         made = config_of(out)
@@ -89,15 +91,15 @@ def _write(out: Path, text: str) -> None:
         with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise fail(f"{out} is there already: name another file with --out", 2) from None
+        raise fail(f"{out} exists already: name another file with --out", 2) from None
     except OSError as error:
         raise fail(f"{out} cannot be written: {error.strerror or error}") from None
 
 
-def _replayed(ours: Config, theirs: LiteLLM) -> Replayed:
-    identities = {key.key_id: identity_of(key) for key in ours.keys}
+def _replayed(config: Config, theirs: LiteLLM) -> Replayed:
+    identities = {key.key_id: identity_of(key) for key in config.keys}
     try:
-        return replay(compile_budgets(ours.budgets), identities, theirs.calls())
+        return replay(compile_budgets(config.budgets), identities, theirs.calls())
     except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise fail(f"a row of LiteLLM's spend log cannot be read: {error}") from None
 

@@ -37,10 +37,10 @@ def list_jobs(
         )
     columns = ("id", "api", "operation", "state", "overdue", "model", "team", "key", "created_at", "deadline_at", "ended_at",
                "reserved_usd", "cost_usd")  # fmt: skip
-    asked = " like this" if state is not None or team is not None else ""
+    filtered = " like this" if state is not None or team is not None else ""
     show(
         rows,
         form,
         columns,
-        f"There are no jobs{asked}: calls such as batches and videos, which are billed when they end.",
+        f"There are no jobs{filtered}: calls such as batches and videos, which are billed when they end.",
     )

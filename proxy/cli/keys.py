@@ -60,7 +60,7 @@ def create_key(
     whose = {"team": team, "user": user, "customer": customer}
     labels = {left: right for left, _, right in pairs}
     if per != "total" and budget is None:
-        raise fail("--per says for how long --budget is; name that, too", 2)
+        raise fail("--per sets the period of --budget; give --budget, too", 2)
     if (remote := server_of(server)) is not None:
         ends = None if until is None else until.isoformat()
         fields: dict[str, Any] = {**whose, "labels": labels, "models": model, "expires": ends, "rpm": rpm, "tpm": tpm}

@@ -35,9 +35,9 @@ def partition(config: ConfigOption = None) -> None:
     try:
         made = divide(engine, now_us())
     except NotDivided as why:
-        raise fail(f"the ledger is as it was: {why}") from None
+        raise fail(f"the ledger is unchanged: {why}") from None
     except SQLAlchemyError as error:
-        raise fail(f"the ledger is as it was: {_reason(error)}") from None
+        raise fail(f"the ledger is unchanged: {_reason(error)}") from None
     typer.echo(f"The ledger's entries are by months now: {', '.join(made)}.")
 
 

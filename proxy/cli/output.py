@@ -34,15 +34,15 @@ def show(rows: Sequence[Mapping[str, Any]], form: str, columns: Sequence[str], e
         raise fail("--format must be table, csv or json", 2)
 
 
-def answer(given: Answer, form: str) -> None:
+def answer(result: Answer, form: str) -> None:
     """A named report: its JSON as the API has it, or its rows, with what there is to say of them below (beside a CSV: on
     stderr, so that the file stays one)."""
     if form == "json":
-        print(given.shown.model_dump_json(indent=2))
+        print(result.shown.model_dump_json(indent=2))
         return
     if form == "table":
-        print(table_text(given.rows, given.columns), end="")
+        print(table_text(result.rows, result.columns), end="")
     else:
-        show(given.rows, form, given.columns)
-    for sentence in given.said:
+        show(result.rows, form, result.columns)
+    for sentence in result.said:
         print(sentence, file=sys.stderr if form == "csv" else sys.stdout)

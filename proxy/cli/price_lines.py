@@ -157,7 +157,7 @@ def _instant(value: object) -> int:
             return int((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp())
     except (ValueError, OverflowError, OSError):
         pass
-    raise LineError(f"at: {value!r} is no time; write it as 2026-11-23T12:00:00Z")
+    raise LineError(f"at: {value!r} is not a time; write it as 2026-11-23T12:00:00Z")
 
 
 def _operator_prices(value: object) -> OperatorRows | None:

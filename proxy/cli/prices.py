@@ -55,9 +55,9 @@ def show(
     from proxy.reports.price_rows import PricesShown, lines_of, prices_of
 
     if (remote := server_of(server)) is not None:
-        given = remote.get("/api/prices", model=model, provider=provider, at=at)
+        content = remote.get("/api/prices", model=model, provider=provider, at=at)
         try:
-            shown = PricesShown.model_validate(given)
+            shown = PricesShown.model_validate(content)
         except ValueError:
             raise remote.strange("it sent other JSON") from None
     else:
@@ -168,22 +168,22 @@ def _without_dates(content: bytes) -> set[str]:
     return {line.decode().split(',"checked":')[0] for line in content.splitlines()}
 
 
-def _litellm_file(given: Path | None, folder: Path) -> tuple[Path, str]:
+def _litellm_file(file: Path | None, folder: Path) -> tuple[Path, str]:
     """LiteLLM's data file and its version: a JSON file, a wheel that holds it, that of the installed package, or the newest."""
-    if given is None:
+    if file is None:
         from importlib.metadata import PackageNotFoundError, distribution
 
         try:
             package = distribution("litellm")
         except PackageNotFoundError:
-            given = _fetched(folder)
+            file = _fetched(folder)
         else:
             return Path(str(package.locate_file(f"litellm/{_DATA_FILE}"))), package.version
-    if given.suffix != ".whl":
-        return given, given.stem
-    with zipfile.ZipFile(given) as wheel:
+    if file.suffix != ".whl":
+        return file, file.stem
+    with zipfile.ZipFile(file) as wheel:
         wheel.extract(f"litellm/{_DATA_FILE}", folder)
-    return folder / "litellm" / _DATA_FILE, given.name.split("-")[1]
+    return folder / "litellm" / _DATA_FILE, file.name.split("-")[1]
 
 
 def _fetched(folder: Path) -> Path:
@@ -228,9 +228,9 @@ def learned(
     for whose, provider, model, factor in rows:
         typer.echo(f"{whose} {provider}/{model}: {f'{factor:.2f}' if reset is None else 'taken back'}")
     if reset is None and not rows:
-        typer.echo("Nothing is learned: no bill has exceeded its ceiling of late.")
+        typer.echo("Nothing has been learned: no bill has exceeded its ceiling lately.")
     if reset is not None and not rows:
-        raise fail(f"nothing is learned of {reset!r}: `taximeter prices learned` lists what is")
+        raise fail(f"nothing has been learned about {reset!r}: `taximeter prices learned` lists what is")
 
 
 def _learned(settings: Config, reset: str | None) -> list[Overrun]:

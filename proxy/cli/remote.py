@@ -34,8 +34,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class _Answer(dict[str, Any]):
     """A JSON object of the API. To ask for what is not in it ends the command: another program answered."""
 
-    def __init__(self, given: Mapping[str, Any], server: Server) -> None:
-        super().__init__(given)
+    def __init__(self, content: Mapping[str, Any], server: Server) -> None:
+        super().__init__(content)
         self._server = server
 
     def __missing__(self, name: str) -> Any:
@@ -64,13 +64,13 @@ class Server:
 
     def get(self, path: str, **params: Any) -> Any:
         """`path` is made of names, each of them quoted: `/api/budgets`, `/api/sessions/…`."""
-        asked = urlencode({name: value for name, value in params.items() if value is not None})
-        return self._ask("GET", f"{path}?{asked}" if asked else path)
+        query = urlencode({name: value for name, value in params.items() if value is not None})
+        return self._ask("GET", f"{path}?{query}" if query else path)
 
     def text(self, path: str, **params: Any) -> str:
         """An answer that is no JSON."""
-        asked = urlencode({name: value for name, value in params.items() if value is not None})
-        return self._content("GET", f"{path}?{asked}", kinds=("text/plain", "text/csv")).decode("utf-8", "replace")
+        query = urlencode({name: value for name, value in params.items() if value is not None})
+        return self._content("GET", f"{path}?{query}", kinds=("text/plain", "text/csv")).decode("utf-8", "replace")
 
     def items(self, path: str, most: int | None = None, **params: Any) -> Iterator[Any]:
         """The items of all pages, or of so many as give `most`."""
@@ -96,12 +96,12 @@ class Server:
         if not content:
             return None
         try:
-            given = json.loads(content)
+            answer = json.loads(content)
         except ValueError as error:
             raise self.strange(error) from None
-        if not isinstance(given, dict):
+        if not isinstance(answer, dict):
             raise self.strange("it sent other JSON")
-        return _Answer(given, self)
+        return _Answer(answer, self)
 
     def _content(self, method: str, path: str, body: Any = None, kinds: tuple[str, ...] = ()) -> bytes:
         """kinds: what an answer that nothing reads further may be; another server's page is none of them."""
@@ -109,9 +109,9 @@ class Server:
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
         data = None if body is None else json.dumps(body).encode()
-        asked = urllib.request.Request(self._url + path, data, headers, method=method)  # noqa: S310 - http(s), checked above
+        request = urllib.request.Request(self._url + path, data, headers, method=method)  # noqa: S310 - http(s), checked above
         try:
-            with self._opener.open(asked, timeout=_TIMEOUT_S) as answer:
+            with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
                 if kinds and (kind := answer.headers.get_content_type()) not in kinds:
                     raise ValueError(f"it sent {kind}")
                 return answer.read(_MOST_BYTES)  # type: ignore[no-any-return]  # bytes, says the library's text

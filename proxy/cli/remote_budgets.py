@@ -13,11 +13,11 @@ _MEASURES = ("usd", "tokens", "requests")
 
 def standing(server: Server, budget: str | None) -> Iterator[dict[str, Any]]:
     """Each budget's groups, with what is reserved in each. A budget without `per` is one row, also where nothing was spent."""
-    known = False
+    exists = False
     for item in server.items("/api/budgets"):
         if budget not in (None, item["name"]):
             continue
-        known = True
+        exists = True
         measure = _measure(item)
         whole = {
             "group": "",
@@ -35,7 +35,7 @@ def standing(server: Server, budget: str | None) -> Iterator[dict[str, Any]]:
                 "percent": round(100 * spent / limit, 1) if limit else 100.0,
                 "resets_at": item["window"]["end"],
             }
-    if budget is not None and not known:
+    if budget is not None and not exists:
         raise fail(f"there is no budget {budget!r} on this server")
 
 

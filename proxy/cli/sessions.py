@@ -84,10 +84,10 @@ def _read_tree(settings: Any, session_id: str) -> dict[str, Any]:
     from proxy.reports.shapes import tree_shown
 
     with opened(settings) as engine:
-        known = session(engine, session_id)
-    if known is None:
+        tree = session(engine, session_id)
+    if tree is None:
         raise fail(f"there is no session {session_id!r}")
-    return tree_shown(*known).model_dump()
+    return tree_shown(*tree).model_dump()
 
 
 def _lines(tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

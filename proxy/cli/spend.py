@@ -60,8 +60,8 @@ def spend(
     if limit is not None and len(items) == limit and form == "table":
         typer.echo(f"at most {limit} rows, as asked (--limit)", err=True)
     if spent.entries_since is not None:
-        known = "of the time before, whole hours are known (of users and customers whole days), and no labels"
-        typer.echo(f"Entries before {spent.entries_since} are deleted; {known}.", err=True)
+        what_is_kept = "of the time before, whole hours are known (of users and customers whole days), and no labels"
+        typer.echo(f"Entries before {spent.entries_since} are deleted; {what_is_kept}.", err=True)
 
 
 def _asked(server: Server, question: Mapping[str, Any], filters: Mapping[str, str], limit: int | None) -> _Spent:

@@ -1,5 +1,5 @@
-"""Where every command begins. `serve`, as everybody writes it, goes without the library that reads command lines: its processes
-would carry four megabytes of it for as long as they run, and start 25 ms later. All else, and every mistake, is for `main.py`.
+"""Where every command begins. The usual forms of `serve` do without the library that reads command lines: it would cost each
+process four megabytes for as long as it runs, and 25 ms at its start. All other commands, and every mistake, go to `main.py`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Serve(NamedTuple):
 def main() -> None:
     """The command line that this program was started with."""
     cycles.later()
-    asked = plainly(sys.argv[1:], os.environ)
+    options = plainly(sys.argv[1:], os.environ)
     try:
-        if asked is None:
+        if options is None:
             from proxy.cli.main import main as command
 
             command()
         else:
-            telling_problems(lambda: _serve(asked))
+            telling_problems(lambda: _serve(options))
     except KeyboardInterrupt:  # before there was anything to stop; what the library makes of it later
         sys.exit(_INTERRUPTED)
 
@@ -47,12 +47,12 @@ def plainly(arguments: Sequence[str], environ: Mapping[str, str]) -> Serve | Non
     named: dict[str, str] = {}
     rest = list(arguments[1:])
     while rest:
-        name, given, value = rest.pop(0).partition("=")
-        if name == "--standby" and not given:
+        name, has_value, value = rest.pop(0).partition("=")
+        if name == "--standby" and not has_value:
             value = "yes"
         elif name not in ("--config", "--workers"):
             return None
-        elif not given:
+        elif not has_value:
             value = rest.pop(0) if rest else ""
         if name in named or not value or value.startswith("-"):
             return None
@@ -64,9 +64,9 @@ def plainly(arguments: Sequence[str], environ: Mapping[str, str]) -> Serve | Non
     return Serve(Path(config) if config else None, int(workers), "--standby" in named)
 
 
-def _serve(asked: Serve) -> None:
+def _serve(options: Serve) -> None:
     from proxy.processes import log
     from proxy.serve.supervisor import serve
 
     log.set_up()
-    sys.exit(serve(asked.config, asked.workers, standby=asked.standby))
+    sys.exit(serve(options.config, options.workers, standby=options.standby))

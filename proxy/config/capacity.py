@@ -167,11 +167,13 @@ def check_capacity(rows: Sequence[Capacity], indices: Sequence[int], upstreams: 
             problems.append(Problem(f"{here}.name", f"{row.name!r} is another capacity's name"))
         names.add(row.name)
         if not row.upstreams:
-            problems.append(Problem(f"{here}.upstreams", "names none, so no call would share its cost"))
+            problems.append(Problem(f"{here}.upstreams", "names no upstream, so no call would share its cost"))
         for upstream in row.upstreams:
             if upstream not in upstreams:
-                known = ", ".join(sorted(upstreams)) or "none"
-                problems.append(Problem(f"{here}.upstreams", f"{upstream!r} is not an upstream (there are: {known})"))
+                upstream_names = ", ".join(sorted(upstreams)) or "none"
+                problems.append(
+                    Problem(f"{here}.upstreams", f"{upstream!r} is not an upstream (there are: {upstream_names})")
+                )
             elif upstream in taken:
                 problems.append(Problem(f"{here}.upstreams", f"{upstream!r} belongs to {taken[upstream]!r} already"))
             taken.setdefault(upstream, row.name)
@@ -183,7 +185,7 @@ def _check_one(row: Capacity, here: str) -> Iterator[Problem]:
     for name, dated in (("usd_per_hour", row.usd_per_hour), ("units", row.units)):
         moments = [step.from_ for step in dated]
         if any(a >= b for a, b in itertools.pairwise(moments)):
-            yield Problem(f"{here}.{name}", "must have its rows in the order of their `from`, each another time")
+            yield Problem(f"{here}.{name}", "must have its rows in the order of `from`, each with a time of its own")
     if row.power is not None and (row.power.watts is None) == (row.power.metrics_url is None):
         yield Problem(f"{here}.power", "needs exactly one of watts and metrics_url")
     elif row.power is not None and row.power.watts is None and row.power.idle_watts is not None:

@@ -190,7 +190,10 @@ def _check_server(config: Config) -> list[Problem]:
     server = config.server
     if server.viewer_key and not server.admin_key:
         return [
-            Problem("server.viewer_key", "needs a server.admin_key beside it: without one everybody here may do all")
+            Problem(
+                "server.viewer_key",
+                "needs server.admin_key, too: without it everybody on this machine may do everything",
+            )
         ]
     if server.viewer_key and server.viewer_key == server.admin_key:
         return [Problem("server.viewer_key", "is the admin key; give the viewers another")]
@@ -214,14 +217,16 @@ def _check_upstreams(config: Config) -> list[Problem]:
         wrong = upstream.problems(upstream.base_url, speaks_others=others, signs="bedrock" in upstream.spoken(name))
         problems += [Problem(f"{here}.{setting}", what) for setting, what in wrong]
         if upstream.dialect and upstream.dialects:
-            problems.append(Problem(f"{here}.dialect", "is short for dialects; give one of the two"))
+            problems.append(Problem(f"{here}.dialect", "is the short form of dialects; give only one of the two"))
         if upstream.api_key and not fits_a_header(upstream.api_key):
-            problems.append(Problem(f"{here}.api_key", "has characters that no header takes (a line break, perhaps)"))
+            problems.append(
+                Problem(f"{here}.api_key", "has characters that are not allowed in a header (perhaps a line break)")
+            )
         for header, value in upstream.headers.items():
             if not HEADER_NAME.match(header) or not fits_a_header(value):
                 problems.append(Problem(f"{here}.headers.{header}", "is not a valid header"))
             elif header.lower() in _OURS:
-                problems.append(Problem(f"{here}.headers.{header}", "is the proxy's own to set"))
+                problems.append(Problem(f"{here}.headers.{header}", "is set by the proxy itself; leave it out"))
     return problems
 
 
@@ -247,11 +252,11 @@ def _check_models(config: Config, rows: _Rows) -> list[Problem]:
     problems = []
     for name, model in config.models.items():
         if model.upstream not in rows.upstreams:
-            known = ", ".join(sorted(rows.upstreams)) or "none"
+            names = ", ".join(sorted(rows.upstreams)) or "none"
             problems.append(
                 Problem(
                     f"models.{name}.upstream",
-                    f"{model.upstream!r} is not an upstream (there are: {known}){meant(model.upstream, rows.upstreams)}",
+                    f"{model.upstream!r} is not an upstream (there are: {names}){meant(model.upstream, rows.upstreams)}",
                 )
             )
         if "*" in name[:-1]:
@@ -303,7 +308,7 @@ def _check_budgets(budgets: Sequence[Budget], indices: Sequence[int]) -> list[Pr
         if budget.units and budget.limit_tokens is None:
             problems.append(Problem(f"{path}.units", "goes with limit_tokens only"))
         problems += [
-            Problem(f"{path}.units", f"{unit!r} is no unit of tokens; there are {', '.join(sorted(TOKENS))}")
+            Problem(f"{path}.units", f"{unit!r} is not a unit of tokens; use one of {', '.join(sorted(TOKENS))}")
             for unit in budget.units
             if unit not in TOKENS
         ]
@@ -329,7 +334,9 @@ def _check_matches(match: Mapping[str, Sequence[str]], per: Sequence[str], path:
             )
     for attribute, patterns in match.items():
         if not patterns:
-            problems.append(Problem(f"{path}.match.{attribute}", "names nothing, so it would never count"))
+            problems.append(
+                Problem(f"{path}.match.{attribute}", "names no value, so the budget would never count a call")
+            )
         if any("*" in pattern[:-1] for pattern in patterns):
             problems.append(Problem(f"{path}.match.{attribute}", "may have a * only at the end of a value"))
     return problems

@@ -39,7 +39,7 @@ def _time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; use a name such as Europe/Berlin") from None
+        raise ValueError(f"{name!r} is not a time zone; use a name such as Europe/Berlin") from None
     return name
 
 

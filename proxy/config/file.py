@@ -95,7 +95,7 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
         raise ConfigError([Problem(where, str(getattr(error, "problem", None) or "not valid YAML"))]) from None
     except RecursionError:
         raise ConfigError([Problem(name, "is nested too deeply")]) from None
-    except (TypeError, ValueError) as error:  # an unhashable key, a date that is none
+    except (TypeError, ValueError) as error:  # an unhashable key, an impossible date
         raise ConfigError([Problem(name, str(error))]) from None
     if tree is None:
         return {}
@@ -114,7 +114,9 @@ class Lines:
     def __init__(self, text: str) -> None:
         self._lines: dict[str, int] = {}
         self._known: set[int] = set()
-        with contextlib.suppress(yaml.YAMLError, RecursionError):  # which has its own line, and is told by `parse_yaml`
+        with contextlib.suppress(
+            yaml.YAMLError, RecursionError
+        ):  # which has its own line, and is reported by `parse_yaml`
             self._read(yaml.compose(text, Loader=yaml.SafeLoader), "")
 
     def _read(self, node: yaml.Node | None, path: str) -> None:
@@ -142,7 +144,7 @@ class Lines:
 
 
 def read_lines(path: Path) -> Lines:
-    """Of the file at `path`; none where it cannot be read."""
+    """The lines of the file at `path`; none where it cannot be read."""
     try:
         return Lines(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):

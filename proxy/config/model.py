@@ -41,7 +41,7 @@ _DIALECTS_BY_PROVIDER: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("stability", "stability-ai", "stabilityai"), ("stability",)),
     **dict.fromkeys(("elevenlabs", "eleven-labs"), ("elevenlabs",)),
 }
-# fal's two hosts, of which a configuration names one.
+# fal has two hosts; a configuration names one of them.
 _FAL_HOSTS = {"fal": "https://queue.fal.run", "fal_run": "https://fal.run"}
 
 

@@ -1,4 +1,4 @@
-"""The price book with what the operator says: his own prices, and what an unpriced model is taken to cost."""
+"""The price book with the operator's settings: own prices, and the price assumed for models without one."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ _PORT, _SENTINEL_PORT = 6379, 26379
 _SENTINELS = ("redis+sentinel", "rediss+sentinel")
 _OF_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _OF_SENTINELS = ("sentinel_username", "sentinel_password")
-_ESCAPED = "in a password, whatever is no letter or digit is written as %XX"
+_ESCAPED = "in a password, write every character but letters and digits as %XX"
 FORMS = (
     "redis://[user:password@]host[:port][/database], rediss://… for TLS, unix:///path[?db=0], or "
     "redis+sentinel://[user:password@]host[:port],host[:port]…/service[/database]"
@@ -53,8 +53,8 @@ def parse_address(url: str) -> Address:
     if scheme not in ("redis", "rediss", "unix", *_SENTINELS):
         raise ValueError(f"must be memory or {FORMS}")
     tls = scheme.startswith("rediss")
-    known = (*(_OF_TLS if tls else ()), *(_OF_SENTINELS if scheme in _SENTINELS else ()))
-    options = _options(parts, ("db",) if scheme == "unix" else known)
+    option_names = (*(_OF_TLS if tls else ()), *(_OF_SENTINELS if scheme in _SENTINELS else ()))
+    options = _options(parts, ("db",) if scheme == "unix" else option_names)
     user, password = _credentials(parts)
     files = Tls(*(options.get(name) for name in _OF_TLS)) if tls else None
     if files and files.keyfile and not files.certfile:
@@ -93,7 +93,7 @@ def _port(parts: SplitResult, default: int) -> int:
         return parts.port or default
     except ValueError:
         pass
-    raise ValueError(f"its port is no number: {_ESCAPED}")
+    raise ValueError(f"its port is not a number: {_ESCAPED}")
 
 
 def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
@@ -107,10 +107,10 @@ def _database(text: str) -> int:
     return int(text)
 
 
-def _options(parts: SplitResult, known: tuple[str, ...]) -> dict[str, str]:
+def _options(parts: SplitResult, option_names: tuple[str, ...]) -> dict[str, str]:
     options = parse_qs(parts.query, keep_blank_values=True)
-    if parts.fragment or any(name not in known or len(values) > 1 for name, values in options.items()):
-        raise ValueError(f"has options that are not known here (known are: {', '.join(known) or 'none'})")
+    if parts.fragment or any(name not in option_names or len(values) > 1 for name, values in options.items()):
+        raise ValueError(f"has options that are not known here (known are: {', '.join(option_names) or 'none'})")
     return {name: values[0] for name, values in options.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a configuration may say and hardly means: told as warnings, never refused. Pure."""
+"""Settings that are valid but probably a mistake: reported as warnings, never refused. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def suspicions(config: Config, now_s: float) -> Iterator[str]:
     for index, key in enumerate(config.keys):
         strange = [name for name in key.models or () if not any(overlap(name, other) for other in config.models)]
         if strange and config.models:
-            yield f"keys[{index}].models: {strange[0]!r} is no model of this file{meant(strange[0], config.models)}"
+            yield f"keys[{index}].models: {strange[0]!r} is not a model of this file{meant(strange[0], config.models)}"
         if key.expires is not None and key.expires.timestamp() <= now_s:
             yield f"keys[{index}].expires: is over already, so the key is refused"
     for name, model in config.models.items():

@@ -26,7 +26,7 @@ def typed_price(provider: str, model: str, prices: Mapping[str, str]) -> Operato
         raise BadQuestion("price: say what a unit costs, such as price.input=0.25")
     for unit in prices:
         if unit not in UNITS:
-            raise BadQuestion(f"price.{unit[:60]}: is no unit; there are {', '.join(UNITS)}")
+            raise BadQuestion(f"price.{unit[:60]}: is not a unit; use one of {', '.join(UNITS)}")
     rows, problems = parse_rows([{"provider": provider or "*", "model": model, **prices}])
     if problems:
         raise BadQuestion("; ".join(_named(problem.path, problem.message) for problem in problems))
@@ -53,7 +53,7 @@ def before_others(typed: OperatorPrice, others: Iterable[OperatorPrice]) -> Iter
 def _meets(row: Row, other: Row) -> bool:
     """Whether both may price the same call."""
     pairs = ((row.model, other.model), (row.provider, other.provider))
-    return all(is_one_of(mine, theirs) or is_one_of(theirs, mine) for mine, theirs in pairs)
+    return all(is_one_of(typed, theirs) or is_one_of(theirs, typed) for typed, theirs in pairs)
 
 
 def _without(row: Row, units: Iterable[str]) -> Row:

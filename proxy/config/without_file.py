@@ -43,7 +43,7 @@ _KNOWN_MODELS: dict[str, tuple[str, ...]] = {
     "openrouter": ("openai/gpt-4o-mini", "openai/gpt-5-mini", "anthropic/claude-sonnet-4.5"),
     "perplexity": ("sonar", "sonar-pro"),
 }  # fmt: skip
-_OUR_KEYS = "sk-tx-"  # a key that Taximeter made: whoever pasted its own exports has one where a provider's would be
+_OUR_KEYS = "sk-tx-"  # a key that Taximeter made: pasting its own export lines puts one where a provider's would be
 
 LOCAL = "local"
 _SERVER = "llama.cpp"  # the embedded model's

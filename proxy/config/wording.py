@@ -1,4 +1,4 @@
-"""What is wrong with the form of a configuration, in a person's words: pydantic's findings, said again. Pure."""
+"""pydantic's findings about a configuration, reworded for people. Pure."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _CHOICES = {"on_unpriced": "must be refuse, allow, or a price to assume such as 
 
 def problems_of(root: type[BaseModel], errors: Iterable[Mapping[str, Any]]) -> list[Problem]:
     """pydantic's errors as problems: of one place at most one, where a value may be of several kinds."""
-    said: dict[str, str] = {}
+    messages: dict[str, str] = {}
     for error in errors:
         location = _without_branches(root, error["loc"])
         path = path_of(location)
         message = _message(root, location, error)
-        said[path] = _CHOICES.get(path, _UNION) if path in said and said[path] != message else message
-    return [Problem(path, message) for path, message in said.items()]
+        messages[path] = _CHOICES.get(path, _UNION) if path in messages and messages[path] != message else message
+    return [Problem(path, message) for path, message in messages.items()]
 
 
 def path_of(location: Location) -> str:
@@ -41,9 +41,9 @@ def path_of(location: Location) -> str:
     return path
 
 
-def meant(word: object, known: Iterable[str]) -> str:
+def meant(word: object, candidates: Iterable[str]) -> str:
     """ "; did you mean x?", where one of the known names is close; else ""."""
-    near = difflib.get_close_matches(str(word).lower(), list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(word).lower(), list(candidates), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near and near[0] != word else ""
 
 
@@ -52,8 +52,8 @@ def _message(root: type[BaseModel], location: Location, error: Mapping[str, Any]
     if kind == "extra_forbidden" and len(location) == 1 and last in _LITELLM:
         return f"is a setting of LiteLLM; {_LITELLM[str(last)]} (`taximeter import litellm` writes such a file from it)"
     if kind == "extra_forbidden":
-        known = [name for model in _models_at(root, location[:-1]) for name in model.model_fields]
-        return f"is not a setting{meant(last, known) or '; check its spelling'}"
+        names = [name for model in _models_at(root, location[:-1]) for name in model.model_fields]
+        return f"is not a setting{meant(last, names) or '; check its spelling'}"
     if kind == "missing":
         return "is required"
     if kind in ("tuple_type", "list_type"):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import uvicorn
-
 from proxy.config.server import Server as ServerSettings
 from proxy.downstream.connection import Limits, connection_class
 from proxy.processes.descriptors import connections_at_most
-from proxy.processes.http_server import Server
+from proxy.processes.http_server import Server, server_of
 
 _MAX_CONNECTIONS = 200
 _MAX_BODY_BYTES = 1_000_000
@@ -17,11 +15,7 @@ _MAX_BODY_BYTES = 1_000_000
 
 def admin_server(app: Any, config: ServerSettings) -> Server:
     """Serves `app` once it is given a socket."""
-    settings: dict[str, Any] = {
-        "ws": "none", "lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False,
-        "http": connection_class(_limits(config)),
-    }  # fmt: skip
-    return Server(uvicorn.Config(app, server_header=False, timeout_graceful_shutdown=2, **settings))
+    return server_of(app, drain_s=2, http=connection_class(_limits(config)))
 
 
 def _limits(config: ServerSettings) -> Limits:

@@ -1,4 +1,4 @@
-"""Alerts: what an operator is told of, once: a threshold crossed, a block, a loop, an overrun, a budget store that is away.
+"""Alerts: what an operator is told, once each: a threshold crossed, a block, a loop, an overrun, a budget store that is away.
 
 Decided from what the recorder has just shipped, so at the settlement itself. One event for each kind, budget, group and
 window, whatever restarts and however many instances share the database: the table's key says so. Each is a line in the log,
@@ -108,14 +108,14 @@ def _spent(connection: Connection, budget: Budget, start: int, groups: Sequence[
     spent: dict[str, int] = dict.fromkeys(groups, 0)
     for first in range(0, len(groups), _LOOK_UP):
         some = groups[first : first + _LOOK_UP]
-        given = (budget.name, start, budget.measure, *some)
+        counter = (budget.name, start, budget.measure, *some)
         marks = ", ".join([mark] * len(some))
         query = " UNION ALL ".join(
             f'SELECT "group", amount FROM {table} WHERE budget = {mark} AND window_start = {mark} AND measure = {mark} '  # noqa: S608 - our own names
             f'AND "group" IN ({marks})'
             for table in ("budget_spend", "budget_bases")
         )
-        for group, amount in connection.exec_driver_sql(query, (*given, *given)):
+        for group, amount in connection.exec_driver_sql(query, (*counter, *counter)):
             spent[group] += int(amount)
     return spent
 

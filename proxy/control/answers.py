@@ -1,4 +1,4 @@
-"""What data planes ask, because only the ledger knows it; None in its place where that does not answer."""
+"""Answers to data planes' questions that only the ledger can answer; None where its database does not answer."""
 
 from __future__ import annotations
 

@@ -75,14 +75,14 @@ class Auditor:
         ledger = self._state.engine.url.render_as_string(
             hide_password=False
         )  # a configuration's may wait for a restart
-        asked = {"ledger": ledger, "spool": str(Path(self._state.config().data_dir) / "spool")}
+        question = {"ledger": ledger, "spool": str(Path(self._state.config().data_dir) / "spool")}
         command = [sys.executable, "-P", "-m", "proxy.ledger.audit"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own interpreter and module
             assert process.stdin is not None
             assert process.stdout is not None
             with contextlib.suppress(BrokenPipeError):  # it ended at once, and is told so below
                 # A password is in it: not in arguments.
-                os.write(process.stdin.fileno(), json.dumps(asked).encode() + b"\n")
+                os.write(process.stdin.fileno(), json.dumps(question).encode() + b"\n")
             for line in process.stdout:
                 message = json.loads(line)
                 if "failed" in message:
@@ -95,7 +95,7 @@ class Auditor:
                         None if difference is None else Difference(*difference),
                     )
                 self._status = replace(self._status, entries=message["whole"], entries_done=message["done"])
-        raise _FailedError(f"the audit ended with {process.returncode}")
+        raise _FailedError(f"the audit's process ended with status {process.returncode}")
 
     def _compare_store(self) -> tuple[str, Difference | None]:
         state = self._state

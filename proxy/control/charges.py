@@ -1,4 +1,4 @@
-"""What repricings took from or gave to budgets lately: for data planes that served on while no control process was there.
+"""What repricings lately took from or gave back to budgets: for data planes that went on without a control process.
 
 A data plane that starts gets what the ledger says was spent. One that has counted on since an earlier life of the control
 process hears of what is shipped in the new one before it is back; an id is charged once, so that hearing it again does nothing.

@@ -1,5 +1,5 @@
-"""Groups of budgets without an end (`per: [session], window: total`) are not kept in Redis for ever: of each budget some tens
-of thousands are. The others have what the ledger says, which is asked when somebody comes back.
+"""Drops old groups of budgets without an end (`per: [session], window: total`) from Redis, which keeps some tens of thousands
+of each budget. What the others have spent is read from the ledger when one of them comes back.
 
 A group is dropped where Redis and the ledger say the same and nothing of it is reserved: then all that it spent is in the
 ledger.

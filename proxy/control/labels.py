@@ -1,4 +1,4 @@
-"""Times that are over, added up by the labels that the configuration names and by all else (`ledger/label_*.py`)."""
+"""Adds up times that are over, by the configured labels and all other attributes (`ledger/label_*.py`)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def add_up_labels(
             names = label_names(config(), keys())
             added = await asyncio.to_thread(_add_up, engine, names)
         except SQLAlchemyError as error:
-            log.warning("the ledger is not added up: %s", type(error).__name__)
+            log.warning("the ledger could not be added up by labels: %s; it is tried again", type(error).__name__)
         await asyncio.sleep(_BETWEEN_S if added else _LOOK_AGAIN_S)
 
 

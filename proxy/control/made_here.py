@@ -1,5 +1,5 @@
-"""What was made at run time: keys, their limits, and raises. Read from the database, where every instance and command makes
-them; told to the data planes as a snapshot."""
+"""What is made at run time: keys, their limits, and raises. Read from the database, into which every instance and command
+writes them, and sent to the data planes as a snapshot."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Deletes what is older than it is to be kept, some at a time, so that the recorder never waits for long; and makes the tables
-of the months to come, where entries are kept by months."""
+"""Deletes entries past their retention, some at a time, so that the recorder never waits for long; and makes the tables of the
+coming months, where entries are kept by months."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def look_after_entries(engine: Engine, config: Callable[[], Config]) -> No
             if days:
                 deleted = await asyncio.to_thread(delete_some, engine, days, now)
         except SQLAlchemyError as error:
-            log.warning("old entries are still there: %s", type(error).__name__)
+            log.warning("old entries could not be deleted: %s; it is tried again", type(error).__name__)
         await asyncio.sleep(_BETWEEN_DELETIONS_S if deleted else _LOOK_FOR_OLD_S)
 
 
@@ -43,8 +43,8 @@ def _months(engine: Engine, keep_days: int, now: int) -> None:
     """Before single entries are deleted: what goes as a whole need not go one by one."""
     try:
         if made := make_months(engine, now):
-            log.info("ledger: entries have tables for the months to come: %s", ", ".join(made))
+            log.info("ledger: tables are made for the coming months: %s", ", ".join(made))
         if keep_days and (dropped := drop_months(engine, keep_days, now)):
             log.info("ledger: old entries are deleted with their tables: %s", ", ".join(dropped))
     except SQLAlchemyError as error:
-        log.warning("the months' tables are as they were, and are looked at again: %s", type(error).__name__)
+        log.warning("the tables of months could not be made or dropped: %s; it is tried again", type(error).__name__)

@@ -1,4 +1,4 @@
-"""What the control process hands to those who work beside its recorder: what it has opened, and what is in force."""
+"""What the control process hands to the services beside its recorder: what it has opened, and the configuration in force."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class PlanWatch:
             losers = at_loss(found_margins)
             self._alerts.tell(_events(found_margins, losers))
         except (SQLAlchemyError, BadQuestion, ImportError) as error:
-            log.error("which customers cost more than they pay is not known now: %s", type(error).__name__)
+            log.error("it is not known now which customers cost more than they pay: %s", type(error).__name__)
             return
         self.at_loss = {plan.name: len(losers.get(plan.name, ())) for plan in plans}
 

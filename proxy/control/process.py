@@ -102,8 +102,8 @@ class _Control:
             if engine is None:
                 return
             self._engine = engine
-            asked = answers(engine, lambda: self.config)
-            link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot, asked)
+            answer_of = answers(engine, lambda: self.config)
+            link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot, answer_of)
             await self._open(ending)
             first_key = self._make_first_key(self._engine)
             self._made = made_here(self._engine)
@@ -235,7 +235,7 @@ class _Control:
         try:
             self._recorder.run(stopping)
         except BaseException:
-            log.exception("the recorder failed")
+            log.exception("the recorder failed; the control process ends and is started again")
             os._exit(1)
 
     def _share(self, engine: Engine) -> SharedBudgets:
@@ -327,7 +327,10 @@ class _Control:
             try:
                 return await asyncio.to_thread(question)
             except SQLAlchemyError as error:
-                log.error("what is spent in new budgets is not known yet: %s", type(error).__name__)
+                log.error(
+                    "the ledger does not say yet what is spent in new budgets: %s; it is asked again",
+                    type(error).__name__,
+                )
                 await asyncio.sleep(_POLL_RUNS_S)
 
     # The first start
@@ -348,5 +351,5 @@ class _Control:
 def _never_alone(task: asyncio.Task[None]) -> None:
     """Without its part in the shared budgets the process must not go on: it ends, and is started again."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("the shared budgets failed", exc_info=error)
+        log.error("the shared budgets failed; the control process ends and is started again", exc_info=error)
         os._exit(1)

@@ -1,4 +1,4 @@
-"""The control process's part in a shared budget store: it rebuilds counters, and counts what no data plane can any more.
+"""The control process's part in a shared budget store: it rebuilds counters, and charges what no data plane can any more.
 
 Rebuilding, whenever a new epoch begins: every data plane writes a marker into its spool, and its open reservations into the
 new epoch. The recorder ships what stands before the marker and holds there; then this instance has reported. When all that
@@ -43,7 +43,7 @@ log = logging.getLogger("taximeter.store")
 _EVERY_S = 0.1
 _BEAT_S = 1.0
 _FORGET_S = 10.0
-_GRACE_S = 10  # whoever was not heard of for so much longer than a reservation stands has none left
+_GRACE_S = 10  # an instance that was silent for so much longer than a reservation lasts has none left
 _MOST_STANDING = 10_000
 _HAND_OVER_S = 10.0
 _READ_SHARE = 10  # of the time, no more than one part in so many goes into reading all counters
@@ -95,7 +95,7 @@ class SharedBudgets:
     # The gate between the spool and the ledger; called by the recorder's thread
 
     def may_ship(self) -> bool:
-        """Not before it is known which epoch runs: what a crash left must be counted in it."""
+        """Whether the recorder may ship: not before the running epoch is known, in which what a crash left must be counted."""
         return self._seen is not None and bool(self.store.epoch) and not self._outdated
 
     def may_pass(self, epoch: str) -> bool:
@@ -122,9 +122,9 @@ class SharedBudgets:
         """A data plane is gone. What it wrote last it may not have told the budgets."""
         self._leases[run] = _Ending(leased)
         self._hand_over(self._end_leases())
-        mine = [entry for entry in lately if entry.end.get("epoch") == self.store.epoch]
-        if mine:
-            self.ended(mine)
+        of_this_epoch = [entry for entry in lately if entry.end.get("epoch") == self.store.epoch]
+        if of_this_epoch:
+            self.ended(of_this_epoch)
         self._hand_over(self._end_what_is_in_the_ledger())
 
     def gone(self, run: str) -> None:
@@ -201,7 +201,7 @@ class SharedBudgets:
         self._warn()
         if self._outdated:
             await member.renew(self._outdated)
-            log.warning("budgets are rebuilt: the ledger is an older copy, and gets again what it lacks")
+            log.warning("budgets are rebuilt: the ledger's database is an older copy, and is given again what it lacks")
             self._outdated = ""
         epoch, state, store_now_s = await member.state()
         self._seen = _Seen(asked_at, epoch, state)
@@ -219,7 +219,7 @@ class SharedBudgets:
         missing = await asyncio.to_thread(instances.heard_since, self._engine, since) - reported
         if missing:
             if epoch not in self._reported:
-                log.warning("budgets are rebuilt when these instances have reported: %s", ", ".join(sorted(missing)))
+                log.warning("budgets are rebuilt once these instances have reported: %s", ", ".join(sorted(missing)))
                 self._reported.add(epoch)
             return
         await self._restore_jobs()  # before it is decided which groups are kept
@@ -246,7 +246,7 @@ class SharedBudgets:
                     raise StoreUnavailable("the budget store is being rebuilt")
                 await self._seed(epoch, self._budgets(), now_s, state)
             except (StoreUnavailable, SQLAlchemyError) as error:
-                log.debug("redefined budgets have what they had: %s", error)
+                log.debug("redefined budgets are not counted anew yet: %s", error)
                 await asyncio.sleep(_EVERY_S)
             else:
                 return
@@ -327,7 +327,7 @@ class SharedBudgets:
                     self._seldom.note(warning)
                 self._seldom.tell()
             except (StoreUnavailable, SQLAlchemyError) as error:
-                log.debug("forgetting: %s", error)
+                log.debug("what Redis need not keep could not be dropped: %s", error)
 
     async def standings(self) -> list[dict[str, Any]]:
         """Every counter of the current windows. Where there are so many that reading them takes long, they are read less often.

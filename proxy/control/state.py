@@ -67,7 +67,7 @@ class ControlState:
             return future.result(timeout=_LONGEST_WAIT_S)
         except TimeoutError:
             future.cancel()
-            raise Unavailable("The control process does not get to it in time.") from None
+            raise Unavailable("The control process did not answer in time; try again.") from None
 
     def standings(self, budget: str | None = None, group: str | None = None) -> list[dict[str, Any]]:
         """The counters, all or of one budget, of one group: the shared store's, or those that the data plane has in memory.

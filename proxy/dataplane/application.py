@@ -67,7 +67,7 @@ class Application:
                 await client.refuse(family_of_path(client.path, client.headers), refused.refusal)
             except HungUp:
                 pass
-            except Exception:  # the outermost boundary: a fault of ours, told without its text
+            except Exception:  # the outermost boundary: a fault of ours, answered without its text
                 log.exception("call %s failed", client.request_id or "before it had an id")
                 await client.refuse(family_of_path(client.path, client.headers), internal(client.request_id).refusal)
         except Exception:  # `refuse` itself: the client learns of it by its connection's end

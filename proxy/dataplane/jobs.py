@@ -54,7 +54,7 @@ class Poller:
                     del self._answered[: len(answered)]
             for fault in await asyncio.gather(*[self._poll(row) for row in rows or ()], return_exceptions=True):
                 if fault is not None:  # one job's trouble is not the others'; it is asked for again
-                    log.error("a job could not be asked for", exc_info=fault)
+                    log.error("the provider of a job could not be asked for it; it is asked again", exc_info=fault)
             if not rows or len(rows) < _MOST:
                 least, most = _TICK_S
                 await asyncio.sleep(min(max(self._plane.configured.config.jobs.poll_s / _TICKS, least), most))

@@ -72,7 +72,7 @@ class KeptSessions:
         except FileNotFoundError:
             return {}
         except OSError as error:
-            log.warning("%s cannot be read (%s): guessed sessions begin anew", self._path, error)
+            log.warning("%s cannot be read (%s): all guessed sessions start anew", self._path, error)
             return {}
         kept: dict[str, str] = {}
         for line in lines:  # a last one may be broken off

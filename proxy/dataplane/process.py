@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import uvicorn
 import uvloop
 
 from pricing.book import Book
@@ -47,7 +46,7 @@ from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
 from proxy.processes.descriptors import connections_at_most
 from proxy.processes.heaps import Rest
-from proxy.processes.http_server import Server
+from proxy.processes.http_server import Server, server_of
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.not_installed import require
 from proxy.processes.orders import Orders
@@ -138,21 +137,13 @@ class _DataPlane:
             keep_alive_s=_KEEP_ALIVE_S,
         )
         protocol = connection_class(limits, lambda code: self._plane.tally.refuse(code, None), app.serve)
-        return Server(
-            uvicorn.Config(
-                _no_asgi,
-                http=protocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=int(server.drain_timeout_s),
-                backlog=2048,
-            )
+        return server_of(
+            _no_asgi,
+            drain_s=int(server.drain_timeout_s),
+            http=protocol,
+            date_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            backlog=2048,
         )
 
     def _stop(self) -> None:
@@ -225,7 +216,7 @@ class _DataPlane:
     def _reload(self, config: Config) -> None:
         """Take a new configuration whole; calls in flight finish with the one that they began with."""
         plane = self._plane
-        known = definitions_of(plane)
+        definitions_before = definitions_of(plane)
         retired, plane.configured = (
             plane.configured,
             configure(config, os.environ, self._book, self._raises, self._limits, alone=plane.keys.is_single),
@@ -236,7 +227,7 @@ class _DataPlane:
         plane.load.max_body_bytes = bounds.max_body_bytes
         plane.load.bytes.capacity = bounds.bytes.capacity
         plane.load.calls.most_each = bounds.calls.most_each
-        redefine(plane, known)
+        redefine(plane, definitions_before)
         retired.upstreams.close()
 
     # The clock.

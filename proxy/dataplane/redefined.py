@@ -1,5 +1,5 @@
-"""Budgets that a reload brings, or that count something else from then on: where this process has their counters, their calls
-wait until the ledger says what they begin with."""
+"""Budgets that a reload adds or redefines: where this process has their counters, their calls wait until the ledger says what
+the counters start with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What repriced entries change of budgets whose window runs: the ledger has it already, the counters in memory not yet."""
+"""Takes repriced entries into the counters in memory, for windows that still run; the ledger has them already."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _continued(body: dict[str, Any]) -> tuple[str, ...]:
     """
     thread = fields.mapping(body, "thread") or {}
     if not thread.keys() <= {"type", "previous_message_id"}:
-        raise invalid_request("`thread` has a field that nobody here knows.", "thread")
+        raise invalid_request("`thread` has a field that is not known here.", "thread")
     previous = fields.text(thread, "previous_message_id")
     return () if previous is None else (previous,)
 

@@ -196,19 +196,19 @@ def _betas(body: Mapping[str, Any]) -> tuple[str, ...]:
 def _refuse_misspelt(body: Mapping[str, Any], names: frozenset[str]) -> None:
     """Names in other letters, which a host might read and we would not."""
     plain = {name.lower(): name for name in names}
-    for given in body:
-        name = plain.get(given.replace("_", "").lower(), given)
-        if name != given:
-            raise invalid_request(f"The field {given[:40]!r} is a misspelling of {name!r}.", name)
+    for field in body:
+        name = plain.get(field.replace("_", "").lower(), field)
+        if name != field:
+            raise invalid_request(f"The field {field[:40]!r} is a misspelling of {name!r}.", name)
 
 
 def _refuse_variants(body: Mapping[str, Any]) -> None:
     """Caps in other letters, which a host might read and we would not."""
     for names, inner in ((_OUTER, body), *((_INNER, body.get(path[0])) for path in _CAPS if len(path) > 1)):
-        for given in inner if isinstance(inner, dict) else ():
-            name = names.get(given.lower(), given)
-            if name != given and given not in names.values():
-                raise invalid_request(f"The field {given[:40]!r} is a misspelling of {name!r}.", name)
+        for field in inner if isinstance(inner, dict) else ():
+            name = names.get(field.lower(), field)
+            if name != field and field not in names.values():
+                raise invalid_request(f"The field {field[:40]!r} is a misspelling of {name!r}.", name)
 
 
 def _refuse_caps(more: Mapping[str, Any]) -> None:
@@ -282,14 +282,14 @@ def encode(call: Call, model: str) -> Outgoing:
 
 
 def _require_cap(call: Call, model: str) -> None:
-    given = {path for path, _ in _caps_in(call.body)}
+    sent = {path for path, _ in _caps_in(call.body)}
     bare = model.lower().rpartition("/")[2]
-    known = next((caps for pattern, caps in _CAPS_OF_MAKERS if pattern.search(bare)), None)
-    if known is None:
+    caps_read = next((caps for pattern, caps in _CAPS_OF_MAKERS if pattern.search(bare)), None)
+    if caps_read is None:
         return
-    writes_nothing = not given and call.output_caps == (0,)
-    if (given and not given & known) or (writes_nothing and not _VECTORS_BY_NAME.search(bare)):
-        name = ".".join(min(known))
+    writes_nothing = not sent and call.output_caps == (0,)
+    if (sent and not sent & caps_read) or (writes_nothing and not _VECTORS_BY_NAME.search(bare)):
+        name = ".".join(min(caps_read))
         raise invalid_request(f"This model's output cap is `{name}`; send that.", name)
 
 
@@ -322,5 +322,5 @@ def _exception(refusal: Refusal) -> str:
 
 
 def _words(refusal: Refusal) -> str:
-    """With the reason's code, as SDKs show nothing else of the body."""
+    """The message with the reason's code in it, since SDKs show nothing else of the body."""
     return f"{refusal.code}: {refusal.message}"

@@ -47,6 +47,6 @@ def _of_amazon(body: Mapping[str, Any]) -> int:
 
 def _refuse_misspelt(body: Mapping[str, Any], name: str) -> None:
     """In other letters, which a host might read and we would not."""
-    for given in body:
-        if given != name and given.lower().replace("_", "") == name.lower():
-            raise invalid_request(f"The field {given[:40]!r} is a misspelling of {name!r}.", name)
+    for field in body:
+        if field != name and field.lower().replace("_", "") == name.lower():
+            raise invalid_request(f"The field {field[:40]!r} is a misspelling of {name!r}.", name)

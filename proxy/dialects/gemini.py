@@ -144,7 +144,7 @@ def read_input(body: dict[str, Any], names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def media_of(body: Mapping[str, Any]) -> tuple[Medium, ...]:
-    """Of what a model reads, parts whose tokens their bytes do not bound."""
+    """Those parts of the input whose tokens are not bounded by their bytes."""
     contents = (body.get("systemInstruction"), *fields.optional_objects(body, "contents"))
     return tuple(medium for content in contents for medium in _media_in(content, None))
 
@@ -159,14 +159,16 @@ def _object(raw: bytes) -> dict[str, Any]:
 def _rename(body: dict[str, Any], names: tuple[str, ...]) -> None:
     """Put bounded fields into camelCase. Raises `Refused` for another spelling, or for both at once."""
     plain = {name.lower(): name for name in names}
-    for given in list(body):
-        name = plain.get(given.replace("_", "").lower())
-        if name is None or given == name:
+    for spelling in list(body):
+        name = plain.get(spelling.replace("_", "").lower())
+        if name is None or spelling == name:
             continue
         snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
-        if given != snake or name in body:
-            raise invalid_request(f"The field {given[:40]!r} is a misspelling, or stands beside, {name!r}.", name)
-        body[name] = body.pop(given)
+        if spelling != snake or name in body:
+            raise invalid_request(
+                f"The field {spelling[:40]!r} is a misspelling of {name!r}, or is sent beside it.", name
+            )
+        body[name] = body.pop(spelling)
 
 
 def _media(body: Mapping[str, Any], resolution: object) -> tuple[Medium, ...]:

@@ -59,7 +59,7 @@ class Setup(NamedTuple):
     handle: str = ""
 
     def written(self, raw: bytes, model: str) -> bytes:
-        """With the provider's name of the model: as it came, where that is the client's."""
+        """The message with the provider's name of the model; unchanged where the client's name is the same."""
         if self.model == model:
             return raw
         return orjson.dumps({**self.message, "setup": {**self.message["setup"], "model": f"models/{model}"}})
@@ -77,7 +77,7 @@ def parse_setup(raw: bytes) -> Setup:
     handle = _handle_in(setup)
     body = {field: value for field, value in setup.items() if field != "model"}
     call = gemini.parse_generate(name, True, orjson.dumps({**body, "contents": [{"parts": []}]}))
-    if call.held:  # a session takes none, and of whose it is nobody here has asked
+    if call.held:  # a session takes none, and its owner was not checked here
         raise stored_not_found("cachedContent")
     kinds = (call.body.get("generationConfig") or {}).get("responseModalities")
     return Setup(
@@ -95,7 +95,7 @@ def parse_setup(raw: bytes) -> Setup:
 
 
 def _handle_in(setup: Mapping[str, Any]) -> str:
-    """Of the session that it goes on with; "" of a new one. Raises `Refused` (400) where nobody can say which it is."""
+    """The handle of the session to resume; "" for a new one. Raises `Refused` (400) where that is not clear."""
     stated = [setup[name] for name in ("sessionResumption", "session_resumption") if setup.get(name) is not None]
     if len(stated) > 1 or not all(isinstance(one, dict) for one in stated):
         raise invalid_request("`sessionResumption` must be one object.", "setup.sessionResumption")
@@ -121,7 +121,7 @@ class GeminiLive:
         self._turns = 0
         self._events: list[Mapping[str, Any]] = []
         self._marks: Marks | None = None  # of the turn that is under way
-        self._complete = False  # it is over but for its usage
+        self._complete = False  # it is over; only its usage is missing
 
     # What the client sends
 
@@ -295,7 +295,7 @@ def _find_blobs(message: Mapping[str, Any], blobs: list[tuple[str, str]]) -> boo
 
 
 def _billed(message: Mapping[str, Any], content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of a message, what is billed: nothing of what was said is kept."""
+    """The part of a message that is billed; nothing of what was said is kept."""
     billed: dict[str, Any] = {}
     if usage := message.get("usageMetadata"):
         billed["usageMetadata"] = usage

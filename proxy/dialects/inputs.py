@@ -1,4 +1,4 @@
-"""All that a model reads of a call, byte for byte: what bounds money knows an input by this, and nothing in it is a guess."""
+"""All of a call that a model reads, byte for byte: bounds on money recognise an input by it, so nothing in it is a guess."""
 
 from __future__ import annotations
 

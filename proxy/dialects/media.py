@@ -110,7 +110,7 @@ def parse_transcription(operation: str, raw: bytes) -> Call:
     form, body = form_of(raw, _TRANSCRIPT_BOUNDED, (), ("stream",))
     files = [part.data for part in form.parts if part.name == "file"]
     if len(files) != 1:
-        raise invalid_request("There must be one `file`.", "file")
+        raise invalid_request("There must be exactly one `file`.", "file")
     seconds = most_seconds(files[0])
     return Call(
         dialect="openai.transcription",

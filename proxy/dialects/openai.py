@@ -21,7 +21,7 @@ _CHAT_BOUNDED = frozenset({
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools", "logprobs",
     "top_logprobs", "service_tier", "modalities", "web_search_options", "prediction", "reasoning_effort",
 })  # fmt: skip
-# Of these fields no ceiling depends on what they hold, but for those whose value is part of the shape.
+# No ceiling depends on the values of these fields, except those whose value is part of the shape.
 _SHAPED = frozenset({
     "model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "tools", "tool_choice",
     "parallel_tool_calls", "response_format", "reasoning_effort", "temperature", "top_p", "presence_penalty",
@@ -69,7 +69,7 @@ def parse_chat(raw: bytes) -> Call:
         fields.integer(body, "top_logprobs", 0, 20)
     if body.get("best_of") not in (None, 1):
         raise invalid_request(
-            "`best_of` is no field of this API; some servers would make answers that nobody sees.", "best_of"
+            "`best_of` is not a field of this API; some servers would make answers that nobody sees.", "best_of"
         )
     return _chat(
         dialect="openai.chat",
@@ -195,10 +195,10 @@ def _ask_for_usage(body: dict[str, Any]) -> bool:
     if not body.get("stream") and "stream_options" not in body:
         return False
     options = fields.mapping(body, "stream_options")
-    asked = options is not None and fields.boolean(options, "include_usage")
+    has_asked = options is not None and fields.boolean(options, "include_usage")
     if body.get("stream"):
         body["stream_options"] = {**(options or {}), "include_usage": True}
-    return asked
+    return has_asked
 
 
 def ask_for_usage_each(call: Call, provider: str) -> tuple[dict[str, Any], bool]:
@@ -215,8 +215,8 @@ def ask_for_usage_each(call: Call, provider: str) -> tuple[dict[str, Any], bool]
     if provider != "vllm":
         return {}, False
     options = call.body["stream_options"]
-    asked = fields.boolean(options, "continuous_usage_stats")
-    return {"stream_options": {**options, "continuous_usage_stats": True}}, not asked
+    has_asked = fields.boolean(options, "continuous_usage_stats")
+    return {"stream_options": {**options, "continuous_usage_stats": True}}, not has_asked
 
 
 LLAMA_CPP = frozenset({"llama.cpp", "llamacpp", "llama-cpp"})

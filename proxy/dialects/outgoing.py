@@ -1,4 +1,4 @@
-"""A request body on its way to the upstream: written once, however late its few changing fields are known.
+"""A request body for the upstream: serialised once, even where a few of its fields are known only later.
 
 An agent's body has hundreds of kilobytes, of which caps and the like are some bytes: what does not change is written when
 the call is planned, the rest is put behind it when it is sent. A small body is written whole, and once more where it changes.

@@ -85,7 +85,7 @@ class Realtime:
         self._cap: int | None = None
         self._silent = False
         self._updates = 0  # that the server has not answered
-        self._odd = False  # some responses have an input of their own: none tells what the conversation comes to
+        self._odd = False  # some responses have an input of their own, which says nothing of the conversation's size
         self._unknown = False
         self._in_characters, self._out_characters = _CHARACTERS["audio/pcm"], _CHARACTERS["audio/pcm"] // 2
         self._transcriber = ""
@@ -254,9 +254,13 @@ class Realtime:
             self._unknown = False
             for other in self._begun.values():
                 other.text, other.sound, other.image = other.text - marks.text, other.sound - marks.sound, 0
-        elif has_usage:  # no less, for what the model has said is told nowhere else
-            known, now = self._context, _context_of(usage)
-            self._context = Bound(max(known.text, now.text), max(known.audio, now.audio), max(known.image, now.image))
+        elif has_usage:  # never less, since nothing else states what the model has said
+            context_before, now = self._context, _context_of(usage)
+            self._context = Bound(
+                max(context_before.text, now.text),
+                max(context_before.audio, now.audio),
+                max(context_before.image, now.image),
+            )
         wrote = marks is None or (self._written_text, self._written_sound) != (marks.written_text, marks.written_sound)
         failed = not has_usage and response.get("status") == "failed" and not wrote
         if has_usage or failed:
@@ -275,9 +279,9 @@ class Realtime:
         if taken is not None:
             characters = _CHARACTERS.get(str(taken), _FEWEST_CHARACTERS)
             self._in_characters = characters if exactly else min(characters, self._in_characters)
-        given = _at(session, "audio", "output", "format", "type") or session.get("output_audio_format")
-        if given is not None and exactly:
-            self._out_characters = _CHARACTERS.get(str(given), _CHARACTERS["audio/pcm"]) // 2
+        sound_format = _at(session, "audio", "output", "format", "type") or session.get("output_audio_format")
+        if sound_format is not None and exactly:
+            self._out_characters = _CHARACTERS.get(str(sound_format), _CHARACTERS["audio/pcm"]) // 2
 
     # What follows from it
 

@@ -1,4 +1,4 @@
-"""What a body refers to beyond itself: ids of what is stored at a provider, and URLs that a server would fetch. Pure.
+"""What a body refers to outside itself: ids of what is stored at a provider, and URLs that a server would fetch. Pure.
 
 One walk over the whole parsed body, so that no place is forgotten. What counts is the name of a field: whatever ends like
 an id is one, unless it is on the list of those that clients make up themselves. What the tables leave out is refused, not

@@ -1,4 +1,4 @@
-"""Reminders that an agent program puts into what the user says, and moves on, or drops, from call to call. Pure.
+"""Reminders that an agent program puts into the user's messages, and moves or drops from call to call. Pure.
 
 Claude Code's, and of those that follow it: `<system-reminder>…</system-reminder>`, a block of its own or within a text.
 """

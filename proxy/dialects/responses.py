@@ -54,12 +54,14 @@ def parse(raw: bytes) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _BOUNDED)
     if body.get("n") is not None:
-        raise invalid_request("`n` is not a field of this API; some servers would make several answers of it.", "n")
+        raise invalid_request("`n` is not a field of this API; some servers would write several answers for it.", "n")
     if fields.boolean(body, "background"):
         if fields.boolean(body, "stream"):
-            raise invalid_request("A background response is asked for by its id here; leave `stream` out.", "stream")
+            raise invalid_request("A background response is fetched by its id here; leave `stream` out.", "stream")
         if body.get("store") is False:
-            raise invalid_request("A background response is stored: its end is asked for by its id.", "store")
+            raise invalid_request(
+                "A background response must be stored, as it is fetched by its id; leave `store` out.", "store"
+            )
     call = _call(body, len(raw), "openai.responses", "responses")
     bounds = _tool_bounds(body)
     if fields.mapping(body, "prompt") is not None and not bounds.unbounded:
@@ -182,10 +184,10 @@ def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
     hosted = [tool for tool in tools if not _kind(tool).startswith(CLIENT_TOOLS)]
     calls = fields.integer(body, "max_tool_calls", 1, 1000)
     turns = 1 if summarizes(body) else 0  # compaction reads the context once more
-    ours = 0
+    client_tool_tokens = 0
     if hosted:
         if calls is None:
-            calls = ours = body["max_tool_calls"] = _MAX_TOOL_CALLS
+            calls = client_tool_tokens = body["max_tool_calls"] = _MAX_TOOL_CALLS
         turns += calls
     built_in = [tool for tool in tools if _kind(tool).startswith(CLIENT_TOOLS) and _kind(tool) not in _CLIENTS_OWN]
     extra: dict[str, int] = {}
@@ -201,14 +203,14 @@ def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
                 sessions = container_sessions(tool) if unit == "code_session" else 1
                 extra[unit] = max(extra.get(unit, 0), (calls or 0) * sessions)
     hidden = _BUILT_IN_PROMPT * len(built_in) + _TOOL_PROMPT * len(hosted)
-    return ToolBounds(hidden, 1 + turns, ours, extra, unbounded)
+    return ToolBounds(hidden, 1 + turns, client_tool_tokens, extra, unbounded)
 
 
 def summarizes(body: Mapping[str, Any]) -> bool:
     """Whether the context may be compacted, of which no cap says how long that gets (openai SDK 3.57, `CompactionTrigger`)."""
     items = body.get("input")
-    asked = isinstance(items, list) and any(item.get("type") == "compaction_trigger" for item in items)
-    return asked or bool(body.get("context_management"))
+    is_summary = isinstance(items, list) and any(item.get("type") == "compaction_trigger" for item in items)
+    return is_summary or bool(body.get("context_management"))
 
 
 def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:

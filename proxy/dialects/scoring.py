@@ -44,17 +44,17 @@ def _parse(operation: str, raw: bytes) -> Call:
 
 def _texts(body: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
     """The texts under the one of these names that the body has."""
-    given = [name for name in names if body.get(name) is not None]
-    if len(given) != 1:
+    present = [name for name in names if body.get(name) is not None]
+    if len(present) != 1:
         raise invalid_request(f"Exactly one of {', '.join(names)} is needed.", names[0])
-    value = body[given[0]]
+    value = body[present[0]]
     texts = [value] if isinstance(value, str) else value
     if (
         not isinstance(texts, list)
         or not 0 < len(texts) <= _MAX_TEXTS
         or not all(isinstance(one, str) for one in texts)
     ):
-        raise invalid_request(f"`{given[0]}` must be a text or a list of up to {_MAX_TEXTS} texts.", given[0])
+        raise invalid_request(f"`{present[0]}` must be a text or a list of up to {_MAX_TEXTS} texts.", present[0])
     return texts
 
 

@@ -52,12 +52,12 @@ def chat_text(events: bytes) -> str | None:
         if not choices:
             continue  # the usage
         choice = choices[0]
-        said = choice.delta
+        delta = choice.delta
         if choice.index or choice.message is not msgspec.UNSET:
             return None
-        if said.tool_calls not in _UNSAID or said.function_call not in _UNSAID:
+        if delta.tool_calls not in _UNSAID or delta.function_call not in _UNSAID:
             return None
         spoke = True
-        if said.content:
-            texts.append(said.content)
+        if delta.content:
+            texts.append(delta.content)
     return "".join(texts) if spoke else None

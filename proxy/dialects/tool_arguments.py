@@ -1,4 +1,4 @@
-"""What a tool is called with, by its meaning: clients write the same arguments down again in another spelling. Pure.
+"""Arguments of tool calls compared by meaning: clients write the same arguments again in another spelling. Pure.
 
 LangChain, Strands, Haystack and ADK put spaces after `:` and `,`; the AI SDK, pydantic-ai, qwen-code, pi and kimi-code leave
 them out; Python writes `\\u00e9` for `é`, JavaScript `5` for `5.0`; a call without arguments is "" to some and "{}" to others.
@@ -43,7 +43,7 @@ def meaning(arguments: object) -> object:
 
 
 def _whole(value: Any, depth: int = 0) -> Any:
-    """With whole numbers written as such; below a depth that no arguments have, as it is."""
+    """The value with whole floats as integers; unchanged below a depth that no arguments have."""
     if isinstance(value, float):
         return int(value) if value.is_integer() and abs(value) < 1e15 else value
     if depth > _MAX_DEPTH:

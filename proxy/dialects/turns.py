@@ -1,4 +1,4 @@
-"""A conversation as turns that can be compared: what a client sends back of an answer reads like the answer it got. Pure.
+"""A conversation as turns that can be compared: an answer that a client sends back equals the answer that it got. Pure.
 
 A turn is who speaks, the text, the tools that are called: what is the same however a client writes it down again. Left out
 is what clients add, move or drop (cache marks, ids, thinking). The bytes of a turn are hashed, never kept.
@@ -109,7 +109,7 @@ def turns_of(call: Call) -> list[bytes]:
 
 
 def text_turn(role: Any, content: str) -> bytes:
-    """Of a message that is one text."""
+    """The turn of a message that is one text."""
     return plain_bytes(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
 
 
@@ -258,16 +258,16 @@ def _chat_text(events: Iterable[Any]) -> str | None:
         choice = choices[0]
         if len(choices) > 1 or type(choice) is not dict or choice.get("index") not in _FIRST:
             return None
-        said = choice.get("delta") or choice.get("message") or {}
+        message = choice.get("delta") or choice.get("message") or {}
         if (
-            type(said) is not dict
-            or said.get("tool_calls")
-            or said.get("function_call")
+            type(message) is not dict
+            or message.get("tool_calls")
+            or message.get("function_call")
             or event.get("object") == "response"
         ):
             return None
         spoke = True
-        text = said.get("content")
+        text = message.get("content")
         if type(text) is str:
             texts.append(text)
         elif text is not None:
@@ -313,8 +313,8 @@ def _add_chat(message: dict[str, Any], delta: Any) -> None:
         parts = [*parts, {"index": 0, "function": legacy}]
     for position, part in enumerate(parts):
         kind = "custom" if isinstance(part, dict) and isinstance(part.get("custom"), dict) else "function"
-        said = part.get(kind) if isinstance(part, dict) else None
-        if not isinstance(said, dict):
+        piece_of_call = part.get(kind) if isinstance(part, dict) else None
+        if not isinstance(piece_of_call, dict):
             continue
         index = part.get("index", position)
         calls = message["tool_calls"]
@@ -323,8 +323,8 @@ def _add_chat(message: dict[str, Any], delta: Any) -> None:
         calls += [{} for _ in range(index + 1 - len(calls))]
         text = "input" if kind == "custom" else "arguments"
         so_far = calls[index].setdefault(kind, {"name": None, text: _Pieces()})
-        so_far["name"] = said.get("name") or so_far["name"]
-        if isinstance(piece := said.get(text), str):
+        so_far["name"] = piece_of_call.get("name") or so_far["name"]
+        if isinstance(piece := piece_of_call.get(text), str):
             so_far[text].append(piece)
 
 

@@ -158,7 +158,7 @@ class Connection(Patience, Pipelined, asyncio.Protocol):
         except httptools.HttpParserError as error:
             why = error.__context__  # what one of our callbacks said
             if not self.refused and not isinstance(why, Refused):
-                _strange.note("something came that is no HTTP request")
+                _strange.note("a client sent something that is not an HTTP request")
             self.refuse((why if isinstance(why, Refused) else bad_http()).refusal)
             return
         if self.unframed_bytes > self.limits.max_head_bytes:
@@ -285,7 +285,7 @@ class Connection(Patience, Pipelined, asyncio.Protocol):
         """The application gave a request up: its client is told, or where an answer has begun, sees that it is not whole."""
         if self.transport.is_closing():
             return
-        log.error("a request was left without its answer")
+        log.error("a request was left without an answer")
         if cycle.looks_whole:
             self.drop()
             return

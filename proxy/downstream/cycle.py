@@ -224,7 +224,7 @@ class Cycle:
         said_close = False
         for name, value in chain(self.connection.server_state.default_headers, headers):
             if _NO_NAME.search(name) or _NO_VALUE.search(value):
-                raise RuntimeError("no HTTP header is like that")
+                raise RuntimeError("a response header's name or value is not valid in HTTP")
             lower = name.lower()
             if lower == b"content-length" and status == 204:
                 continue  # which must not have one (RFC 9110, 8.6)

@@ -1,4 +1,4 @@
-"""How much a data plane takes in at once, and how much of that one key may have."""
+"""How many bodies and calls a data plane holds at once, and how much of that one key may have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a client's connection waits for it, and how much it takes from it: what ends a connection by itself."""
+"""The timeouts and limits of a client's connection: what makes the server end it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that a client sends before it has the answer to an earlier one: so many may wait, and the rest is read later."""
+"""Pipelined requests: a bounded number waits for the answers to earlier ones, the rest is read later."""
 
 from __future__ import annotations
 

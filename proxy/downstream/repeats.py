@@ -1,4 +1,4 @@
-"""Requests of one connection whose heads differ in their content-length only: read once, and then recognised.
+"""Recognises requests of one connection whose heads differ only in their content-length: the head is parsed once.
 
 Nearly every client says the same of itself in each request that it sends on a connection. Bytes that are the same mean the
 same: what the parser and an application made of them (`Head.notes`) still holds. Whatever differs, or is unusual, is parsed.

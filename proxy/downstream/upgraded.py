@@ -1,4 +1,4 @@
-"""A client's connection once it is a WebSocket: bytes go to a `Peer`, time and counts stay with the connection that it was."""
+"""A client's connection once it is a WebSocket: its bytes go to a `Peer`, its limits and counts stay the connection's."""
 
 from __future__ import annotations
 

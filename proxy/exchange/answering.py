@@ -1,10 +1,11 @@
-"""What the steps of whole and of streamed answers share: usage is read, counted where it was not told, priced, settled.
+"""What whole and streamed answers share: usage is read, or counted where none was stated, then priced and settled.
 
 Whatever happens on the way (the client leaves, the upstream breaks off, we are shut down), the attempt is settled once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.doubt import doubtful
-from proxy.exchange.estimated import counted, implausible, priced_part
+from proxy.exchange.estimated import count, implausible, priced_part
 from proxy.exchange.learn import note_bill
 from proxy.exchange.settlement import Settlement, Timings, charge
 from proxy.meters.reader import Context, Reader
@@ -90,12 +91,13 @@ class Answering:
         """No usage came, or one that cannot be true or is not all: what was seen is counted."""
         attempt, route = self.attempt, self.attempt.route
         all_seen = all_seen or (self.attempt.call.dialect == "openai.embeddings" and bool(events))
-        given = None
+        input_tokens = None
         if self.stops_when_left and INPUT_SIDE.isdisjoint(stated.usage):
-            given = await providers_count(attempt)
-        return await counted(
-            stated, events, route.model, attempt.call.body,
-            share=share, all_seen=all_seen, given=given, by_pieces=is_local(route.provider) and attempt.call.stream,
+            input_tokens = await providers_count(attempt)
+        return await asyncio.to_thread(
+            count, stated, events, route.model, attempt.call.body,
+            share=share, all_seen=all_seen, input_tokens=input_tokens,
+            by_pieces=is_local(route.provider) and attempt.call.stream,
             writes=self.exchange.endpoint.operation in _GENERATING,
         )  # fmt: skip
 

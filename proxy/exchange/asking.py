@@ -1,4 +1,4 @@
-"""What is asked of an upstream on behalf of an attempt: the heads of requests, and how it counts the attempt's input itself."""
+"""Requests to an upstream for an attempt: their heads, and the question how the provider counts the attempt's input."""
 
 from __future__ import annotations
 

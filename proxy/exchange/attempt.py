@@ -107,7 +107,7 @@ class Attempt:
             self._keep()
 
     def intent_record(self) -> records.Intent:
-        """As it stands now: a job's is written once more, after its creation."""
+        """The INTENT as it is now: a job's is written once more, after its creation."""
         return intent_record(self.exchange, self.plan, self.reserved_nanousd, self._claimed())
 
     def _claimed(self) -> records.Amounts:
@@ -173,7 +173,7 @@ class Attempt:
         self._bound_by(self.bound.with_input(input_tokens))
 
     def read_from_cache(self, tokens: int) -> None:
-        """So much of the input is taken to be read from the provider's cache, at its price."""
+        """Assume that so much of the input is read from the provider's cache, at the price of that."""
         self.cached_tokens = tokens
         self.price = self.price.reading(tokens)
         self._bound_by(self.bound)
@@ -284,7 +284,7 @@ class Attempt:
                 await store.release(self.id)
 
     async def unused(self) -> None:
-        """Of a session that is over, or needs another: no turn used it, and there is no entry."""
+        """End a session's reservation that no turn used: without an entry."""
         if not self.closed:
             self.closed = True
             record: records.Unused = {"t": "unused", "id": self.id, "at": now_us()}

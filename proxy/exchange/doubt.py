@@ -1,4 +1,4 @@
-"""Whether a usage that was stated can be believed, by what was seen of the answer."""
+"""Whether a stated usage can be believed, judged by the answer that was seen."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def doubtful(reading: Reading, pieces: Iterable[bytes]) -> bool:
         return False  # all of it is billed at other models, and they wrote it: those inside say what they used
     outputs = [unit for unit in _OUTPUTS if reading.usage.get(unit)]
     if "inconsistent_usage" in reading.flags and (
-        outputs in ([], ["reasoning"]) or INPUT_SIDE.isdisjoint(reading.usage)  # a count that is none is not 0
+        outputs in ([], ["reasoning"]) or INPUT_SIDE.isdisjoint(reading.usage)  # a missing count is not 0
     ):
         return True
     return not outputs and shows_output(pieces)

@@ -31,7 +31,7 @@ class Drain:
         self._timer = asyncio.get_running_loop().call_later(MAX_S, self._response.abort)
 
     def took(self, count: int) -> None:
-        """So many bytes more were read for nobody."""
+        """Count so many more bytes that were read for nobody."""
         self._bytes += count
         if self._bytes > MAX_BYTES:
             self._response.abort()

@@ -1,8 +1,7 @@
-"""A reading for an answer whose usage was not told, not to its end, or cannot be true: what was seen of it, counted."""
+"""A reading for an answer whose usage was not stated, is incomplete, or cannot be true: what was seen of it, counted."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -31,20 +30,20 @@ def implausible(attempt: Attempt, reading: Reading, cost: Cost) -> bool:
     context = route.context_tokens or facts.context_tokens
     if context is None or call.free:
         return False
-    given = taken = 0
+    input_tokens = output_tokens = 0
     for unit, quantity in reading.usage.items():
         if unit in INPUT_SIDE:
-            given += math.ceil(quantity)
+            input_tokens += math.ceil(quantity)
         elif unit in TOKENS:
-            taken += math.ceil(quantity)
-    if given <= context and taken <= bound.output_tokens:
+            output_tokens += math.ceil(quantity)
+    if input_tokens <= context and output_tokens <= bound.output_tokens:
         return False
     times = call.passes * call.sequences
     written = context
     if facts.canonical in _WITHIN_THE_CAP:
         written = route.max_output_tokens or facts.max_output_tokens or context
-    return given > max(context * times, bound.input_tokens or 0) or (
-        taken > (max(written, bound.output_tokens) + bound.aside) * times
+    return input_tokens > max(context * times, bound.input_tokens or 0) or (
+        output_tokens > (max(written, bound.output_tokens) + bound.aside) * times
     )
 
 
@@ -57,43 +56,24 @@ def priced_part(cost: Cost) -> Cost:
     return cost._replace(cost_usd=usd, cost_nanousd=to_nanousd(usd), flags=flags)
 
 
-async def counted(
-    reported: Reading,
-    events: Sequence[Any],
-    model: str,
-    request: Mapping[str, Any],
-    *,
-    share: float = 1.0,
-    all_seen: bool = False,
-    given: int | None = None,
-    by_pieces: bool = False,
-    writes: bool = False,
-) -> Reading:
-    """`reported`, and of each unit what is more, its number or the count; `reported` itself where nothing can be counted.
-
-    share: how much more there was than what `events` has. all_seen: the upstream stopped with what was seen, even if
-    that is nothing: then the request alone is counted. given: its tokens, where the
-    upstream counted them. by_pieces: it sends each token as it is written. writes: as `estimate` has it. Off the event loop: a
-    long answer takes a while.
-    """
-    return await asyncio.to_thread(
-        count, reported, events, model, request, share, all_seen, given, by_pieces=by_pieces, writes=writes
-    )
-
-
 def count(
     reported: Reading,
     events: Sequence[Any],
     model: str,
     request: Mapping[str, Any],
+    *,
     share: float = 1.0,
     all_seen: bool = False,
-    given: int | None = None,
-    *,
+    input_tokens: int | None = None,
     by_pieces: bool = False,
     writes: bool = False,
 ) -> Reading:
-    """`counted`, here and now."""
+    """`reported`, and of each unit what is more, its number or the count; `reported` itself where nothing can be counted.
+
+    share: how much more there was than what `events` has. all_seen: the upstream stopped with what was seen, even if that is
+    nothing: then the request alone is counted. input_tokens: of the request, where the upstream counted them. by_pieces: it
+    sends each token as it is written. writes: as `estimate` has it. A long answer takes a while: call it in a thread.
+    """
     # tiktoken and its ranks, for the call that needs them
     from pricing.estimate import estimate  # noqa: PLC0415 - heavy
     from pricing.prompt_tokens import count_prompt  # noqa: PLC0415 - heavy
@@ -102,7 +82,7 @@ def count(
     odd = reported.source == "partial" or "inconsistent_usage" in reported.flags
     unread = odd and reported.usage and INPUT_SIDE.isdisjoint(reported.usage)  # an input that is no number
     if counted is None and ((all_seen and reported.source == "none") or unread):
-        tokens = count_prompt(request, model) if given is None else given
+        tokens = count_prompt(request, model) if input_tokens is None else input_tokens
         counted = Reading(usage={"input": tokens}, source="estimated", flags=("estimated",))
     if counted is None:
         return reported if reported.source != "none" else Reading(source="none", model=reported.model)
@@ -110,10 +90,10 @@ def count(
         unit: math.ceil(float(quantity) * share) if unit != "input" else quantity
         for unit, quantity in counted.usage.items()
     }
-    if given is not None:
-        usage["input"] = given
+    if input_tokens is not None:
+        usage["input"] = input_tokens
     if any(unit in reported.usage for unit in _INPUTS):
-        usage.pop("input", None)  # which was told, perhaps in parts
+        usage.pop("input", None)  # the input was stated, perhaps in parts
     for unit, quantity in reported.usage.items():
         usage[unit] = max(quantity, usage.get(unit, 0))
     flags = tuple(dict.fromkeys((*reported.flags, *counted.flags)))

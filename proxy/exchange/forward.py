@@ -24,7 +24,7 @@ async def forward(attempt: Attempt) -> Response:
     model = destination.names.get(attempt.route.model, attempt.route.model)
     head = head_of(attempt, endpoint.method, endpoint.target_of(model, client.query), body)
     attempt.dispatch()
-    # Where it stops, and bills no further, when told; a job runs on whoever listens.
+    # Where it stops, and stops billing, when the caller leaves; a job goes on whoever listens.
     stops = not destination.bills_after_disconnect and not isinstance(endpoint, JobEndpoint)
     try:
         return await exchange.configured.upstreams.send(
@@ -49,7 +49,7 @@ async def forward(attempt: Attempt) -> Response:
 
 
 async def _have_credentials(attempt: Attempt, signer: Signer) -> None:
-    """Where there are none to sign with, nothing was sent."""
+    """Raises `Refused` where there are no credentials to sign with: nothing was sent then."""
     try:
         await signer.ready()
     except NoCredentialsError:

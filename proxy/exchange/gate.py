@@ -151,7 +151,7 @@ class StreamGate(Gate):
             answer = lenient.answer(rest)
             if answer.values and not answer.cut:
                 return self._take_whole(rest, answer) + then
-            if _says_failure(answer):  # damaged, so that no client is sent it; what it says is plain all the same
+            if _says_failure(answer):  # damaged, so no client is sent it; what it says is clear nevertheless
                 self.watch.take_whole(rest, answer)
                 self.fault = Fault.SAID
         if _is_torn(rest):

@@ -1,5 +1,5 @@
-"""The INTENT of an attempt: what it is of, and what a crash is charged by. Most of it is the same in all calls of a connection,
-and is written once."""
+"""The INTENT of an attempt: which call it belongs to, and what it is charged after a crash. Most of it is the same for all
+calls of a connection, and is serialised once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proxy.spool import records
 def intent_record(
     exchange: Exchange, plan: Plan, reserved_nanousd: int | None, budgets: records.Amounts
 ) -> records.Intent:
-    """As it stands in the spool."""
+    """The INTENT as the spool has it."""
     record = _of_this_call(exchange, plan, reserved_nanousd, budgets)
     return cast(records.Intent, record | _of_all_like_it(exchange, plan))
 

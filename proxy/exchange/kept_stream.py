@@ -116,7 +116,7 @@ class KeptStream:
     def look_at(self, event: bytes) -> None:
         """`event` is an answer's, and nothing else: those behind it may be like it."""
         if event.startswith(b":"):
-            return  # a comment, of which some servers send many before the first word
+            return  # a comment; some servers send many before the first word
         before = self._alike
         if before is not None and event.startswith(before.head) and event.endswith(before.tail):
             return

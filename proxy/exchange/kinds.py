@@ -1,7 +1,7 @@
-"""What the plans of calls have in common that differ in their texts only: found once, and then remembered.
+"""Parts of a plan that are the same for all calls that differ only in their texts: worked out once, then remembered.
 
-Nearly every call looks like one before it: the same fields to the same model, another text. What its provider may be asked
-and how its ceiling is made then need not be found out again. Nothing here is of one caller.
+Nearly every call looks like one before it: the same fields to the same model, another text. Then what its provider may be
+asked, and how its ceiling is made, need not be worked out again. Nothing here belongs to one caller.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A reading for answers of the audio endpoints that state no usage: what they cost goes by how long they last.
+"""A reading for answers of the audio endpoints that state no usage: they are billed by their length.
 
-A transcript is billed by the recording that was sent, speech by the text or by the sound that came back, as the model's
-price says: what it has a price for is what is counted.
+A transcript is billed by the recording that was sent, speech by the text or by the sound that came back: whichever the model
+has a price for is counted.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from decimal import Decimal
 from pricing.cost import Cost
 from pricing.usage import Quantity, Reading
 from proxy.meters.reader import Context, Reader
+from proxy.meters.reading_builder import number
 from proxy.meters.recordings import seconds_of
-from proxy.meters.tally import number
 from proxy.types import Call
 from proxy.wire.lenient import Answer
 

@@ -28,7 +28,7 @@ from proxy.jobs.api import JobEndpoint
 from proxy.jobs.bounds import Bounds, bounds_of
 from proxy.meters.host_table import charge_of
 from proxy.meters.reader import asked_of
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
 from proxy.upstream.destinations import Destination
@@ -141,7 +141,7 @@ def _kind(exchange: Exchange, route: Route, facts: ModelFacts, at_s: int) -> tup
     destination = configured.destination(route, endpoint)
     if endpoint.local and not is_local(route.provider):
         raise invalid_request(
-            f"The upstream of {route.requested!r} has no such path here; servers of one's own do.", "model"
+            f"The upstream of {route.requested!r} does not serve this path here; only servers of one's own do.", "model"
         )
     # What a provider does, it does by each of its names: the book's is the one that our tables have.
     known = route if facts.canonical == route.provider else replace(route, provider=facts.canonical)

@@ -60,8 +60,8 @@ def with_its_size(plane: Plane, identity: Identity, call: Call) -> Call:
 
 
 def note_stored(attempt: Attempt, answer: Iterable[object], facts: Mapping[str, Any] | None = None) -> Sequence[str]:
-    """Whose is what this answer, or its events, say was stored, and what is known of it; digests of what the provider keeps,
-    for the ledger."""
+    """Note the owner of what this answer, or its events, say was stored, with `facts` about it. Returns digests of what the
+    provider keeps, for the ledger."""
     exchange, route = attempt.exchange, attempt.route
     digests = digests_of(exchange.identity, *answer, dialect=exchange.call.dialect)
     holder = Holder(route.upstream, route.requested, exchange.attribution.session_id, facts)

@@ -119,18 +119,7 @@ def settle_record(
         if settlement.stored_facts is not None:
             record["stored_facts"] = settlement.stored_facts
     if lines := cost.lines if cost is not None else settlement.lines:
-        record["cost_lines"] = [
-            {
-                "unit": line.unit,
-                "quantity": str(line.quantity),
-                "price_usd": str(line.price_usd),
-                "per": line.per,
-                "cost_usd": str(line.cost_usd),
-                "model": line.model,
-                "source": line.source,
-            }
-            for line in lines
-        ]
+        record["cost_lines"] = records.lines_of(lines)
     if cost is not None:
         record["price_version"] = cost.price_version
         if cost.provider_reported_cost_usd is not None:

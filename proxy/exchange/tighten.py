@@ -1,4 +1,4 @@
-"""Closer bounds on a call's input, each asked for only when the cheaper one before it does not fit.
+"""Closer bounds on a call's input, each worked out only when the one before it, which takes less work, does not fit.
 
 A byte bound refuses an agent that sends 600 KB, nearly all of it cached, under a budget that it would hardly touch. So,
 in order: what the provider counted for the conversation so far; the model's own tokenizer where there is one; the

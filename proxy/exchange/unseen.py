@@ -1,18 +1,19 @@
-"""Calls of which no answer came, at servers that stop, and bill no further, when their caller leaves or they break down.
+"""Calls without an answer, at servers that stop working, and stop billing, when the caller leaves or they break down.
 
-What can be known: the input, which the server counts or we do, and for a whole answer how long it was written at, by the
-pace of answers before it. Of a stream nothing was written where nothing came.
+What can be known: the input, counted by the server or here, and for a whole answer an estimate from the time it was worked on,
+at the pace of earlier answers. For a stream of which nothing came, nothing was written.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 
 from pricing.usage import Reading
 from proxy.exchange.asking import providers_count
 from proxy.exchange.attempt import Attempt
-from proxy.exchange.estimated import counted
+from proxy.exchange.estimated import count
 from proxy.meters.reader import asked_of
 
 # Tokens a second, until it is known how many: hardly any server writes one answer faster.
@@ -38,6 +39,7 @@ async def unseen(attempt: Attempt, *, breaks_down: bool) -> Reading:
         pace = attempt.exchange.plane.paces.get((route.upstream, route.model)) or _FASTEST
         most = attempt.bound.output_tokens * attempt.bound.sequences
         written = min(math.ceil(pace * (time.perf_counter() - attempt.dispatched)), most)
-    given = await providers_count(attempt) if not breaks_down else None
-    reading = await counted(Reading(asked=asked_of(body)), [], route.model, body, all_seen=True, given=given)
+    input_tokens = await providers_count(attempt) if not breaks_down else None
+    stated = Reading(asked=asked_of(body))
+    reading = await asyncio.to_thread(count, stated, [], route.model, body, all_seen=True, input_tokens=input_tokens)
     return reading._replace(usage={**reading.usage, "output": written}) if written else reading

@@ -1,4 +1,4 @@
-"""What a stream says of its usage, as its events pass, and the beginning of it, for counting where it says too little."""
+"""Reads a stream's usage as its events pass, and keeps the stream's beginning, to count it where it states too little."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class CloudEvents(Sink):
         self._poster = Poster(row.url, {**bearer, **row.headers})
 
     def events(self, item: Item) -> Sequence[Event]:
-        said = usage_of(item)
+        usage = usage_of(item)
         return [
             Event(
                 item.id,
@@ -42,9 +42,9 @@ class CloudEvents(Sink):
                     "source": self._row.source,
                     "type": self._row.event or _TYPE,
                     "subject": payer_of(item.row, self._row.subject) or NOBODY,
-                    "time": said["ended_at"],
+                    "time": usage["ended_at"],
                     "datacontenttype": "application/json",
-                    "data": said,
+                    "data": usage,
                 },
             )
         ]

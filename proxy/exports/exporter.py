@@ -52,7 +52,7 @@ class Exporter:
         self._tell_at = 0.0  # monotonic
 
     def run(self, stopping: threading.Event, kept: Callable[[], bool]) -> None:
-        """Until told to stop. kept: whether the sink is this instance's."""
+        """Run until told to stop. kept: whether the sink is this instance's."""
         pause = _FIRST_PAUSE_S
         while not stopping.is_set():
             wait = self._sink.pause_s
@@ -88,7 +88,7 @@ class Exporter:
         if self._sink.tells:
             self._tell()
         if self._failing:
-            log.info("export %s: it takes events again", self.name)
+            log.info("export %s: events are delivered again", self.name)
             self._failing = ""
         return again or portion.more
 
@@ -103,11 +103,11 @@ class Exporter:
             if place is not None:
                 self._sink.tell(place.state, place.created_at, now_us())
         except (Later, Refusal) as problem:
-            self._note(f"sums are not taken: {problem}")
+            self._note(f"sums are not accepted: {problem}")
 
     def _note(self, reason: str) -> None:
         if reason != self._failing:
-            log.warning("export %s: %s; what comes next waits", self.name, reason)
+            log.warning("export %s: %s; later events wait", self.name, reason)
             self._failing = reason
         try:
             note_failure(self._engine, self._instance, self.name, reason, now_us())
@@ -142,7 +142,7 @@ class Exporter:
             try:
                 made = self._sink.events(item)
             except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # an odd entry holds up no other
-                log.exception("export %s: entry %s", self.name, item.id)
+                log.exception("export %s: entry %s could not be made into events", self.name, item.id)
                 refused.append(_refused(item, f"a fault: {type(error).__name__}"))
             else:
                 events += made
@@ -165,7 +165,7 @@ class Exporter:
             yield from pool.map(self._send, portions)
 
     def _send(self, events: Sequence[Event]) -> dict[str, str]:
-        """Where a whole batch is refused, which of it is to blame: its halves are sent, down to single events."""
+        """Send a batch; if it is refused as a whole, send its halves, down to single events, to find those to blame."""
         try:
             refused = dict(self._sink.send(events))
         except Refusal as refusal:
@@ -178,13 +178,13 @@ class Exporter:
 
     def _try_again(self) -> bool:
         """What was set aside and somebody wants tried once more; whether there was any."""
-        asked = read_again(self._engine, self.name, self._sink.rows)
-        if not asked:
+        to_retry = read_again(self._engine, self.name, self._sink.rows)
+        if not to_retry:
             return False
-        wanted = {each.event_id for each, _ in asked}
-        items = {item.id: item for _, item in asked if item is not None}
+        wanted = {each.event_id for each, _ in to_retry}
+        items = {item.id: item for _, item in to_retry if item is not None}
         events, refused, _ = self._prepared(list(items.values()))
-        refused += [each._replace(reason=_GONE) for each, item in asked if item is None]
+        refused += [each._replace(reason=_GONE) for each, item in to_retry if item is None]
         events = [event for event in events if event.id in wanted or event.item.id in wanted]
         refused += self._deliver([event for event in events if event.id not in self._taken])
         again = {each.event_id for each in refused}

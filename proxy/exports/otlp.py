@@ -127,7 +127,7 @@ class Otlp(Sink):
         check(response, self._poster.host)
         try:
             answer.ParseFromString(response.body)
-        except DecodeError:  # it took them all the same
+        except DecodeError:  # it took them nevertheless
             answer.Clear()
         return answer
 
@@ -160,26 +160,26 @@ def span_of(item: Item) -> Span:
     return span
 
 
-def _attributes(said: Mapping[str, Any], row: Mapping[str, Any], operation: str) -> Iterator[KeyValue]:
+def _attributes(usage: Mapping[str, Any], row: Mapping[str, Any], operation: str) -> Iterator[KeyValue]:
     yield _attribute("gen_ai.operation.name", operation)
     provider = provider_of(row)
     if provider:
         yield _attribute("gen_ai.provider.name", provider)
         yield _attribute("gen_ai.system", provider)  # its name before 1.37
     for name, field in _NAMES.items():
-        if said[field] is not None:
-            yield _attribute(name, said[field])
-    if said["units"] or said["usage_source"] == "provider":
+        if usage[field] is not None:
+            yield _attribute(name, usage[field])
+    if usage["units"] or usage["usage_source"] == "provider":
         for name, field in _TOKENS.items():
-            if said[field] or field in ("input_tokens", "output_tokens"):
-                yield _attribute(name, said[field])
-    if said["cost_usd"] is not None:
-        yield _attribute("gen_ai.usage.cost", float(said["cost_usd"]))
-    if said["ttft_ms"] is not None and said["kind"] == "attempt":
-        yield _attribute("gen_ai.response.time_to_first_chunk", said["ttft_ms"] / 1000)
-    if said["kind"] == CAPACITY:
-        yield _attribute("taximeter.capacity", said["capacity"])
-    for name, value in said["labels"].items():
+            if usage[field] or field in ("input_tokens", "output_tokens"):
+                yield _attribute(name, usage[field])
+    if usage["cost_usd"] is not None:
+        yield _attribute("gen_ai.usage.cost", float(usage["cost_usd"]))
+    if usage["ttft_ms"] is not None and usage["kind"] == "attempt":
+        yield _attribute("gen_ai.response.time_to_first_chunk", usage["ttft_ms"] / 1000)
+    if usage["kind"] == CAPACITY:
+        yield _attribute("taximeter.capacity", usage["capacity"])
+    for name, value in usage["labels"].items():
         yield _attribute(f"taximeter.label.{name}", str(value))
 
 

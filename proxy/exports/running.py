@@ -1,4 +1,4 @@
-"""The exports of one instance: a thread a sink that this instance keeps, and one that sees to it that there is one.
+"""The exports of one instance: a thread for each sink that this instance serves, and one thread that starts them.
 
 Of several instances on one ledger one exports to a sink at a time: who keeps it says so every few seconds, and another takes
 over where nobody does.
@@ -103,7 +103,9 @@ class Exports:
         if now > self._forget_at:
             self._forget_at = now + _FORGET_EVERY_US
             for name in forget(self._engine, now):
-                log.warning("export %s is in no configuration for a week: what it had not got is not kept for it", name)
+                log.warning(
+                    "export %s has been in no configuration for a week: what was not sent to it is no longer kept", name
+                )
             while trim(self._engine) and not self._stopping.is_set():
                 pass
 

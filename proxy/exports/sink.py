@@ -45,7 +45,7 @@ class Sink:
     tells = False
 
     def events(self, item: Item) -> Sequence[Event]:
-        """None where there is nothing to tell of it."""
+        """The item's events; None where it has none for this sink."""
         raise NotImplementedError
 
     def send(self, events: Sequence[Event]) -> Mapping[str, str]:

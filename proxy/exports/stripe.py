@@ -44,7 +44,7 @@ class Stripe(Sink):
         """What is posted, or what is wrong with it."""
         amount = int(quantity.amount)
         if amount != quantity.amount:
-            return f"{quantity.amount} {quantity.unit} is no whole number, as Stripe's meters want"
+            return f"{quantity.amount} {quantity.unit} is not a whole number, which Stripe's meters need"
         payload = {"stripe_customer_id": quantity.payer, "value": str(amount), "token_type": quantity.unit}
         return {
             "event_name": self._event,

@@ -1,4 +1,4 @@
-"""What OpenTelemetry's metrics are made of: sums since a sink has its place, kept with it, each of a bounded set. Pure."""
+"""The sums behind OpenTelemetry's metrics: kept with a sink's position, counted since it began, bounded in number. Pure."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class Sums:
     def read(cls, text: str | None) -> Sums:
         if text is None:
             return cls()
-        said = orjson.loads(text)
-        tokens = {_key(row[:4]): Counts(row[4], row[5]) for row in said["tokens"]}
-        return cls(tokens, {_key(row[:4]): row[4] for row in said["cost"]})
+        saved = orjson.loads(text)
+        tokens = {_key(row[:4]): Counts(row[4], row[5]) for row in saved["tokens"]}
+        return cls(tokens, {_key(row[:4]): row[4] for row in saved["cost"]})
 
     def written(self) -> str:
         tokens = [[*key, counts.buckets, counts.total] for key, counts in self.tokens.items()]

@@ -42,7 +42,7 @@ def units_of(row: Mapping[str, Any]) -> dict[str, Number]:
 
 
 def _number(amount: Any) -> Number | None:
-    """None of what is no number, or beyond any that sums have, and no receiver's JSON."""
+    """The number; None for what is not a number, or too large for sums or for a receiver's JSON."""
     if isinstance(amount, int | float) and not isinstance(amount, bool):
         return amount if -MOST <= amount <= MOST else None
     try:
@@ -79,7 +79,7 @@ def payer_of(row: Mapping[str, Any], subject: str) -> str | None:
 def usage_of(item: Item) -> dict[str, Any]:
     """The whole event. Of a share of a machine only whose it is and what that costs."""
     row = item.row
-    said: dict[str, Any] = {
+    usage: dict[str, Any] = {
         "id": item.id,
         "kind": CAPACITY if item.part == CAPACITY else row["kind"],
         "corrects_id": row["id"] if item.part == CAPACITY else row["corrects_id"],
@@ -92,14 +92,14 @@ def usage_of(item: Item) -> dict[str, Any]:
     if item.part == CAPACITY:
         units: dict[str, Number] = {}
         cost = row["capacity_nanousd"]
-        said |= {"capacity": row["capacity"], "cost_source": "capacity", "price_version": None}
+        usage |= {"capacity": row["capacity"], "cost_source": "capacity", "price_version": None}
     else:
         units, cost = units_of(row), row["cost_nanousd"]
-    said["units"] = units
-    said |= {
+    usage["units"] = units
+    usage |= {
         "input_tokens": tokens_in(units), "cache_read_tokens": _sum(units, "cache_read"),
         "cache_write_tokens": _sum(units, "cache_write"), "output_tokens": tokens_out(units),
         "reasoning_tokens": _sum(units, "reasoning"),
     }  # fmt: skip
-    said["cost_usd"] = None if cost is None else usd_text(cost)
-    return said
+    usage["cost_usd"] = None if cost is None else usd_text(cost)
+    return usage

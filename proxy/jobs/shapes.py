@@ -97,11 +97,11 @@ def shape_of(call: Call, size: int) -> Shape:
     heard: dict[str, int] = {}
     for medium in call.media:
         bounds = [most(medium, "google", model) for model in _MODELS]
-        known = [bound for bound in bounds if bound is not None]
-        if len(known) < len(bounds):
+        stated_bounds = [bound for bound in bounds if bound is not None]
+        if len(stated_bounds) < len(bounds):
             unknown = True
             continue
-        bound = max(known, key=lambda one: one.tokens)
+        bound = max(stated_bounds, key=lambda one: one.tokens)
         tokens += bound.tokens - len(medium.data)
         heard[bound.unit] = heard.get(bound.unit, 0) + bound.tokens
     if unknown:

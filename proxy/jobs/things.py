@@ -1,4 +1,4 @@
-"""What a model of a media vendor makes, in the units that it is priced in: at most, by its request, and in fact, by its answer.
+"""What a media vendor's model makes, in the units it is priced in: the most, by its request; the truth, by its answer.
 
 Each model has fields of its own; the names here are those by which most of them go (the schemas at replicate.com and fal.ai,
 read 2026-11-29). What stands under none of them takes the most that is usual, so that a reservation is rather too large. Pure.
@@ -14,7 +14,7 @@ from typing import Any
 
 from pricing.units import is_token
 from pricing.usage import Quantity, Reading
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 _COUNTS = ("num_images", "num_outputs", "number_of_images", "num_samples", "num_videos", "max_images", "n")
@@ -76,7 +76,7 @@ def at_most(call: Call, fields: Mapping[str, Any], units: frozenset[str], *, gpu
 
 
 def kept(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a request's fields those on which its price may depend; never a text of the client's own."""
+    """Those of a request's fields on which its price may depend; never a text of the client's own."""
     short: dict[str, Any] = {}
     for name in _KEPT:
         value = fields.get(name)
@@ -135,7 +135,7 @@ def _by_request(unit: str, asked: Mapping[str, Any]) -> Quantity | None:
 
 
 def megapixels(images: Sequence[Mapping[str, Any]]) -> int | None:
-    """Of images that say how large they are, each rounded up; None where one does not."""
+    """The megapixels of images, each rounded up; None where one does not say how large it is."""
     total = 0
     for image in images:
         width, height = number(image.get("width")), number(image.get("height"))

@@ -39,18 +39,18 @@ def plain_row(intent: Intent, end: Settle, instance: str) -> Row | None:
         -MOST <= (cost or 0) <= MOST and -MOST <= (reserved or 0) <= MOST and -MOST <= (provider_cost or 0) <= MOST
     ):
         return None
-    said = (
+    shared = (
         intent.dialect, intent.operation, intent.upstream, intent.provider, intent.model_requested, end.model or intent.model,
         end.service_tier, intent.key, intent.key_id, intent.team, intent.session_source, intent.client,
         end.price_version or intent.price_version, end.status, end.outcome, end.usage_source, end.cost_source,
     )  # fmt: skip
-    kind = _kinds.get(said)
+    kind = _kinds.get(shared)
     if kind is None:
-        kind = said
-        if sum(map(len, filter(None, said))) <= _MOST_CHARS:  # a client's names may be long
+        kind = shared
+        if sum(map(len, filter(None, shared))) <= _MOST_CHARS:  # a client's names may be long
             if len(_kinds) >= _MOST_KNOWN:
                 _kinds.clear()
-            _kinds[said] = said
+            _kinds[shared] = shared
     (
         dialect, operation, upstream, provider, model_requested, model, service_tier, key, key_id, team, session_source,
         client, price_version, status, outcome, usage_source, cost_source,

@@ -144,23 +144,23 @@ def close_minutes(
         books = read_books(connection, name, locked=True)
         if books is None:
             return None
-        known = lives(connection, books.closed_until - MINUTE_US)
+        instance_lives = lives(connection, books.closed_until - MINUTE_US)
         until = min(until - until % MINUTE_US, books.closed_until + MINUTES_AT_ONCE * MINUTE_US)
         if until <= books.closed_until:
             return None
-        outcome = work_out(connection, books, terms, until, known)
+        outcome = work_out(connection, books, terms, until, instance_lives)
         totals = _write(connection, engine, books, outcome, elsewhere)
         add_to_share(connection, engine, instance, name, books.totals, totals)
     return outcome
 
 
-def work_out(connection: Connection, books: Books, terms: Terms, until: int, known: Sequence[Life]) -> Outcome:
+def work_out(connection: Connection, books: Books, terms: Terms, until: int, instance_lives: Sequence[Life]) -> Outcome:
     """What closing would come to, up to `until`; only reads. The last minute may be one that is not over."""
-    outcome = Outcome(until, calls=pending(connection, books.name, until, known), carried=books.carried)
+    outcome = Outcome(until, calls=pending(connection, books.name, until, instance_lives), carried=books.carried)
     _read_parts(connection, outcome, books)
     _work_out_late(connection, outcome, books)
     samples = _samples(connection, books.name)
-    seen = observed(known)
+    seen = observed(instance_lives)
     begun = sorted(outcome.runs, key=lambda run: run.start)
     running: list[Run] = []
     position = 0
@@ -336,9 +336,9 @@ def _write_parts(connection: Connection, engine: Engine, capacity: str, outcome:
     for call, parts in outcome.finished():
         nanousd = sum(part.nanousd for part in parts)
         joules = [part.millijoules for part in parts]
-        known = bool(joules) and None not in joules
-        source = source_of(all(part.metered for part in parts)) if known else None
-        shares.append((nanousd, sum(one or 0 for one in joules) if known else None, source, call.row["id"]))
+        has_energy = bool(joules) and None not in joules
+        source = source_of(all(part.metered for part in parts)) if has_energy else None
+        shares.append((nanousd, sum(one or 0 for one in joules) if has_energy else None, source, call.row["id"]))
         rolled.append(share_row(call.row, nanousd))
     if several:
         connection.execute(

@@ -40,17 +40,19 @@ class Pending(NamedTuple):
     charged: bool = False
 
 
-def pending(connection: Connection, capacity: str, until: int, known: Sequence[Life]) -> list[Pending]:
+def pending(connection: Connection, capacity: str, until: int, instance_lives: Sequence[Life]) -> list[Pending]:
     """Those that began before `until`, in the order of their ids."""
-    mine = sa.and_(entries.c.capacity == capacity, entries.c.capacity_nanousd.is_(None), entries.c.started_at < until)
+    without_share = sa.and_(
+        entries.c.capacity == capacity, entries.c.capacity_nanousd.is_(None), entries.c.started_at < until
+    )
     ended = entries.c.status.not_in(NOT_COUNTED)  # a job that runs has no end yet
-    rows = [dict(row) for row in connection.execute(sa.select(*_COLUMNS).where(mine, ended)).mappings()]
+    rows = [dict(row) for row in connection.execute(sa.select(*_COLUMNS).where(without_share, ended)).mappings()]
     corrected = _ends(connection, [row["corrects_id"] for row in rows if row["corrects_id"]])
     rows.sort(key=lambda row: row["id"])
-    calls = {row["id"]: Pending(row, run_of(row, known, corrected.get(row["corrects_id"]))) for row in rows}
+    calls = {row["id"]: Pending(row, run_of(row, instance_lives, corrected.get(row["corrects_id"]))) for row in rows}
     for row in rows:
         if (charge := calls.get(row["corrects_id"])) is not None:
-            whole = run_of(row, known)
+            whole = run_of(row, instance_lives)
             calls[row["id"]] = Pending(row, whole)
             calls[row["corrects_id"]] = Pending(charge.row, whole, charged=True)
     return list(calls.values())
@@ -64,12 +66,12 @@ def _ends(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
     return ends
 
 
-def run_of(row: Mapping[str, Any], known: Sequence[Life] = (), after: int | None = None) -> Run:
+def run_of(row: Mapping[str, Any], instance_lives: Sequence[Life] = (), after: int | None = None) -> Run:
     """after: where the entry that it corrects ended."""
     start, end = row["started_at"], row["ended_at"]
     duration = row["duration_ms"]
     if row["outcome"] == "crashed":
-        end = _last_heard_of(row, known)
+        end = _last_heard_of(row, instance_lives)
     elif duration is not None:
         start = max(start, end - round((duration - (row["overhead_ms"] or 0)) * 1000))
     first = None
@@ -87,10 +89,10 @@ def run_of(row: Mapping[str, Any], known: Sequence[Life] = (), after: int | None
     )
 
 
-def _last_heard_of(row: Mapping[str, Any], known: Sequence[Life]) -> int:
+def _last_heard_of(row: Mapping[str, Any], instance_lives: Sequence[Life]) -> int:
     """A process that dies says nothing: its calls end with what is known of its instance's life."""
     start, end = row["started_at"], row["ended_at"]
-    for life in known:
+    for life in instance_lives:
         if life.instance == row["instance"] and life.since_at <= end and life.until_at >= start:
             return int(max(start, min(end, life.until_at)))
     return int(start)

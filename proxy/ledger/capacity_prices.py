@@ -41,8 +41,8 @@ def share_prices(connection: Connection, capacity: str, since: int) -> list[Entr
                 continue  # nobody knows its end
             share, cost = share + corrected[row["id"]][0], (cost or 0) + corrected[row["id"]][1]
         made.append(_share_price(row, share, cost))
-    known = _known(connection, [entry.row.id for entry in made])
-    return [entry for entry in made if entry.row.id not in known]
+    corrected_ids = _known(connection, [entry.row.id for entry in made])
+    return [entry for entry in made if entry.row.id not in corrected_ids]
 
 
 def _corrected(connection: Connection, ids: list[str]) -> dict[str, tuple[int, int]]:
@@ -59,11 +59,11 @@ def _corrected(connection: Connection, ids: list[str]) -> dict[str, tuple[int, i
 
 
 def _known(connection: Connection, ids: list[str]) -> set[str]:
-    known: set[str] = set()
+    corrected: set[str] = set()
     for first in range(0, len(ids), _LOOK_UP):
         query = sa.select(entries.c.id).where(entries.c.id.in_(ids[first : first + _LOOK_UP]))
-        known.update(connection.execute(query).scalars())
-    return known
+        corrected.update(connection.execute(query).scalars())
+    return corrected
 
 
 def _share_price(row: Mapping[str, Any], share: int, cost: int | None) -> Entry:

@@ -1,4 +1,4 @@
-"""What is learned of an attempt after it was charged at its ceiling. Pure."""
+"""Corrections of attempts that were charged at their ceilings, from what became known later. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ledger says that each budget's counters have: what a store begins with, and what it is compared to."""
+"""Budgets' counters as the ledger has them: what a store starts with, and what it is compared with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOST_ASKED = 200
 
 
 class Sum(NamedTuple):
-    """Of one counter: what entries say that they counted in it, and the base of its budget's definition."""
+    """One counter's sum: what entries say that they counted in it, and the base of its budget's definition."""
 
     counted: int
     base: int
@@ -64,7 +64,7 @@ def spent_by(engine: Engine, buckets: Sequence[tuple[str, str, int, str]]) -> li
 
 
 def ended_amounts(engine: Engine, ids: Sequence[str]) -> dict[str, list[int]]:
-    """Of attempts that have ended, and are no jobs that run: what each of their budgets was charged, in their order."""
+    """What each budget of ended attempts was charged, in their order; running jobs are left out."""
     amounts: dict[str, list[int]] = {}
     columns = (entries.c.id, entries.c.budgets)
     with engine.connect() as connection:

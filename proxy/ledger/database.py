@@ -149,7 +149,7 @@ def _set_up_sqlite(connection: Any, _: object) -> None:
     cursor.close()
 
 
-# The driver binds what is exactly a number or a text as it is; for anything else, None among it, it looks for adapters in three
+# The driver binds exact numbers and texts as they are; for anything else, None included, it looks for adapters in three
 # places and makes up an error in two of them. So it gets one that changes nothing: 12 % of the recorder's instructions.
 _NONE: dict[None, None] = {}
 sqlite3.register_adapter(type(None), _NONE.get)

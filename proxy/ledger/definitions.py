@@ -1,4 +1,4 @@
-"""What a budget that is new, or is defined anew, begins with: what the ledger says its calls have cost in the current window.
+"""What a new or redefined budget starts with: the cost of its calls in the current window, by the ledger.
 
 A budget's name is its identity, its definition (`match`, `per`, `window`, …) says what it counts. Entries state the budgets
 that they counted in; those from before a definition state others. So the counter of a budget is a *base*, worked out from
@@ -65,9 +65,9 @@ def definitions(engine: Engine) -> dict[str, Definition]:
 
 
 def _changed(connection: Connection, budgets: Sequence[Budget]) -> list[Budget]:
-    known = {row.budget: row.digest for row in connection.execute(sa.select(budget_definitions))}
+    stored = {row.budget: row.digest for row in connection.execute(sa.select(budget_definitions))}
     # What keys are made with begins with nothing, and never changes what it counts.
-    return [one for one in budgets if one.keys is None and known.get(one.name) != one.definition]
+    return [one for one in budgets if one.keys is None and stored.get(one.name) != one.definition]
 
 
 def _take(connection: Connection, budget: Budget, now_s: float) -> None:
@@ -92,7 +92,7 @@ def _take(connection: Connection, budget: Budget, now_s: float) -> None:
     counted = select_counted(name, start, budget.measure)
     amounts = defaultdict(int, _spent(connection, budget, start, end))
     amounts[""] += budget.opened_with(start, end)
-    for group in with_base:  # one that goes is told too
+    for group in with_base:  # a budget that was removed is reported, too
         amounts[group] += 0
     for group, amount in connection.execute(counted):
         amounts[group] -= int(amount)  # it is in `budget_spend`, and will be added again

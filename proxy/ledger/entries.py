@@ -186,7 +186,7 @@ class Pairing:
         return _whole(*self._open[attempt_id])
 
     def _take(self, value: Any, record: Record, batch: Batch) -> None:
-        kind, known = value["t"], self._is_known(record)
+        kind, is_known = value["t"], self._is_known(record)
         if kind == "intent":
             self._open[value["id"]] = (value, record)
         elif kind in ("settle", "void"):
@@ -199,14 +199,14 @@ class Pairing:
             entry = entry_of(intent, value, self._instance)
             self._close(value["id"])
             self.lately.append(entry)
-            if not known:
+            if not is_known:
                 batch.entries.append(entry)
         elif kind == "job":
             self._close(value["id"])
-            if not known:
+            if not is_known:
                 batch.entries.append(self._running(value))
         elif kind == "correction":
-            if not known:
+            if not is_known:
                 batch.entries.append(_corrected(value))
         elif kind == "waiting":
             self._waiting.add(value["id"])
@@ -215,16 +215,16 @@ class Pairing:
         elif kind == "expired":
             if value["id"] in self._open:  # else another instance's
                 self._expired.add(value["id"])
-            if not known:
+            if not is_known:
                 intent = value.get("intent") or self._begun(value["id"])
                 batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch")))
         elif kind in ("refused", "unused"):
             begun = self._begun(value["id"]) if kind == "refused" and value["id"] in self._open else None
             self._close(value["id"])
-            if not known and kind == "refused":
+            if not is_known and kind == "refused":
                 batch.refusals.append(_refused(value, begun))
         elif kind == "tally":
-            if not known:
+            if not is_known:
                 batch.tallies.append(_sound_tally(value))
         elif kind not in ("open", "epoch"):
             raise ValueError(kind)
@@ -312,7 +312,7 @@ def _whole(intent: records.Intent | Intent, record: Record) -> records.Intent:
     said: records.Intent
     try:
         said = orjson.loads(record.payload)
-    except orjson.JSONDecodeError:  # a number in its labels that is none
+    except orjson.JSONDecodeError:  # a malformed number in its labels
         values: Any = {name: getattr(intent, name) for name in intent.__struct_fields__}
         said = values | {name: None for name, value in values.items() if isinstance(value, Raw)}
     return said
@@ -336,10 +336,10 @@ def _refused(value: records.Refused, intent: records.Intent | None) -> RefusedCa
 
 def _corrected(value: records.Correction) -> Entry:
     """A correction is written whole; a column that it does not know is empty. Raises where it is none."""
-    given = value["row"]
-    if given["kind"] != "correction" or not given["corrects_id"]:
-        raise ValueError(given["kind"])
-    return Entry(row_of(given), NO_END, [bounded_amount(item) for item in value["budgets"] if is_amount(item)])
+    row = value["row"]
+    if row["kind"] != "correction" or not row["corrects_id"]:
+        raise ValueError(row["kind"])
+    return Entry(row_of(row), NO_END, [bounded_amount(item) for item in value["budgets"] if is_amount(item)])
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -188,14 +188,14 @@ def read_portion(
 
     columns: of `entries`, with `id`, `started_at` and `capacity_nanousd`; all of them where none are named.
     """
-    asked = list(entries.columns) if columns is None else list(columns)
+    selected = list(entries.columns) if columns is None else list(columns)
     with reading(engine).connect() as connection:
         place = read_place(connection, name)
         if place is None:
             return None
         if place.history_at is not None:
-            return _history(connection, place, most, asked)
-        return _log(connection, place, most, asked)
+            return _history(connection, place, most, selected)
+        return _log(connection, place, most, selected)
 
 
 def _history(connection: Connection, place: Place, most: int, columns: Sequence[sa.Column[Any]]) -> Portion:
@@ -271,8 +271,8 @@ def settle(engine: Engine, instance: str, portion: Portion, done: Done, now: int
 def _write_mine(
     connection: Connection, instance: str, name: str, values: Mapping[str, Any], *where: sa.ColumnElement[bool]
 ) -> None:
-    mine = (export_sinks.c.name == name, export_sinks.c.keeper == instance, *where)
-    if connection.execute(sa.update(export_sinks).where(*mine).values(**values)).rowcount != 1:
+    kept_here = (export_sinks.c.name == name, export_sinks.c.keeper == instance, *where)
+    if connection.execute(sa.update(export_sinks).where(*kept_here).values(**values)).rowcount != 1:
         raise NotKept
 
 

@@ -13,7 +13,7 @@ from proxy.ledger.row import Row
 from proxy.ledger.schema import entries
 
 _ALL = range(len(Row._fields))
-_DEFAULTS = [None if column.server_default is None else 0 for column in entries.columns]  # what a column has by itself
+_DEFAULTS = [None if column.server_default is None else 0 for column in entries.columns]  # a column's default
 _MOST_STATEMENTS = 64
 _SMALL = operator.attrgetter(*(column.name for column in entries.columns if type(column.type) is sa.Integer))
 _MOST_SMALL = 2**31 - 1
@@ -32,9 +32,9 @@ class Inserting:
         self._copy = f"COPY entries ({', '.join(self._names)}) FROM STDIN (FORMAT BINARY)"
         self._types = [_COPIED_AS[type(column.type)] for column in entries.columns]
 
-    def _statement(self, said: Sequence[int]) -> str:
+    def _statement(self, present: Sequence[int]) -> str:
         """An INSERT of these columns."""
-        names, marks = ", ".join(self._names[at] for at in said), ", ".join([self._mark] * len(said))
+        names, marks = ", ".join(self._names[at] for at in present), ", ".join([self._mark] * len(present))
         return f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
 
     def all(self, connection: Connection, rows: Sequence[Row]) -> bool:
@@ -53,15 +53,15 @@ class Inserting:
     def _inserted(self, connection: Connection, rows: Sequence[Row]) -> bool:
         """What no row says is not bound, for that is most of what an INSERT costs: of 60 columns a call says some 35."""
         columns, first, count = list(zip(*rows, strict=True)), rows[0], len(rows)
-        said = tuple(
+        present = tuple(
             at for at, default in enumerate(_DEFAULTS) if first[at] != default or columns[at].count(default) < count
         )
-        statement = self._inserts.get(said)
+        statement = self._inserts.get(present)
         if statement is None:
             if len(self._inserts) >= _MOST_STATEMENTS:
                 self._inserts.clear()
-            statement = self._inserts[said] = self._statement(said)
-        plain = list(zip(*(columns[at] for at in said), strict=True))
+            statement = self._inserts[present] = self._statement(present)
+        plain = list(zip(*(columns[at] for at in present), strict=True))
         return connection.exec_driver_sql(statement, plain).rowcount == count
 
     def _copied(self, connection: Connection, rows: Sequence[Row]) -> None:

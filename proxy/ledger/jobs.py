@@ -1,4 +1,4 @@
-"""Jobs, as long as something may still come of them: which process asks for one next, and that its end counts once.
+"""Jobs that may still change: which process asks for one next; each job's end counts once.
 
 A row is written with the entries that it belongs to, in their transaction. Its `revision` makes that each settlement and each
 correction is taken once, whoever writes it: one that was made from an older revision changes nothing.
@@ -55,12 +55,12 @@ def end(connection: Connection, entry: Entry, recheck_s: float | None) -> None:
 
 def change(connection: Connection, entry: Entry, before: Mapping[str, Any]) -> bool:
     """Note what is known newly of a job's cost; whether nobody else did first."""
-    mine = (jobs.c.id == entry.row.id, jobs.c.revision == before["revision"])
+    this_row = (jobs.c.id == entry.row.id, jobs.c.revision == before["revision"])
     values = {
         "state": entry.row.status, "ended": True, "ended_at": entry.row.ended_at, "revision": before["revision"] + 1,
         "cost_nanousd": entry.row.cost_nanousd, "settled": entry.row.budgets, "ask_at": None,
     }  # fmt: skip
-    return connection.execute(sa.update(jobs).where(*mine).values(values)).rowcount == 1
+    return connection.execute(sa.update(jobs).where(*this_row).values(values)).rowcount == 1
 
 
 def known(connection: Connection, job_id: str) -> Mapping[str, Any] | None:

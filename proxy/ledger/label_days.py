@@ -1,4 +1,4 @@
-"""What was spent by everything that calls are told apart by, labels too: added up from the entries when a time is over.
+"""Spend by all attributes of calls, labels included: added up from the entries when a time is over.
 
 Labels are in no other roll-up: a client's may be different for every call; and users and customers, of whom there may be as
 many as calls, are in none with an agent or a provider, nor by the hour. So days that are over are added up afterwards by all of
@@ -149,10 +149,10 @@ def stretches(
     if until is not None:
         until += -until % stretch.length_us  # of a stretch in which the time ends, all of it
         query, states = query.where(at < until), states.where(state.c.start_at < until)
-    known = {row.start_at: row for row in connection.execute(states)}
+    state_of = {row.start_at: row for row in connection.execute(states)}
     kept = horizon(connection) or 0
     for start_at, requests, cost in connection.execute(query):
-        row = known.get(start_at)
+        row = state_of.get(start_at)
         is_so = row is not None and (
             stretch is DAYS  # nothing else knows it any more
             if start_at < kept
@@ -334,11 +334,11 @@ def write(
         (stretch.sums, *_rows_of(stretch.sums, ALL_NAMES, start_at, groups)),
         (stretch.impersonal, *_rows_of(stretch.impersonal, IMPERSONAL, start_at, _without_persons(groups))),
     ]
-    mine = state.c.start_at == start_at
+    this_stretch = state.c.start_at == start_at
     with writing(engine).begin() as connection:
         added = insert_into(connection, state).values(start_at=start_at, changes=0, built=0, requests=0, cost_nanousd=0)
         connection.execute(added.on_conflict_do_nothing())
-        there = connection.execute(sa.select(state).where(mine).with_for_update()).one()
+        there = connection.execute(sa.select(state).where(this_stretch).with_for_update()).one()
         entries_are_gone = stretch in (DAYS, PARTS) and start_at < (horizon(connection) or 0)
         if (there.names is not None and there.built > as_it_is["built"]) or entries_are_gone:
             return
@@ -354,7 +354,7 @@ def write(
             connection.execute(sa.delete(table).where(table.c.start_at == start_at))
             if more:
                 connection.execute(sa.insert(table), list(more))
-        connection.execute(sa.update(state).where(mine).values(**as_it_is))
+        connection.execute(sa.update(state).where(this_stretch).values(**as_it_is))
 
 
 _Rows = list[dict[str, Any]]

@@ -74,14 +74,14 @@ def _weeks(
     names), and what it is itself; None where it is not, or no more."""
     since = None if since is None else since - since % WEEK_US
     until = None if until is None else until + -until % WEEK_US
-    known = {
+    state_of = {
         row.start_at: row for row in connection.execute(sa.select(label_weeks).where(label_weeks.c.names.is_not(None)))
     }
     days_of: dict[int, list[AddedUp | None]] = defaultdict(list)
     for start_at, added in stretches(connection, DAYS, since, until):
         days_of[start_at - start_at % WEEK_US].append(added)
     for start_at, days in sorted(days_of.items()):
-        together, row = _together(days), known.get(start_at)
+        together, row = _together(days), state_of.get(start_at)
         is_so = row is not None and together is not None and _came_to(row) == _came_to(together)
         yield start_at, together, added_up_by(row) if is_so else None
 

@@ -117,14 +117,12 @@ def _add(connection: Connection, month: Partition) -> None:
     connection.execute(sa.text(f"CREATE TABLE {name} (LIKE entries INCLUDING ALL)"))
     there = connection.execute(sa.text(f"SELECT to_regclass('{_OTHER}')")).scalar()
     if there is not None:
-        mine = "id >= :since AND id < :until"
+        of_month = "id >= :since AND id < :until"
         span = {"since": month.since, "until": month.until}
-        asked = sa.text(f"SELECT EXISTS (SELECT FROM {_OTHER} WHERE {mine})")  # noqa: S608 - our own names
-        if connection.execute(asked, span).scalar():
+        has_rows = sa.text(f"SELECT EXISTS (SELECT FROM {_OTHER} WHERE {of_month})")  # noqa: S608 - our own names
+        if connection.execute(has_rows, span).scalar():
             connection.execute(sa.text(f"LOCK TABLE {_OTHER} IN ACCESS EXCLUSIVE MODE"))
-            moved = (
-                f"WITH moved AS (DELETE FROM {_OTHER} WHERE {mine} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608 - as above
-            )
+            moved = f"WITH moved AS (DELETE FROM {_OTHER} WHERE {of_month} RETURNING *) INSERT INTO {name} SELECT * FROM moved"  # noqa: S608 - as above
             connection.execute(sa.text(moved), span)
     _attach(connection, month)
 
@@ -148,7 +146,7 @@ def divide(engine: Engine, now_us: int) -> list[str]:
         raise NotDivided("only a PostgreSQL ledger can be divided; SQLite has no partitions")
     with engine.begin() as connection:
         if is_divided(connection):
-            raise NotDivided("its entries are by months already")
+            raise NotDivided("its entries are divided by months already")
         if views := _views_of_others(connection):
             raise NotDivided(f"{', '.join(views)} read the table: drop them, and make them again afterwards")
         connection.execute(sa.text("SET LOCAL lock_timeout = '10s'"))

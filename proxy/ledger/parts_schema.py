@@ -1,4 +1,4 @@
-"""Three hours of the ledger at a time, and seven days: by all that calls are told apart by, and by how their costs are known.
+"""Tables of sums over three hours, and over seven days, by all attributes of calls and by how their costs are known.
 
 Hours are for the ends of a time that is asked for, and for the day that is not over; seven days are for long times. They are
 filled by `label_days.py` and `label_weeks.py`.

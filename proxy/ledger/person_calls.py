@@ -1,4 +1,4 @@
-"""Where the calls of a user or a customer are, of three hours that are over: for lists of them. Filled by `label_days.py`.
+"""In which past three hours a user or a customer has calls: for lists of them. Filled by `label_days.py`.
 
 A row of all calls is as wide as forty numbers, and there may be as many persons as calls: without this a list of one of them
 reads everybody's. It is kept by three hours and not as an index, which would cost each call that is recorded, and which an old
@@ -87,20 +87,20 @@ def runs_of_calls(
     least = max(low, first, horizon(connection) or 0)
     while high > least:
         begin = max(least, high - 1 - (high - 1) % DAY_US + DAY_US - _AT_ONCE_US)
-        known = [at for at in _known(connection, begin, high, counted_alone) if at + PART_US > begin and at < high]
-        of_his = (person_calls.c.start_at.in_(known), person_calls.c.person == person_of(*person))
-        mine = sa.select(person_calls.c.start_at, person_calls.c.ids).where(*of_his)
-        ids = {row.start_at: row.ids for row in connection.execute(mine)} if known else {}
-        yield from _runs(known, ids, begin, high)
+        starts = [at for at in _known(connection, begin, high, counted_alone) if at + PART_US > begin and at < high]
+        of_his = (person_calls.c.start_at.in_(starts), person_calls.c.person == person_of(*person))
+        ids_of_calls = sa.select(person_calls.c.start_at, person_calls.c.ids).where(*of_his)
+        ids = {row.start_at: row.ids for row in connection.execute(ids_of_calls)} if starts else {}
+        yield from _runs(starts, ids, begin, high)
         high = begin
     rest = max(low, first) if counted_alone else low
     if rest < min(least, high):
         yield Run(rest, min(least, high), None)
 
 
-def _runs(known: Sequence[int], ids: Mapping[int, str], low: int, high: int) -> Iterator[Run]:
+def _runs(starts: Sequence[int], ids: Mapping[int, str], low: int, high: int) -> Iterator[Run]:
     """Known stretches with calls, and what lies between those that are known."""
-    for start_at in sorted(known, reverse=True):
+    for start_at in sorted(starts, reverse=True):
         if start_at + PART_US < high:
             yield Run(start_at + PART_US, high, None)
         if start_at in ids:
@@ -120,16 +120,16 @@ def _known(connection: Connection, since: int, until: int, counted_alone: bool) 
         is_so = row.whole is not None and row.persons == row.whole and row.built == row.changes
         part = _Part(row.start_at, is_so, row.requests, row.cost_nanousd)
         parts[row.start_at - row.start_at % DAY_US].append(part)
-    known: list[int] = []
+    starts: list[int] = []
     days = _sums(connection, spend_days, since, until, DAY_US)
     for day in range(since, until, DAY_US):
         came_to = sum(part.requests for part in parts[day]), sum(part.cost_nanousd for part in parts[day])
         if all(part.is_so for part in parts[day]) and came_to == days.get(day, (0, 0)):
-            known += range(day, day + DAY_US, PART_US) if counted_alone else [part.start_at for part in parts[day]]
+            starts += range(day, day + DAY_US, PART_US) if counted_alone else [part.start_at for part in parts[day]]
             continue
         hours = _sums(connection, spend_hours, day, day + DAY_US, PART_US)
-        known += [at for at, is_so, *came in parts[day] if is_so and hours.get(at, (0, 0)) == tuple(came)]
-    return known
+        starts += [at for at, is_so, *came in parts[day] if is_so and hours.get(at, (0, 0)) == tuple(came)]
+    return starts
 
 
 class _Part(NamedTuple):

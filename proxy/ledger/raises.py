@@ -78,7 +78,7 @@ def lower_raise(
             return None
         amount = _amount(_budget(budgets, old["budget"]), to)
         if amount >= old["by_amount"]:
-            raise RaiseProblem("a raise is lowered to less than it is; make another to add to it")
+            raise RaiseProblem("a raise can only be lowered; to raise further, make another one")
         row = _row(old["budget"], old["group"], amount, old["until_at"], now_s, old["reason"])
         connection.execute(sa.insert(raises), row)
         return row
@@ -86,10 +86,10 @@ def lower_raise(
 
 def _end(connection: Connection, raise_id: str, now_s: float) -> dict[str, Any] | None:
     """The row as it was."""
-    mine = sa.and_(raises.c.id == raise_id, _not_ended(int(now_s * 1e6)))
-    row = connection.execute(sa.select(raises).where(mine)).mappings().first()
+    this_raise = sa.and_(raises.c.id == raise_id, _not_ended(int(now_s * 1e6)))
+    row = connection.execute(sa.select(raises).where(this_raise)).mappings().first()
     if row is not None:
-        connection.execute(sa.update(raises).where(mine).values(until_at=int(now_s * 1e6)))
+        connection.execute(sa.update(raises).where(this_raise).values(until_at=int(now_s * 1e6)))
     return None if row is None else dict(row)
 
 
@@ -112,8 +112,8 @@ def _is_known(engine: Engine, budget: Budget, group: str) -> bool:
     """Whether anything was ever counted in the group, whatever the window, or it was raised before."""
     with engine.connect() as connection:
         for table in (budget_spend, budget_bases, raises):
-            mine = sa.select(table.c.budget).where(table.c.budget == budget.name, table.c.group == group).limit(1)
-            if connection.execute(mine).first() is not None:
+            its_rows = sa.select(table.c.budget).where(table.c.budget == budget.name, table.c.group == group).limit(1)
+            if connection.execute(its_rows).first() is not None:
                 return True
     return False
 

@@ -31,7 +31,7 @@ from proxy.times import now_s, now_us
 log = logging.getLogger("taximeter.recorder")
 
 _EVERY_S = 0.2
-_LATELY = 1000  # ends that a worker which is killed may not have told the budgets
+_LATELY = 1000  # ends that a killed worker may not have reported to the budgets
 # Entries of one batch, and what one read has beyond them: more save a server work, but no file, and take memory.
 _MAX_ENTRIES, _MAX_ENTRIES_OF_A_SERVER = 1000, 5000
 _RECORDS_OF_AN_ENTRY = 2  # so many are read at most, too: what is refused has no entry
@@ -48,7 +48,7 @@ _MARKER = b'{"t":"epoch"'
 
 
 class Gate(Protocol):
-    """Where budgets are shared by several instances: what must be known before something is shipped, and told then."""
+    """The recorder's side of shared budgets: what must be known before records are shipped, and who is told then."""
 
     def may_ship(self) -> bool: ...
 
@@ -190,11 +190,11 @@ class Recorder:
         if (inserted or refusals) and self._on_shipped is not None:
             try:
                 self._on_shipped(inserted, refusals)
-            except Exception:  # whoever listens cannot stop the ledger
-                log.exception("after a batch")
+            except Exception:  # a listener's fault must not stop the ledger
+                log.exception("metrics, logs and alerts of a batch failed; the ledger has the batch")
 
     def _begin(self) -> None:
-        """Where the database says that everything stands; its number first, so that a change in between is noticed."""
+        """Begin at the positions in the database; its batch number is read first, so that a change in between is noticed."""
         self._shipper.begin_again()
         self._runs.begin_again()
         self._begun = True

@@ -66,29 +66,29 @@ def read_revenue(lines: Iterable[str]) -> list[Paid]:
 def _take(
     row: Mapping[str, str | None], line: int, paid: dict[tuple[str, int, int, str], tuple[int, Paid]]
 ) -> Iterator[str]:
-    given = {name: (row.get(name) or "").strip() for name in COLUMNS}
-    if not any(given.values()):
+    cells = {name: (row.get(name) or "").strip() for name in COLUMNS}
+    if not any(cells.values()):
         return
     before = len(paid)
     for name in ("customer", "plan"):
-        if len(given[name]) > _MOST_CHARS or "\x00" in given[name]:
+        if len(cells[name]) > _MOST_CHARS or "\x00" in cells[name]:
             yield f"{name} is longer than {_MOST_CHARS} characters, or holds a NUL"
             return
-    if not given["customer"]:
+    if not cells["customer"]:
         yield "names no customer"
     try:
-        from_at, to_at = _moment(given["from"]), _moment(given["to"])
-        amount = _nanousd(given["amount_usd"])
+        from_at, to_at = _moment(cells["from"]), _moment(cells["to"])
+        amount = _nanousd(cells["amount_usd"])
     except ValueError as problem:
         yield str(problem)
         return
     if from_at >= to_at:
         yield "`to` is not later than `from`; it is the first moment that is not paid for"
         return
-    new = Paid(given["customer"], from_at, to_at, given["plan"], amount)
-    first, known = paid.setdefault(new[:4], (line, new))
-    if len(paid) == before and (first, known) != (line, new):
-        same = "the same row as" if known == new else "for the same customer, time and plan as"
+    new = Paid(cells["customer"], from_at, to_at, cells["plan"], amount)
+    first, payment = paid.setdefault(new[:4], (line, new))
+    if len(paid) == before and (first, payment) != (line, new):
+        same = "the same row as" if payment == new else "for the same customer, time and plan as"
         yield f"is {same} line {first}: add their amounts up"
 
 
@@ -101,9 +101,9 @@ def _nanousd(text: str) -> int:
     try:
         amount = Decimal(text)
     except InvalidOperation:
-        raise ValueError(f'amount_usd {text!r} is no amount, such as "20" or "19.99"') from None
+        raise ValueError(f'amount_usd {text!r} is not an amount, such as "20" or "19.99"') from None
     if not amount.is_finite() or abs(amount) > _MOST_USD:
-        raise ValueError(f"amount_usd {text!r} is no amount up to {_MOST_USD:,} USD")
+        raise ValueError(f"amount_usd {text!r} is not an amount up to {_MOST_USD:,} USD")
     nano = amount * NANO
     if nano != nano.to_integral_value():
         raise ValueError(f"amount_usd {text!r} is finer than a nano-dollar")

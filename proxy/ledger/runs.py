@@ -1,4 +1,4 @@
-"""The spool's runs that are being shipped: where each stands, by the database, and what of it may go.
+"""The spool's runs that are being shipped: how far each is, by the database, and which segments may be deleted.
 
 The database says where to read on, when a run is seen for the first time and whenever the database turns out to be an older
 copy; then segments that were kept are read again.
@@ -101,8 +101,8 @@ class Runs:
         first = reader.first_segment()
         if first is not None and first > resume.segment:
             log.error(
-                "the ledger lacks what was in segments %d to %d of the spool %s, and they are kept no longer: "
-                "what is not in the ledger of them is lost (spool.keep_shipped_s)", resume.segment, first - 1, name,
+                "the ledger lacks records from segments %d to %d of the spool %s, which are no longer kept: "
+                "those records are lost (spool.keep_shipped_s keeps segments longer)", resume.segment, first - 1, name,
             )  # fmt: skip
             reader.position = Position(first, 0)
         return Run(reader, Pairing(self._instance, done, lately=self._lately))

@@ -187,8 +187,8 @@ class Shipper:
         if last == 0 and self._last_number(connection) == 0:
             self._set_metric.write(connection, [(self._instance, BATCH_NUMBER, "[]", str(last + 1))])
             return
-        given = (str(last + 1), self._instance, BATCH_NUMBER, str(last))
-        if connection.exec_driver_sql(self._count_batch, given).rowcount != 1:
+        values = (str(last + 1), self._instance, BATCH_NUMBER, str(last))
+        if connection.exec_driver_sql(self._count_batch, values).rowcount != 1:
             raise LedgerMovedError(last, self._last_number(connection))
 
     def _last_number(self, connection: Connection) -> int:
@@ -249,8 +249,8 @@ class Shipper:
 
     def _end_job(self, connection: Connection, entry: Entry) -> Entry | None:
         """What the end of a job adds to the ledger; None where it is known."""
-        mine = (entries.c.id == entry.row.id, entries.c.status == RUNNING)
-        ended = connection.execute(sa.update(entries).where(*mine).values(entry.row._asdict())).rowcount == 1
+        running_entry = (entries.c.id == entry.row.id, entries.c.status == RUNNING)
+        ended = connection.execute(sa.update(entries).where(*running_entry).values(entry.row._asdict())).rowcount == 1
         if ended or self._write_entry(connection, entry):
             jobs.end(connection, entry, _recheck_s(entry))
             return entry

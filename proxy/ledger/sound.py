@@ -1,4 +1,4 @@
-"""What a ledger row can hold: whether a record's values fit their columns and the sums over them, and what is done if not.
+"""Whether a record's values fit their columns and the sums over them, and what happens if they do not.
 
 A client chooses names, a defect writes nonsense: neither may cost a call its entry, nor stop those behind it.
 """

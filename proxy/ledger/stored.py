@@ -1,4 +1,4 @@
-"""What is stored at providers, and through which of our models: kept for as long as providers keep it.
+"""What callers have stored at providers, and through which model: remembered for as long as the providers keep it.
 
 OpenAI: "Response objects are saved for 30 days by default" (https://platform.openai.com/docs/guides/conversation-state).
 """

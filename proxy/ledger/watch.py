@@ -1,4 +1,4 @@
-"""When each instance lived, and up to where its calls are in the ledger: what a capacity's minutes wait for.
+"""When each instance lived, and up to which time its calls are in the ledger: a capacity's minutes wait for that.
 
 A row a life. An instance that is stopped properly leaves with all of its calls in the ledger; one that is killed leaves some in
 its spool, and is waited for as long as a call may take.
@@ -32,8 +32,8 @@ class Life(NamedTuple):
 def say(connection: Connection, life: Life) -> None:
     """This instance lives."""
     c = capacity_watch.c
-    mine = (c.instance == life.instance, c.since_at == life.since_at)
-    changed = sa.update(capacity_watch).where(*mine)
+    this_life = (c.instance == life.instance, c.since_at == life.since_at)
+    changed = sa.update(capacity_watch).where(*this_life)
     if connection.execute(changed.values(until_at=life.until_at, complete_until=life.complete_until)).rowcount == 0:
         connection.execute(sa.insert(capacity_watch).values(**life._asdict()))
 
@@ -49,9 +49,9 @@ def lives(connection: Connection, since: int) -> list[Life]:
     return [Life(row.instance, row.since_at, row.until_at, row.complete_until) for row in rows]
 
 
-def final_until(known: Sequence[Life], now: int, max_call_us: int) -> int:
+def final_until(instance_lives: Sequence[Life], now: int, max_call_us: int) -> int:
     """Before this moment every call is in the ledger, or its instance is given up."""
-    last = {life.instance: life for life in known}
+    last = {life.instance: life for life in instance_lives}
     bounds = [now]
     for life in last.values():
         away = life.until_at < now - ALIVE_US
@@ -69,6 +69,6 @@ def forget(connection: Connection, before: int) -> None:
     connection.execute(sa.delete(capacity_watch).where(c.until_at < before, later))
 
 
-def observed(known: Sequence[Life]) -> list[Span]:
+def observed(instance_lives: Sequence[Life]) -> list[Span]:
     """When anybody looked; in order, and apart from each other."""
-    return union([Span(life.since_at, life.until_at) for life in known])
+    return union([Span(life.since_at, life.until_at) for life in instance_lives])

@@ -17,7 +17,7 @@ from proxy.meters.host_table import charge_of
 from proxy.meters.openai import read_usage
 from proxy.meters.places import states_counts, usage_nearby
 from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_tier
-from proxy.meters.tally import Tally, items, mapping, number, text
+from proxy.meters.reading_builder import ReadingBuilder, items, mapping, number, text
 
 MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{|"message_stop"|"type"\s*:\s*"server_tool_use"')
 
@@ -26,46 +26,46 @@ _OWN_TURNS = {"message", "fallback_message"}
 _SEARCHES = "searches that passed"  # in a stream's state
 
 
-def read_message(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_message(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A message, whole or folded together from a stream."""
-    tally.model = text(response.get("model"))
+    builder.model = text(response.get("model"))
     usage = mapping(response.get("usage"))
     # What the usage says at the end is what is billed: only it knows which searches failed.
-    searches = tally.count(tools := mapping(usage.get("server_tool_use")), "web_search_requests")
+    searches = builder.count(tools := mapping(usage.get("server_tool_use")), "web_search_requests")
     if not tools or response.get("unfinished"):
         searches = max(searches, _searches_seen(response))
-    tally.add("web_search", searches)
-    if not any(usage.get(name) for name in _COUNTS) and _read_others_counts(response, context, tally):
-        tally.partial = tally.partial or bool(response.get("unfinished"))
+    builder.add("web_search", searches)
+    if not any(usage.get(name) for name in _COUNTS) and _read_others_counts(response, context, builder):
+        builder.partial = builder.partial or bool(response.get("unfinished"))
         return
     if not any(usage.get(name) is not None for name in _COUNTS):
         return
-    tally.has_usage = True
-    note_tier(tally, usage.get("service_tier"))
+    builder.has_usage = True
+    note_tier(builder, usage.get("service_tier"))
     if text(speed := usage.get("speed")) and speed != "standard":
-        tally.condition("speed", speed)
+        builder.condition("speed", speed)
     if text(geo := usage.get("inference_geo")) and geo not in {"global", "not_available"}:
-        tally.condition("geo", geo)
-    _read_turns(usage, context, tally)
+        builder.condition("geo", geo)
+    _read_turns(usage, context, builder)
     read_charge(
-        usage, charge_of(context.provider) if context.provider else "", tally
+        usage, charge_of(context.provider) if context.provider else "", builder
     )  # a router's, at its own Messages
     if response.get("unfinished"):
-        tally.partial = (
+        builder.partial = (
             True  # the stream broke off, or ended without its counts: output is at least what message_start said
         )
     if all(usage.get(name) is None for name in _INPUTS):
-        tally.flag("input_unknown")
-        tally.partial = True
+        builder.flag("input_unknown")
+        builder.partial = True
 
 
-def _read_others_counts(response: Mapping[str, Any], context: Context, tally: Tally) -> bool:
+def _read_others_counts(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> bool:
     """Counts by another dialect's names, or in another place; whether there are any."""
     usage = mapping(response.get("usage"))
     elsewhere = usage if states_counts(usage) else usage_nearby(response)
     if elsewhere is None:
         return False
-    read_usage(elsewhere, context, tally)
+    read_usage(elsewhere, context, builder)
     return True
 
 
@@ -79,64 +79,64 @@ def _is_search(block: Mapping[str, Any]) -> bool:
     return block.get("type") == "server_tool_use" and block.get("name") == "web_search"
 
 
-def _read_turns(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def _read_turns(usage: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """The top-level counts, and what `iterations` says is not in them or belongs to another model."""
     entries = [entry for entry in items(usage.get("iterations")) if isinstance(entry, dict)]
     turns = [entry for entry in entries if text(entry.get("type")) in _OWN_TURNS]
     served = next((name for entry in reversed(turns) if (name := text(entry.get("model")))), None)
     own = [entry for entry in turns if text(entry.get("model")) in {None, served}]
-    if len(own) < len(turns) and _top_level_is(usage, turns, tally):
+    if len(own) < len(turns) and _top_level_is(usage, turns, builder):
         read_counts(
-            _sum(own, tally), context, tally.usage, tally
+            _sum(own, builder), context, builder.usage, builder
         )  # the others' share is in the top level: leave it out
     else:
-        read_counts(usage, context, tally.usage, tally)
+        read_counts(usage, context, builder.usage, builder)
     for entry in entries:
         if entry not in own:
             part: dict[str, Quantity] = {}
-            read_counts(entry, context, part, tally)
-            tally.parts.append(Part(text(entry.get("model")) or tally.model or context.model, part))
+            read_counts(entry, context, part, builder)
+            builder.parts.append(Part(text(entry.get("model")) or builder.model or context.model, part))
 
 
-def _top_level_is(usage: Mapping[str, Any], entries: list[dict[str, Any]], tally: Tally) -> bool:
-    whole = _sum(entries, tally)
-    return all(tally.count(usage, name) == whole[name] for name in _COUNTS)
+def _top_level_is(usage: Mapping[str, Any], entries: list[dict[str, Any]], builder: ReadingBuilder) -> bool:
+    whole = _sum(entries, builder)
+    return all(builder.count(usage, name) == whole[name] for name in _COUNTS)
 
 
-def _sum(entries: list[dict[str, Any]], tally: Tally) -> dict[str, Any]:
-    whole: dict[str, Any] = {name: sum(tally.count(entry, name) for entry in entries) for name in _COUNTS}
+def _sum(entries: list[dict[str, Any]], builder: ReadingBuilder) -> dict[str, Any]:
+    whole: dict[str, Any] = {name: sum(builder.count(entry, name) for entry in entries) for name in _COUNTS}
     splits = [mapping(entry.get("cache_creation")) for entry in entries]
     ttls = {name for split in splits for name in split}
-    whole["cache_creation"] = {name: sum(tally.count(split, name) for split in splits) for name in ttls}
+    whole["cache_creation"] = {name: sum(builder.count(split, name) for split in splits) for name in ttls}
     return whole
 
 
-def read_counts(usage: Mapping[str, Any], context: Context, into: dict[str, Quantity], tally: Tally) -> None:
+def read_counts(usage: Mapping[str, Any], context: Context, into: dict[str, Quantity], builder: ReadingBuilder) -> None:
     """One set of Anthropic counts, as disjoint units, added to `into`."""
-    output = tally.count(usage, "output_tokens")
-    thinking = tally.count(mapping(usage.get("output_tokens_details")), "thinking_tokens")
+    output = builder.count(usage, "output_tokens")
+    thinking = builder.count(mapping(usage.get("output_tokens_details")), "thinking_tokens")
     if thinking > output:
-        tally.inconsistent()
+        builder.inconsistent()
         thinking = output
     counts = {
-        "input": tally.count(usage, "input_tokens"),
-        "cache_read": tally.count(usage, "cache_read_input_tokens"),
+        "input": builder.count(usage, "input_tokens"),
+        "cache_read": builder.count(usage, "cache_read_input_tokens"),
         "output": output - thinking,
         "reasoning": thinking,
-        **_cache_writes(usage, context, tally),
+        **_cache_writes(usage, context, builder),
     }
     for unit, quantity in counts.items():
         if quantity:
             into[unit] = into.get(unit, 0) + quantity
 
 
-def _cache_writes(usage: Mapping[str, Any], context: Context, tally: Tally) -> dict[str, Quantity]:
+def _cache_writes(usage: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> dict[str, Quantity]:
     """Writes by time to live. The split is only in the first event of a stream; the total may grow after it."""
     split = first_mapping(usage, "cache_creation")
-    short, long = tally.count(split, "ephemeral_5m_input_tokens"), tally.count(split, "ephemeral_1h_input_tokens")
-    total = tally.count(usage, "cache_creation_input_tokens") or short + long
+    short, long = builder.count(split, "ephemeral_5m_input_tokens"), builder.count(split, "ephemeral_1h_input_tokens")
+    total = builder.count(usage, "cache_creation_input_tokens") or short + long
     if short + long > total:  # cut from the cheaper: some state the total under the short name
-        tally.inconsistent()
+        builder.inconsistent()
         long = min(long, total)
         short = total - long
     unknown = total - short - long
@@ -198,9 +198,9 @@ def _without_replaced(old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping
     return {name: value for name, value in old.items() if name not in stated}
 
 
-def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_nothing(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """`count_tokens` is free of charge."""
-    tally.has_usage = True
+    builder.has_usage = True
 
 
 messages = Reader("anthropic.messages", read_message, fold_event, marks=MARKS, also=b'"server_tool_use"')

@@ -14,7 +14,7 @@ from pricing.usage import Part
 from proxy.meters import anthropic, gemini, openai, openai_media
 from proxy.meters.openai_responses import responses
 from proxy.meters.reader import Context, Read, Reader
-from proxy.meters.tally import Tally, items, mapping, text
+from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 
 
 def _body(line: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -23,33 +23,33 @@ def _body(line: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(outer.get("body")) or mapping(outer.get("message")) or outer or line
 
 
-def _read_openai(body: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def _read_openai(body: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """One answer of any API that OpenAI's batches call."""
     if "choices" in body:
         own = context._replace(model=text(body.get("model")) or context.model)
-        openai.chat.read(body, own, tally)
+        openai.chat.read(body, own, builder)
     elif isinstance(body.get("data"), list) and body.get("object") is None:
-        openai_media.images.read(body, context, tally)
+        openai_media.images.read(body, context, builder)
     elif isinstance(body.get("results"), list):
-        openai.moderations.read(body, context, tally)
+        openai.moderations.read(body, context, builder)
     else:
-        responses.read(body, context, tally)
+        responses.read(body, context, builder)
 
 
 def _reader(dialect: str, read: Read, usage_key: str = "usage") -> Reader:
-    def read_lines(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    def read_lines(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
         lines = [mapping(line) for line in items(response.get("lines"))]
         if not lines:
-            read(_body(response), context, tally)
-            tally.has_usage = tally.has_usage or "result" in response
+            read(_body(response), context, builder)
+            builder.has_usage = builder.has_usage or "result" in response
         for line in lines:
-            inner = Tally()
+            inner = ReadingBuilder()
             read(_body(line), context, inner)
-            tally.has_usage = True
-            tally.flags += [flag for flag in inner.flags if flag not in tally.flags]
-            tally.parts += inner.parts
+            builder.has_usage = True
+            builder.flags += [flag for flag in inner.flags if flag not in builder.flags]
+            builder.parts += inner.parts
             if inner.usage:
-                tally.parts.append(Part(inner.model or context.model, inner.usage))
+                builder.parts.append(Part(inner.model or context.model, inner.usage))
 
     return Reader(dialect, read_lines, fold_line, usage_key=usage_key, facts={"processing": "batch"})
 

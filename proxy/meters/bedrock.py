@@ -22,7 +22,7 @@ from pricing.usage import Quantity
 from proxy.meters import anthropic
 from proxy.meters.openai import read_usage
 from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_asked, note_tier
-from proxy.meters.tally import Tally, items, mapping, text
+from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 
 MARKS = re.compile(
     rb'"(?:usage|metadata|amazon-bedrock-invocationMetrics|bytes|message_delta|images|finish_reasons)"|[tT]oken_?[cC]ount'
@@ -43,42 +43,44 @@ _HEADERS = {
 }
 
 
-def read_token_usage(usage: Mapping[str, Any], tally: Tally) -> None:
-    """Add a Converse `TokenUsage` (or invocation metrics, which name it `…Count`) to `tally`."""
-    given = tally.maybe(usage, "inputTokens", "inputTokenCount")
-    taken = tally.maybe(usage, "outputTokens", "outputTokenCount")
-    if given is None and taken is None:
+def read_token_usage(usage: Mapping[str, Any], builder: ReadingBuilder) -> None:
+    """Add a Converse `TokenUsage` (or invocation metrics, which name it `…Count`) to `builder`."""
+    input_tokens = builder.maybe(usage, "inputTokens", "inputTokenCount")
+    output_tokens = builder.maybe(usage, "outputTokens", "outputTokenCount")
+    if input_tokens is None and output_tokens is None:
         return
-    tally.has_usage = True
-    read = tally.count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
-    written = tally.count(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+    builder.has_usage = True
+    read = builder.count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
+    written = builder.count(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
     by_unit: dict[str, Quantity] = {}
     for entry in items(usage.get("cacheDetails")):
         detail = mapping(entry)
         unit = _TTL_UNITS.get(str(detail.get("ttl")), "cache_write_5m")
-        by_unit[unit] = by_unit.get(unit, 0) + tally.count(detail, "inputTokens")
+        by_unit[unit] = by_unit.get(unit, 0) + builder.count(detail, "inputTokens")
     written = written or sum(by_unit.values())
     dearest_first = sorted(by_unit.items(), key=lambda part: _DEAREST.index(part[0]))
-    tally.split(written, dearest_first, "cache_write_5m")
-    tally.add("input", given or 0)
-    tally.add("cache_read", read)
-    tally.add("output", taken or 0)
-    tally.add("web_search", tally.count(mapping(usage.get("serverToolUsage")), "webSearchRequests", "webSearchCount"))
-    total = tally.maybe(usage, "totalTokens")
-    plain = (given or 0) + (taken or 0)
+    builder.split(written, dearest_first, "cache_write_5m")
+    builder.add("input", input_tokens or 0)
+    builder.add("cache_read", read)
+    builder.add("output", output_tokens or 0)
+    builder.add(
+        "web_search", builder.count(mapping(usage.get("serverToolUsage")), "webSearchRequests", "webSearchCount")
+    )
+    total = builder.maybe(usage, "totalTokens")
+    plain = (input_tokens or 0) + (output_tokens or 0)
     if total != plain:  # some models leave the cache out of the total
-        tally.check_total(total, plain + read + written)
+        builder.check_total(total, plain + read + written)
 
 
-def read_converse(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_converse(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A Converse response, or what a stream's `metadata` event said."""
     router = mapping(mapping(response.get("trace")).get("promptRouter"))
-    tally.model = text(router.get("invokedModelId"))
-    note_tier(tally, mapping(response.get("serviceTier")).get("type"))
+    builder.model = text(router.get("invokedModelId"))
+    note_tier(builder, mapping(response.get("serviceTier")).get("type"))
     latency = mapping(response.get("performanceConfig")).get("latency")
     if latency != "standard":
-        tally.condition("latency", latency)
-    read_token_usage(mapping(response.get("usage")), tally)
+        builder.condition("latency", latency)
+    read_token_usage(mapping(response.get("usage")), builder)
 
 
 def fold_converse(state: dict[str, Any], event: Mapping[str, Any]) -> None:
@@ -89,65 +91,65 @@ def fold_converse(state: dict[str, Any], event: Mapping[str, Any]) -> None:
             state[name] = value
 
 
-def read_invoke(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_invoke(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """An InvokeModel response: whichever of the known shapes it has."""
     usage = mapping(response.get("usage"))
     tier = response.get("serviceTier")
-    note_tier(tally, mapping(tier).get("type") or tier)
+    note_tier(builder, mapping(tier).get("type") or tier)
     if "inputTokens" in usage or "inputTokenCount" in usage:
-        read_token_usage(usage, tally)
+        read_token_usage(usage, builder)
     elif "prompt_tokens" in usage:
-        read_usage(usage, context, tally)
+        read_usage(usage, context, builder)
     elif usage:
-        anthropic.read_message(response, context, tally)
-        tally.model = None  # the vendor's name says nothing of the profile (us., global.) that chose the price
+        anthropic.read_message(response, context, builder)
+        builder.model = None  # the vendor's name says nothing of the profile (us., global.) that chose the price
     else:
-        _read_vendor(response, tally)
-    if not tally.has_usage:
-        read_token_usage(mapping(response.get(METRICS)), tally)
-    if not tally.has_usage:
-        _read_pictures(response, context, tally)
-    if not tally.has_usage:
+        _read_vendor(response, builder)
+    if not builder.has_usage:
+        read_token_usage(mapping(response.get(METRICS)), builder)
+    if not builder.has_usage:
+        _read_pictures(response, context, builder)
+    if not builder.has_usage:
         headers = {name: context.response_headers.get(header) for name, header in _HEADERS.items()}
-        read_token_usage(headers, tally)
+        read_token_usage(headers, builder)
 
 
-def _read_pictures(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def _read_pictures(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Billed each, by size and quality. The size is that of what was made; the quality is only asked for. What a filter took
     away beforehand is not among them (Stability's then have reasons alone)."""
     images = response.get("images") or response.get("artifacts")
     if not isinstance(images, list):
         reasons = items(response.get("finish_reasons"))
-        tally.has_usage = bool(reasons) and all(reason in _UNMADE for reason in reasons)
+        builder.has_usage = bool(reasons) and all(reason in _UNMADE for reason in reasons)
         return
-    tally.has_usage = True
-    tally.add("image", len(images))
+    builder.has_usage = True
+    builder.add("image", len(images))
     first = next(iter(images), None)
     data = first if isinstance(first, str) else text(mapping(first).get("base64"))
     size = image_size(Encoded(data)) if data else None
     if size is not None:
         square = next((edge for edge in _EDGES if size.width * size.height <= edge * edge), _EDGES[-1])
-        tally.condition("size", f"{square}x{square}")
-    elif images:  # nobody can tell: as large as they come, where that is dearer
-        tally.ask("size", f"{_EDGES[-1]}x{_EDGES[-1]}")
+        builder.condition("size", f"{square}x{square}")
+    elif images:  # the size is unknown: the largest, where that is dearer
+        builder.ask("size", f"{_EDGES[-1]}x{_EDGES[-1]}")
     config = mapping(context.request.get("imageGenerationConfig"))
-    note_asked(tally, context, "quality", config.get("quality"))
-    steps = tally.maybe(context.request, "steps")
+    note_asked(builder, context, "quality", config.get("quality"))
+    steps = builder.maybe(context.request, "steps")
     if steps is not None:
-        note_asked(tally, context, "steps", "50-steps" if steps <= _STANDARD_STEPS else "max-steps")
+        note_asked(builder, context, "steps", "50-steps" if steps <= _STANDARD_STEPS else "max-steps")
 
 
-def _read_vendor(response: Mapping[str, Any], tally: Tally) -> None:
+def _read_vendor(response: Mapping[str, Any], builder: ReadingBuilder) -> None:
     """Llama and Titan count in the body itself."""
-    given = tally.maybe(response, "prompt_token_count", "inputTextTokenCount")
+    input_tokens = builder.maybe(response, "prompt_token_count", "inputTextTokenCount")
     results = [mapping(result) for result in items(response.get("results"))]
-    taken = tally.maybe(response, "generation_token_count", "totalOutputTextTokenCount")
-    if taken is None and results:
-        taken = sum(tally.count(result, "tokenCount") for result in results)
-    if given is not None or taken is not None:
-        tally.has_usage = True
-        tally.add("input", given or 0)
-        tally.add("output", taken or 0)
+    output_tokens = builder.maybe(response, "generation_token_count", "totalOutputTextTokenCount")
+    if output_tokens is None and results:
+        output_tokens = sum(builder.count(result, "tokenCount") for result in results)
+    if input_tokens is not None or output_tokens is not None:
+        builder.has_usage = True
+        builder.add("input", input_tokens or 0)
+        builder.add("output", output_tokens or 0)
 
 
 def fold_invoke(state: dict[str, Any], event: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from proxy.meters.openai import read_usage
 from proxy.meters.reader import Context, Reader, first_mapping
-from proxy.meters.tally import Tally, mapping, text
+from proxy.meters.reading_builder import ReadingBuilder, mapping, text
 
 MARKS = re.compile(rb'"(?:billed_units|usage)"')
 
@@ -26,19 +26,19 @@ _UNITS = {
 }
 
 
-def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Any Cohere response."""
-    tally.model = text(response.get("model"))
+    builder.model = text(response.get("model"))
     usage = first_mapping(response, "usage", "meta")
     if "total_tokens" in usage:  # the OpenAI-compatible endpoint, and rerankers that bill by token
-        read_usage(usage, context, tally)
+        read_usage(usage, context, builder)
         return
     billed = mapping(usage.get("billed_units")) or mapping(usage.get("tokens")) or usage  # 0 billed is 0
     for name, unit in _UNITS.items():
-        quantity = tally.maybe(billed, name)
+        quantity = builder.maybe(billed, name)
         if quantity is not None:
-            tally.has_usage = True
-            tally.add(unit, quantity)
+            builder.has_usage = True
+            builder.add(unit, quantity)
 
 
 def fold(state: dict[str, Any], event: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Whether what came back is an error, whatever its status: in the shapes in which providers and gateways say so.
+"""Whether an answer is an error, whatever its status, by the shapes that providers and gateways use for errors.
 
 A gateway that has begun a stream can only say in an event that its upstream failed; some answer 200 with an error in the
 body. What failed before anything was written is not billed by anybody.
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pricing.output_texts import final_texts, output_texts
-from proxy.meters.tally import items, mapping, number, text
+from proxy.meters.reading_builder import items, mapping, number, text
 
 _BEDROCK = frozenset({
     "internalServerException", "modelStreamErrorException", "modelTimeoutException", "serviceUnavailableException",

@@ -18,7 +18,7 @@ from pricing.usage import Quantity
 from proxy.meters.modality import MEDIA, split_input
 from proxy.meters.openai import read_usage
 from proxy.meters.reader import Context, Reader, merge_counts, note_tier
-from proxy.meters.tally import Tally, items, mapping, number, text
+from proxy.meters.reading_builder import ReadingBuilder, items, mapping, number, text
 
 MARKS = re.compile(rb'"(?:usageMetadata|usage_metadata|usage|groundingMetadata|error)"\s*:\s*\{')
 
@@ -28,57 +28,57 @@ _TRAFFIC_TIERS = {"ON_DEMAND_PRIORITY": "priority", "ON_DEMAND_FLEX": "flex", "P
 _PER_PROMPT_MODELS = re.compile(r"gemini-(?:1|2)(?:\.\d+)?-")
 
 
-def by_kind(tally: Tally, details: object) -> dict[str, Quantity]:
+def by_kind(builder: ReadingBuilder, details: object) -> dict[str, Quantity]:
     """Token counts by kind of medium (documents are priced as images); text is under `text`."""
     counts: dict[str, Quantity] = {}
     for entry in items(details):
         detail = mapping(entry)
         modality = detail.get("modality")
         kind = _KINDS.get(modality.upper(), "text") if isinstance(modality, str) else "text"
-        counts[kind] = counts.get(kind, 0) + tally.count(detail, "tokenCount")
+        counts[kind] = counts.get(kind, 0) + builder.count(detail, "tokenCount")
     return counts
 
 
-def read_metadata(usage: Mapping[str, Any], tally: Tally) -> None:
-    """Add one `usageMetadata` to `tally`."""
+def read_metadata(usage: Mapping[str, Any], builder: ReadingBuilder) -> None:
+    """Add one `usageMetadata` to `builder`."""
     names = ("promptTokenCount", "candidatesTokenCount", "responseTokenCount", "totalTokenCount", "thoughtsTokenCount")
     if not any(usage.get(name) is not None for name in names):
         return
-    tally.has_usage = True
-    prompt, tool = tally.count(usage, "promptTokenCount"), tally.count(usage, "toolUsePromptTokenCount")
-    candidates = tally.count(usage, "candidatesTokenCount", "responseTokenCount")
-    thoughts = tally.count(usage, "thoughtsTokenCount")
-    total = tally.maybe(usage, "totalTokenCount")
+    builder.has_usage = True
+    prompt, tool = builder.count(usage, "promptTokenCount"), builder.count(usage, "toolUsePromptTokenCount")
+    candidates = builder.count(usage, "candidatesTokenCount", "responseTokenCount")
+    thoughts = builder.count(usage, "thoughtsTokenCount")
+    total = builder.maybe(usage, "totalTokenCount")
     if total and usage.get("promptTokenCount") is None and total > tool + candidates + thoughts:
         prompt = total - tool - candidates - thoughts
     if usage.get("promptTokenCount") is None and not prompt and candidates:
-        tally.flag("input_unknown")
-        tally.partial = True
-    _read_prompt(usage, prompt, tool, tally)
+        builder.flag("input_unknown")
+        builder.partial = True
+    _read_prompt(usage, prompt, tool, builder)
     counted = prompt + tool + candidates
     if thoughts and total == counted and thoughts <= candidates:
         candidates -= thoughts
     elif not thoughts and total is not None and total > counted:
         thoughts = total - counted  # servers that leave thinking out of all but the total
-    media = by_kind(tally, usage.get("candidatesTokensDetails") or usage.get("responseTokensDetails"))
-    tally.split(candidates, [(f"{kind}_out", media.get(kind, 0)) for kind in MEDIA], "output")
-    tally.add("reasoning", thoughts)
-    tally.check_total(total, prompt + tool + candidates + thoughts)
-    note_tier(tally, usage.get("serviceTier"))
-    note_tier(tally, _TRAFFIC_TIERS.get(text(usage.get("trafficType")) or ""))
+    media = by_kind(builder, usage.get("candidatesTokensDetails") or usage.get("responseTokensDetails"))
+    builder.split(candidates, [(f"{kind}_out", media.get(kind, 0)) for kind in MEDIA], "output")
+    builder.add("reasoning", thoughts)
+    builder.check_total(total, prompt + tool + candidates + thoughts)
+    note_tier(builder, usage.get("serviceTier"))
+    note_tier(builder, _TRAFFIC_TIERS.get(text(usage.get("trafficType")) or ""))
 
 
-def _read_prompt(usage: Mapping[str, Any], prompt: Quantity, tool: Quantity, tally: Tally) -> None:
-    details = by_kind(tally, usage.get("promptTokensDetails") or usage.get("promptTokenDetails"))
-    tool_details = by_kind(tally, usage.get("toolUsePromptTokensDetails"))
+def _read_prompt(usage: Mapping[str, Any], prompt: Quantity, tool: Quantity, builder: ReadingBuilder) -> None:
+    details = by_kind(builder, usage.get("promptTokensDetails") or usage.get("promptTokenDetails"))
+    tool_details = by_kind(builder, usage.get("toolUsePromptTokensDetails"))
     if sum(details.values()) > prompt or sum(tool_details.values()) > tool:
-        tally.inconsistent()
-    cached_media = by_kind(tally, usage.get("cacheTokensDetails"))
+        builder.inconsistent()
+    cached_media = by_kind(builder, usage.get("cacheTokensDetails"))
     split_input(
-        tally,
+        builder,
         prompt + tool,
         media={kind: details.get(kind, 0) + tool_details.get(kind, 0) for kind in MEDIA},
-        cached=tally.count(usage, "cachedContentTokenCount") or sum(cached_media.values()),
+        cached=builder.count(usage, "cachedContentTokenCount") or sum(cached_media.values()),
         cached_media=cached_media,
         writes={},
     )
@@ -105,15 +105,15 @@ def metadata_of(response: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(response.get("usageMetadata"))
 
 
-def read_generate(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_generate(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A `GenerateContentResponse`."""
     response = _unwrapped(response)
-    tally.model = served_model(response)
-    read_metadata(metadata_of(response), tally)
-    if not tally.has_usage:
-        read_usage(mapping(response.get("usage")), context, tally)
+    builder.model = served_model(response)
+    read_metadata(metadata_of(response), builder)
+    if not builder.has_usage:
+        read_usage(mapping(response.get("usage")), context, builder)
     if response.get("candidates"):
-        _read_grounding(response, tally.model or context.model, tally)
+        _read_grounding(response, builder.model or context.model, builder)
 
 
 def _unwrapped(response: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -128,14 +128,14 @@ def served_model(response: Mapping[str, Any]) -> str | None:
     return name.rsplit("/", 1)[-1] if name else None
 
 
-def _read_grounding(response: Mapping[str, Any], model: str, tally: Tally) -> None:
+def _read_grounding(response: Mapping[str, Any], model: str, builder: ReadingBuilder) -> None:
     """Grounding with Search or Maps: Gemini 2 bills the grounded prompt once, Gemini 3 and later each query."""
     metadata = [mapping(mapping(candidate).get("groundingMetadata")) for candidate in items(response.get("candidates"))]
     queries: dict[str, None] = {}
     maps = searched = False
     for grounding in metadata:
-        asked = [*items(grounding.get("webSearchQueries")), *items(grounding.get("imageSearchQueries"))]
-        queries.update({query: None for query in asked if isinstance(query, str) and query.strip()})
+        searches = [*items(grounding.get("webSearchQueries")), *items(grounding.get("imageSearchQueries"))]
+        queries.update({query: None for query in searches if isinstance(query, str) and query.strip()})
         on_maps = bool(grounding.get("googleMapsWidgetContextToken")) or any(
             isinstance(mapping(chunk).get("maps"), dict) for chunk in items(grounding.get("groundingChunks"))
         )
@@ -143,9 +143,9 @@ def _read_grounding(response: Mapping[str, Any], model: str, tally: Tally) -> No
         searched = searched or (bool(grounding.get("searchEntryPoint")) and not on_maps)
     unit = "grounding_maps" if maps and not searched else "grounding"
     if _PER_PROMPT_MODELS.search(model):
-        tally.add(unit, 1 if queries or maps else 0)
+        builder.add(unit, 1 if queries or maps else 0)
     else:
-        tally.add(unit, len(queries) or (1 if maps else 0))
+        builder.add(unit, len(queries) or (1 if maps else 0))
 
 
 def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
@@ -164,7 +164,7 @@ def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
         state.setdefault("candidates", []).extend(grounded)
 
 
-def read_live(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_live(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A Live session: each turn is billed by itself (its prompt is the session so far), so turns add up.
 
     A turn ends with `turnComplete` and its usage is cumulative; in a session without such marks every usage is a turn.
@@ -174,8 +174,8 @@ def read_live(response: Mapping[str, Any], context: Context, tally: Tally) -> No
         if response.get("marked"):
             usages = [functools.reduce(merge_counts, usages, {})]
         for usage in usages:
-            read_metadata(usage, tally)
-    read_generate(response, context, tally)
+            read_metadata(usage, builder)
+    read_generate(response, context, builder)
 
 
 def fold_live(state: dict[str, Any], event: Mapping[str, Any]) -> None:
@@ -197,29 +197,29 @@ def _embeddings(response: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield mapping(response.get("embedding"))
 
 
-def read_embed(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_embed(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Embeddings: `usageMetadata` (with `promptTokenDetails`), or Vertex' statistics per embedding."""
-    tally.model = served_model(response)
-    read_metadata(mapping(response.get("usageMetadata")), tally)
-    if tally.has_usage:
+    builder.model = served_model(response)
+    read_metadata(mapping(response.get("usageMetadata")), builder)
+    if builder.has_usage:
         return
     for embedding in _embeddings(response):
         statistics = mapping(embedding.get("statistics"))
-        count = tally.maybe(statistics, "token_count", "tokenCount")
+        count = builder.maybe(statistics, "token_count", "tokenCount")
         if count is not None:
-            tally.has_usage = True
-            tally.add("input", count)
+            builder.has_usage = True
+            builder.add("input", count)
 
 
-def read_cache(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_cache(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """An explicit cache: tokens x hours from its creation to its expiry. Deleting it earlier costs less."""
-    tally.model = served_model(response)
-    tokens = tally.maybe(mapping(response.get("usageMetadata")), "totalTokenCount")
+    builder.model = served_model(response)
+    tokens = builder.maybe(mapping(response.get("usageMetadata")), "totalTokenCount")
     seconds = _lifetime_s(response, context)
     if tokens is None or seconds is None:
         return
-    tally.has_usage = True
-    tally.add("token_hour", tally.read(Decimal(tokens) * seconds / 3600))
+    builder.has_usage = True
+    builder.add("token_hour", builder.read(Decimal(tokens) * seconds / 3600))
 
 
 def _lifetime_s(response: Mapping[str, Any], context: Context) -> Decimal | None:
@@ -245,9 +245,9 @@ def _instant(value: object) -> datetime | None:
     return instant if instant.tzinfo else None
 
 
-def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_nothing(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """`countTokens` is free of charge."""
-    tally.has_usage = True
+    builder.has_usage = True
 
 
 generate = Reader("gemini", read_generate, fold_chunk, usage_key="usageMetadata", marks=MARKS)

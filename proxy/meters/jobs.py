@@ -15,7 +15,7 @@ from proxy.meters.hosts import xai_more
 from proxy.meters.openai import read_envelope
 from proxy.meters.openai_media import note_media, read_images, seconds_asked
 from proxy.meters.reader import Context, Reader, note_asked
-from proxy.meters.tally import Tally, items, mapping, number, text
+from proxy.meters.reading_builder import ReadingBuilder, items, mapping, number, text
 
 DONE = {"succeeded", "completed", "done", "success", "complete", "finished"}
 
@@ -37,118 +37,125 @@ def is_done(response: Mapping[str, Any], *names: str) -> bool:
     return any(isinstance(value := response.get(name), str) and value.lower() in DONE for name in names or ("status",))
 
 
-def read_replicate(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_replicate(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A prediction: official models bill tokens or images, all others the seconds of their hardware."""
-    tally.model = text(response.get("model"))
-    note_media(response, context, tally, "hardware")
+    builder.model = text(response.get("model"))
+    note_media(response, context, builder, "hardware")
     metrics = mapping(response.get("metrics"))
     if "status" not in response and not metrics:
         return
-    tally.has_usage = True
+    builder.has_usage = True
     if "status" in response and not is_done(response):
         return
-    given, taken = tally.maybe(metrics, "input_token_count"), tally.maybe(metrics, "output_token_count")
-    images, seconds = tally.maybe(metrics, "image_count"), tally.maybe(metrics, "video_output_duration_seconds")
-    if given is not None or taken is not None:
-        tally.add("input", given or 0)
-        tally.add("output", taken or 0)
+    input_tokens, output_tokens = (
+        builder.maybe(metrics, "input_token_count"),
+        builder.maybe(metrics, "output_token_count"),
+    )
+    images, seconds = builder.maybe(metrics, "image_count"), builder.maybe(metrics, "video_output_duration_seconds")
+    if input_tokens is not None or output_tokens is not None:
+        builder.add("input", input_tokens or 0)
+        builder.add("output", output_tokens or 0)
     elif images is not None:
-        tally.add("image", images)
+        builder.add("image", images)
     elif seconds is not None:
-        tally.add("video_second", seconds)
+        builder.add("video_second", seconds)
     else:
-        tally.add("gpu_second", tally.count(metrics, "predict_time"))
+        builder.add("gpu_second", builder.count(metrics, "predict_time"))
 
 
-def read_runway(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_runway(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A task: credits follow from the model, the duration and the resolution that were asked for."""
-    tally.model = text(response.get("model")) or text(context.request.get("model"))
+    builder.model = text(response.get("model")) or text(context.request.get("model"))
     status = response.get("status")
     if not isinstance(status, str):
         return
-    tally.has_usage = True
+    builder.has_usage = True
     if status.upper() != "SUCCEEDED":
         return
-    model = tally.model or context.model
-    seconds = seconds_asked(context, tally, "duration")
+    model = builder.model or context.model
+    seconds = seconds_asked(context, builder, "duration")
     rate: Quantity | None = RUNWAY_CREDITS_PER_S.get(model)
     if context.request.get("audio") is False and not context.from_client:
         rate = _RUNWAY_SILENT.get(model, rate)
     if model in RUNWAY_CREDITS_PER_IMAGE:
         tall = "1080" in f"{context.request.get('ratio')} {context.selector.get('resolution')}"
         each = 8 if model == "gen4_image" and tall else RUNWAY_CREDITS_PER_IMAGE[model]
-        tally.add("credit", each * max(len(items(response.get("output"))), 1))
+        builder.add("credit", each * max(len(items(response.get("output"))), 1))
     elif rate is not None and seconds:
-        tally.add("credit", rate * seconds)
+        builder.add("credit", rate * seconds)
     elif seconds:
-        tally.add("video_second", seconds)
+        builder.add("video_second", seconds)
     else:
-        tally.has_usage = False
+        builder.has_usage = False
 
 
-def read_xai_images(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_xai_images(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """xAI's images: by the image, with its own charge in ticks."""
-    xai_more(mapping(response.get("usage")), context, tally)
-    read_charge(mapping(response.get("usage")), "cost_in_usd_ticks", tally)
-    read_images(response, context, tally)
+    xai_more(mapping(response.get("usage")), context, builder)
+    read_charge(mapping(response.get("usage")), "cost_in_usd_ticks", builder)
+    read_images(response, context, builder)
 
 
-def read_xai_video(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_xai_video(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """xAI's video: by the second, with its own charge in ticks."""
-    read_envelope(response, tally)
-    note_media(response, context, tally, "resolution")
+    read_envelope(response, builder)
+    note_media(response, context, builder, "resolution")
     if text(response.get("status")) is None:
         return
-    tally.has_usage = True
+    builder.has_usage = True
     if not is_done(response):
         return
-    xai_more(mapping(response.get("usage")), context, tally)
-    read_charge(mapping(response.get("usage")), "cost_in_usd_ticks", tally)
-    seconds = tally.maybe(mapping(response.get("video")), "duration", "duration_seconds")
-    tally.add("video_second", seconds or seconds_asked(context, tally, "duration", "seconds") or XAI_VIDEO_S)
+    xai_more(mapping(response.get("usage")), context, builder)
+    read_charge(mapping(response.get("usage")), "cost_in_usd_ticks", builder)
+    seconds = builder.maybe(mapping(response.get("video")), "duration", "duration_seconds")
+    builder.add("video_second", seconds or seconds_asked(context, builder, "duration", "seconds") or XAI_VIDEO_S)
 
 
-def read_veo(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_veo(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A Veo operation: seconds times the videos that were made; filtered ones are not billed."""
-    asked = mapping(context.request.get("parameters")) or context.request
-    note_asked(tally, context, "resolution", asked.get("resolution"))
-    tally.condition("resolution", context.selector.get("resolution"))
+    parameters = mapping(context.request.get("parameters")) or context.request
+    note_asked(builder, context, "resolution", parameters.get("resolution"))
+    builder.condition("resolution", context.selector.get("resolution"))
     if "done" not in response and "response" not in response:
         return
-    tally.has_usage = True
+    builder.has_usage = True
     result = mapping(response.get("response"))
     inner = mapping(result.get("generateVideoResponse")) or result
     videos = items(inner.get("generatedSamples")) or items(inner.get("generatedVideos")) or items(inner.get("videos"))
-    seconds = seconds_asked(context, tally) or tally.count(asked, "durationSeconds", "duration_seconds") or VEO_VIDEO_S
-    tally.add("video_second", len(videos) * seconds)
+    seconds = (
+        seconds_asked(context, builder)
+        or builder.count(parameters, "durationSeconds", "duration_seconds")
+        or VEO_VIDEO_S
+    )
+    builder.add("video_second", len(videos) * seconds)
 
 
-def read_imagen(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_imagen(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Imagen's `predict`: each image that came back."""
-    note_media(response, context, tally, "size", "quality", "resolution")
+    note_media(response, context, builder, "size", "quality", "resolution")
     images = response.get("predictions") if "predictions" in response else response.get("generatedImages")
     if isinstance(images, list):
-        tally.has_usage = True
+        builder.has_usage = True
         made = [one for one in images if isinstance(one, dict) and not one.get("raiFilteredReason")]
-        tally.add("image", len(made))
+        builder.add("image", len(made))
 
 
-def read_ocr(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_ocr(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Mistral OCR: pages; with annotations asked for, a page costs the annotated price *instead*."""
-    tally.model = text(response.get("model"))
-    pages = tally.maybe(mapping(response.get("usage_info")), "pages_processed")
+    builder.model = text(response.get("model"))
+    pages = builder.maybe(mapping(response.get("usage_info")), "pages_processed")
     if pages is None:
         return
-    tally.has_usage = True
-    asked = ("document_annotation_format", "bbox_annotation_format")
-    annotated = any(context.request.get(name) for name in asked) or bool(response.get("document_annotation"))
+    builder.has_usage = True
+    formats = ("document_annotation_format", "bbox_annotation_format")
+    annotated = any(context.request.get(name) for name in formats) or bool(response.get("document_annotation"))
     annotated = annotated or context.selector.get("annotated") is True
-    tally.add("annotated_page" if annotated else "page", pages)
+    builder.add("annotated_page" if annotated else "page", pages)
 
 
-def read_seconds(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_seconds(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Transcription that is billed by duration: Mistral, Groq, Deepgram, AssemblyAI, ElevenLabs."""
-    tally.model = text(response.get("model"))
+    builder.model = text(response.get("model"))
     places = (
         (mapping(response.get("usage")), ("prompt_audio_seconds", "seconds", "duration")),
         (response, ("duration", "audio_duration", "audio_duration_secs")),
@@ -157,42 +164,44 @@ def read_seconds(response: Mapping[str, Any], context: Context, tally: Tally) ->
     )
     for source, names in places:
         if any(number(source.get(name)) is not None for name in names):
-            tally.has_usage = True
-            tally.add("audio_second", tally.count(source, *names))
+            builder.has_usage = True
+            builder.add("audio_second", builder.count(source, *names))
             return
 
 
-def read_fal(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_fal(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """fal: each image by its resolution, or the seconds of a video."""
-    note_media(response, context, tally, "size", "resolution", "quality")
+    note_media(response, context, builder, "size", "resolution", "quality")
     if isinstance(images := response.get("images"), list):
-        tally.has_usage = True
-        tally.add("image", len(images))
+        builder.has_usage = True
+        builder.add("image", len(images))
     elif isinstance(video := response.get("video"), dict):
-        tally.has_usage = True
-        tally.add("video_second", tally.count(video, "duration") or seconds_asked(context, tally, "duration") or 0)
+        builder.has_usage = True
+        builder.add(
+            "video_second", builder.count(video, "duration") or seconds_asked(context, builder, "duration") or 0
+        )
 
 
-def read_luma(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_luma(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A generation: an image, or the seconds of a video as its provider repeats the order for it."""
     ordered = mapping(response.get("request"))
-    tally.model = text(response.get("model")) or text(ordered.get("model"))
-    note_media(response, context, tally, "resolution")
-    tally.condition("resolution", ordered.get("resolution"))
+    builder.model = text(response.get("model")) or text(ordered.get("model"))
+    note_media(response, context, builder, "resolution")
+    builder.condition("resolution", ordered.get("resolution"))
     if text(response.get("state")) is None:
         return
-    tally.has_usage = True
+    builder.has_usage = True
     if not is_done(response, "state"):
         return
     if "image" in mapping(response.get("assets")) and "video" not in mapping(response.get("assets")):
-        tally.add("image", 1)
+        builder.add("image", 1)
         return
     length = text(ordered.get("duration")) or text(context.request.get("duration")) or ""
-    seconds = number(length.removesuffix("s")) or seconds_asked(context, tally)
+    seconds = number(length.removesuffix("s")) or seconds_asked(context, builder)
     if seconds:
-        tally.add("video_second", seconds)
+        builder.add("video_second", seconds)
     else:
-        tally.has_usage = False
+        builder.has_usage = False
 
 
 replicate = Reader("replicate.prediction", read_replicate, usage_key="metrics")

@@ -12,29 +12,29 @@ from typing import Any
 
 from proxy.meters.openai import Host, fold_chunk, read_envelope, read_usage, usage_in
 from proxy.meters.reader import Context, Reader
-from proxy.meters.tally import Tally, mapping, text
+from proxy.meters.reading_builder import ReadingBuilder, mapping, text
 
 LLAMA_MARKS = re.compile(rb'"(?:usage|timings)"\s*:\s*\{|"tokens_evaluated"')
 OLLAMA_MARKS = re.compile(rb'"(?:done"\s*:\s*true|prompt_eval_count|eval_count)|"usage"\s*:\s*\{')
 
 
-def read_llama(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_llama(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """llama.cpp, OpenAI-like or native. With usage, `timings` only adds what of the prompt was cached."""
-    read_envelope(response, tally)
+    read_envelope(response, builder)
     timings = mapping(response.get("timings"))
     usage = mapping(usage_in(response))
     if usage:
         details = {"prompt_tokens_details": {"cached_tokens": timings.get("cache_n")}}
-        read_usage({**details, **{k: v for k, v in usage.items() if v}}, context, tally, Host())
+        read_usage({**details, **{k: v for k, v in usage.items() if v}}, context, builder, Host())
     elif "prompt_n" in timings or "predicted_n" in timings:
-        tally.has_usage = True
-        tally.add("input", tally.count(timings, "prompt_n"))
-        tally.add("cache_read", tally.count(timings, "cache_n"))
-        tally.add("output", tally.count(timings, "predicted_n"))
+        builder.has_usage = True
+        builder.add("input", builder.count(timings, "prompt_n"))
+        builder.add("cache_read", builder.count(timings, "cache_n"))
+        builder.add("output", builder.count(timings, "predicted_n"))
     elif "tokens_evaluated" in response or "tokens_predicted" in response:
-        tally.has_usage = True
-        tally.add("input", tally.count(response, "tokens_evaluated"))
-        tally.add("output", tally.count(response, "tokens_predicted"))
+        builder.has_usage = True
+        builder.add("input", builder.count(response, "tokens_evaluated"))
+        builder.add("output", builder.count(response, "tokens_predicted"))
 
 
 def fold_llama(state: dict[str, Any], event: Mapping[str, Any]) -> None:
@@ -45,23 +45,23 @@ def fold_llama(state: dict[str, Any], event: Mapping[str, Any]) -> None:
             state[name] = event[name]
 
 
-def read_ollama(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_ollama(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Ollama's last object. Without `prompt_eval_count` the prompt came from the cache: its length is not known."""
-    tally.model = text(response.get("model"))
+    builder.model = text(response.get("model"))
     usage = mapping(response.get("usage"))
     if "prompt_tokens" in usage or "completion_tokens" in usage:  # the OpenAI-compatible endpoint
-        read_usage(usage, context, tally, Host())
+        read_usage(usage, context, builder, Host())
         return
     response = usage or response
-    given, taken = tally.maybe(response, "prompt_eval_count"), tally.maybe(response, "eval_count")
-    if given is None and taken is None:
+    input_tokens, output_tokens = builder.maybe(response, "prompt_eval_count"), builder.maybe(response, "eval_count")
+    if input_tokens is None and output_tokens is None:
         return
-    tally.has_usage = True
-    if given is None:
-        tally.flag("input_unknown")
-        tally.partial = True
-    tally.add("input", given or 0)
-    tally.add("output", taken or 0)
+    builder.has_usage = True
+    if input_tokens is None:
+        builder.flag("input_unknown")
+        builder.partial = True
+    builder.add("input", input_tokens or 0)
+    builder.add("output", output_tokens or 0)
 
 
 def fold_ollama(state: dict[str, Any], event: Mapping[str, Any]) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pricing.usage import Quantity
-from proxy.meters.tally import Tally
+from proxy.meters.reading_builder import ReadingBuilder
 
 MEDIA = ("audio", "image", "video")
 
 
 def split_input(
-    tally: Tally,
+    builder: ReadingBuilder,
     total: Quantity,
     *,
     media: Mapping[str, Quantity],
@@ -23,48 +23,48 @@ def split_input(
     cached_media: Mapping[str, Quantity],
     writes: Mapping[str, Quantity],
 ) -> None:
-    """Add the disjoint units of an input of `total` tokens to `tally`.
+    """Add the disjoint units of an input of `total` tokens to `builder`.
 
     `media` and `cached_media` are keyed by `MEDIA`; `cached` counts all cache reads, `writes` goes by unit name.
     Invariant: what is added sums to `total`, always. Parts that exceed it are cut and flagged.
     """
     if not (cached or any(media.values()) or any(cached_media.values()) or any(writes.values())):
-        tally.add("input", total)  # nothing is broken out: what most calls are
+        builder.add("input", total)  # nothing is broken out: what most calls are
         return
     left: dict[str, Quantity] = {}
     remaining = total
     for kind in MEDIA:
-        left[kind] = _take(tally, media.get(kind, 0), remaining)
+        left[kind] = _take(builder, media.get(kind, 0), remaining)
         remaining -= left[kind]
     left["text"] = remaining
-    read = _take(tally, cached, total)
+    read = _take(builder, cached, total)
     for kind in MEDIA:  # cached audio is part of the audio, and of the cached
-        part = _take(tally, cached_media.get(kind, 0), min(left[kind], read))
-        _move(tally, left, kind, f"cache_read_{kind}", part)
+        part = _take(builder, cached_media.get(kind, 0), min(left[kind], read))
+        _move(builder, left, kind, f"cache_read_{kind}", part)
         read -= part
     # A cache read of unknown kind is text as far as text reaches; beyond that it can only be media.
     for kind, unit in (("text", "cache_read"), *((kind, f"cache_read_{kind}") for kind in MEDIA)):
         part = min(read, left[kind])
-        _move(tally, left, kind, unit, part)
+        _move(builder, left, kind, unit, part)
         read -= part
     for unit, quantity in writes.items():
-        written = _take(tally, quantity, sum(left.values()))
+        written = _take(builder, quantity, sum(left.values()))
         for kind in ("text", *MEDIA):
             part = min(written, left[kind])
-            _move(tally, left, kind, unit, part)
+            _move(builder, left, kind, unit, part)
             written -= part
-    tally.add("input", left["text"])
+    builder.add("input", left["text"])
     for kind in MEDIA:
-        tally.add(f"{kind}_in", left[kind])
+        builder.add(f"{kind}_in", left[kind])
 
 
-def _take(tally: Tally, wanted: Quantity, available: Quantity) -> Quantity:
+def _take(builder: ReadingBuilder, wanted: Quantity, available: Quantity) -> Quantity:
     if wanted > available:
-        tally.inconsistent()
+        builder.inconsistent()
         return available
     return wanted
 
 
-def _move(tally: Tally, left: dict[str, Quantity], kind: str, unit: str, quantity: Quantity) -> None:
+def _move(builder: ReadingBuilder, left: dict[str, Quantity], kind: str, unit: str, quantity: Quantity) -> None:
     left[kind] -= quantity
-    tally.add(unit, quantity)
+    builder.add(unit, quantity)

@@ -225,7 +225,7 @@ ENDPOINTS = [
     )
 ]
 
-# Where even the path is not told: what a provider's main API speaks.
+# Where not even the path is known: the dialect of a provider's main API.
 MAIN_DIALECTS = {
     "anthropic": "anthropic.messages",
     "gemini": "gemini",

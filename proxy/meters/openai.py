@@ -19,7 +19,7 @@ from proxy.meters.host_table import row_of
 from proxy.meters.modality import MEDIA, split_input
 from proxy.meters.places import in_openais_words, usage_nearby
 from proxy.meters.reader import Context, Fold, Reader, first_mapping, merge_counts, note_tier
-from proxy.meters.tally import IMPLAUSIBLE_COUNT, Tally, items, mapping, number, text
+from proxy.meters.reading_builder import IMPLAUSIBLE_COUNT, ReadingBuilder, items, mapping, number, text
 
 INPUT_NAMES = ("prompt_tokens", "input_tokens")
 OUTPUT_NAMES = ("completion_tokens", "output_tokens")
@@ -69,7 +69,7 @@ class Host:
     charge: str = ""
     output: str = "output"
     generates: bool = True
-    more: Callable[[Mapping[str, Any], Context, Tally], None] | None = None
+    more: Callable[[Mapping[str, Any], Context, ReadingBuilder], None] | None = None
 
 
 OPENAI = Host(cache_write="cache_write_30m")
@@ -89,8 +89,8 @@ class _Stated:
     """A usage object, opened: the totals of both sides and the objects that break them down."""
 
     usage: Mapping[str, Any]
-    given: Quantity
-    taken: Quantity
+    input_tokens: Quantity
+    output_tokens: Quantity
     total: Quantity | None
     inside: Mapping[str, Any]
     outside: Mapping[str, Any]
@@ -99,36 +99,36 @@ class _Stated:
 _PLAIN = {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
 
 
-def read_plainly(usage: Mapping[str, Any], tally: Tally, host: Host) -> bool:
+def read_plainly(usage: Mapping[str, Any], builder: ReadingBuilder, host: Host) -> bool:
     """The usage of nearly every call (consistent text, perhaps cached, perhaps with reasoning), read at a fifth of the
     cost; False, and nothing read, where anything about it is out of the ordinary."""
-    given, taken = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if (
         host.output != "output"
         or host.more
-        or type(given) is not int
-        or type(taken) is not int
-        or usage.get("total_tokens") != given + taken
+        or type(input_tokens) is not int
+        or type(output_tokens) is not int
+        or usage.get("total_tokens") != input_tokens + output_tokens
     ):
         return False
     cached = _only(usage.get("prompt_tokens_details"), "cached_tokens")
     reasoning = _only(usage.get("completion_tokens_details"), "reasoning_tokens")
     if not (
-        0 <= cached <= given < IMPLAUSIBLE_COUNT
-        and 0 <= reasoning <= taken < IMPLAUSIBLE_COUNT
+        0 <= cached <= input_tokens < IMPLAUSIBLE_COUNT
+        and 0 <= reasoning <= output_tokens < IMPLAUSIBLE_COUNT
         and _PLAIN.issuperset(usage)
     ):
         return False
-    tally.has_usage = True
-    counted = tally.usage
+    builder.has_usage = True
+    counted = builder.usage
     if cached:
         counted["cache_read"] = cached
-    if given > cached:
-        counted["input"] = given - cached
+    if input_tokens > cached:
+        counted["input"] = input_tokens - cached
     if reasoning:
         counted["reasoning"] = reasoning
-    if taken > reasoning:
-        counted["output"] = taken - reasoning
+    if output_tokens > reasoning:
+        counted["output"] = output_tokens - reasoning
     return True
 
 
@@ -145,51 +145,56 @@ def _only(details: object, name: str) -> int:
     return value if type(value) is int else -1
 
 
-def read_usage(usage: Mapping[str, Any], context: Context, tally: Tally, host: Host = OPENAI) -> None:
-    """Add one OpenAI-shaped usage object to `tally`."""
-    if not tally.usage and read_plainly(usage, tally, host):
+def read_usage(usage: Mapping[str, Any], context: Context, builder: ReadingBuilder, host: Host = OPENAI) -> None:
+    """Add one OpenAI-shaped usage object to `builder`."""
+    if not builder.usage and read_plainly(usage, builder, host):
         return
     if host.more:
-        host.more(usage, context, tally)
-    read_charge(usage, host.charge, tally)
-    given, taken = tally.maybe(usage, *INPUT_NAMES), tally.maybe(usage, *OUTPUT_NAMES)
-    total = tally.maybe(usage, "total_tokens")
-    if given is None and taken is None:
-        given = total  # embedding servers that state nothing else
-        if given is None:
+        host.more(usage, context, builder)
+    read_charge(usage, host.charge, builder)
+    input_tokens, output_tokens = builder.maybe(usage, *INPUT_NAMES), builder.maybe(usage, *OUTPUT_NAMES)
+    total = builder.maybe(usage, "total_tokens")
+    if input_tokens is None and output_tokens is None:
+        input_tokens = total  # embedding servers that state nothing else
+        if input_tokens is None:
             if (named := in_openais_words(usage)) is not usage:
-                read_usage(named, context, tally, host)
+                read_usage(named, context, builder, host)
             return
-    tally.has_usage = True
-    if total and not given and not _has_count(usage, INPUT_NAMES):  # negative, or no number: the total tells
-        given = None
-    if total and not taken and not _has_count(usage, OUTPUT_NAMES):
-        taken = None
-    if given is None:
-        given = _missing_input(tally, total, taken or 0)
-    elif taken is None and total is not None and total > given:
+    builder.has_usage = True
+    if total and not input_tokens and not _has_count(usage, INPUT_NAMES):  # negative, or no number: the total tells
+        input_tokens = None
+    if total and not output_tokens and not _has_count(usage, OUTPUT_NAMES):
+        output_tokens = None
+    if input_tokens is None:
+        input_tokens = _missing_input(builder, total, output_tokens or 0)
+    elif output_tokens is None and total is not None and total > input_tokens:
         if not host.generates:
-            tally.inconsistent()
-            given = total
+            builder.inconsistent()
+            input_tokens = total
         else:
-            taken = total - given  # an output count that is null or absent: the total tells
-    given += _cache_beside(usage, given, taken or 0, total, tally)
+            output_tokens = total - input_tokens  # an output count that is null or absent: the total tells
+    input_tokens += _cache_beside(usage, input_tokens, output_tokens or 0, total, builder)
     inside, outside = first_mapping(usage, *INPUT_DETAILS), first_mapping(usage, *OUTPUT_DETAILS)
-    stated = _Stated(usage, given, taken or 0, total, inside, outside)
-    _read_input(stated, context, tally, host)
-    beside = _read_output(stated, context, tally, host)
-    tally.check_total(total, stated.given + stated.taken + beside)
+    stated = _Stated(usage, input_tokens, output_tokens or 0, total, inside, outside)
+    _read_input(stated, context, builder, host)
+    beside = _read_output(stated, context, builder, host)
+    builder.check_total(total, stated.input_tokens + stated.output_tokens + beside)
 
 
 def _cache_beside(
-    usage: Mapping[str, Any], given: Quantity, taken: Quantity, total: Quantity | None, tally: Tally
+    usage: Mapping[str, Any],
+    input_tokens: Quantity,
+    output_tokens: Quantity,
+    total: Quantity | None,
+    builder: ReadingBuilder,
 ) -> Quantity:
     """Cache reads and writes that stand beside the prompt, as Anthropic counts them: where the prompt is too small to hold
     them, or the total says so."""
     if not any(usage.get(name) for name in (*_READ_NAMES, *_WRITTEN_NAMES)):
         return 0
-    cache = tally.count(usage, *_READ_NAMES) + tally.count(usage, *_WRITTEN_NAMES)
-    beside = total == given + taken + cache if total and total != given + taken else cache > given
+    cache = builder.count(usage, *_READ_NAMES) + builder.count(usage, *_WRITTEN_NAMES)
+    plain = input_tokens + output_tokens
+    beside = total == plain + cache if total and total != plain else cache > input_tokens
     return cache if beside else 0
 
 
@@ -198,53 +203,53 @@ def _has_count(usage: Mapping[str, Any], names: tuple[str, ...]) -> bool:
     return any((count := number(usage.get(name))) is not None and count >= 0 for name in names)
 
 
-def _missing_input(tally: Tally, total: Quantity | None, taken: Quantity) -> Quantity:
-    if total is not None and total >= taken:
-        return total - taken
-    tally.flag("input_unknown")
-    tally.partial = True
+def _missing_input(builder: ReadingBuilder, total: Quantity | None, output_tokens: Quantity) -> Quantity:
+    if total is not None and total >= output_tokens:
+        return total - output_tokens
+    builder.flag("input_unknown")
+    builder.partial = True
     return 0
 
 
-def _read_input(stated: _Stated, context: Context, tally: Tally, host: Host) -> None:
+def _read_input(stated: _Stated, context: Context, builder: ReadingBuilder, host: Host) -> None:
     usage, details = stated.usage, stated.inside
-    cached = tally.largest(
-        tally.count(details, "cached_tokens", *_READ_NAMES),
+    cached = builder.largest(
+        builder.count(details, "cached_tokens", *_READ_NAMES),
         *[
-            tally.count(usage, name)
+            builder.count(usage, name)
             for name in (*host.cached, *(name for name in _READ_NAMES if name not in host.cached))
         ],
     )
-    writes = _cache_writes(stated, context, tally, host)
+    writes = _cache_writes(stated, context, builder, host)
     if not details:
-        split_input(tally, stated.given, media={}, cached=cached, cached_media={}, writes=writes)
+        split_input(builder, stated.input_tokens, media={}, cached=cached, cached_media={}, writes=writes)
         return
     by_kind = mapping(details.get("cached_tokens_details"))
-    cached_media = {kind: tally.count(by_kind, *names) for kind, names in _CACHED_MEDIA} if by_kind else {}
+    cached_media = {kind: builder.count(by_kind, *names) for kind, names in _CACHED_MEDIA} if by_kind else {}
     split_input(
-        tally,
-        stated.given,
-        media={kind: tally.count(details, name) for kind, name in _MEDIA},
-        cached=cached or tally.count(by_kind, *_CACHED_TEXT) + sum(cached_media.values()),
+        builder,
+        stated.input_tokens,
+        media={kind: builder.count(details, name) for kind, name in _MEDIA},
+        cached=cached or builder.count(by_kind, *_CACHED_TEXT) + sum(cached_media.values()),
         cached_media=cached_media,
         writes=writes,
     )
 
 
-def _cache_writes(stated: _Stated, context: Context, tally: Tally, host: Host) -> dict[str, Quantity]:
+def _cache_writes(stated: _Stated, context: Context, builder: ReadingBuilder, host: Host) -> dict[str, Quantity]:
     """Cache writes by unit. How long they are kept is in newer usage objects, before that only in the request."""
     usage, details = stated.usage, stated.inside
-    written = tally.count(details, "cache_write_tokens", *_WRITTEN_NAMES) or tally.count(usage, *_WRITTEN_NAMES)
+    written = builder.count(details, "cache_write_tokens", *_WRITTEN_NAMES) or builder.count(usage, *_WRITTEN_NAMES)
     if not written:
         return {}
     by_ttl = first_mapping(details, *_BY_TTL) or first_mapping(usage, *_BY_TTL)
-    long = tally.count(by_ttl, "ttl_12h_tokens", "ephemeral_1h_input_tokens")
+    long = builder.count(by_ttl, "ttl_12h_tokens", "ephemeral_1h_input_tokens")
     if long > written:
-        tally.inconsistent()
+        builder.inconsistent()
     if not by_ttl and _asks_for_long_cache(context):
         long = written
     long = min(long, written)
-    short_unit = OPENAI.cache_write if (tally.model or context.model).startswith("openai/") else host.cache_write
+    short_unit = OPENAI.cache_write if (builder.model or context.model).startswith("openai/") else host.cache_write
     return {"cache_write_1h": long, short_unit: written - long}
 
 
@@ -258,20 +263,20 @@ def _asks_for_long_cache(context: Context) -> bool:
     return "12h" in wanted
 
 
-def _read_output(stated: _Stated, context: Context, tally: Tally, host: Host) -> Quantity:
+def _read_output(stated: _Stated, context: Context, builder: ReadingBuilder, host: Host) -> Quantity:
     """Deal out the output side; what comes back is how many tokens the total counts beside prompt and completion."""
-    details, counted = stated.outside, stated.given + stated.taken
-    reasoning = tally.count(details, "reasoning_tokens") or tally.count(stated.usage, "reasoning_tokens")
+    details, counted = stated.outside, stated.input_tokens + stated.output_tokens
+    reasoning = builder.count(details, "reasoning_tokens") or builder.count(stated.usage, "reasoning_tokens")
     beside = _reasoning_beside(stated, reasoning, host)
     if not reasoning and stated.total is not None and stated.total > counted and _thinks_in_total_only(context):
         reasoning, beside = stated.total - counted, True
-    parts = [(f"{kind}_out", tally.count(details, name)) for kind, name in _MEDIA] if details else []
+    parts = [(f"{kind}_out", builder.count(details, name)) for kind, name in _MEDIA] if details else []
     if host.output != "output":
-        parts.append(("output", tally.count(details, "text_tokens")))
-    tally.split(stated.taken, parts if beside else [*parts, ("reasoning", reasoning)], host.output)
+        parts.append(("output", builder.count(details, "text_tokens")))
+    builder.split(stated.output_tokens, parts if beside else [*parts, ("reasoning", reasoning)], host.output)
     if not beside:
         return 0
-    tally.add("reasoning", reasoning)
+    builder.add("reasoning", reasoning)
     return 0 if host.reasoning == "always beside" else reasoning
 
 
@@ -280,11 +285,11 @@ def _reasoning_beside(stated: _Stated, reasoning: Quantity, host: Host) -> bool:
     if not reasoning or host.reasoning == "always beside":
         return bool(reasoning)
     total = stated.total or None  # 0 is how some servers leave it out
-    if total == stated.given + stated.taken + reasoning:
+    if total == stated.input_tokens + stated.output_tokens + reasoning:
         return True
-    if total == stated.given + stated.taken:
+    if total == stated.input_tokens + stated.output_tokens:
         return False
-    return host.reasoning == "beside" or (total is None and reasoning > stated.taken)
+    return host.reasoning == "beside" or (total is None and reasoning > stated.output_tokens)
 
 
 def _thinks_in_total_only(context: Context) -> bool:
@@ -292,13 +297,13 @@ def _thinks_in_total_only(context: Context) -> bool:
     return context.provider.startswith(("google", "gemini", "vertex")) or "gemini" in context.model
 
 
-def read_envelope(response: Mapping[str, Any], tally: Tally) -> None:
+def read_envelope(response: Mapping[str, Any], builder: ReadingBuilder) -> None:
     """The served model and tier, which stand beside the usage."""
-    tally.model = text(response.get("model"))
+    builder.model = text(response.get("model"))
     if "service_tier" in response:
-        note_tier(tally, response["service_tier"])
+        note_tier(builder, response["service_tier"])
     if "service_tier" in (usage := mapping(response.get("usage"))):
-        note_tier(tally, usage["service_tier"])
+        note_tier(builder, usage["service_tier"])
 
 
 def usage_in(response: Mapping[str, Any]) -> Any:
@@ -310,9 +315,9 @@ def usage_in(response: Mapping[str, Any]) -> Any:
     stated = [own for choice in items(response.get("choices")) if (own := mapping(mapping(choice).get("usage")))]
     if len(stated) < 2:
         return stated[0] if stated else usage_nearby(response) or usage
-    tally = Tally()
-    output = sum(tally.count(own, *OUTPUT_NAMES) for own in stated)
-    summed = {**stated[0], "completion_tokens": output, "total_tokens": tally.count(stated[0], *INPUT_NAMES) + output}
+    builder = ReadingBuilder()
+    output = sum(builder.count(own, *OUTPUT_NAMES) for own in stated)
+    summed = {**stated[0], "completion_tokens": output, "total_tokens": builder.count(stated[0], *INPUT_NAMES) + output}
     return {name: value for name, value in summed.items() if name not in OUTPUT_DETAILS}
 
 
@@ -328,32 +333,32 @@ def _unwrapped(response: Mapping[str, Any]) -> Mapping[str, Any]:
 def shaped_like_openai(dialect: str, own: Host | None = None, fold: Fold | None = None) -> Reader:
     """A reader of Chat Completions (or anything with the same usage) as `own` speaks it; else as the provider's row says."""
 
-    def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    def read(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
         host = own or host_of(context.provider)
         if "usage" not in response and "choices" not in response:
             response = _unwrapped(response)
-        read_envelope(response, tally)
+        read_envelope(response, builder)
         usage = usage_in(response)
         if usage is None and host.more:  # some hosts say in headers or tool lists what their usage leaves out
             usage = {}
         if isinstance(usage, dict):
             if str in map(type, usage.values()) and any(isinstance(usage.get(name), str) for name in _COUNTS):
-                tally.inconsistent()  # a count that came as text: taken, but said
+                builder.inconsistent()  # a count that came as text: taken, but said
             read_usage(
-                usage, context, tally, replace(host, output="image_out") if "/images/" in context.endpoint else host
+                usage, context, builder, replace(host, output="image_out") if "/images/" in context.endpoint else host
             )
         if "-search-" in context.model:
-            _read_own_search(context, tally)
+            _read_own_search(context, builder)
 
     return Reader(dialect, read, fold or fold_chunk, marks=USAGE_MARKS)
 
 
-def _read_own_search(context: Context, tally: Tally) -> None:
+def _read_own_search(context: Context, builder: ReadingBuilder) -> None:
     """OpenAI's models that search the web in every call are billed one search for each (docs: web search, pricing); chunks
     of a stream that was cut do too."""
-    if context.provider in _WITH_SEARCH_MODELS and _ALWAYS_SEARCHES.search(context.model) and tally.model:
-        tally.add("web_search", 1)
-        tally.condition("web_search", "preview")
+    if context.provider in _WITH_SEARCH_MODELS and _ALWAYS_SEARCHES.search(context.model) and builder.model:
+        builder.add("web_search", 1)
+        builder.condition("web_search", "preview")
 
 
 def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
@@ -373,17 +378,17 @@ def fold_chunk(state: dict[str, Any], event: Mapping[str, Any]) -> None:
         state["usage"] = merge_counts(mapping(state.get("usage")), nearby)
 
 
-def read_nothing(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_nothing(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """An endpoint that is free of charge (token counting)."""
-    tally.has_usage = True
+    builder.has_usage = True
 
 
-def read_moderation(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_moderation(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Moderation. OpenAI's is free and states no usage; others (Mistral's) state tokens, and bill them where they have a
     price."""
-    read_envelope(response, tally)
-    read_usage(mapping(response.get("usage")), context, tally, EMBEDDING)
-    tally.has_usage = True
+    read_envelope(response, builder)
+    read_usage(mapping(response.get("usage")), context, builder, EMBEDDING)
+    builder.has_usage = True
 
 
 chat = shaped_like_openai("openai.chat")

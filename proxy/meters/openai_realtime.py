@@ -17,49 +17,49 @@ from proxy.meters.openai import read_usage
 from proxy.meters.openai_media import read_transcript_usage
 from proxy.meters.openai_responses import read_delegated
 from proxy.meters.reader import Context, Reader, merge_counts
-from proxy.meters.tally import Tally, items, mapping, text
+from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 
 MARKS = re.compile(rb'"(?:usage|session)"\s*:\s*\{')
 
 TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
 
 
-def read_realtime(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_realtime(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A session: its turns, and what was transcribed beside them."""
     if "turns" not in response:
         response = _folded(response)
     session = mapping(response.get("session"))
-    tally.model = text(session.get("model"))
+    builder.model = text(session.get("model"))
     for turn in mapping(response.get("turns")).values():
-        read_turn(mapping(turn), context, tally)
+        read_turn(mapping(turn), context, builder)
     asr = mapping(mapping(mapping(session.get("audio")).get("input")).get("transcription"))
     asr = asr or mapping(session.get("input_audio_transcription"))
     model = text(context.selector.get("transcription_model")) or text(asr.get("model"))
     for usage in mapping(response.get("transcripts")).values():
-        inner = Tally()
+        inner = ReadingBuilder()
         read_transcript_usage(mapping(usage), context, inner)
-        tally.has_usage = tally.has_usage or inner.has_usage
+        builder.has_usage = builder.has_usage or inner.has_usage
         if inner.usage:
-            tally.parts.append(Part(model or "unknown-transcription-model", inner.usage))
+            builder.parts.append(Part(model or "unknown-transcription-model", inner.usage))
 
 
-def read_turn(usage: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_turn(usage: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """One turn's usage. xAI bills voice by the second and by text message; its tokens are informational."""
-    seconds = tally.maybe(usage, "billable_audio_seconds")
+    seconds = builder.maybe(usage, "billable_audio_seconds")
     if seconds is None:
-        read_usage(usage, context, tally)
+        read_usage(usage, context, builder)
         return
-    tally.has_usage = True
-    tally.add("audio_second", seconds)
-    tally.add("text_message", tally.count(usage, "input_text_messages"))
+    builder.has_usage = True
+    builder.add("audio_second", seconds)
+    builder.add("text_message", builder.count(usage, "input_text_messages"))
 
 
-def read_transcription_session(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_transcription_session(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A session that only transcribes: the usage of its transcripts is its own."""
     if "transcripts" not in response:
         response = _folded(response)
     for usage in [*mapping(response.get("transcripts")).values(), *mapping(response.get("turns")).values()]:
-        read_transcript_usage(mapping(usage), context, tally)
+        read_transcript_usage(mapping(usage), context, builder)
 
 
 def _folded(event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -82,17 +82,17 @@ def fold_realtime(state: dict[str, Any], event: Mapping[str, Any]) -> None:
         turns[str(inner.get("id") or event.get("response_id") or len(turns))] = usage
 
 
-def read_live(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_live(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A Live session: its seconds of audio, and the models that it delegated to."""
     session = mapping(response.get("session"))
-    tally.model = text(response.get("model")) or text(session.get("model"))
-    seconds = tally.maybe(mapping(response.get("usage")), "seconds")
+    builder.model = text(response.get("model")) or text(session.get("model"))
+    seconds = builder.maybe(mapping(response.get("usage")), "seconds")
     if seconds is not None:
-        tally.has_usage = True
-        tally.add("audio_second", seconds)
+        builder.has_usage = True
+        builder.add("audio_second", seconds)
     for inner in items(response.get("delegated")):
-        if part := read_delegated(mapping(inner), context, tally):
-            tally.parts.append(part)
+        if part := read_delegated(mapping(inner), context, builder):
+            builder.parts.append(part)
 
 
 def fold_live(state: dict[str, Any], event: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from pricing.media.made import later_tokens
 from pricing.usage import Part
 from proxy.meters.openai import Host, fold_chunk, host_of, read_envelope, read_usage
 from proxy.meters.reader import Context, Reader, first_mapping, note_asked
-from proxy.meters.tally import Tally, items, mapping, text
+from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 
 # The terminal event is the only one whose usage is not null; calls of hosted tools are billed by themselves.
 MARKS = re.compile(
@@ -49,46 +49,46 @@ _SIZE = re.compile(r"(\d{2,5})x(\d{2,5})", re.ASCII)
 def responses_reader(dialect: str, own: Host | None = None, facts: Mapping[str, str] | None = None) -> Reader:
     """A reader of Responses as `own` speaks them; else as the provider's row says."""
 
-    def read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+    def read(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
         body = mapping(response.get("response")) or response  # an event, or a line of a batch's results
         body = mapping(body.get("body")) or body
-        read_envelope(body, tally)
+        read_envelope(body, builder)
         usage = body.get("usage")
         if isinstance(usage, dict):
-            read_usage(usage, context, tally, own or host_of(context.provider))
-            _read_tools(body, context, tally)
+            read_usage(usage, context, builder, own or host_of(context.provider))
+            _read_tools(body, context, builder)
         elif text(body.get("status")) in _OVER:
-            tally.has_usage = True  # ended before any work: nothing is billed
+            builder.has_usage = True  # ended before any work: nothing is billed
         else:
-            _read_tools(body, context, tally)  # its tokens are unknown, and counted by those who can
+            _read_tools(body, context, builder)  # its tokens are unknown, and counted by those who can
 
     return Reader(dialect, read, fold_event, marks=MARKS, also=b"_call", facts=facts or {})
 
 
-def _read_tools(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def _read_tools(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Hosted tools. Hosts that count them in their usage object have added theirs already."""
     output = _output(response)
     stated = mapping(response.get("tool_usage"))
-    billed = tally.maybe(mapping(stated.get("web_search")), "num_requests")
-    if "web_search" not in tally.usage:
-        tally.add("web_search", sum(map(_is_search, output)) if billed is None else billed)
-    if "file_search" not in tally.usage:
-        tally.add("file_search", sum(item.get("type") == "file_search_call" for item in output))
+    billed = builder.maybe(mapping(stated.get("web_search")), "num_requests")
+    if "web_search" not in builder.usage:
+        builder.add("web_search", sum(map(_is_search, output)) if billed is None else billed)
+    if "file_search" not in builder.usage:
+        builder.add("file_search", sum(item.get("type") == "file_search_call" for item in output))
     tools = [mapping(tool) for tool in items(response.get("tools"))]
     boxes = len({box for item in output if (box := _container(item))})
     if boxes:
         ordered = tools or [mapping(tool) for tool in items(context.request.get("tools"))]
         boxes *= max(map(container_sessions, ordered), default=1)
-    tally.add("code_session", boxes)
+    builder.add("code_session", boxes)
     if _have_preview(tools):
-        tally.condition("web_search", "preview")
+        builder.condition("web_search", "preview")
     elif response.get("tools") is None and _have_preview(map(mapping, items(context.request.get("tools")))):
-        note_asked(tally, context, "web_search", "preview")
+        note_asked(builder, context, "web_search", "preview")
     for item in output:
-        read_svg(item, tally)
-    if not _read_image_tool(mapping(stated.get("image_gen")), tools, tally):
+        read_svg(item, builder)
+    if not _read_image_tool(mapping(stated.get("image_gen")), tools, builder):
         pictures = [item for item in output if item.get("type") == _IMAGE_CALL and item.get("status") != "failed"]
-        _count_pictures(pictures, tools, tally)
+        _count_pictures(pictures, tools, builder)
 
 
 def _output(response: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -130,23 +130,23 @@ def _container(item: Mapping[str, Any]) -> str | None:
     return named or ("unnamed" if kind == "code_interpreter_call" else None)
 
 
-def _read_image_tool(usage: Mapping[str, Any], tools: list[Mapping[str, Any]], tally: Tally) -> bool:
+def _read_image_tool(usage: Mapping[str, Any], tools: list[Mapping[str, Any]], builder: ReadingBuilder) -> bool:
     """Tokens of the image tool, billed at its own model; whether any are stated."""
-    inner = Tally()
+    inner = ReadingBuilder()
     read_usage({**usage, **_cached_images(usage)}, Context(), inner, Host(output="image_out"))
-    tally.flags += [flag for flag in inner.flags if flag not in tally.flags]
+    builder.flags += [flag for flag in inner.flags if flag not in builder.flags]
     if inner.usage:
-        tally.parts.append(Part(_image_model(tools), inner.usage))
+        builder.parts.append(Part(_image_model(tools), inner.usage))
     return inner.has_usage
 
 
-def read_svg(made: Mapping[str, Any], tally: Tally) -> None:
+def read_svg(made: Mapping[str, Any], builder: ReadingBuilder) -> None:
     """What the model that wrote a picture as SVG has used, which is billed beside the picture's own (`svg_usage`)."""
     svg = mapping(made.get("svg_usage"))
-    inner = Tally()
+    inner = ReadingBuilder()
     read_usage(svg, Context(), inner)
     if inner.usage:
-        tally.parts.append(Part(text(svg.get("model")) or "unknown-svg-model", inner.usage))
+        builder.parts.append(Part(text(svg.get("model")) or "unknown-svg-model", inner.usage))
 
 
 def _image_model(tools: list[Mapping[str, Any]]) -> str:
@@ -154,14 +154,14 @@ def _image_model(tools: list[Mapping[str, Any]]) -> str:
     return text(tool.get("model")) or DEFAULT_IMAGE_MODEL
 
 
-def _count_pictures(pictures: list[Mapping[str, Any]], tools: list[Mapping[str, Any]], tally: Tally) -> None:
+def _count_pictures(pictures: list[Mapping[str, Any]], tools: list[Mapping[str, Any]], builder: ReadingBuilder) -> None:
     """Pictures of which nobody says what they took: by their size and quality, the most where these are not known."""
     tool = next((tool for tool in tools if tool.get("type") == "image_generation"), mapping(None))
     first = _FIRST_IMAGES.match(text(tool.get("model")) or "") is not None
     tokens = sum(_picture_tokens(picture, first=first) for picture in pictures)
     if tokens:
-        tally.flag("estimated")
-        tally.parts.append(Part(_image_model(tools), {"image_out": tokens}))
+        builder.flag("estimated")
+        builder.parts.append(Part(_image_model(tools), {"image_out": tokens}))
 
 
 def _picture_tokens(picture: Mapping[str, Any], *, first: bool) -> int:
@@ -179,13 +179,13 @@ def _picture_tokens(picture: Mapping[str, Any], *, first: bool) -> int:
     return max(tokens)
 
 
-def read_delegated(response: Mapping[str, Any], context: Context, tally: Tally) -> Part | None:
+def read_delegated(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> Part | None:
     """Usage of another model's response inside a session, as a part at that model's price."""
-    inner = Tally()
+    inner = ReadingBuilder()
     read_usage(mapping(response.get("usage")), context, inner)
     _read_tools(response, context, inner)
-    tally.flags += [flag for flag in inner.flags if flag not in tally.flags]
-    tally.has_usage = tally.has_usage or inner.has_usage
+    builder.flags += [flag for flag in inner.flags if flag not in builder.flags]
+    builder.has_usage = builder.has_usage or inner.has_usage
     return Part(text(response.get("model")) or "unknown-delegated-model", inner.usage) if inner.usage else None
 
 

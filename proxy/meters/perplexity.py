@@ -17,7 +17,7 @@ from proxy.meters.charges import read_charge
 from proxy.meters.openai import USAGE_MARKS, Host, fold_chunk, host_of, read_envelope, read_usage
 from proxy.meters.openai_responses import fold_event
 from proxy.meters.reader import Context, Reader, note_asked
-from proxy.meters.tally import Tally, mapping, text
+from proxy.meters.reading_builder import ReadingBuilder, mapping, text
 
 _HOST = replace(host_of("perplexity"), charge="")  # which is read below, with the rest that is its own
 _HAS_FEE = re.compile(r"sonar(?!-deep-research)")
@@ -32,39 +32,39 @@ _TOOLS = {
 }
 
 
-def read_chat(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_chat(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """Sonar chat completions."""
-    read_envelope(response, tally)
+    read_envelope(response, builder)
     usage = mapping(response.get("usage"))
-    read_usage(usage, context, tally, _HOST)
-    if not tally.has_usage:
-        if tally.model and _HAS_FEE.search(tally.model):  # a stream that was cut before it said more
-            tally.add("request", 1)
+    read_usage(usage, context, builder, _HOST)
+    if not builder.has_usage:
+        if builder.model and _HAS_FEE.search(builder.model):  # a stream that was cut before it said more
+            builder.add("request", 1)
         return
-    read_charge(usage, "cost", tally)
-    tally.add("citation", tally.count(usage, "citation_tokens"))
-    model = tally.model or context.model
+    read_charge(usage, "cost", builder)
+    builder.add("citation", builder.count(usage, "citation_tokens"))
+    model = builder.model or context.model
     if "deep-research" in model:
-        tally.add("web_search", tally.count(usage, "num_search_queries"))
+        builder.add("web_search", builder.count(usage, "num_search_queries"))
     elif "sonar" in model:
         size = text(usage.get("search_context_size"))
-        asked = mapping(context.request.get("web_search_options"))
-        tally.add("request", 1)
-        note_asked(tally, context, "search_context_size", asked.get("search_context_size"))
-        note_asked(tally, context, "search_type", asked.get("search_type"))
-        tally.condition("search_context_size", size)
+        options = mapping(context.request.get("web_search_options"))
+        builder.add("request", 1)
+        note_asked(builder, context, "search_context_size", options.get("search_context_size"))
+        note_asked(builder, context, "search_type", options.get("search_type"))
+        builder.condition("search_context_size", size)
 
 
-def read_agent(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def read_agent(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """The Agent API (`/v1/responses`)."""
     body = mapping(response.get("response")) or response
-    read_envelope(body, tally)
+    read_envelope(body, builder)
     usage = mapping(body.get("usage"))
-    read_usage(usage, context, tally, Host())
-    read_charge(usage, "cost", tally)
+    read_usage(usage, context, builder, Host())
+    read_charge(usage, "cost", builder)
     for name, calls in mapping(usage.get("tool_calls_details")).items():
         if unit := _TOOLS.get(name):
-            tally.add(unit, tally.count(mapping(calls), "invocation"))
+            builder.add(unit, builder.count(mapping(calls), "invocation"))
 
 
 chat = Reader("perplexity.chat", read_chat, fold_chunk, marks=USAGE_MARKS)

@@ -1,4 +1,4 @@
-"""A usage that does not stand where its dialect puts it, or under another dialect's names.
+"""Usage in other places than its dialect's own, or under another dialect's names.
 
 Gateways translate an answer and leave its usage as it was: OpenAI's counts in a message of Anthropic's, a usage beside the
 message or the chunk that it is of (Groq's `x_groq` at whoever passes it on), camelCase as SDKs write it (Vercel's AI SDK
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from proxy.meters.tally import items, mapping
+from proxy.meters.reading_builder import items, mapping
 
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 _RENAMED = {

@@ -1,6 +1,6 @@
 """What a reader is: how one wire format states its usage, for whole responses and for streams.
 
-A format is two small functions. `read` takes a whole response into a `Tally`. `fold` takes the events of a stream, one
+A format is two small functions. `read` takes a whole response into a `ReadingBuilder`. `fold` takes the events of a stream, one
 by one, into a plain dict shaped like a whole response, so that `read` serves both: a stream cannot be read differently.
 Usage in streams is cumulative nearly everywhere: `fold` overwrites, it does not add.
 """
@@ -15,10 +15,10 @@ from typing import Any
 from pricing.usage import Quantity, Reading
 from pricing.values import NOTHING, Value, frozen
 from proxy.meters.failures import is_failure, wrote
-from proxy.meters.tally import Tally, mapping, number, text
+from proxy.meters.reading_builder import ReadingBuilder, mapping, number, text
 from proxy.wire import lenient
 
-Read = Callable[[Mapping[str, Any], "Context", Tally], None]
+Read = Callable[[Mapping[str, Any], "Context", ReadingBuilder], None]
 Fold = Callable[[dict[str, Any], Mapping[str, Any]], None]
 
 # Names for "no tier in particular": the price is the ordinary one.
@@ -89,22 +89,22 @@ class Reader:
             for event in response:
                 stream.event(event)
             return stream.finish()
-        tally = Tally()
+        builder = ReadingBuilder()
         if context.from_client:
-            tally.asked = asked_of(context.request)
+            builder.asked = asked_of(context.request)
         if self.facts or context.selector:
             for name, value in {**self.facts, **context.selector}.items():
-                tally.condition(name, value)
+                builder.condition(name, value)
         if context.service_tier is not None:
-            note_tier(tally, context.service_tier)
+            note_tier(builder, context.service_tier)
         body = mapping(response)
-        self.read(body, context, tally)
-        if not tally.has_usage and (_was_refused(context) or (is_failure(body) and not wrote(body))):
-            tally.has_usage = True  # an error before any work is known to cost nothing
-        _add_gpu_time(context, tally)
-        if tally.unreadable and context.from_client:  # what is charged for must not take it for 0
-            tally.partial = True
-        return tally.reading()
+        self.read(body, context, builder)
+        if not builder.has_usage and (_was_refused(context) or (is_failure(body) and not wrote(body))):
+            builder.has_usage = True  # an error before any work is known to cost nothing
+        _add_gpu_time(context, builder)
+        if builder.unreadable and context.from_client:  # what is charged for must not take it for 0
+            builder.partial = True
+        return builder.reading()
 
     def answer(self, answer: lenient.Answer, context: Context = NO_CONTEXT) -> Reading:
         """Read what a body turned out to be, whatever was asked for: a whole response, or a stream in one piece."""
@@ -167,31 +167,31 @@ def asked_of(request: Mapping[str, Any]) -> dict[str, str]:
     """The conditions of its price that a client's request states: {} for nearly all."""
     if _ASKED.keys().isdisjoint(request):
         return {}
-    tally = Tally()
+    builder = ReadingBuilder()
     for key, name in _ASKED.items():
         if key in request:
             value = text(request[key])
             if value and value.lower() not in _ORDINARY_TIERS:
-                tally.ask(name, value)
-    return tally.asked
+                builder.ask(name, value)
+    return builder.asked
 
 
-def note_asked(tally: Tally, context: Context, name: str, value: object) -> None:
+def note_asked(builder: ReadingBuilder, context: Context, name: str, value: object) -> None:
     """Note what the request orders: from a client that is what it asks for, from the operator it is what was made."""
-    (tally.ask if context.from_client else tally.condition)(name, value)
+    (builder.ask if context.from_client else builder.condition)(name, value)
 
 
-def note_tier(tally: Tally, value: object) -> None:
+def note_tier(builder: ReadingBuilder, value: object) -> None:
     """Note the service tier; a later call (what the response says) replaces an earlier one (what the selector says)."""
     if not (name := text(value)):
         return
-    if (asked := tally.asked.pop("service_tier", None)) in _NOT_FOR_SALE and asked == name.lower():
+    if (asked := builder.asked.pop("service_tier", None)) in _NOT_FOR_SALE and asked == name.lower():
         return
-    tally.conditions.pop("service_tier", None)
+    builder.conditions.pop("service_tier", None)
     if name.lower() == "batch":
-        tally.condition("processing", "batch")
+        builder.condition("processing", "batch")
     elif name.lower() not in _ORDINARY_TIERS:
-        tally.condition("service_tier", _SAME_TIER.get(name.lower(), name))
+        builder.condition("service_tier", _SAME_TIER.get(name.lower(), name))
 
 
 def first_mapping(source: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
@@ -222,13 +222,13 @@ def _plain(value: object) -> Quantity | None:
     return number(value) if isinstance(value, (int, float)) else None
 
 
-def _add_gpu_time(context: Context, tally: Tally) -> None:
+def _add_gpu_time(context: Context, builder: ReadingBuilder) -> None:
     """A server of one's own is paid by GPU time: wall time x GPUs, which only the caller knows."""
     if "gpus" not in context.selector:
         return
-    gpus, seconds = tally.maybe(context.selector, "gpus"), tally.maybe(context.selector, "duration_seconds")
+    gpus, seconds = builder.maybe(context.selector, "gpus"), builder.maybe(context.selector, "duration_seconds")
     if gpus and seconds:
-        tally.add("gpu_second", gpus * seconds)
+        builder.add("gpu_second", gpus * seconds)
 
 
 def _was_refused(context: Context) -> bool:

@@ -1,4 +1,4 @@
-"""How a reading comes back beside a translated answer: the translator has read the provider's own bytes, and tells.
+"""How the translator hands back a reading beside its answer: it has metered the provider's own bytes.
 
 Whole answers have it in a header, streams in an event of its own, which goes no further than the data plane. What the
 translated answer itself says of usage is not asked: it is LiteLLM's word, and less exact. Both are of our own making, between
@@ -18,7 +18,7 @@ import orjson
 
 from pricing.usage import Part, Quantity, Reading
 from proxy.meters.reader import Context, Reader
-from proxy.meters.tally import Tally, items, mapping
+from proxy.meters.reading_builder import ReadingBuilder, items, mapping
 
 HEADER = "x-translated-reading"
 MOST_OUTPUT = b"x-translate-most-output"  # the other way: how much a call may write at most by its ceiling
@@ -51,25 +51,25 @@ def _units(usage: Mapping[str, Quantity]) -> dict[str, int | str]:
     return {unit: quantity if isinstance(quantity, int) else str(quantity) for unit, quantity in usage.items()}
 
 
-def _read(response: Mapping[str, Any], context: Context, tally: Tally) -> None:
+def _read(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     value = mapping(response.get(FIELD))
     if not value and (header := context.response_headers.get(HEADER)):
         value = mapping(orjson.loads(header))
     if not value:
         return
-    _add(value.get("usage"), tally.usage)
-    tally.model = value.get("model")
-    tally.conditions.update(mapping(value.get("conditions")))
-    tally.asked.update(mapping(value.get("asked")))
+    _add(value.get("usage"), builder.usage)
+    builder.model = value.get("model")
+    builder.conditions.update(mapping(value.get("conditions")))
+    builder.asked.update(mapping(value.get("asked")))
     for part in items(value.get("parts")):
         usage: dict[str, Quantity] = {}
         _add(part["usage"], usage)
-        tally.parts.append(Part(part["model"], usage))
-    tally.cost_usd = None if value["cost"] is None else Decimal(value["cost"])
-    tally.fee_usd = Decimal(value["fee"])
-    tally.flags.extend(items(value.get("flags")))
-    tally.has_usage = value["source"] != "none"
-    tally.partial = value["source"] == "partial"
+        builder.parts.append(Part(part["model"], usage))
+    builder.cost_usd = None if value["cost"] is None else Decimal(value["cost"])
+    builder.fee_usd = Decimal(value["fee"])
+    builder.flags.extend(items(value.get("flags")))
+    builder.has_usage = value["source"] != "none"
+    builder.partial = value["source"] == "partial"
 
 
 def _add(stated: object, usage: dict[str, Quantity]) -> None:

@@ -36,7 +36,7 @@ async def _read(reader: asyncio.StreamReader) -> Message:
         raise ConnectionError(f"a message of {length} bytes")
     message = orjson.loads(await reader.readexactly(length))
     if not isinstance(message, dict):
-        raise ConnectionError("a message that is no object")
+        raise ConnectionError("a message on the link is not a JSON object")
     return message
 
 

@@ -1,4 +1,4 @@
-"""A package that is missing, said as a person can act on it: mostly after an upgrade that brought one more."""
+"""The message for a package that is not installed, mostly after an upgrade that needs one more: it says what to do."""
 
 from __future__ import annotations
 

@@ -129,11 +129,11 @@ def band(model: str, to: str, learned: Mapping[str, float]) -> Band:
     """learned: tokenizer family -> the most tokens that were seen for one of o200k."""
     from pricing.tokens import family  # noqa: PLC0415 - it brings a tokenizer along
 
-    mine, other = family(model), family(to)
-    if (mine.name, mine.encoding) == (other.name, other.encoding):
+    own, other = family(model), family(to)
+    if (own.name, own.encoding) == (other.name, other.encoding):
         return SAME
     (low, likely, high), (their_low, theirs, their_high) = (
-        _beside_o200k(kind.name, kind.factor, learned) for kind in (mine, other)
+        _beside_o200k(kind.name, kind.factor, learned) for kind in (own, other)
     )
     return Band(theirs / likely, their_low / high, their_high / low)
 
@@ -201,22 +201,22 @@ def _direct(
     kind: Kind, swap: Swap | None, cost: Cost, learned: Mapping[str, float], caveats: Sequence[str]
 ) -> Alternative:
     """At the other model's prices, or the file's, with a band where tokenizers differ."""
-    said = list(caveats)
+    notes = list(caveats)
     width = band(kind.model, swap.to, learned) if swap else SAME
     of_tokens = sum((Fraction(line.cost_usd) for line in cost.lines if line.unit in TOKENS), Fraction(0))
     of_others = sum((Fraction(line.cost_usd) for line in cost.lines if line.unit not in TOKENS), Fraction(0))
     each = [(of_tokens * ratio + of_others) * 1_000_000_000 * kind.calls for ratio in width]
     if width != SAME:
-        said.append(
+        notes.append(
             f"its tokenizer is another: {float(width.low):.2f} to {float(width.high):.2f} tokens for one of {kind.model}, "
             f"{float(width.likely):.2f} taken (families' factors beside o200k, and this installation's own bills)"
         )
     if is_typed(cost):
-        said.append("at " + TYPED)
+        notes.append("at " + TYPED)
     if swap:
-        said.append("it is taken to write as long answers, and to reason as much")
+        notes.append("it is taken to write as long answers, and to reason as much")
     to = f"{swap.provider}/{swap.to}" if swap else kind.model
-    return Alternative(to, each[0], each[1], each[2], said)
+    return Alternative(to, each[0], each[1], each[2], notes)
 
 
 def _cost(book: Book, provider: str, model: str, conditions: Mapping[str, str], usage: Usage, at_s: int) -> Cost:

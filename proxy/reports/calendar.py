@@ -40,7 +40,7 @@ def spend_by(
         raise BadQuestion("group by each name once")
     times = [name for name in only if name in PERIODS]
     if times:
-        raise BadQuestion(f"{times[0]}: is no filter; a span of time is since and until")
+        raise BadQuestion(f"{times[0]}: is not a filter; name a span of time by since and until")
     finest = "hour" if zone.key != "UTC" or "hour" in by else "day"
     names = dict.fromkeys(finest if name in PERIODS else name for name in by)
     rows = spend(engine, list(names), since, until, only=only, among=among)
@@ -79,7 +79,7 @@ def _place(text: str) -> Rank:
         time, cost, values = json.loads(text)
         return str(time), int(cost), tuple((bool(named), str(value)) for named, value in values)
     except (ValueError, TypeError, RecursionError):
-        raise BadQuestion("next: is what an earlier page gave as `next`, as it stands") from None
+        raise BadQuestion("next: must be the `next` of an earlier page, unchanged") from None
 
 
 def zone_named(name: str) -> ZoneInfo:
@@ -87,7 +87,7 @@ def zone_named(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, OSError, ValueError):  # according to what is wrong with it
-        raise BadQuestion(f"{name!r} is no time zone; write one such as Europe/Berlin") from None
+        raise BadQuestion(f"{name!r} is not a time zone; write one such as Europe/Berlin") from None
 
 
 def _named(row: SpendRow, name: str, finest: str, zone: ZoneInfo) -> str | None:

@@ -126,7 +126,7 @@ def check_filters(names: Iterable[str]) -> None:
     """Raises `BadQuestion` for what calls do not have."""
     for name in names:
         if name not in _FILTERS and not _LABEL.match(name):
-            raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(_FILTERS)} and label.NAME")
+            raise BadQuestion(f"filter.{name[:60]}: is not a filter; use one of {', '.join(_FILTERS)} or label.NAME")
 
 
 def attribute(name: str, dialect: str) -> Any:

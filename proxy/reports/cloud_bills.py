@@ -85,7 +85,7 @@ def _aws_model(row: Row, usage: str) -> str:
 
 
 def _in_map(value: Any, key: str) -> str:
-    """Of a column that is a map, which CSV has as JSON."""
+    """A value in a column that is a map, which CSV has as JSON."""
     try:
         whole = json.loads(value) if isinstance(value, str) else value
     except ValueError:

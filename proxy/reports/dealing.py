@@ -1,4 +1,4 @@
-"""A whole dealt out in whole parts that add up to it. Pure."""
+"""Splits a whole number into whole parts that add up to it. Pure."""
 
 from __future__ import annotations
 

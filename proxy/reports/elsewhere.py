@@ -68,9 +68,9 @@ def prices_of(book: Book, models: Sequence[str], at_s: int) -> Elsewhere:
         provider, _, model = name.partition("/")
         cuts = book.context_cuts(provider, model, at_s)
         rates = [_rates(book, provider, model, at_s, size) for size in (_SHORT, *(int(cut) + 1 for cut in cuts))]
-        known = [one for one in rates if one is not None]
-        if len(known) == len(rates):
-            prices[name] = Tiers(cuts, tuple(known))
+        known_rates = [one for one in rates if one is not None]
+        if len(known_rates) == len(rates):
+            prices[name] = Tiers(cuts, tuple(known_rates))
     return Elsewhere(prices)
 
 

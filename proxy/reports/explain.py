@@ -104,7 +104,7 @@ def periods(question: ExplainQuestion, now_us: int) -> tuple[tuple[int, int], tu
     since = month_at(until - 1, question.zone).start if question.since is None else question.since
     against = (since - (until - since), since) if question.against is None else question.against
     if since >= until or against[0] >= against[1]:
-        raise BadQuestion("a period ends after it begins: since before until, C before D in against=C..D")
+        raise BadQuestion("a period must end after it begins: since before until, C before D in against=C..D")
     return (since, until), against
 
 
@@ -123,8 +123,8 @@ def explain_answer(engine: Engine, book: Book, question: ExplainQuestion, now_us
     )
     parts = split(before_groups, now_groups)
     by_group: dict[Values, Parts] = {}
-    for values, mine in parts.items():
-        _add(by_group.setdefault(values[: len(question.by)], dict.fromkeys(PARTS, 0)), mine)
+    for values, changes in parts.items():
+        _add(by_group.setdefault(values[: len(question.by)], dict.fromkeys(PARTS, 0)), changes)
     return _answer(question, period, against, (was, now), by_group)
 
 
@@ -230,9 +230,12 @@ def _plain(value: Decimal) -> str:
 
 def _said(shown: ExplainShown) -> list[str]:
     about_it = shown.about
-    said = [shown.sentence, f"{about_it.since} to {about_it.until} against {shown.previous[0]} to {shown.previous[1]}."]
-    said += [f"From: {source}." for source in about_it.sources]
-    return said + [f"Mind: {caveat}." for caveat in about_it.caveats]
+    lines = [
+        shown.sentence,
+        f"{about_it.since} to {about_it.until} against {shown.previous[0]} to {shown.previous[1]}.",
+    ]
+    lines += [f"From: {source}." for source in about_it.sources]
+    return lines + [f"Mind: {caveat}." for caveat in about_it.caveats]
 
 
 def _sentence(by: Sequence[str], was: int, now: int, total: Parts, first: Sequence[tuple[Values, Parts]]) -> str:

@@ -110,16 +110,16 @@ def _charges(
     connection: Connection, since: int, until: int, tags: Sequence[str], day_of: Callable[[int], int]
 ) -> Charges:
     charges: Charges = {}
-    known: dict[tuple[Any, ...], Amount] = {}  # by what a line says: what it is added to
+    amounts: dict[tuple[Any, ...], Amount] = {}  # by what a line says: what it is added to
     for row in _entries(connection, since, until):
         day_at = day_of(row["started_at"])
         if (lines := _plain_lines(row)) is not None:
-            said = (day_at, *_SAID(row), row["labels"] if tags else None)
+            day_and_facts = (day_at, *_SAID(row), row["labels"] if tags else None)
             for line, nanousd, whole in lines:
-                amount = known.get((said, line))
+                amount = amounts.get((day_and_facts, line))
                 if amount is None:
                     kind = _kind_of_line(row, _owner(row, tags), day_at, line)
-                    amount = known[said, line] = charges.setdefault(kind, Amount())
+                    amount = amounts[day_and_facts, line] = charges.setdefault(kind, Amount())
                 amount.nanousd += nanousd
                 amount.quantity += whole
             continue

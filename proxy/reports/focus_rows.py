@@ -75,7 +75,7 @@ def version_named(text: str) -> Version:
     for version in VERSIONS:
         if text == version:
             return version
-    raise BadQuestion(f"{text!r} is no version of FOCUS that can be written: {' or '.join(VERSIONS)}")
+    raise BadQuestion(f"{text!r} is not a version of FOCUS that can be written: {' or '.join(VERSIONS)}")
 
 
 class FocusExport:

@@ -98,11 +98,11 @@ def _why_not(cells: Sequence[Cell], day: str, days: set[str], zone: ZoneInfo, no
     """Why the invoice does not say what the unconfirmed entries of a day and model cost."""
     after = datetime.fromisoformat(day).date() + timedelta(days=1)
     if day not in days or day_start(after.isoformat(), zone) > now_us:
-        return "the invoice does not have their whole day"
+        return "the invoice does not cover their whole day"
     if any(cell.left for cell in cells):
         return "their day and model differ by more than is explained"
     if any(cause in cell.causes for cell in cells for cause in (ZONE, OTHERS)):
-        return "calls of their day and model went past us, or are on another day"
+        return "calls of their day and model did not come through here, or are on another day"
     return None
 
 

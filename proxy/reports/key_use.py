@@ -60,14 +60,16 @@ def _use_of(name: str, use: Mapping[str, KeyUse]) -> dict[str, Any]:
     return {"last_used": used.last_used, "requests": used.requests, "cost_usd": usd_text(used.cost_nanousd)}
 
 
-def useless(models: Sequence[str] | None, expires: datetime | None, known: Collection[str], now_s: float) -> str | None:
+def useless(
+    models: Sequence[str] | None, expires: datetime | None, models_here: Collection[str], now_s: float
+) -> str | None:
     """Why nobody could use a key that is about to be made; None where somebody can.
 
-    known: the configuration's models; where there are none, they are not known.
+    models_here: the configuration's models; empty where they are not known.
     """
     if expires is not None and expires.timestamp() <= now_s:
         return f"expires: {expires.isoformat()} is over already"
-    strange = [name for name in models or () if known and not any(overlap(name, other) for other in known)]
+    strange = [name for name in models or () if models_here and not any(overlap(name, other) for other in models_here)]
     if strange:
-        return f"models: {strange[0]!r} is no model here (there are: {', '.join(sorted(known)[:20])})"
+        return f"models: {strange[0]!r} is not a model here (there are: {', '.join(sorted(models_here)[:20])})"
     return None

@@ -142,11 +142,11 @@ def revenue_lines(
     for payer in _payers_of(engine, plans, asked, now_us, _alone(plans, {"customer": customer or ""}))[0]:
         name = payer.plan.name if payer.plan else None
         _settled(payer, covered)
-        mine = payer.cells.get((customer,))
-        if mine is None or mine.revenue is None:
+        cell = payer.cells.get((customer,))
+        if cell is None or cell.revenue is None:
             continue
         if payer.plan is not None and payer.plan.per != "customer":
-            lines.append(RevenueLine(None, name, None, payer.value, mine.revenue))
+            lines.append(RevenueLine(None, name, None, payer.value, cell.revenue))
             continue
         lines += [RevenueLine(month, name, paid, None, amount) for month, paid, amount in payer.parts]
         if payer.plan is not None and payer.value is not None:
@@ -202,15 +202,15 @@ def _add_month(
     running: str,
 ) -> None:
     holding = [plan for plan in plans if _holds(plan, month)]
-    known = {plan.name: plan for plan in reversed(holding)}
-    said = _plans_said(paid)
+    plan_named = {plan.name: plan for plan in reversed(holding)}
+    plan_of_customer = _plans_said(paid)
     for row in rows:
         customer = row.group["customer"]
         plan = next((plan for plan in holding if _fits(plan, row.group)), None)
-        if customer is not None and customer in said:
-            name = said[customer]
+        if customer is not None and customer in plan_of_customer:
+            name = plan_of_customer[customer]
             if name and (plan is None or plan.name != name):
-                plan = known.get(name) or NO_PLAN.model_copy(update={"name": name})
+                plan = plan_named.get(name) or NO_PLAN.model_copy(update={"name": name})
         payer = _payer(payers, plan, row.group)
         group = tuple((plan.name if plan else None) if name == "plan" else row.group[name] for name in by)
         cell = payer.cells.setdefault(group, Economy({}, None))
@@ -224,15 +224,15 @@ def _add_month(
         if plan is not None:
             payer.prices[month.name] = int(plan.usd_per_month * NANO)
     for payment in paid:
-        _pay(payers, payment, month, known, by)
+        _pay(payers, payment, month, plan_named, by)
 
 
 def _plans_said(paid: Sequence[Paid]) -> dict[str, str]:
     """Which plan each customer with revenue rows is on; "" where they do not say."""
-    said: dict[str, str] = {}
+    plan_of: dict[str, str] = {}
     for payment in sorted(paid):
-        said[payment.customer] = payment.plan or said.get(payment.customer, "")
-    return said
+        plan_of[payment.customer] = payment.plan or plan_of.get(payment.customer, "")
+    return plan_of
 
 
 def _holds(plan: Plan, month: Month) -> bool:
@@ -252,7 +252,7 @@ def _payer(payers: _Payers, plan: Plan | None, group: Mapping[str, str | None]) 
     return payer
 
 
-def _pay(payers: _Payers, paid: Paid, month: Month, known: Mapping[str, Plan], by: Sequence[str]) -> None:
+def _pay(payers: _Payers, paid: Paid, month: Month, plans: Mapping[str, Plan], by: Sequence[str]) -> None:
     """A customer's revenue row: its part that lies in the month, to the customer on the plan that it names, or on the one that
     he made most calls on."""
     overlap = min(paid.to_at, month.end) - max(paid.from_at, month.start)
@@ -260,18 +260,18 @@ def _pay(payers: _Payers, paid: Paid, month: Month, known: Mapping[str, Plan], b
     length = paid.to_at - paid.from_at
     until = min(paid.to_at, month.end) - paid.from_at
     amount = _rounded(paid.amount_nanousd, until, length) - _rounded(paid.amount_nanousd, until - overlap, length)
-    mine = [
+    candidates = [
         payer
         for (_, per, value), payer in payers.items()
         if per == "customer" and value == paid.customer and month.name in payer.called
     ]
     name = paid.plan or None
     if name is not None:
-        mine = [payer for payer in mine if payer.plan is not None and payer.plan.name == name]
-    if mine:
-        payer = max(mine, key=lambda payer: payer.called.get(month.name, 0))
+        candidates = [payer for payer in candidates if payer.plan is not None and payer.plan.name == name]
+    if candidates:
+        payer = max(candidates, key=lambda payer: payer.called.get(month.name, 0))
     else:
-        plan = None if name is None else known.get(name) or NO_PLAN.model_copy(update={"name": name})
+        plan = None if name is None else plans.get(name) or NO_PLAN.model_copy(update={"name": name})
         payer = _payer(payers, plan, {"customer": paid.customer, **({plan.per: paid.customer} if plan else {})})
         group = tuple(paid.customer if one == "customer" else name if one == "plan" else None for one in by)
         payer.cells.setdefault(group, Economy({}, None))
@@ -294,8 +294,8 @@ def _settled(payer: _Payer, covered: Sequence[Month]) -> Economy:
     fee = 0 if revenue is None else fee_of(revenue, rate)
     if revenue is not None:
         weights = [cell.spent for cell in cells] if any(cell.spent > 0 for cell in cells) else [c.calls for c in cells]
-        for cell, mine, fees in zip(cells, deal(revenue, weights), deal(fee, weights), strict=True):
-            cell.revenue, cell.fee = mine, fees
+        for cell, part, fees in zip(cells, deal(revenue, weights), deal(fee, weights), strict=True):
+            cell.revenue, cell.fee = part, fees
     whole = Economy({"customer": payer.value}, payer.plan.name if payer.plan else None, revenue, fee)
     for cell in cells:
         whole.cost += cell.cost

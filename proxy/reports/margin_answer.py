@@ -101,10 +101,10 @@ def shown_of(
     result: Margins, plans: Sequence[Plan], question: Question, now_us: int, most: int | None = None
 ) -> MarginShown:
     """most: no more items than so many; all else is of all of them."""
-    known = plans_by_name(plans)
+    plan_named = plans_by_name(plans)
     return MarginShown(
-        items=[item_of(item, known, result, now_us) for item in result.items[:most]],
-        plans=_plans(result, known),
+        items=[item_of(item, plan_named, result, now_us) for item in result.items[:most]],
+        plans=_plans(result, plan_named),
         projection=_projection(result, now_us),
         about=about(result.since, result.until, question.zone.key, _sources(result, plans), _caveats(result, plans)),
     )
@@ -156,15 +156,15 @@ def _usd(nanousd: int | None) -> str | None:
     return None if nanousd is None else usd_text(nanousd)
 
 
-def _plans(result: Margins, known: dict[str, Plan]) -> list[MarginPlan]:
+def _plans(result: Margins, plan_named: dict[str, Plan]) -> list[MarginPlan]:
     """In the order of the configuration; plans that only revenue rows name behind them."""
     payers: dict[str, list[Economy]] = defaultdict(list)
     for payer in result.payers:
         if payer.plan is not None and payer.group["customer"] is not None:
             payers[payer.plan].append(payer)
     losers = at_loss(result)
-    names = [*known, *sorted(set(payers) - set(known))]
-    return [_plan(name, known.get(name), payers[name], len(losers.get(name, ())), result.months) for name in names]
+    names = [*plan_named, *sorted(set(payers) - set(plan_named))]
+    return [_plan(name, plan_named.get(name), payers[name], len(losers.get(name, ())), result.months) for name in names]
 
 
 def _plan(name: str, plan: Plan | None, payers: Sequence[Economy], losing: int, months: int) -> MarginPlan:
@@ -228,12 +228,12 @@ def _caveats(result: Margins, plans: Sequence[Plan]) -> list[str]:
 
 
 def _said(shown: MarginShown) -> list[str]:
-    said: list[Any] = []
+    lines: list[Any] = []
     for plan in shown.plans:
         even = f", it breaks even at ${plan.break_even_usd_per_month} a month" if plan.break_even_usd_per_month else ""
         spread = f", half cost up to ${plan.p50_cost_usd}, 99 % up to ${plan.p99_cost_usd}" if plan.p99_cost_usd else ""
-        said.append(f"Plan {plan.plan}: {plan.customers} customers, {plan.at_loss} at a loss{spread}{even}.")
-    said += [f"Projection: {shown.projection.basis}."]
-    said += [f"From: {source}." for source in shown.about.sources]
-    said += [f"Mind: {caveat}." for caveat in shown.about.caveats]
-    return said
+        lines.append(f"Plan {plan.plan}: {plan.customers} customers, {plan.at_loss} at a loss{spread}{even}.")
+    lines += [f"Projection: {shown.projection.basis}."]
+    lines += [f"From: {source}." for source in shown.about.sources]
+    lines += [f"Mind: {caveat}." for caveat in shown.about.caveats]
+    return lines

@@ -29,7 +29,7 @@ _VERSION = re.compile(r"\d+(?:\.\d+)+|(?<=[a-z]{3})\d+(?![\dhkm])")
 
 def namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
     """provider: as the book has it. The names of two models are equal where both are the same one for a bill."""
-    known: dict[str, str] = {}
+    names: dict[str, str] = {}
     catalog, at_s = book.catalog, at_us // 1_000_000
     listed_as: dict[str, list[str]] = defaultdict(list)
     for name in catalog.provider(provider).models if provider in _CLOUDS else ():
@@ -37,13 +37,13 @@ def namer(book: Book, provider: str, at_us: int) -> Callable[[str], str]:
     words = {base: _words(base) for base in listed_as if base != "*"}
 
     def named(model: str) -> str:
-        if model not in known:
+        if model not in names:
             listed = catalog.find(provider, model.lower(), at_s)
             if provider not in _CLOUDS:
-                known[model] = listed.name if listed else model.lower()
+                names[model] = listed.name if listed else model.lower()
             else:
-                known[model] = _base(listed.name) if listed else _described(model, words, listed_as)
-        return known[model]
+                names[model] = _base(listed.name) if listed else _described(model, words, listed_as)
+        return names[model]
 
     return named
 
@@ -66,11 +66,11 @@ def _described(text: str, words: Mapping[str, Counter[str]], listed_as: Mapping[
     if base in words:
         return base
     text = _REGION.sub("", text)
-    said, versions = Counter(_WORD.findall(_MEDIUM.sub("", HUMP.sub(" ", text).lower()))), _VERSION.findall(text)
+    words_said, versions = Counter(_WORD.findall(_MEDIUM.sub("", HUMP.sub(" ", text).lower()))), _VERSION.findall(text)
     meant = [
         name
         for name, its in words.items()
-        if its <= said and all(any(_has(whole, version) for whole in listed_as[name]) for version in versions)
+        if its <= words_said and all(any(_has(whole, version) for whole in listed_as[name]) for version in versions)
     ]
     return max(meant, key=lambda name: (words[name].total(), len(name), name)) if meant else base
 

@@ -57,7 +57,7 @@ class MonthQuestion(NamedTuple):
 
 
 class Charge(NamedTuple):
-    """Of one group: nano-USD, and whole cents. month: the closed month that an adjustment is for."""
+    """What one group is charged: nano-USD, and whole cents. month: the closed month that an adjustment is for."""
 
     month: str
     values: Values
@@ -82,7 +82,7 @@ def mark_up_of(text: str) -> Decimal:
     except InvalidOperation:
         mark_up = Decimal("NaN")
     if not is_short(mark_up) or not 0 <= mark_up <= _MOST_MARK_UP:
-        raise BadQuestion(f"{text!r} is no mark-up: write a share such as 0.10, at most {_MOST_MARK_UP}")
+        raise BadQuestion(f"{text!r} is not a mark-up: write a share such as 0.10, at most {_MOST_MARK_UP}")
     return mark_up
 
 
@@ -95,7 +95,7 @@ def mapping_of(lines: Iterable[str]) -> Mapped:
     if not attribute or not name:
         raise BadQuestion("the mapping's header names an attribute and what it is mapped to, such as team,cost_centre")
     if not _CENTRE.fullmatch(name) or name in _TAKEN:
-        raise BadQuestion(f"{name!r} is no name for what the mapping leads to: write one such as cost_centre")
+        raise BadQuestion(f"{name!r} is not a name for what the mapping leads to: write one such as cost_centre")
     centres = dict(pairs)
     if len(centres) < len(pairs):
         twice = next(value for number, (value, _) in enumerate(pairs) if value in [v for v, _ in pairs[:number]])
@@ -109,8 +109,8 @@ def charged(engine: Engine, question: MonthQuestion) -> Charged:
     with reading(engine).connect() as connection:
         closed = closings(connection, ",".join(question.names), zone.key)
     previous = before(month, zone)
-    known = closed.get(previous.name)
-    earlier = _closed_costs(known, question.names) if known else costs(engine, question, previous)
+    closed_before = closed.get(previous.name)
+    earlier = _closed_costs(closed_before, question.names) if closed_before else costs(engine, question, previous)
     return Charged(
         charges=in_cents(month.name, costs(engine, question, month), question.mark_up),
         adjustments=[] if month.name in closed else _adjustments(engine, question, closed),

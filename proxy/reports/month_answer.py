@@ -67,7 +67,7 @@ def month_answer(engine: Engine, question: MonthQuestion, now_us: int) -> Answer
 
 
 def _filtered(engine: Engine, question: MonthQuestion, now_us: int) -> Answer:
-    """Of the month as it is charged by all these names, what has the values; shares are those of the whole."""
+    """Those items of the month that have these values; their shares are still those of the whole month."""
     names = tuple(dict.fromkeys([*question.names, *question.only]))
     whole = month_answer(engine, question._replace(by=names, mapped=None, only={}), now_us).shown
     assert isinstance(whole, MonthShown)
@@ -213,8 +213,8 @@ def _rows(shown: MonthShown, names: Sequence[str]) -> list[dict[str, Any]]:
 
 def _said(shown: MonthShown) -> list[str]:
     state = f"closed on {shown.closed_at}" if shown.closed else "not closed (--close keeps it as it is)"
-    said = [f"{shown.month}, {shown.about.timezone}: {state}, mark-up {shown.mark_up}."]
+    lines = [f"{shown.month}, {shown.about.timezone}: {state}, mark-up {shown.mark_up}."]
     if shown.adjustments:
-        said.append(f"{shown.adjustments_usd} USD of it adjust closed months, each in a row of its own month.")
-    said += [f"From: {source}." for source in shown.about.sources]
-    return said + [f"Mind: {caveat}." for caveat in shown.about.caveats]
+        lines.append(f"{shown.adjustments_usd} USD of it adjust closed months, each in a row of its own month.")
+    lines += [f"From: {source}." for source in shown.about.sources]
+    return lines + [f"Mind: {caveat}." for caveat in shown.about.caveats]

@@ -30,7 +30,7 @@ def month_named(text: str, zone: ZoneInfo) -> Month:
     """Raises `BadQuestion`."""
     match = _NAME.match(text)
     if match is None or not 1 <= int(match[2]) <= 12 or not 1970 <= int(match[1]) < 9999:
-        raise BadQuestion(f"{text!r} is no month: write one such as 2026-11")
+        raise BadQuestion(f"{text!r} is not a month: write one such as 2026-11")
     return _month(int(match[1]), int(match[2]), zone)
 
 

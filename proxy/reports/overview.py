@@ -65,19 +65,19 @@ def sureness(engine: Engine, since_us: int) -> list[Sure]:
     sums: dict[tuple[str, str | None], list[int]] = defaultdict(lambda: [0, 0, 0])
     with reading(engine).connect() as connection:
         whole_since = -(-since_us // PART_US) * PART_US
-        known = covered(connection, PARTS, whole_since, None, [], whole=True).known
-        for row in connection.execute(_sureness(since_us, known)):
+        covered_spans = covered(connection, PARTS, whole_since, None, [], whole=True).known
+        for row in connection.execute(_sureness(since_us, covered_spans)):
             for position, number in enumerate(row[2:]):
                 sums[row[0], row[1] or None][position] += int(number)
     rows = [Sure(*key, calls, cost, unpriced) for key, (calls, unpriced, cost) in sums.items()]
     return sorted(rows, key=lambda row: (-row.calls, row.status, row.source or ""))
 
 
-def _sureness(since_us: int, known: Sequence[tuple[int, int]]) -> sa.CompoundSelect[Any]:
+def _sureness(since_us: int, covered_spans: Sequence[tuple[int, int]]) -> sa.CompoundSelect[Any]:
     """What is added up of the time since then, and the entries of the rest."""
-    since, until = [since_us, *(last for _, last in known)], [*(first for first, _ in known), None]
+    since, until = [since_us, *(last for _, last in covered_spans)], [*(first for first, _ in covered_spans), None]
     rest = [Span(*ends).holds(entries.c.started_at) for ends in zip(since, until, strict=True)]
-    parts = [Span(*ends).holds(spend_part_sources.c.start_at) for ends in known]
+    parts = [Span(*ends).holds(spend_part_sources.c.start_at) for ends in covered_spans]
     added_up = sa.select(*spend_part_sources.columns[1:]).where(sa.or_(sa.false(), *parts))
     return sa.union_all(sureness_query(sa.or_(*rest)), added_up)
 

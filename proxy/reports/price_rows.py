@@ -62,27 +62,27 @@ def prices_of(
     try:
         at_s = epoch_s(at, int(now_s))
     except ValueError:
-        raise BadQuestion(f"{at!r} is no time; write it as 2026-12-01 or 2026-12-01T08:00:00Z") from None
+        raise BadQuestion(f"{at!r} is not a time; write it as 2026-12-01 or 2026-12-01T08:00:00Z") from None
     names = [catalog.canonical(provider)] if provider else sorted(catalog.lines, key=_makers_first)
     asked = [(name, model.lower()) for name in names]
     first, _, rest = model.lower().partition("/")
     if provider is None and rest and catalog.canonical(first) in catalog.lines:
         asked.insert(0, (catalog.canonical(first), rest))
     models = [(name, known) for name, its in asked if (known := catalog.find(name, its, at_s)) is not None]
-    mine = [
+    own_rows = [
         json.loads(json.dumps(row, default=str))
         for row in own
         if _names(row, model.lower(), provider) or (rest and _names(row, rest, first))
     ]
     missing = None
-    if not models and not mine:
+    if not models and not own_rows:
         where = f" at {provider}" if provider else ""
         like = meant(model, (other for name in names for other in catalog.provider(name).models if other != "*"))
         missing = (
             f"{model}{where}: the price book has no price for it; set one under `prices:` in the configuration{like}"
         )
     shown = [_model(catalog, name, known, at_s) for name, known in models]
-    return PricesShown(model=model, own=mine, providers=shown, missing=missing)
+    return PricesShown(model=model, own=own_rows, providers=shown, missing=missing)
 
 
 def lines_of(shown: PricesShown) -> Iterator[str]:
@@ -128,10 +128,10 @@ def _model(catalog: Catalog, provider: str, known: Model, at_s: int) -> ModelPri
     )
 
 
-def _limits(known: ModelPrices) -> str:
+def _limits(prices: ModelPrices) -> str:
     parts = [
-        f"{known.context_tokens:,} tokens of context" if known.context_tokens else "",
-        f"{known.max_output_tokens:,} of output" if known.max_output_tokens else "",
+        f"{prices.context_tokens:,} tokens of context" if prices.context_tokens else "",
+        f"{prices.max_output_tokens:,} of output" if prices.max_output_tokens else "",
     ]
     return "  " + ", ".join(part for part in parts if part) if any(parts) else ""
 

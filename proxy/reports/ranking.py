@@ -1,4 +1,4 @@
-"""Which groups are the first of all, and how many there are: ranked by the database, as there may be as many as calls."""
+"""The top groups, and how many groups there are: ranked by the database, since there may be as many as calls."""
 
 from __future__ import annotations
 

@@ -211,9 +211,9 @@ def _rates(cells: Mapping[Key, Cell]) -> dict[Key, Fraction]:
     sums: dict[Key, tuple[int, Fraction]] = defaultdict(lambda: (0, Fraction(0)))
     for (day, model, line), cell in cells.items():
         for key in ((day, model, line), ("", model, line)):
-            ours, counted = sums[key]
-            sums[key] = ours + cell.ours, counted + cell.counted
-    return {key: ours / counted for key, (ours, counted) in sums.items() if counted}
+            cost, counted = sums[key]
+            sums[key] = cost + cell.ours, counted + cell.counted
+    return {key: cost / counted for key, (cost, counted) in sums.items() if counted}
 
 
 # Causes
@@ -273,7 +273,7 @@ def _zones(cells: Mapping[Key, Cell], rounding: int) -> None:
 
 
 def _others(cells: Mapping[Key, Cell]) -> None:
-    known = {model for (_, model, _), cell in cells.items() if cell.ours}
+    our_models = {model for (_, model, _), cell in cells.items() if cell.ours}
     agreeing = {key[1:] for key, cell in cells.items() if cell.ours and not cell.left and ZONE not in cell.causes}
     for (_, model, line), cell in cells.items():
         if cell.left <= 0 or line == TAX:
@@ -282,5 +282,5 @@ def _others(cells: Mapping[Key, Cell]) -> None:
             more = cell.stated - cell.counted
             if more > 0:
                 cell.explain(OTHERS, min(cell.left, more * cell.stated_for / cell.stated))
-        elif (model is not None and model not in known) or not cell.ours or (model, line) in agreeing:
+        elif (model is not None and model not in our_models) or not cell.ours or (model, line) in agreeing:
             cell.explain(OTHERS, cell.left)

@@ -118,7 +118,7 @@ def tolerance_of(text: str) -> Fraction:
     except InvalidOperation:
         value = Decimal("NaN")
     if not is_short(value) or value < 0:
-        raise BadQuestion(f"{text!r} is no tolerance: write one such as 0.5%")
+        raise BadQuestion(f"{text!r} is not a tolerance: write one such as 0.5%")
     return Fraction(value) / (100 if text.strip().endswith("%") else 1)
 
 

@@ -1,4 +1,4 @@
-"""How far a time was compared with what its providers say, by provider: the last comparison, and the days that none had."""
+"""Which days were compared with each provider's export: the last comparison, and the days without one."""
 
 from __future__ import annotations
 

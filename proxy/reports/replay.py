@@ -1,4 +1,4 @@
-"""What the calls of another gateway's log would have met with here: which budgets they would have passed. Pure.
+"""Which budgets the calls in another gateway's log would have passed here. Pure.
 
 A call is refused where its own cost would not fit any more; here it would be its ceiling, which is more. So this is the least
 that is refused: with generous output caps it is more, and a call whose cap may be lowered is clamped instead.

@@ -27,6 +27,7 @@ from proxy.ledger.rolling import pages
 from proxy.ledger.row import json_text
 from proxy.ledger.schema import TOKEN_COLUMNS, entries, jobs
 from proxy.money import usd_text
+from proxy.spool.records import lines_of
 
 # What may have chosen a price beside what the ledger keeps.
 _CONDITIONS: tuple[Mapping[str, str], ...] = (
@@ -105,26 +106,26 @@ def _corrections(connection: Connection, since: int, until: int) -> dict[str, _C
     query = sa.select(entries.c.corrects_id, entries.c.cost_nanousd, entries.c.flags, entries.c.cost_lines).where(
         entries.c.kind == "correction", entries.c.started_at >= since, entries.c.started_at < until
     )
-    known: dict[str, _Corrected] = {}
+    corrected: dict[str, _Corrected] = {}
     for corrects_id, cost, flags, lines in connection.execute(query.order_by(entries.c.ended_at)):
-        before = known.get(corrects_id, _Corrected(0, 0, 0, None))
-        mine = REPRICED in (flags or "")
-        known[corrects_id] = _Corrected(
+        before = corrected.get(corrects_id, _Corrected(0, 0, 0, None))
+        is_repricing = REPRICED in (flags or "")
+        corrected[corrects_id] = _Corrected(
             before.cost + (cost or 0),
-            before.repriced + mine,
-            before.others + (not mine),
-            lines if mine else before.lines,
+            before.repriced + is_repricing,
+            before.others + (not is_repricing),
+            lines if is_repricing else before.lines,
         )
-    return known
+    return corrected
 
 
 def _left_out(row: Mapping[str, Any], corrected: _Corrected, of_jobs: set[str]) -> str | None:
     """Why an entry's price is not in question."""
     flags = orjson.loads(row["flags"] or "[]")
     if row["status"] != "settled":
-        return "unconfirmed: charged at the ceiling until it is known better"
+        return "unconfirmed: charged at the ceiling until its usage is known"
     if row["cost_source"] == "provider":
-        return "the provider said what it cost"
+        return "the provider stated its cost"
     if row["id"] in of_jobs or corrected.others:
         return "a job, or corrected by what its provider said"
     if any(flag in _LEFT_ALONE for flag in flags) and row["cost_nanousd"] is not None:
@@ -139,7 +140,7 @@ def _repriced(row: Mapping[str, Any], corrected: _Corrected, book: Book) -> Repr
     net = _net(row, corrected)
     lines = orjson.loads(corrected.lines or row["cost_lines"] or "[]")
     if net is not None and (any(line.get("model") for line in lines) or any(unit not in TOKENS for unit in usage)):
-        return "priced by what the ledger does not keep (several models, sizes, tools)"
+        return "priced by facts that the ledger does not keep (several models, sizes, tools)"
     cost = _cost(row, usage, book, {})
     if cost.cost_nanousd is None:
         return "without a price still" if net is None else "its model has no price any more"
@@ -147,7 +148,7 @@ def _repriced(row: Mapping[str, Any], corrected: _Corrected, book: Book) -> Repr
         return None
     if net is not None and any(_cost(row, usage, book, more).cost_nanousd == net for more in _CONDITIONS[1:]):
         return None
-    columns = {"cost_lines": json_text(_lines(cost)), "price_version": cost.price_version}
+    columns = {"cost_lines": json_text(lines_of(cost.lines)), "price_version": cost.price_version}
     correction = repricing_of(row, columns, cost.cost_nanousd, net, corrected.repriced)
     return Repriced(row["id"], net, cost.cost_nanousd, _why(net, lines, cost), correction)
 
@@ -194,21 +195,6 @@ def _cost(row: Mapping[str, Any], usage: Mapping[str, Any], book: Book, more: Ma
         if first.cost_nanousd is not None
         else next((cost for cost in costs if cost.cost_nanousd is not None), first)
     )
-
-
-def _lines(cost: Cost) -> list[dict[str, Any]]:
-    return [
-        {
-            "unit": line.unit,
-            "quantity": str(line.quantity),
-            "price_usd": str(line.price_usd),
-            "per": line.per,
-            "cost_usd": str(line.cost_usd),
-            "model": line.model,
-            "source": line.source,
-        }
-        for line in cost.lines
-    ]
 
 
 def _why(net: int | None, lines: Sequence[Mapping[str, Any]], cost: Cost) -> str:

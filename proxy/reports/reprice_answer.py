@@ -63,8 +63,8 @@ def reprice_answer(repricing: Repricing, since: int, until: int, *, applied: boo
         about=about(since, until, "UTC", _SOURCES),
     )
     verb = "were corrected" if applied else "would be corrected (--apply does it)"
-    said = [f"{len(items)} of {repricing.looked_at} entries {verb}: {usd_text(difference)} USD in all."]
+    lines = [f"{len(items)} of {repricing.looked_at} entries {verb}: {usd_text(difference)} USD in all."]
     if len(items) > _MOST_ROWS:
-        said.insert(0, f"… and {len(items) - _MOST_ROWS} more; --format json has them all.")
-    said += [f"Left as they are: {left.entries}: {left.why}." for left in shown.left_out]
-    return Answer(shown, [item.model_dump() for item in items[:_MOST_ROWS]], ("id", "old_usd", "new_usd", "why"), said)
+        lines.insert(0, f"… and {len(items) - _MOST_ROWS} more; --format json has them all.")
+    lines += [f"Left as they are: {left.entries}: {left.why}." for left in shown.left_out]
+    return Answer(shown, [item.model_dump() for item in items[:_MOST_ROWS]], ("id", "old_usd", "new_usd", "why"), lines)

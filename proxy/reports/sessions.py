@@ -213,7 +213,7 @@ def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.
 
 
 class _Page:
-    """So many rows in an order, behind a place in it."""
+    """A page of a list: so many rows, in an order, behind a place in it."""
 
     def __init__(self, order: Order, limit: int, after: str | None, lone_counts: bool) -> None:
         self.by, self.limit, self._lone_counts = _BY[order], limit, lone_counts
@@ -253,7 +253,7 @@ def _place(after: str) -> tuple[int, str]:
         and abs(int(value)) <= _MAX_INTEGER
     ):
         return int(value), session
-    raise BadQuestion("`next` is no place in this list")
+    raise BadQuestion("next: is not a place in this list; ask again without it")
 
 
 def place_of(row: SessionRow, order: Order) -> str:
@@ -291,10 +291,10 @@ def session(engine: Engine, session_id: str, calls: int = _CALLS) -> tuple[Sessi
 
 def _root_of(connection: Connection, session_id: str) -> str | None:
     """The root of a session's tree: itself, or what its calls say; None where it has none."""
-    known = sa.select(entries.c.root_session_id)
-    if connection.execute(known.where(entries.c.root_session_id == session_id).limit(1)).first():
+    root_column = sa.select(entries.c.root_session_id)
+    if connection.execute(root_column.where(entries.c.root_session_id == session_id).limit(1)).first():
         return session_id
-    child = known.where(entries.c.session_id == session_id, entries.c.parent_session_id.is_not(None))
+    child = root_column.where(entries.c.session_id == session_id, entries.c.parent_session_id.is_not(None))
     root: str | None = connection.execute(child.limit(1)).scalar()
     return root
 

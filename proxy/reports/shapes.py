@@ -186,12 +186,12 @@ def total_shown(row: SpendRow) -> SpendTotal:
 
 
 def entry_shown(item: Mapping[str, Any]) -> EntryShown:
-    """Of an entry as `reports.calls` gives it."""
+    """How an entry leaves, from a row as `reports.calls` gives it."""
     return EntryShown.model_construct(**_entry(item))
 
 
 def request_shown(items: Sequence[Mapping[str, Any]]) -> RequestShown:
-    """Of all entries of one request, or of one entry."""
+    """How one request leaves, from all of its entries, or from one entry."""
     attempts = [entry_shown(item) for item in items] if len(items) > 1 else []
     return RequestShown.model_construct(**_entry(items[0]), attempts=attempts)
 

@@ -1,4 +1,4 @@
-"""Which tables answer a question of what was spent.
+"""Which tables answer a question about spend, for each part of its time.
 
 A span of time is cut into whole weeks, days or hours, and the edges that are left, which are read entry by entry: of a day in
 which a span begins or ends either what is in the span, or the whole day less what is not, whichever is the shorter time. Labels

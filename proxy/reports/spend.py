@@ -166,8 +166,8 @@ def check_names(by: Sequence[str]) -> None:
         raise BadQuestion(f"group by at most {_MAX_NAMES} names, each once")
     for name in by:
         if name not in GROUPS and name not in LENGTHS_US and not LABEL.match(name):
-            known = ", ".join([*GROUPS, *LENGTHS_US, "label.NAME", "claimed.NAME"])
-            raise BadQuestion(f"{name!r} cannot be grouped by; there are {known}")
+            allowed = ", ".join([*GROUPS, *LENGTHS_US, "label.NAME", "claimed.NAME"])
+            raise BadQuestion(f"{name!r} cannot be grouped by; there are {allowed}")
 
 
 # Reading

@@ -60,18 +60,18 @@ def number(value: Any) -> Decimal | None:
         return None
     text = str(value)
     if len(text) > _MOST_CHARS:
-        raise ValueError(f"{text[:40]!r}… is no number")
+        raise ValueError(f"{text[:40]!r}… is not a number")
     text = text.strip().removeprefix("$")
     if "," in text and _THOUSANDS.match(text) is None:
-        raise ValueError(f"{value!r} has a comma that parts no thousands; decimals are read with a point")
+        raise ValueError(f"{value!r} has a comma that does not separate thousands; write decimals with a point")
     try:
         read = Decimal(text.replace(",", ""))
     except InvalidOperation:
-        raise ValueError(f"{value!r} is no number") from None
+        raise ValueError(f"{value!r} is not a number") from None
     if not read.is_finite():
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     if read and not _LEAST <= read.adjusted() <= _MOST:
-        raise ValueError(f"{text[:40]!r} is no amount that anybody was charged")
+        raise ValueError(f"{text[:40]!r} is not an amount that anybody was charged")
     return read
 
 
@@ -84,7 +84,7 @@ def day_of(value: Any, zone: tzinfo) -> str:
         at = datetime.fromisoformat(text)
         at = at.astimezone(zone) if at.tzinfo and len(text) != len("2026-11-23") else at
     if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
-        raise ValueError(f"{text[:40]!r} is no day of a bill")
+        raise ValueError(f"{text[:40]!r} is not a day of a bill")
     return f"{at:%Y-%m-%d}"
 
 

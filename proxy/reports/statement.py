@@ -52,7 +52,7 @@ def read_statement(text: str, provider: str, zone: tzinfo = UTC) -> Statement:
         csv.Error,
         RecursionError,
     ) as bad:
-        raise BadQuestion(f"the file is none that can be read: {type(bad).__name__}: {bad}") from None
+        raise BadQuestion(f"the file cannot be read: {type(bad).__name__}: {bad}") from None
     if not stated:
         raise BadQuestion("the file has no line with a cost or a usage")
     return Statement(shape, stated, max((_places(line.usd) for line in stated), default=0))
@@ -93,7 +93,7 @@ def _json(pages: Sequence[Any], provider: str, zone: tzinfo) -> tuple[str, Itera
         return "Anthropic's Claude Code report", _claude_code(items, zone)
     if "date" in first and "usage" in first:
         return "OpenRouter's activity", _openrouter(items, zone)
-    raise BadQuestion("the file is no export of OpenAI, Anthropic, OpenRouter or Google Cloud that is known")
+    raise BadQuestion("the file is not a known export of OpenAI, Anthropic, OpenRouter or Google Cloud")
 
 
 def _openai(buckets: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[Stated]:
@@ -141,8 +141,10 @@ def _anthropic(buckets: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[S
             dollars(row.get("currency"))
             cents = number(row["amount"])
             usd = None if cents is None else cents * _CENTS
-            said = row.get("token_type") or (row["cost_type"] if row.get("cost_type") not in (None, "tokens") else None)
-            line = line_named(said or row.get("description"))
+            line_name = row.get("token_type") or (
+                row["cost_type"] if row.get("cost_type") not in (None, "tokens") else None
+            )
+            line = line_named(line_name or row.get("description"))
             yield Stated(day, row.get("model"), line, usd, kind="credit" if usd is not None and usd < 0 else "charge")
 
 
@@ -172,10 +174,10 @@ def _claude_code(items: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[S
 def _openrouter(items: Iterable[Mapping[str, Any]], zone: tzinfo) -> Iterator[Stated]:
     for row in items:
         tokens = [number(row.get(name)) for name in ("prompt_tokens", "completion_tokens")]
-        known = [amount for amount in tokens if amount is not None]
+        counts = [amount for amount in tokens if amount is not None]
         yield Stated(
             day_of(str(row["date"])[:19], zone), row.get("model") or row.get("model_permaslug"), None, number(row["usage"]),
-            sum(known, Decimal(0)) if known else None,
+            sum(counts, Decimal(0)) if counts else None,
         )  # fmt: skip
 
 
@@ -224,8 +226,8 @@ def _with_tokens(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _focus(rows: Sequence[Mapping[str, Any]], provider: str, zone: tzinfo) -> Iterator[Stated]:
     """Rows of the provider where any names it, else all; of services for AI where the table says which are."""
-    mine = [row for row in rows if provider.lower() in {(row.get(name) or "").lower() for name in _PROVIDERS}]
-    for row in mine or rows:
+    of_provider = [row for row in rows if provider.lower() in {(row.get(name) or "").lower() for name in _PROVIDERS}]
+    for row in of_provider or rows:
         category = row.get("ChargeCategory") or "Usage"
         if category == "Usage" and row.get("ServiceCategory") not in (None, "", "AI and Machine Learning"):
             continue

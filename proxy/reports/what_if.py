@@ -88,7 +88,7 @@ def cache_share(text: str | None) -> Decimal | None:
     except InvalidOperation:
         share = Decimal("NaN")
     if not is_short(share) or not 0 <= share <= 1:
-        raise BadQuestion(f"{text!r} is no share of the input: write one from 0 to 1, such as 0.8")
+        raise BadQuestion(f"{text!r} is not a share of the input: write one from 0 to 1, such as 0.8")
     return share
 
 
@@ -97,7 +97,7 @@ def check_change(change: Change) -> None:
     if not change.swaps and change.own is None and change.is_local:
         raise BadQuestion("say what would be otherwise: swap (FROM=TO), tier, cache or a price")
     if change.tier is not None and change.tier not in TIERS:
-        raise BadQuestion(f"{change.tier!r} is no tier; there are {', '.join(TIERS)}")
+        raise BadQuestion(f"{change.tier!r} is not a tier; use one of {', '.join(TIERS)}")
 
 
 def what_if_answer(
@@ -191,10 +191,10 @@ def _answer(
             round(sum((getattr(part.alternative, name) for part in parts), Fraction(0)))
             for name in ("likely", "low", "high")
         ]
-        said = dict.fromkeys(caveat for part in parts for caveat in part.alternative.caveats)
+        notes = dict.fromkeys(caveat for part in parts for caveat in part.alternative.caveats)
         unpriced = sum(part.unpriced for part in parts)
         if unpriced:
-            said[f"{unpriced} of its calls have no price, and are nothing in its cost"] = None
+            notes[f"{unpriced} of its calls have no price, and are nothing in its cost"] = None
         for place, amount in enumerate((cost, *whole)):
             totals[place] += amount
         items.append(
@@ -205,7 +205,7 @@ def _answer(
                 what_if_usd=usd_text(whole[0]),
                 low_usd=usd_text(whole[1]),
                 high_usd=usd_text(whole[2]),
-                caveats=[*said, *caveats, priced_at],
+                caveats=[*notes, *caveats, priced_at],
                 unpriced=unpriced,
             )
         )
@@ -227,6 +227,6 @@ def _answer(
 
 def _said(shown: WhatIfShown) -> list[str]:
     band = "" if shown.low_usd == shown.high_usd else f" (${shown.low_usd} to ${shown.high_usd})"
-    said: list[Any] = [f"What cost ${shown.cost_usd} would have cost ${shown.what_if_usd}{band}."]
-    said += [f"Left out: {name}." for name in shown.left_out]
-    return said + [f"From: {source}." for source in shown.about.sources]
+    lines: list[Any] = [f"What cost ${shown.cost_usd} would have cost ${shown.what_if_usd}{band}."]
+    lines += [f"Left out: {name}." for name in shown.left_out]
+    return lines + [f"From: {source}." for source in shown.about.sources]

@@ -1,4 +1,4 @@
-"""The settings that are read at the start only: a reload keeps them as they run, and says which of them have changed."""
+"""Settings that are read only at the start: a reload keeps them as they are, and says which of them have changed."""
 
 from __future__ import annotations
 

@@ -34,9 +34,7 @@ def make_data_dir(path: Path) -> None:
         if status.st_mode & stat.S_IWOTH:
             advice = "everybody can write in it and it is not ours; name a folder in it, which is made with mode 0700"
             raise ConfigError([Problem("data_dir", f"{path}: {advice}")])
-        log.warning(
-            "data_dir %s can be written by its group, who could make up calls; mode 0700 is what it needs", path
-        )
+        log.warning("data_dir %s can be written by its group, which could forge calls; set its mode to 0700", path)
         return
     if strangers := [
         entry.name for entry in _entries(path) if entry.stat(follow_symlinks=False).st_uid != status.st_uid
@@ -44,7 +42,7 @@ def make_data_dir(path: Path) -> None:
         advice = f"others can write in it, and have ({strangers[0]}); look at that, then chmod 0700"
         raise ConfigError([Problem("data_dir", f"{path}: {advice}")])
     path.chmod(stat.S_IMODE(status.st_mode) & ~_OTHERS_MAY_WRITE)
-    log.warning("data_dir %s could be written by others, and no longer can", path)
+    log.warning("data_dir %s could be written by others; their permission to write was removed", path)
 
 
 def _entries(path: Path) -> list[os.DirEntry[str]]:

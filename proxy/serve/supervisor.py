@@ -259,7 +259,7 @@ class Supervisor:
             for child in self.add_translators():
                 self._fork(child)
         except ConfigError as error:
-            log.error("translated upstreams do not work before a new start: %s", error)
+            log.error("translated upstreams fail until Taximeter is started again: %s", error)
         log.info("the new configuration is in force")
 
 

@@ -1,4 +1,4 @@
-"""Keyed hashes of growing rows of bytes: equal beginnings have equal digests, and without the key they say nothing."""
+"""Keyed hashes of growing byte sequences: equal beginnings have equal digests, which say nothing without the key."""
 
 from __future__ import annotations
 

@@ -126,9 +126,9 @@ def find(headers: Headers, body: Body, client: str) -> ClientSession | None:
     if are_silent(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client not in _ASKED_FOR_MORE:
         return None  # what most calls are
     for look in TABLE:
-        known = look(headers, body, client)
-        if known is not None:
-            return known
+        session = look(headers, body, client)
+        if session is not None:
+            return session
     return None
 
 
@@ -322,10 +322,10 @@ def _baggage(headers: Headers, body: Body, client: str) -> ClientSession | None:
 
 def traceparent_of(headers: Headers) -> str | None:
     """The caller's trace and span (W3C Trace Context), where it says so in a form that can be meant."""
-    said = headers.get(b"traceparent")
-    if not said:
+    header = headers.get(b"traceparent")
+    if not header:
         return None
-    match = _TRACE_PARENT.fullmatch(text := said.decode("latin-1").strip())
+    match = _TRACE_PARENT.fullmatch(text := header.decode("latin-1").strip())
     return text if match and match[1].strip("0") and match[2].strip("0") and not text.startswith("ff") else None
 
 

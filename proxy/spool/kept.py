@@ -1,5 +1,5 @@
-"""Segments that are in the ledger and kept for a while all the same: should the database fail over to a copy that lags, only
-the spool still has what that copy lacks.
+"""Segments that are in the ledger but are kept for a while: if the database fails over to a copy that lags, only the spool
+still has what that copy lacks.
 
 A kept segment is named `.shipped` in place of `.spool`, so that nobody takes it for work. It gives way to everything: to its
 age, to the spool's bound, to a full disk.

@@ -1,4 +1,4 @@
-"""Records that have to be on disk before something is sent, and are written together with others of their kind."""
+"""Records that must be on disk before something is sent, written together with others of their kind."""
 
 from __future__ import annotations
 

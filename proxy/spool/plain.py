@@ -1,4 +1,4 @@
-"""The two records that nearly every call has, read straight into their fields, without what nobody will look at.
+"""Quick reading of the two records that nearly every call has: only the fields that are needed.
 
 `records` says what each field means. Only the recorder reads records in this way: where one is odd (of an earlier version, or
 damaged, or of a job), or says what has no field here, it is read whole, as JSON.
@@ -90,7 +90,7 @@ class Settle(Struct, gc=False, frozen=True):
 
 
 class Line(Struct, gc=False, frozen=True):
-    """Of a cost's line what the metrics look at."""
+    """The part of a cost line that the metrics need."""
 
     unit: str
     cost_usd: str
@@ -105,7 +105,7 @@ _flags = msgspec.json.Decoder(list[str])
 
 
 def intent_of(payload: bytes) -> Intent | None:
-    """None where it says less, or other things than an INTENT does."""
+    """The plain INTENT in a record; None where the record has less, or other fields."""
     return _read(_intent, payload)
 
 

@@ -1,4 +1,4 @@
-"""The reading side of the spool: what the recorder ships from, and what it deletes behind itself."""
+"""The reading side of the spool: the recorder ships from it, and deletes what is shipped."""
 
 from __future__ import annotations
 

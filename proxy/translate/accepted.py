@@ -38,7 +38,7 @@ _NEEDED = frozenset({
     "previous_response_id", "conversation", "prompt", "background", "audio", "web_search_options", "mcp_servers", "container",
     "speed", "inference_geo", "fallbacks", "prediction",
 })  # fmt: skip
-# Standing in `PASSED`, and needed all the same where the provider does not know them.
+# In `PASSED`, and needed even where the provider does not know them.
 _NEEDED_OF_THE_PROVIDER = frozenset({"tools", "functions", "n", "response_format", "logprobs", "logit_bias"})
 
 # Tools that the caller runs itself; the rest runs at one provider alone.
@@ -48,13 +48,13 @@ _ANTHROPIC_CLIENT_TOOLS = ("custom", "bash_", "text_editor_", "computer_", "memo
 
 def accepted(operation: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The fields that are passed on, and the names of those that are dropped. Raises `Refused` (400), by name."""
-    known = PASSED[operation]
+    passed_names = PASSED[operation]
     passed: dict[str, Any] = {}
     dropped: list[str] = []
     for name, value in body.items():
         if value is None or name in _SILENTLY:
             continue
-        if name in known:
+        if name in passed_names:
             passed[name] = value
         elif name in _NEEDED and value not in (False, [], {}, ""):
             raise refused(name)
@@ -66,9 +66,9 @@ def accepted(operation: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], l
 
 def without_unsupported(passed: dict[str, Any], supported: Iterable[str]) -> list[str]:
     """Take out what the provider does not know; the names. Raises `Refused` (400) where the answer would be another one."""
-    known = {*supported, "messages", "stream", "input"}
+    kept_names = {*supported, "messages", "stream", "input"}
     dropped = []
-    for name in [name for name in passed if name not in known]:
+    for name in [name for name in passed if name not in kept_names]:
         value = passed[name]
         if name in _NEEDED_OF_THE_PROVIDER and not (name == "n" and value == 1) and value not in (False, [], {}):
             raise refused(name)

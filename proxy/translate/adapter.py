@@ -74,10 +74,10 @@ class Adapter:
             "openai/gpt-4o-mini",
             "bedrock/anthropic.claude-3-haiku-20240307-v1:0",
         ):
-            known = {"model": model, "messages": messages, "max_tokens": 1, "api_key": "none", "mock_response": "x"}
+            arguments = {"model": model, "messages": messages, "max_tokens": 1, "api_key": "none", "mock_response": "x"}
             with contextlib.suppress(Exception):  # a call that cannot be warmed is only slower the first time
-                await self._litellm.acompletion(**known)
-                await self._litellm.anthropic_messages(**known)
+                await self._litellm.acompletion(**arguments)
+                await self._litellm.anthropic_messages(**arguments)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -108,16 +108,16 @@ class Adapter:
     def _supported(self, target: Target, operation: str) -> frozenset[str]:
         kind = "embeddings" if operation == "embeddings" else "chat_completion"
         key = (target.model, target.provider, kind)
-        known = self._known.get(key)
-        if known is None:
+        supported = self._known.get(key)
+        if supported is None:
             name = target.model.removeprefix(f"{target.provider}/")
             listed = self._litellm.get_supported_openai_params(
                 model=name, custom_llm_provider=target.provider, request_type=kind
             )
             if len(self._known) >= _MODELS:
                 self._known.clear()
-            known = self._known[key] = frozenset(listed or ())
-        return known
+            supported = self._known[key] = frozenset(listed or ())
+        return supported
 
 
 def fields_of(value: Any) -> dict[str, Any]:

@@ -131,11 +131,11 @@ def settled(operation: str, native: Reading, stated: Mapping[str, Any] | None) -
 def _sides(reading: Reading) -> tuple[int, int, int]:
     """Input, output and cached input tokens of a reading."""
     cached = sum(int(count) for unit, count in reading.usage.items() if unit.startswith("cache_read"))
-    given = sum(int(count) for unit, count in reading.usage.items() if unit in INPUT_SIDE)
-    taken = sum(
+    input_tokens = sum(int(count) for unit, count in reading.usage.items() if unit in INPUT_SIDE)
+    output_tokens = sum(
         int(count) for unit, count in reading.usage.items() if unit in ("output", "reasoning", "audio_out", "image_out")
     )
-    return given, taken, cached
+    return input_tokens, output_tokens, cached
 
 
 def _totals(operation: str, stated: Mapping[str, Any] | None) -> tuple[int, int, int] | None:
@@ -163,9 +163,11 @@ def _translated(operation: str, stated: Mapping[str, Any] | None) -> Reading:
     totals = _totals(operation, stated)
     if totals is None:
         return Reading()
-    given, taken, cached = totals
-    cached = min(cached, given)
+    input_tokens, output_tokens, cached = totals
+    cached = min(cached, input_tokens)
     usage = {
-        unit: count for unit, count in (("input", given - cached), ("cache_read", cached), ("output", taken)) if count
+        unit: count
+        for unit, count in (("input", input_tokens - cached), ("cache_read", cached), ("output", output_tokens))
+        if count
     }
     return Reading(usage=usage, source="provider", flags=("translated_usage",))

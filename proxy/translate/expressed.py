@@ -1,4 +1,4 @@
-"""What becomes of a caller's wishes at a provider: LiteLLM leaves out without a word what it cannot express there. Pure.
+"""Which of a caller's fields a provider can express: LiteLLM silently leaves out the others. Pure.
 
 What a provider must not get is taken out before (`prepared`). What was asked for is looked for in the request that is about to
 be sent (`missing`), by the names that it has in any provider's API. What has left no trace is dropped by name, or, where the

@@ -35,7 +35,7 @@ def _urls(messages: Any) -> Iterator[str]:
 
 
 def _in_parts(content: Any, depth: int = 0) -> Iterator[str]:
-    """Of parts alone: what a tool is called with, or says as text, names whatever it likes."""
+    """URLs in content parts only: a tool's arguments and texts may name whatever they like."""
     for part in content if isinstance(content, list) else ():
         if not isinstance(part, dict):
             continue
@@ -43,7 +43,7 @@ def _in_parts(content: Any, depth: int = 0) -> Iterator[str]:
             place = part.get(name)
             named = [(inner, place.get(inner)) for inner in _NAMES] if isinstance(place, dict) else [("url", place)]
             for inner, value in named:
-                # What is called a URL is one, whatever is in it; an id or data may be one all the same.
+                # A field called URL holds one, whatever is in it; a field for an id or data may hold one, too.
                 if isinstance(value, str) and (inner in _ADDRESSES or "://" in value[:200]):
                     yield value
         if depth < _DEEPEST:

@@ -163,7 +163,7 @@ class Read(httpx.AsyncByteStream):
 
     def __init__(self, stream: httpx.AsyncByteStream, observed: Observed, tap: Tap | None = None) -> None:
         self._stream, self._observed = stream, observed
-        self._parts = aiter(stream)  # one for all who read: whoever stops reading does not end it
+        self._parts = aiter(stream)  # one for all readers: a reader that stops does not end it
         self._tap = tap if tap is not None and tap.run is not None and observed.status < 300 else None
         self._pieces = None if self._tap is None else Pieces(observed.headers.get("content-type", ""))
 

@@ -1,4 +1,4 @@
-"""The event loop's executor, which runs at once what LiteLLM would hand to a thread, where nothing in it can wait.
+"""An executor that runs inline what LiteLLM would hand to a thread, where nothing in it can block.
 
 LiteLLM makes each request in a thread, for some providers' credentials have to be fetched; for the others the two switches of
 threads cost a tenth of a call, and more beside others.

@@ -18,11 +18,10 @@ import sys
 import time
 from pathlib import Path
 
-import uvicorn
 import uvloop
 
 from proxy.config.model import Config
-from proxy.processes.http_server import Server
+from proxy.processes.http_server import server_of
 from proxy.processes.orders import Orders
 from proxy.translate.adapter import Adapter
 from proxy.translate.inline import Executor
@@ -124,20 +123,12 @@ class Nursery:
 
 async def _serve(application: Translation, listener: socket.socket, parent: int) -> None:
     asyncio.get_running_loop().set_default_executor(Executor())
-    server = Server(
-        uvicorn.Config(
-            application,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=int(application.config.server.drain_timeout_s),
-        )
+    server = server_of(
+        application,
+        drain_s=int(application.config.server.drain_timeout_s),
+        date_header=False,
+        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+        timeout_keep_alive=75,
     )
 
     def stop() -> None:

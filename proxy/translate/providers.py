@@ -31,7 +31,7 @@ _LITELLM = {
     "watsonx": "watsonx",
     "databricks": "databricks",
 }
-# A host that speaks OpenAI's chat, and of which nothing more is known.
+# A host that speaks OpenAI's chat and is not known otherwise.
 _OPENAI_LIKE = "custom_openai"
 _EMBEDS_AS = {"cohere_chat": "cohere", "sagemaker_chat": "sagemaker"}
 _OURS = ("deployments", "route", *PLACES)

@@ -1,4 +1,4 @@
-"""What a caller is told where a translated call fails: the provider's own words and status, in the caller's dialect."""
+"""Errors of translated calls: the provider's own words and status, in the caller's dialect."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _message(body: bytes) -> str:
 
 
 def headers_of(observed: Observed | None) -> list[tuple[bytes, bytes]]:
-    """Of the provider's headers those that mean the same to a caller of any dialect, and its request id."""
+    """Those of the provider's headers that mean the same to a caller of any dialect, and its request id."""
     if observed is None:
         return []
     headers: Mapping[str, str] = observed.headers

@@ -1,4 +1,4 @@
-"""Runs of a stream's pieces that differ in their words alone, most of any stream: LiteLLM is shown how they begin. Pure.
+"""Runs of stream pieces that differ only in their words (most of any stream): LiteLLM translates one of each. Pure.
 
 What LiteLLM makes of one piece says what it makes of the next, where the two are the same but for the words. So it is given
 the first pieces of a run one by one. When two of them came out the same but for their words, those behind them are written
@@ -28,7 +28,7 @@ _SLOT = re.compile(
     rb'(?<!\\)"(?:(?P<words>' + _WORDS + rb")|" + _PADDING + rb')"\s*:\s*"(?P<text>(?:[^"\\]|\\.)*)"'
     rb'|(?<!\\)"usageMetadata"\s*:\s*(?P<usage>\{)'
 )
-# Gemini's, of which the last one counts: counts, and lists of them.
+# Gemini's counts, and lists of them; the last one holds.
 _USAGE = re.compile(rb'\{(?:[^{}"\[\]]|"\w*"|\[(?:[^{}"\[\]]|"\w*"|\{(?:[^{}"\[\]]|"\w*")*\})*\])*\}')
 _MARK = re.compile(rb"\[DONE\]|data:")  # ends and beginnings of events, to some of LiteLLM's readers
 _NUMBER = re.compile(rb',"sequence_number":\d+\}\n\n\Z')

@@ -278,7 +278,7 @@ class _Call:
             return
         headers = self._answer_headers()
         native = self._reading(None)
-        if self._tap.answered and native.usage:  # what was answered is billed, whatever became of it
+        if self._tap.answered and native.usage:  # what was answered is billed, whether it arrived or not
             headers.append((translated.HEADER.encode(), translated.encode(native)))
         if refusal.retry_after_s is not None and not any(name == b"retry-after" for name, _ in headers):
             headers.append((b"retry-after", b"%d" % refusal.retry_after_s))

@@ -1,9 +1,9 @@
-"""What stands in for three modules of LiteLLM's proxy: two that its Anthropic messages import to log their streams, and the
-proxy itself, which each of those calls looks for.
+"""Stand-ins for three modules of LiteLLM's proxy: two that its Anthropic messages import to log their streams, and the proxy
+itself, which each of those calls tries to import.
 
 The real ones bring the whole proxy with them: its web server, its database, and packages that are not installed with the
 library (1.110.2; findings/litellm-messages-stream.sh). Nothing here logs; the bytes of a stream pass.
-The proxy is not installed, and Python would look for it, and compile what it finds of it, at every call.
+Without the last, Python would look for the proxy, and compile what it finds of it, at every call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The house's own HTTP client below httpx: a request to a provider costs a fraction of what httpx's default one needs for it.
+"""The data plane's HTTP client as httpx's transport: a request takes a fraction of the CPU of httpx's default transport.
 
 httpx keeps what LiteLLM sees of it: requests, answers, exceptions. What goes another way than straight to its host by HTTP/1.1
 (a proxy of the environment, HTTP/2, a body in pieces) goes by httpx's own.
@@ -198,7 +198,7 @@ class _Body(httpx.AsyncByteStream):
         except UpstreamError as error:
             raise _ERRORS[error.kind](str(error), request=self._request) from error
         finally:
-            self._answer.abort()  # whoever stops reading does not always close
+            self._answer.abort()  # a reader that stops does not always close
 
     async def aclose(self) -> None:
         """Breaks it off, unless it has come whole."""

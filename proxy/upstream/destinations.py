@@ -114,7 +114,7 @@ _BEDROCK_HOST = re.compile(r"//bedrock-runtime(?:-fips)?\.([a-z0-9-]+)\.")
 
 
 def aws_region(row: Upstream, name: str, environ: Mapping[str, str]) -> str:
-    """Where in AWS an upstream is: by its row, its host's name, the environment; "" where nothing says, or it is not there."""
+    """An upstream's AWS region, by its row, its host's name or the environment; "" where none of these names one."""
     if not is_aws(row.provider_name(name)):
         return ""
     host = _BEDROCK_HOST.search(row.address(name, "bedrock"))

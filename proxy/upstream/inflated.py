@@ -41,5 +41,5 @@ def plain(response: Response) -> Response | Inflated:
         return response
     response.take_off(b"content-encoding")
     if response.status in (204, 304) or response.header(b"content-length") == b"0":
-        return response  # nothing, which some servers call compressed all the same
+        return response  # an empty body, which some servers call compressed nevertheless
     return Inflated(response, encoding)

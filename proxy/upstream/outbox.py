@@ -1,4 +1,4 @@
-"""Writes of one turn of the event loop, made together at its end; and before them what has to be on disk by then.
+"""Collects the writes of one turn of the event loop and makes them at its end, after what must be on disk before them.
 
 uvloop writes at once. On a busy plane many calls move in one turn, and each write by itself wakes the process that reads it,
 over and over: on Linux that costs more than the write. Made together they wake it once.

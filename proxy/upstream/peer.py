@@ -17,7 +17,7 @@ from websockets.protocol import OPEN, Protocol, Side
 
 _CLOSING_S = 2.0  # how long the other side has to answer a close
 _MAX_REASON_BYTES = 123
-_MOST_PARTS = 10_000  # of one message: empty ones count for nothing in its size
+_MOST_PARTS = 10_000  # in one message: empty ones add nothing to its size
 _MOST_UNREAD_BYTES = 1024 * 1024  # who reads nothing gets no more answers to pings
 
 log = logging.getLogger("taximeter.websockets")

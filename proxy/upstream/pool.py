@@ -74,12 +74,12 @@ class _Pool:
         pool's, but is nobody else's ever. Raises `UpstreamError` with `sent=False`."""
         if not self.turns.take_now(holder):
             await self._wait_for_turn(holder)
-        given = False
+        given_back = False
 
         def give() -> None:
-            nonlocal given
-            if not given:
-                given = True
+            nonlocal given_back
+            if not given_back:
+                given_back = True
                 self.turns.give(holder)
 
         try:

@@ -1,4 +1,4 @@
-"""Who may use one of an upstream's connections: a place for each, shared by whoever calls, and those who wait in order."""
+"""Who may use one of an upstream's connections: places shared fairly among callers, and a queue of those who wait."""
 
 from __future__ import annotations
 

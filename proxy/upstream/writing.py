@@ -1,4 +1,4 @@
-"""A request body on its way to an upstream, piece by piece: no faster than that reads."""
+"""Writes a request body to an upstream piece by piece, no faster than the upstream reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a JSON text takes once it is parsed, told before it is: most take about their size, some thirty times that.
+"""Estimates, before parsing, how much memory a JSON text takes once parsed: mostly about its size, at worst thirty times that.
 
 Work is O(bytes), in passes that run in C; what lies in strings does not count, however much it looks like structure.
 """

@@ -46,7 +46,7 @@ _HEX = "[0-9a-fA-F]"
 _ESCAPE = re.compile(
     rf"\\(?:u[dD][89abAB]{_HEX}{{2}}\\u[dD][c-fC-F]{_HEX}{{2}}|(?P<half>u[dD][89a-fA-F]{_HEX}{{2}})|.)", re.DOTALL
 )
-# Strings (the last one may have no end), brackets, commas: what tells how deep a text is.
+# Strings (the last one may have no end), brackets, commas: these show how deep a text is.
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+(?P<end>"?)|[{}\[\],]', re.DOTALL)
 _CLOSERS = {"{": "}", "[": "]"}
 _BARE_END = re.compile(r'[^\s"{}\[\],:]+\Z')  # a number that goes on behind the cut would be read as another
@@ -163,8 +163,8 @@ def _plain_text(body: bytes) -> str:
 
 def _plain_texts(payloads: Sequence[bytes]) -> str:
     """The text that a stream's events are, one piece each, where none of them is JSON."""
-    said = [payload for payload in payloads if payload.strip() not in (b"", b"[DONE]")]
-    return "" if any(map(looks_like_json, said)) else _plain_text(b"".join(said))
+    texts = [payload for payload in payloads if payload.strip() not in (b"", b"[DONE]")]
+    return "" if any(map(looks_like_json, texts)) else _plain_text(b"".join(texts))
 
 
 def _tidied(data: bytes) -> Any:

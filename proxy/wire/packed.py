@@ -1,5 +1,5 @@
-"""JSON that is held for a while: of orjson's results (3.13.0) each keeps the whole buffer that it was written into, at least
-four kilobytes, mostly eight to thirty, however short it is (findings/orjson-dumps-keeps-its-buffer.sh)."""
+"""JSON that is held for a while, without spare memory: each result of orjson (3.13.0) keeps the whole buffer it was written
+into, four to thirty kilobytes, however short it is (findings/orjson-dumps-keeps-its-buffer.sh)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from tests.support import credit_vendors, media_vendors
 from tests.support.marks import WORKER, marked
 from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
-from tests.support.warm import environment
+from tests.support.warm import Forked, environment
 
 _WORKER = """
 import sys, time
@@ -35,6 +37,20 @@ def test_a_killed_worker_leaves_nothing_running(tmp_path: Path) -> None:
         worker.kill()
 
     wait_until("all of it is gone", lambda: not marked(f"{WORKER}={mark}"), 60)
+
+
+def test_an_end_is_seen_whatever_the_number_of_its_descriptor() -> None:
+    """Where a worker has more than a thousand open, the processes of a test were not ended."""
+    reading, writing = os.pipe()
+    high = fcntl.fcntl(reading, fcntl.F_DUPFD, 1024)
+    os.close(reading)
+    process = Forked(0, high, None)
+    assert process.poll() is None
+    os.write(writing, (3 << 8).to_bytes(4, "little"))
+    os.close(writing)
+
+    assert process.wait(10) == 3
+    assert process.poll() == 3
 
 
 def test_a_long_text_is_read_once() -> None:

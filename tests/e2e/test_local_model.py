@@ -6,7 +6,6 @@ import ctypes.util
 import importlib.util
 import os
 import re
-import selectors
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import pytest
 from proxy.serve import local_model
 from tests.e2e.llama_counters import LlamaCounters, read_counters
 from tests.support.small_model import write_small_model
+from tests.support.waiting import readable
 
 PROMPT = "Xyloquartz: how many legs has a spider?"
 
@@ -145,14 +145,12 @@ def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     try:
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-        with selectors.DefaultSelector() as selector:
-            selector.register(child, selectors.EVENT_READ)
-            gone = bool(selector.select(10))
+        gone = readable(child, 10)
     finally:
         os.close(child)
         parent.stdout.close()
 
-    assert gone
+    assert gone == [child]
 
 
 @pytest.mark.usefixtures("small")

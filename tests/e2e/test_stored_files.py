@@ -187,7 +187,7 @@ def test_a_file_that_another_has_replaced_under_its_name_is_no_batchs(rig: JobsR
     client = gemini(rig)
     with pytest.raises(errors.ClientError) as refused:
         client.batches.create(model="gemini-2.5-flash", src=name)
-    assert "Another file has this one's name" in str(refused.value)
+    assert "Another file has taken this file's name" in str(refused.value)
     assert "replaced" not in rig.billed()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.house.source import ROOT, Source, product, sources
+from tests.house.source import ROOT, Source, dotted, product, sources
 from tests.house.test_imports import EDGES, PURE, below
 from tests.support.rows import each_row
 
@@ -57,7 +57,7 @@ def function_at(source: Source, line: int) -> str:
 
 
 def called(node: ast.Call) -> str:
-    return ast.unparse(node.func)
+    return dotted(node.func)
 
 
 # ---- the rules -----------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def clock_that_goes_back(source: Source) -> Iterator[Finding]:
     if not below(source.module, ("proxy",)):
         return
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("time.time", "time.time_ns"):
+        if isinstance(node, ast.Attribute) and dotted(node) in ("time.time", "time.time_ns"):
             yield Finding(source.path, node.lineno, "take now_s or now_us of proxy.times, which never go back")
 
 
@@ -148,7 +148,7 @@ def secret_shown(source: Source) -> Iterator[Finding]:
 
 def environment_read_inside(source: Source) -> Iterator[Finding]:
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv"):
+        if isinstance(node, ast.Attribute) and dotted(node) in ("os.environ", "os.getenv"):
             yield Finding(
                 source.path,
                 node.lineno,
@@ -269,19 +269,18 @@ def unchecked_tests(source: Source) -> list[str]:
     expects = re.compile(
         r"\bassert\b|\bpytest\.(raises|fail|warns)\b|\b(assert|check|expect)_\w+\(|\bexpect\(.*\)\.(not_)?to_"
     )
+    lines, listed = source.text.splitlines(), list(functions(source))
+    checking = {name for name, node in listed if expects.search("\n".join(lines[node.lineno - 1 : node.end_lineno]))}
     calls = {
         name: {called(part) for part in ast.walk(node) if isinstance(part, ast.Call)}
-        for name, node in functions(source)
-    }
-    lines = source.text.splitlines()
-    checking = {
-        name for name, node in functions(source) if expects.search("\n".join(lines[node.lineno - 1 : node.end_lineno]))
+        for name, node in listed
+        if name not in checking
     }
     while more := {name for name in calls if calls[name] & checking} - checking:
         checking |= more
     return [
         f"{source.path}:{node.lineno}: {name}"
-        for name, node in functions(source)
+        for name, node in listed
         if name.rpartition(".")[2].startswith("test_") and name not in checking
     ]
 

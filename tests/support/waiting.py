@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -22,6 +23,16 @@ def wait_until(what: str, done: Callable[[], object], timeout_s: float = 10.0, p
             raise TooLateError(f"{what}: not within {timeout_s:g} s")
         time.sleep(poll_s)
     return time.monotonic() - began
+
+
+def readable(descriptor: int, timeout_s: float | None) -> bool:
+    """Whether it can be read (or is at its end) before so many seconds have passed; None: however long it takes.
+
+    Not `select`, which refuses numbers above 1023: a worker of the tests has that many descriptors, at times.
+    """
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(None if timeout_s is None else timeout_s * 1000))
 
 
 async def wait_until_async(

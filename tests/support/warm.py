@@ -14,7 +14,6 @@ import importlib
 import json
 import os
 import runpy
-import selectors
 import signal
 import socket
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from tests.support.marks import MARK, WORKER, kill_marked
+from tests.support.waiting import readable
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = ("proxy", "tests.torture.crashing")
@@ -82,7 +82,7 @@ class Forked:
 
     def _look(self, timeout: float | None) -> int | None:
         with self._reading:
-            if self._ended is not None and _is_readable(self._ended, timeout):
+            if self._ended is not None and readable(self._ended, timeout):
                 status = os.read(self._ended, 4)
                 os.close(self._ended)
                 self._ended = None
@@ -90,13 +90,6 @@ class Forked:
                     os.waitstatus_to_exitcode(int.from_bytes(status, "little")) if status else -signal.SIGKILL
                 )
             return self.returncode
-
-
-def _is_readable(descriptor: int, timeout: float | None) -> bool:
-    # `select.select` takes none above 1,023, and the tests of a worker may have more open.
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        return bool(selector.select(timeout))
 
 
 class Warm:

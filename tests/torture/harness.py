@@ -156,9 +156,11 @@ class Rig:
         self._end()
 
     def _end(self) -> None:
-        for marked in (*self.loads, getattr(self, "gateway", None), self.provider):
-            if marked is not None:
-                marked.close()
+        """Each is ended, even where ending another fails."""
+        with contextlib.ExitStack() as ending:
+            for marked in (self.provider, getattr(self, "gateway", None), *reversed(self.loads)):
+                if marked is not None:
+                    ending.callback(marked.close)
 
     def begin_load(
         self, wanted: Traffic, gateway: Gateway | None = None, callers: tuple[Caller, ...] = CALLERS

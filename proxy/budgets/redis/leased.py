@@ -1,4 +1,4 @@
-"""The shared store with leases: a data plane takes slices of lively counters ahead of need, and asks for most calls nobody.
+"""The shared store with leases: a data plane takes slices of busy counters ahead of need, so most calls ask nobody.
 
 A call is granted here, with no round trip, where every counter that it counts in has a slice with room for it; else Redis
 decides, as for everybody. What was used is reported a few times a second. Where a budget runs out, slices get smaller, and at
@@ -214,7 +214,7 @@ class LeasedStore(RedisStore):
             except StoreUnavailable:
                 return False  # nobody knows whether it was heard: it is said again, word for word
             if answer[0] != "leased":
-                log.error("the lease of %s is over, though it lives", self._terms.run)
+                log.error("the lease of run %s ended in the budget store while the run still works", self._terms.run)
                 return False
             figures = [int(figure) for figure in answer[2:]]
             self.leases.note_reply(report, figures[::3])

@@ -79,7 +79,7 @@ class Slice:
         self.lately += claim.amount
 
     def measure(self) -> None:
-        """So much time is over; what is wanted follows."""
+        """The time between two reports is over: how much to lease follows what was asked for in it."""
         self.calls += (self.lately_calls - self.calls) * _SMOOTHING
         self.amount += (self.lately - self.amount) * _SMOOTHING
         self.lately_calls = self.lately = 0
@@ -107,7 +107,7 @@ class Leases:
         self._leaving: dict[
             str, int
         ] = {}  # calls that Redis may not know as reservations yet, by the report without them
-        self._number = 1  # of the report that will tell what ends now
+        self._number = 1  # number of the report that will tell what ends now
         self.reported = 0  # the number of the last report that was heard
         self._unreported = 0
         self._reporting = 0  # ends in the report that is under way
@@ -178,7 +178,7 @@ class Leases:
             used = amounts[index] if amounts is not None else 0
             lease.flying -= claim.amount
             lease.used += used
-            # The rest goes back to Redis with the next report, but for what is counted as taken ahead.
+            # The rest goes back to Redis with the next report, except what is counted as taken ahead.
             lease.free = min(lease.free + claim.amount - used, lease.given)
         if amounts is not None:
             self._unreported += 1

@@ -186,7 +186,7 @@ async def _log_in(link: Link, user: str | None, password: str | None) -> None:
         await _first(link, "HELLO", 3, *login, "SETNAME", "taximeter")
     except (
         CommandError
-    ) as error:  # a server that does not know the command repeats its words, of which one is the password
+    ) as error:  # a server that does not know the command repeats its words, and one of them is the password
         raise CommandError(str(error).partition(", with args")[0]) from None
 
 
@@ -200,7 +200,7 @@ async def _first(link: Link, *command: str | int) -> Any:
 
 
 async def _master(address: Address) -> tuple[str, int]:
-    """Where the server is that takes writes: what the first Sentinel says that knows it. Raises OSError."""
+    """The address of the server that takes writes, from the first Sentinel that knows it. Raises OSError."""
     assert address.sentinels is not None
     places, service, user, password = address.sentinels
     problems = []

@@ -1,4 +1,4 @@
-"""A process's place at the shared store: its connection, the epoch that it takes part in, and what it holds and owes there.
+"""One process as a member of the shared store: its connection, its epoch, and what it has open and owes there.
 
 Redis is written to in *epochs*. A server that may have lost writes (a restart, a flush, a fail-over) is in a new one, which
 grants nothing until its counters are rebuilt. Every process joins it with the reservations that it has open. What ended before
@@ -253,7 +253,7 @@ class Member:
         self.ready.set()
 
     async def renew(self, epoch: str) -> None:
-        """That epoch's counters do not hold: a new one takes its place, and is rebuilt."""
+        """Replace an epoch whose counters are wrong by a new one, which is rebuilt."""
         await self.call("renew", epoch, secrets.token_hex(4))
 
     # What is held and owed
@@ -319,11 +319,13 @@ class Member:
             if not answer or answer[0] != "unknown":
                 return answer
             await self._load(str(arguments[0]), answer[1:])
-        raise StoreUnavailable("groups of a budget were dropped as fast as they were loaded")
+        raise StoreUnavailable("groups of a budget were dropped from Redis as fast as they were loaded")
 
     async def _load(self, epoch: str, words: Sequence[str]) -> None:
         if self.recall is None:
-            raise StoreUnavailable("what a group of a budget has spent is in the ledger alone")
+            raise StoreUnavailable(
+                "a group of a budget is not in Redis, and nothing here can load its spend from the ledger"
+            )
         groups = list(zip(words[::3], words[1::3], strict=True))
         arguments: list[Value] = []
         for (name, group), times, (spent, base) in zip(groups, words[2::3], await self.recall(groups), strict=True):

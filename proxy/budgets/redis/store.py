@@ -107,7 +107,7 @@ class RedisStore:
         try:
             answer = await self.member.call("reserve", epoch, *arguments)
         except (StoreUnavailable, asyncio.CancelledError):
-            self.member.owe(epoch, "release", reservation_id)  # it may stand all the same
+            self.member.owe(epoch, "release", reservation_id)  # the reservation may have been made nevertheless
             raise
         if answer[0] == "denied":
             if self._waiting:
@@ -238,7 +238,7 @@ class RedisStore:
         await self.member.ready.wait()
 
     def seed(self, standing: Standing, base: int = 0) -> None:
-        """Not here."""
+        """Nothing to do: the control process seeds shared counters."""
 
     def begin_anew(self, budget: str, measure: str, window_start: int, window_end: int | None) -> bool:
         return False

@@ -38,8 +38,8 @@ def names_of(by: str) -> tuple[str, ...]:
 
 def answer_of(server: Server, report: str, form: str, here: dict[str, Any], **question: Any) -> None:
     """A report as the server has it. here: options that need the server's own machine; they may not be given."""
-    if given := next((name for name, value in here.items() if value), None):
-        raise fail(f"{given} works beside the server, not through --server", 2)
+    if option := next((name for name, value in here.items() if value), None):
+        raise fail(f"{option} works beside the server, not through --server", 2)
     if form == "json":
         print(json.dumps(server.get(f"/api/reports/{report}", **question, format="json"), indent=2, ensure_ascii=False))
     else:

@@ -59,10 +59,10 @@ def reconcile(
         most, now = tolerance_of(tolerance), now_s()
         text = _text_of(file)
         if (remote := server_of(server)) is not None:
-            said, share = _asked_there(
+            report, share = _asked_there(
                 remote, apply, text, provider=provider, file=file.name, since=since, until=until, tz=zone
             )
-            answer(said, form)
+            answer(report, form)
             if share > most:
                 raise fail(f"more than {tolerance} is unexplained")
             return
@@ -101,8 +101,8 @@ def _asked_there(server: Server, apply: bool, text: str, **question: str | None)
     if apply:
         raise fail("--apply works beside the server, not through --server", 2)
     packed = base64.b64encode(gzip.compress(text.encode())).decode()
-    given = server.post("/api/reports/reconcile", **question, text_gzip=packed)
+    content = server.post("/api/reports/reconcile", **question, text_gzip=packed)
     try:
-        return printed(ReconcileShown.model_validate(given))
+        return printed(ReconcileShown.model_validate(content))
     except ValueError:
         raise server.strange("it sent other JSON") from None

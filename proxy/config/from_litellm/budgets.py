@@ -78,8 +78,8 @@ def _limits(owner: Owner, row: Row, spent: Spent) -> Iterator[_Limit]:
         reset_at = moment(limit.get("reset_at"))
         if limit.get("max_budget") is not None:
             yield _Limit(f"{owner.label} {length}", limit["max_budget"], length, known.get("spend"), reset_at)
-    for model, said in as_dict(opened(row.get("model_max_budget"))).items():
-        limit = as_dict(said) if isinstance(said, Mapping) else {"max_budget": said}
+    for model, model_limit in as_dict(opened(row.get("model_max_budget"))).items():
+        limit = as_dict(model_limit) if isinstance(model_limit, Mapping) else {"max_budget": model_limit}
         usd = limit.get("budget_limit", limit.get("max_budget"))
         duration = limit.get("time_period", limit.get("budget_duration"))
         if usd is not None:

@@ -47,11 +47,11 @@ def add_settings(made: Made, config: Mapping[str, Any], everybody: Row) -> None:
     models = made.config["models"]
     for item in as_list(both.get("fallbacks")):
         for name, others in as_dict(item).items():
-            known = [other for other in as_list(others) if other in models]
-            if name not in models or len(known) < len(as_list(others)):
+            kept = [other for other in as_list(others) if other in models]
+            if name not in models or len(kept) < len(as_list(others)):
                 made.left.append(f"fallbacks: {name}: {others}: not all of them are models here")
-            if name in models and known:
-                models[name]["fallbacks"] = list(dict.fromkeys([*models[name].get("fallbacks", ()), *known]))
+            if name in models and kept:
+                models[name]["fallbacks"] = list(dict.fromkeys([*models[name].get("fallbacks", ()), *kept]))
     retries = both.get("num_retries")
     if isinstance(retries, int) and 0 < retries <= 10:
         for entry in models.values():
@@ -124,4 +124,4 @@ def _add_timezone(made: Made, name: Any) -> None:
     try:
         made.timezone = ZoneInfo(str(name)).key
     except (KeyError, ValueError, OSError):
-        made.left.append(f"litellm_settings.timezone: {name!r} is no time zone; windows are those of UTC")
+        made.left.append(f"litellm_settings.timezone: {name!r} is not a time zone; windows are those of UTC")

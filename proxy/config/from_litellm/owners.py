@@ -111,7 +111,7 @@ def _add_key(made: Made, row: Row, known: _Known) -> None:
     token = str(row.get("token") or "")
     alias = str(row.get("key_alias") or row.get("key_name") or f"litellm-{token[:8]}")
     if not _HASH.match(token):
-        made.left.append(f"key {alias}: its token is no SHA-256")
+        made.left.append(f"key {alias}: its token is not a SHA-256 hash")
         return
     team, project = known.teams.get(row.get("team_id")), known.projects.get(row.get("project_id"))
     if any(owner and owner.get("blocked") for owner in (row, team, project)):

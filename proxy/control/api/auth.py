@@ -44,8 +44,8 @@ class Guard:
                 raise HTTPException(403, "Without server.admin_key only this machine may ask.")
             return
         scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-        given = sent.strip().encode() if scheme.lower() == "bearer" else b""
-        matches = [hmac.compare_digest(given, secret.encode()) for secret in secrets if secret]
+        token = sent.strip().encode() if scheme.lower() == "bearer" else b""
+        matches = [hmac.compare_digest(token, secret.encode()) for secret in secrets if secret]
         if not any(matches):
             raise HTTPException(401, "Send the admin key as `Authorization: Bearer …`.", {"www-authenticate": "Bearer"})
 

@@ -86,7 +86,7 @@ Budget = UsdBudget | TokensBudget | RequestsBudget
 
 
 def _written(value: object) -> object:
-    """As it came, if it is a time and no number."""
+    """The text as it came; only a written time is taken, no number."""
     instant(value)
     return value
 
@@ -197,9 +197,11 @@ def list_raises(name: str, state: Control) -> Page[Raise]:
 @router.get("/raises")
 def all_raises(state: Control) -> Page[Raise]:
     """The raises of all budgets that are in force, in the order in which they were made."""
-    known = {budget.name: budget for budget in state.budgets()}
+    configured = {budget.name: budget for budget in state.budgets()}
     rows = raises.in_force(state.engine, now_s())
-    return Page[Raise](items=[Raise(**_shown(known[row["budget"]], row)) for row in rows if row["budget"] in known])
+    return Page[Raise](
+        items=[Raise(**_shown(configured[row["budget"]], row)) for row in rows if row["budget"] in configured]
+    )
 
 
 @router.patch("/budgets/{name}/raises/{raise_id}", responses=NOT_FOUND)

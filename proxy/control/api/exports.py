@@ -34,5 +34,5 @@ def retry(name: str, state: Control) -> Retried:
     """Try what a sink refused for good once more."""
     events = ask_again(state.engine, name)
     if events is None:
-        raise HTTPException(404, "There is no such sink.")
+        raise HTTPException(404, "There is no sink with this name.")
     return Retried(events=events)

@@ -1,4 +1,4 @@
-"""The control port's front door: what machines ask all the time (is it alive, is it ready, its metrics) is answered here.
+"""The control port's front door: answers what machines ask all the time (liveness, readiness, metrics) by itself.
 
 The API and the pages, 20 MB with FastAPI, are made when somebody first asks for anything else.
 
@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from proxy.control.api.aside import aside
 from proxy.control.api.auth import Guard
+from proxy.control.api.own_thread import in_own_thread
 from proxy.control.api.probes import LEDGER_AWAY, SECURITY_HEADERS, missing, problem, scraped
 from proxy.control.state import ControlState, Unavailable
 
@@ -51,7 +51,7 @@ class Front:
         """All who ask meanwhile wait for the same; who leaves stops it for nobody. What could not be made is tried again."""
         making = self._making
         if making is None or (making.done() and making.exception() is not None):
-            making = self._making = asyncio.create_task(aside(self._make))
+            making = self._making = asyncio.create_task(in_own_thread(self._make))
         return making.result() if making.done() else await asyncio.shield(making)
 
     def _make(self) -> ASGIApp:

@@ -152,7 +152,7 @@ def rotate_key(key_id: str, rotation: Rotation, state: Control) -> NewlyMadeKey:
     return NewlyMadeKey(**rotated[0], key=rotated[1])
 
 
-_NO_KEY = "There is no such key, or it is revoked, or it stands in the configuration."
+_NO_KEY = "There is no key with this name, or it is revoked, or it is a key of the configuration."
 
 
 @router.delete("/keys/{key_id}", status_code=204, responses=NOT_FOUND)

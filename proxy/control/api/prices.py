@@ -74,7 +74,7 @@ def forget(model: str, state: Control) -> Page[OverrunShown]:
     """Take back what was learned of a model; calls go by it within a minute. What there was until then."""
     gone = forget_in(_folder(state), model, now_s())
     if not gone:
-        raise HTTPException(404, f"Nothing is learned of {model}.")
+        raise HTTPException(404, f"Nothing has been learned about {model}.")
     return Page(items=_shown(gone))
 
 

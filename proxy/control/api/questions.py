@@ -48,7 +48,7 @@ class Filtered(BaseModel):
         extra = self.__pydantic_extra__ or {}
         unknown = [name for name in extra if not name.startswith(_FILTER)]
         if unknown:
-            raise BadQuestion(f"{unknown[0][:100]}: is no parameter; a filter is written filter.NAME=VALUE")
+            raise BadQuestion(f"{unknown[0][:100]}: is not a parameter; a filter is written filter.NAME=VALUE")
         return {name.removeprefix(_FILTER): value for name, value in extra.items()}
 
 

@@ -95,7 +95,7 @@ class FocusAsked(ReportQuestion):
 @router.get("/focus", response_model=FocusShown, responses=_FORMS)
 def focus(question: Annotated[FocusAsked, Query()], state: Control) -> Any:
     """Cost and usage rows in the FinOps format FOCUS, as CSV unless another form is asked for."""
-    zone_named(question.tz)  # its days are UTC, as FOCUS wants them, and a wrong zone is told all the same
+    zone_named(question.tz)  # its days are UTC, as FOCUS wants them, but a wrong zone is still an error
     now = now_us()
     since, until = question.moments()
     ends = now if until is None else until
@@ -180,14 +180,14 @@ def _unpacked(packed: str) -> str:
     except BadQuestion:
         raise
     except (ValueError, zlib.error) as error:
-        raise BadQuestion(f"text_gzip: is no text compressed by gzip, in base64: {type(error).__name__}") from None
+        raise BadQuestion(f"text_gzip: is not gzip-compressed text in base64: {type(error).__name__}") from None
 
 
 @router.get("/reprice", response_model=RepriceShown, responses=_FORMS)
 def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any:
     """Entries whose price was wrong or missing. Without a time: those of the last day. (`taximeter report reprice --apply`
     corrects them.)"""
-    zone_named(question.tz)  # its times need none, and a wrong one is told all the same
+    zone_named(question.tz)  # its times need none, but a wrong one is still an error
     since, until = question.moments()
     ends = now_us() if until is None else until
     begins = ends - DAY_US if since is None else since
@@ -214,7 +214,7 @@ class WhatIfAsked(ReportQuestion):
         """Unit -> USD. Raises `BadQuestion` where a parameter is none."""
         extra = self.__pydantic_extra__ or {}
         if unknown := [name for name in extra if not name.startswith(_PRICE)]:
-            raise BadQuestion(f"{unknown[0][:100]}: is no parameter; a price is written price.UNIT=USD")
+            raise BadQuestion(f"{unknown[0][:100]}: is not a parameter; a price is written price.UNIT=USD")
         return {name.removeprefix(_PRICE): value for name, value in extra.items()}
 
 

@@ -21,8 +21,8 @@ def budgets_as_they_stand(
     for budget in budgets:
         start, end = budget.window_now(now_s)
         limit = budget.limit_for("", now_s)
-        mine = [row for row in standings if row["budget"] == budget.name and row["window_start"] == start]
-        spent, reserved = sum(row["spent"] for row in mine), sum(row["reserved"] for row in mine)
+        group_rows = [row for row in standings if row["budget"] == budget.name and row["window_start"] == start]
+        spent, reserved = sum(row["spent"] for row in group_rows), sum(row["reserved"] for row in group_rows)
         show = usd_text if budget.measure == "usd" else int
         unit = {"usd": "_usd", "tokens": "_tokens", "requests": "_requests"}[budget.measure]
         items.append(
@@ -42,7 +42,7 @@ def budgets_as_they_stand(
                         f"spent{unit}": show(row["spent"]),
                         f"reserved{unit}": show(row["reserved"]),
                     }
-                    for row in sorted(mine, key=lambda row: (-row["spent"], row["group"]))
+                    for row in sorted(group_rows, key=lambda row: (-row["spent"], row["group"]))
                 ],
             }
         )
@@ -59,7 +59,7 @@ def page_of(
     place = None if after is None else _place(after)
     names = [item["name"] for item in items]
     if place is not None and place[0] not in names:
-        raise BadQuestion("next: is no place in this list; begin again without it")
+        raise BadQuestion("next: is not a place in this list; ask again without it")
     page: list[Mapping[str, Any]] = []
     last = after
     for item in items if place is None else items[names.index(place[0]) :]:
@@ -91,7 +91,7 @@ def _place(text: str) -> tuple[str, Decimal, str]:
         name, spent, group = json.loads(text)
         return str(name), -Decimal(spent), str(group)
     except (ValueError, TypeError, RecursionError, InvalidOperation):
-        raise BadQuestion("next: is what an earlier page gave as `next`, as it stands") from None
+        raise BadQuestion("next: must be the `next` of an earlier page, unchanged") from None
 
 
 def _moment(epoch_s: int) -> str:

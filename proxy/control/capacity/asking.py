@@ -79,11 +79,11 @@ def ask(url: str, key: str | None = None) -> Answer:
     if body.lstrip()[:1] in (b"[", b"{"):
         return Answer(None, "it answers with JSON (`trtllm-serve` has its counters at /prometheus/metrics)")
     if not body.endswith((b"\n", b"\n# EOF")):  # cut off, maybe in the middle of a number
-        return Answer(None, "its answer is no Prometheus exposition")
+        return Answer(None, "its answer is not a Prometheus exposition")
     try:
         families = list(text_string_to_metric_families(body.decode("utf-8", "replace")))
     except (ValueError, KeyError, IndexError, TypeError):
-        return Answer(None, "its answer is no Prometheus exposition")
+        return Answer(None, "its answer is not a Prometheus exposition")
     samples = [
         (sample.name, sample.labels, float(sample.value))
         for family in families

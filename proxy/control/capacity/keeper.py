@@ -108,10 +108,10 @@ class Keeper:
     def problems(self) -> dict[str, str]:
         """What cannot be asked, by capacity: its server, else its meter."""
         kept = list(self._capacities.items())
-        said = {
+        problems = {
             name: one.server.problem or (one.meter.problem and f"the meter: {one.meter.problem}") for name, one in kept
         }
-        return {name: problem for name, problem in said.items() if problem}
+        return {name: problem for name, problem in problems.items() if problem}
 
     def start(self) -> None:
         self._thread.start()
@@ -134,7 +134,7 @@ class Keeper:
         except SQLAlchemyError as error:
             _warnings.note(f"the books of capacities wait for the ledger database: {type(error).__name__}")
         except Exception:  # the calls and the ledger go on
-            log.exception("the books of capacities")
+            log.exception("the books of capacities could not be kept; they are tried again")
 
     def step(self) -> None:
         """One round."""
@@ -201,7 +201,7 @@ class Keeper:
             if answer.problem:
                 log.warning("capacity %s: %s; its calls are counted without it", name, answer.problem)
             else:
-                log.info("capacity %s: its counters are there again", name)
+                log.info("capacity %s: its counters can be read again", name)
         watched.problem = answer.problem
         if answer.reading is None:
             return False

@@ -1,5 +1,5 @@
-"""Machines of one's own at a scrape: what this instance has closed of their books, which with those of all others on the
-ledger is the sum; and the last hour, where it keeps the books, so that several say it once.
+"""The metrics of one's own machines: the minutes that this instance has closed (their sum over all instances of a ledger is the
+total), and the last hour, which only the instance that keeps the books reports.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MJ = 1000
 
 
 def capacity_gauges(state: ControlState) -> Iterator[Gauge]:
-    """Of every capacity of the configuration."""
+    """The gauges of every configured capacity."""
     keeper, rows = state.keeper, state.config().capacity
     if not rows or keeper is None:
         return

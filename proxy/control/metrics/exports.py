@@ -15,7 +15,7 @@ _OUTCOMES = {"sent": "sent", "set_aside": "refused", "skipped": "skipped", "fail
 
 
 def export_gauges(state: ControlState) -> Iterator[Gauge]:
-    """Of the sinks that are configured."""
+    """The gauges of the configured sinks."""
     configured = {row.key: row.type for row in state.config().exports}
     if not configured:
         return

@@ -97,18 +97,18 @@ def _budgets(state: ControlState) -> Iterator[Gauge]:
     for budget in state.budgets():
         if budget.measure != "usd":
             continue
-        mine = totals.get(budget.name)
-        if mine is None:
+        total = totals.get(budget.name)
+        if total is None:
             continue  # it came with a reload that the data plane has not taken yet
         end = budget.window_now(now)[1]
         name = {"budget": budget.name}
         yield "budget_limit_usd", name, decimal(budget.limit_for("", now), NANO)
         yield "budget_blocks", name, str(int(budget.hard))
-        yield "budget_spent_usd", name, decimal(mine["spent"], NANO)
-        yield "budget_reserved_usd", name, decimal(mine["reserved"], NANO)
+        yield "budget_spent_usd", name, decimal(total["spent"], NANO)
+        yield "budget_reserved_usd", name, decimal(total["reserved"], NANO)
         if end is not None:
             yield "budget_window_end_timestamp_seconds", name, str(end)
         if budget.per:
-            for threshold, over in zip(budget.alert_at, mine["over"], strict=True):
+            for threshold, over in zip(budget.alert_at, total["over"], strict=True):
                 labels = name | {"threshold": f"{threshold:g}"}
                 yield "budget_groups_over_threshold", labels, str(over)

@@ -116,7 +116,7 @@ class Observed:
             try:
                 self._observe_entry(entry)
             except (ArithmeticError, LookupError, TypeError, ValueError):
-                log.exception("entry %s is not in the metrics", entry.row.id)
+                log.exception("entry %s could not be counted in the metrics", entry.row.id)
 
     def _observe_entry(self, entry: Entry) -> None:
         row, end = entry.row, entry.end
@@ -126,8 +126,8 @@ class Observed:
             return
         if (call := call_of(row)) is not None:
             self.calls.append(call)
-        said = _labels(row)
-        alike = self._known_alike.get(said) or self._find_alike(row, said)
+        labels = _labels(row)
+        alike = self._known_alike.get(labels) or self._find_alike(row, labels)
         if row.kind == "attempt":
             self._observe_attempt(row, end, alike)
         else:
@@ -137,16 +137,16 @@ class Observed:
                 if is_token(unit):  # whole ones of rare units, fractions of any
                     alike.tokens[unit] += amount * MICRO // 10**scale
 
-    def _find_alike(self, row: Row, said: tuple[str | None, ...]) -> _Alike:
-        """Where the entry counts; for the next with the same names at once, but where one of them is no label."""
-        provider, _, operation, outcome, team, client, upstream = said
+    def _find_alike(self, row: Row, names: tuple[str | None, ...]) -> _Alike:
+        """The series in which the entry counts; remembered for the next entry with these names, if all of them are labels."""
+        provider, _, operation, outcome, team, client, upstream = names
         model, team_label = self._model(row), self._team(team or "")
         labels = (provider or "", model, operation or "", outcome or "", team_label, client or "other", upstream or "")
         alike = self._alike.get(labels)
         if alike is None:
             alike = self._alike[labels] = _Alike(labels)
         if model == (row.model or "") and team_label == (team or ""):
-            self._known_alike[said] = alike
+            self._known_alike[names] = alike
         return alike
 
     def _observe_attempt(self, row: Row, end: records.Settle, alike: _Alike) -> None:
@@ -314,10 +314,10 @@ def _whole_parts(lines: Sequence[Mapping[str, Any] | Line]) -> dict[str, int] | 
 def _dealt(total_nanousd: int, lines: Sequence[Mapping[str, Any] | Line], status: str) -> Iterable[tuple[str, int]]:
     whole_part = "ceiling" if status == "unconfirmed" else "other"
     try:
-        said = [
+        costs = [
             (line.unit, line.cost_usd) if isinstance(line, Line) else (line["unit"], line["cost_usd"]) for line in lines
         ]
-        exact = [(str(unit), Decimal(cost) * NANO) for unit, cost in said]
+        exact = [(str(unit), Decimal(cost) * NANO) for unit, cost in costs]
         whole = sum(cost for _, cost in exact)
         if not exact or not Decimal(whole).is_finite():
             exact = []

@@ -60,7 +60,7 @@ class Sessions:
         self.measured_until = measured_until
 
     def anew(self, measured_until: int) -> Sessions:
-        """None, of the same kind."""
+        """The same, without any session."""
         return Sessions(self._quiet / _MICRO, measured_until)
 
     def __len__(self) -> int:
@@ -89,15 +89,15 @@ class Sessions:
             self._add(call)
 
     def _add(self, call: Call) -> None:
-        known = self._open.get(call.session_id)
-        if known is None:
+        session = self._open.get(call.session_id)
+        if session is None:
             if call.requests:  # a late correction is not a session
                 self._open[call.session_id] = Session(*call)
             return
-        self._open[call.session_id] = known._replace(
-            last_at=max(known.last_at, call.ended_at),
-            requests=known.requests + call.requests,
-            cost_nanousd=known.cost_nanousd + call.cost_nanousd,
+        self._open[call.session_id] = session._replace(
+            last_at=max(session.last_at, call.ended_at),
+            requests=session.requests + call.requests,
+            cost_nanousd=session.cost_nanousd + call.cost_nanousd,
         )
         if call.requests:
             self._open.move_to_end(call.session_id)
@@ -105,8 +105,12 @@ class Sessions:
     def resume(self, calls: Iterable[Call]) -> None:
         """Begin again from the ledger's entries, in the order in which they ended: what is measured already is left out."""
         for call in calls:
-            known = self._open.get(call.session_id)
-            if known is not None and call.ended_at - known.last_at > self._quiet and self._is_measured(known):
+            open_session = self._open.get(call.session_id)
+            if (
+                open_session is not None
+                and call.ended_at - open_session.last_at > self._quiet
+                and self._is_measured(open_session)
+            ):
                 del self._open[call.session_id]
             self._add(call)
         for session in list(self._open.values()):

@@ -78,9 +78,9 @@ class MetricState:
                     key, value = (name, _all_labels(name, orjson.loads(labels))), json.loads(text)
                     (self.histograms if isinstance(value, list) else self.counters)[key] = value
                     if name == "requests_total":
-                        said = dict(zip(BY_NAME[name].labels, key[1], strict=True))
-                        self.models.add(said["model"])
-                        self.teams.add(said["team"])
+                        values = dict(zip(BY_NAME[name].labels, key[1], strict=True))
+                        self.models.add(values["model"])
+                        self.teams.add(values["team"])
             if self._observed is not None:
                 self._add_sessions(self._observed)
 
@@ -135,8 +135,8 @@ class MetricState:
 
     def _histogram_with(self, key: Key, counts: list[int]) -> list[int]:
         """The histogram with `counts` added."""
-        known = self.histograms.get(key)
-        return [a + b for a, b in zip(known, counts, strict=True)] if known else counts
+        histogram = self.histograms.get(key)
+        return [a + b for a, b in zip(histogram, counts, strict=True)] if histogram else counts
 
 
 _NAMES_AT_ONCE = 200

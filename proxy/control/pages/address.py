@@ -60,7 +60,7 @@ class Address(NamedTuple):
         since = None if self.since == ALL else _moment(self.since, self.zone, now_s)
         until = _moment(self.until, self.zone, now_s)
         if since is not None and until is not None and since >= until:
-            raise BadQuestion(f"from {self.since} before {self.until}: the time ends where it begins, or earlier")
+            raise BadQuestion(f"from {self.since} before {self.until}: the end must be after the start")
         return since, until
 
     def filtered(self, name: str, value: str | None) -> Address:

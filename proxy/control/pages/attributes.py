@@ -20,7 +20,7 @@ def check_groups(names: tuple[str, ...]) -> None:
     """Raises `BadQuestion` for what calls cannot be grouped by."""
     for name in names:
         if name not in GROUPS and not _LABEL.match(name):
-            raise BadQuestion(f"by: {name[:60]!r} cannot be grouped by; there are {', '.join(GROUPS)} and label.NAME")
+            raise BadQuestion(f"by: {name[:60]!r} cannot be grouped by; use one of {', '.join(GROUPS)} and label.NAME")
 
 
 def check_spend_filters(names: list[str]) -> None:

@@ -21,7 +21,7 @@ def show(asked: Asked) -> Shown:
         raise BadQuestion("filter: a capacity is shown as a whole; group it by `by`")
     by = asked.address.by or ("team",)
     if wrong := [name for name in by if name not in attributes.GROUPS]:
-        raise BadQuestion(f"by: {wrong[0][:60]!r} is none of {', '.join(attributes.GROUPS)}")
+        raise BadQuestion(f"by: {wrong[0][:60]!r} is not one of {', '.join(attributes.GROUPS)}")
     config = asked.state.config()
     since, until = asked.moments()
     book = asked.state.book.with_operator(config.operator_prices())

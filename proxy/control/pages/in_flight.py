@@ -72,7 +72,7 @@ def _sum(reserved: list[tuple[Intent, int | None]]) -> int:
 def _budget(asked: Asked) -> str:
     name = asked.address.get("budget")
     if name and all(budget.name != name for budget in asked.state.budgets()):
-        raise BadQuestion(f"budget: there is none with the name {name[:60]!r}")
+        raise BadQuestion(f"budget: there is no budget with the name {name[:60]!r}")
     return name
 
 

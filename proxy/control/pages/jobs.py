@@ -22,7 +22,7 @@ def show(asked: Asked) -> Shown:
     chosen = address.get("state")
     state: State | None = next((name for name in get_args(State) if name == chosen), None)
     if chosen and state is None:
-        raise BadQuestion(f"state: {chosen[:40]!r} is none of {', '.join(get_args(State))}")
+        raise BadQuestion(f"state: {chosen[:40]!r} is not one of {', '.join(get_args(State))}")
     rows = list_jobs(
         asked.state.engine,
         now_us=asked.now_us,

@@ -116,7 +116,7 @@ def _create(asked: Asked) -> Shown:
     for name in ("rpm", "tpm"):
         if form.get(name):
             if not form[name].isdecimal() or len(form[name]) > _MOST_DIGITS:
-                raise BadQuestion(f"{name}: {form[name][:40]!r} is no whole number")
+                raise BadQuestion(f"{name}: {form[name][:40]!r} is not a whole number")
             fields[name] = int(form[name])
     models = [name.strip() for name in form.get("models", "").split(",") if name.strip()]
     if form.get("expires"):
@@ -139,7 +139,7 @@ def _rotate(asked: Asked) -> Shown:
     """Another secret for a key; the old one works until the time of grace is over."""
     grace_s = _GRACE_S.get(asked.form.get("grace", "24h"))
     if grace_s is None:
-        raise BadQuestion(f"grace: one of {', '.join(_GRACE_S)}")
+        raise BadQuestion(f"grace: must be one of {', '.join(_GRACE_S)}")
     made = api.rotate_key(asked.names["id"], api.Rotation(grace_s=grace_s), asked.state)
     return _page(asked, {"name": made.name, "key": made.key, "old": rfc3339(asked.now_us + grace_s * 1_000_000)})
 

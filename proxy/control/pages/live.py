@@ -140,7 +140,7 @@ def _take(look: Look, clock: Callable[[], float]) -> Parts:
     except Unavailable as error:
         look.problem = str(error)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # a fault of ours in one part: the others go on
-        log.exception("the page's %s", look.name)
+        log.exception("the page's %s failed", look.name)
         look.problem = f"The page's {look.name} failed; the log says why."
     look.due_at = clock() + max(LEAST_S, _REST * (clock() - began))
     return parts

@@ -221,7 +221,7 @@ def _close(asked: Asked) -> str:
     zoned = asked._replace(address=asked.address._replace(tz=asked.form.get("tz") or "UTC"))
     question = _question(zoned, month, by, mark_up)
     if question.month.end > asked.now_us:
-        raise BadQuestion(f"{month} is not over; it can be closed from its end on")
+        raise BadQuestion(f"{month} is not over yet; it can be closed once it has ended")
     close_month(asked.state.engine, question, asked.now_us)
     address = zoned.address._replace(path="/month", by=by)
     return str(address.having(month=month, mark_up=mark_up))

@@ -44,7 +44,7 @@ def tried(configured: Sequence[Plan], address: Address) -> Tried:
             changed.append(plan.name)
     if name := address.get(_NEW).strip():
         if any(plan.name == name for plan in configured):
-            raise BadQuestion(f"plan: {name[:60]!r} is there already; change its own row")
+            raise BadQuestion(f"plan: {name[:60]!r} exists already; change its own row")
         given = {field: text for short, field in FIELDS.items() if (text := address.get(short).strip())}
         fields: dict[str, Any] = {"name": name, "match": _match(address.get("plan_match")), **given}
         if per := address.get("plan_per").strip():
@@ -59,7 +59,9 @@ def _match(text: str) -> dict[str, str]:
     """`label.plan=pro, team=x`."""
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     if any(not equals or not name.strip() or not value.strip() for name, equals, value in pairs):
-        raise BadQuestion("plan_match: as label.plan=pro, several with commas between; empty: every call")
+        raise BadQuestion(
+            "plan_match: write NAME=VALUE, such as label.plan=pro, several with commas; empty for every call"
+        )
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 

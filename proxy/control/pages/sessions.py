@@ -32,7 +32,7 @@ def show(asked: Asked) -> Shown:
     having = address.only
     sort = address.get("sort", "latest")
     if sort not in ("latest", "cost"):
-        raise BadQuestion(f"sort: {sort[:40]!r} is none of latest, cost")
+        raise BadQuestion(f"sort: {sort[:40]!r} is not one of latest, cost")
     order: reports.Order = "cost" if sort == "cost" else "latest"
     since, until = asked.moments()
     rows = reports.sessions(

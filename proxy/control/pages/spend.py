@@ -84,14 +84,14 @@ def _choice(asked: Asked) -> Choice:
         raise BadQuestion("by: a group and a subgroup, no more")
     metric, top, sort = address.get("metric", "cost"), address.get("top", "10"), address.get("sort")
     if metric not in METRICS:
-        raise BadQuestion(f"metric: {metric[:40]!r} is none of {', '.join(METRICS)}")
+        raise BadQuestion(f"metric: {metric[:40]!r} is not one of {', '.join(METRICS)}")
     if top not in _TOPS:
-        raise BadQuestion(f"top: {top[:40]!r} is none of {', '.join(_TOPS)}")
+        raise BadQuestion(f"top: {top[:40]!r} is not one of {', '.join(_TOPS)}")
     since, until = asked.moments()
     last = asked.now_us if until is None else until
     step = address.get("step") or _step(since, last)
     if step not in attributes.PERIODS:
-        raise BadQuestion(f"step: {step[:40]!r} is none of {', '.join(attributes.PERIODS)}")
+        raise BadQuestion(f"step: {step[:40]!r} is not one of {', '.join(attributes.PERIODS)}")
     return Choice(by, metric, int(top), sort, step, since, last, address.get("compare") == "1", until is None)
 
 

@@ -100,7 +100,7 @@ def top_of(address: Address) -> int:
     """`?top=`. Raises `BadQuestion`."""
     top = address.get("top", str(TOPS[0]))
     if top not in map(str, TOPS):
-        raise BadQuestion(f"top: {top[:40]!r} is none of {', '.join(map(str, TOPS))}")
+        raise BadQuestion(f"top: {top[:40]!r} is not one of {', '.join(map(str, TOPS))}")
     return int(top)
 
 

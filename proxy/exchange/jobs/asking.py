@@ -1,4 +1,4 @@
-"""A job's provider is asked for it: on behalf of a client, or because nobody else asks."""
+"""Asks a job's provider for its state, for a client or because no client asks."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ async def bounded(plane: Plane, configured: Configured, identity: Identity, endp
     bounds = bounds_of(holder.facts)
     if bounds is None:
         raise unbounded_cost(
-            "This file is no batch's, or was uploaded when its lines were not read; upload it again.", "input_file_id"
+            "This file was not uploaded for a batch, or before its lines were read here; upload it again.",
+            "input_file_id",
         )
     endpoint_asked = call.body.get("endpoint")
     if not isinstance(endpoint_asked, str) or endpoint_asked.rstrip("/").removeprefix("/v1/").replace("/", ".") not in (
@@ -68,13 +69,13 @@ async def _is_what_was_uploaded(plane: Plane, identity: Identity, api: JobApi, f
     if answer is None or answer.status >= 300:
         raise stored_not_found("batch")
     if any(answer.body.get(name) != value for name, value in known.items()):
-        raise unbounded_cost("Another file has this one's name by now. Upload it again.", "batch")
+        raise unbounded_cost("Another file has taken this file's name since. Upload it again.", "batch")
 
 
 def _of_its_shapes(
     configured: Configured, identity: Identity, endpoint: JobEndpoint, call: Call, holder: Holder
 ) -> Bounds:
-    """Of a file whose lines were counted when it was uploaded, and whose model is known only now."""
+    """The bounds of a file whose lines were counted when it was uploaded, and whose model is known only now."""
     shapes, why = shapes_of(holder.facts), (holder.facts or {}).get("missing")
     if shapes is None or why:
         why = why or "its lines were not read when it was uploaded: say mime_type='application/jsonl' then"

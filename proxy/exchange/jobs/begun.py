@@ -19,8 +19,8 @@ from proxy.exchange.references import note_stored
 from proxy.exchange.unary import Unary
 from proxy.jobs.api import Answer, Ended, JobEndpoint
 from proxy.jobs.job import Job
+from proxy.meters.reading_builder import IMPLAUSIBLE_COUNT, number
 from proxy.meters.recordings import seconds_of
-from proxy.meters.tally import IMPLAUSIBLE_COUNT, number
 from proxy.upstream.inflated import Inflated
 from proxy.upstream.response import Response
 from proxy.wire import lenient

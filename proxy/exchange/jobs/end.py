@@ -23,7 +23,7 @@ from proxy.jobs.api import Ended
 from proxy.jobs.apis import BY_NAME
 from proxy.jobs.job import Job
 from proxy.jobs.machine import RUNNING, after
-from proxy.meters.tally import MAX_COUNT
+from proxy.meters.reading_builder import MAX_COUNT
 from proxy.times import now_s, now_us
 from proxy.types import Claim
 
@@ -67,7 +67,7 @@ async def end_job(
     try:
         await _tell(plane, job, amounts)
     except StoreUnavailable:
-        log.warning("the budget store was not told of the end of job %s; it is delivered later", job.id)
+        log.warning("the budget store could not be told of the end of job %s; it is told later", job.id)
     more = (settled.cost_nanousd or 0) - (job.cost_nanousd or 0)
     if more:
         await plane.add_to_session(job.intent["team"], job.intent["root_session_id"], more)

@@ -1,4 +1,4 @@
-"""Ends of jobs that pass by on paths which are not jobs' own: a background response is asked for as any other."""
+"""Ends of jobs seen on paths that are not jobs' own: a background response is fetched like any other response."""
 
 from __future__ import annotations
 

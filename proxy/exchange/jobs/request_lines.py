@@ -1,4 +1,4 @@
-"""A file of Gemini requests, read line by line as it passes: what a batch of it may cost, at whatever model that is made.
+"""A file of Gemini requests, read line by line as it passes: what a batch of it may cost at any model.
 
 Nothing of it is refused on its way, for nobody has said yet that it is a batch's: what cannot be read is the reason why none is
 made of it later.
@@ -124,7 +124,7 @@ class RequestLines:
         written = orjson.dumps(request)
         call = gemini.parse_generate(_REFERENCE, False, written)
         if call.body.get("model") is not None:
-            raise _NotABatchError("its request names a model, which is the batch's to name")
+            raise _NotABatchError("its request names a model; name the model in the batch only")
         await recall_ids(self._plane, self._identity, call.held, patient=False)
         for stored_id in call.held:
             holder = self._plane.stored_owners.find(self._identity, stored_id)

@@ -131,7 +131,7 @@ async def _part(plane: Plane, matched: Matched, client: Client, token: str) -> N
     if destination is None or command not in _COMMANDS:
         raise invalid_request("X-Goog-Upload-Command must be upload, finalize, query or cancel.")
     if size is None or start is None:
-        raise invalid_request("A part says its Content-Length and its X-Goog-Upload-Offset.")
+        raise invalid_request("Each part needs a Content-Length and an X-Goog-Upload-Offset.")
     limit = _limit(plane)
     if start + size > limit:
         raise too_large(limit)
@@ -250,7 +250,7 @@ def _target_of(destination: Destination, url: bytes) -> str:
     parts = urlsplit(url.decode("latin-1"))
     path = parts.path.removeprefix(destination.origin.path)
     if not path.startswith("/upload/"):
-        raise upstream_unreachable("The upstream's URL for an upload is none.")
+        raise upstream_unreachable("The upstream sent no valid URL for the upload.")
     return f"{path}?{parts.query}" if parts.query else path
 
 

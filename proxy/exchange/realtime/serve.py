@@ -143,7 +143,7 @@ async def _live(plane: Plane, client: Client, identity: Identity, opened: tuple[
 
 
 async def _refuse_the_broke(plane: Plane, identity: Identity) -> None:
-    """Where a budget that any call of the key counts in has nothing left, nothing is opened. Raises `Refused`."""
+    """Raises `Refused` where a budget that counts every call of the key has nothing left: nothing is opened then."""
     fixed = {"key": identity.key, "team": identity.team, "user": identity.user, "customer": identity.customer}
     fixed |= {f"label.{name}": value for name, value in identity.labels.items()}
     hard = {budget.name for budget in plane.configured.budgets.budgets if budget.hard}

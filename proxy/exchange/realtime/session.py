@@ -105,7 +105,7 @@ class Lane:
             self._session.refuse(refused, frames if not self._hold and len(frames) == 1 else ())
         except Exception:  # a fault of ours ends this session, and no other
             result = None
-            log.exception("a session failed")
+            log.exception("a spoken session failed")
             self._session.refuse(internal(self._session.name))
         if result is not None and (self._hold or len(frames) == 1):
             for frame in frames if result == b"" else [Frame(frames[0].opcode, result)]:

@@ -1,4 +1,4 @@
-"""What a session has reserved: one turn ahead at all times, and one for each turn that is under way.
+"""A session's reservations: one for the turn ahead at all times, and one for each turn under way.
 
 A model may begin a turn whenever it hears an end, so the next one is paid for beforehand: the conversation so far and some
 room for what comes in, and the most that may come out. Where the room is used up, a larger one takes its place before the
@@ -227,7 +227,7 @@ class Slices:
             if done.turn not in self._running:
                 if not done.events or done.turn in self._ended:
                     return
-                while not self.began(done.turn):  # of which nobody said so: it is billed all the same
+                while not self.began(done.turn):  # nobody announced it, but it is billed
                     await self._hold(None)
             turn = self._running.pop(done.turn)
             self._ended.append(done.turn)

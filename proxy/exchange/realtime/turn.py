@@ -47,5 +47,5 @@ class Turn(Answering):
         await self.settle(Reading(usage=dict(usage), source="estimated", flags=("estimated",)), outcome)
 
     def timings(self) -> Timings:
-        """Of the turn alone: the session goes on."""
+        """The times of the turn alone; the session goes on."""
         return Timings((time.perf_counter() - self._began) * 1000, 0.0)

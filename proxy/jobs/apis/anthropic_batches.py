@@ -43,9 +43,9 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
     if body.get("processing_status") != "ended":
         return None
     counts = body.get("request_counts")
-    known = {name: counts.get(name) for name in _COUNTED} if isinstance(counts, dict) else {}
-    numbers = [number for number in known.values() if type(number) is int]
-    succeeded = known.get("succeeded")
+    counted = {name: counts.get(name) for name in _COUNTED} if isinstance(counts, dict) else {}
+    numbers = [number for number in counted.values() if type(number) is int]
+    succeeded = counted.get("succeeded")
     at_s = seconds(body.get("ended_at"))
     if succeeded == 0:
         return Ended("ok", Reading(source="provider"), at_s)

@@ -26,7 +26,7 @@ from proxy.dialects.vendors import ELEVENLABS
 from proxy.errors import invalid_request, stored_not_found
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute
 from proxy.jobs.job import Job
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 from proxy.wire import multipart
 
@@ -136,11 +136,11 @@ def of_sound(
     *, named: bool = True,
 ) -> Call:  # fmt: skip
     if len(sent) > 1:
-        raise invalid_request("There must be one recording.", "file")
+        raise invalid_request("There must be exactly one recording.", "file")
     things = {"audio_second": channels * media.most_seconds(sent[0])} if sent else {}
     call = _call(raw, body, operation, model, things, named=named)
     files = sum(len(part.data) for part in form.parts if part.filename is not None or part.data in sent)
-    why = "" if sent else "nothing says how long the recording at its address is"
+    why = "" if sent else "the length of the recording at its URL is not known"
     return call._replace(form=form, opaque_bytes=files, unbounded=why)
 
 
@@ -156,10 +156,10 @@ def _call(
     )  # fmt: skip
 
 
-def _json(raw: bytes, known: frozenset[str]) -> dict[str, Any]:
+def _json(raw: bytes, names: frozenset[str]) -> dict[str, Any]:
     body = fields.parse_object(raw)
     refuse_others(body)
-    for name in [name for name, value in body.items() if name not in known and value is not None]:
+    for name in [name for name, value in body.items() if name not in names and value is not None]:
         raise invalid_request(f"The field {name[:40]!r} is not known here.", name[:40])
     return body
 
@@ -193,9 +193,9 @@ def bounded(call: Call, units: frozenset[str]) -> Call:
     if "credit" in units and "character" in things:
         factor = Decimal("0.5") if _HALF.search(call.model) else 1
         return call._replace(units=units, things={"credit": ceil(things["character"] * factor * _FACTOR_OF_VOICES)})
-    known = [unit for unit in ("character", "request", "audio_second") if unit in units and unit in things]
-    if known:
-        return call._replace(units=units, things={known[0]: things[known[0]]})
+    priced_units = [unit for unit in ("character", "request", "audio_second") if unit in units and unit in things]
+    if priced_units:
+        return call._replace(units=units, things={priced_units[0]: things[priced_units[0]]})
     if units == {"credit"}:
         why = f"nobody knows how many credits {call.model!r} takes: give it a price by the call or the second of sound"
         return call._replace(units=units, unbounded=call.unbounded or why)

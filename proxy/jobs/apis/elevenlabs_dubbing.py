@@ -12,7 +12,7 @@ from proxy.dialects.vendors import ELEVENLABS
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, text_id
 from proxy.jobs.apis.elevenlabs import asked, bounded, encode, of_sound, refuse_others
 from proxy.jobs.job import Job
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 _DUB = frozenset({"file", "source_url", "start_time", "end_time", "target_lang", "watermark", "csv_file",
@@ -33,8 +33,8 @@ def parse(raw: bytes) -> Call:
     call = of_sound(raw, form, body, "audio.dubbing", "dubbing", sent, named=False)
     if end is not None:
         length = max(end - (start or 0), 1)
-        known = call.things.get("audio_second", length)
-        call = call._replace(things={"audio_second": min(known, length)}, unbounded="")
+        sent_length = call.things.get("audio_second", length)
+        call = call._replace(things={"audio_second": min(sent_length, length)}, unbounded="")
     return call
 
 

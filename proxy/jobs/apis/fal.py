@@ -24,7 +24,7 @@ from proxy.dialects.vendors import FAL, FAL_RUN
 from proxy.jobs import things
 from proxy.jobs.api import Answer, Does, Ended, JobApi, JobEndpoint, JobRoute, text_id
 from proxy.jobs.job import Job
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 _BILLED = "x-fal-billable-units"
@@ -60,7 +60,7 @@ def asked(call: Call) -> Mapping[str, Any]:
 
 
 def read_end(job: Job, answer: Answer) -> Ended | None:
-    """Of a status, where what it came to stands; of an answer with that, what it came to."""
+    """The end of a job: from a status, where its result is; from that result, what it used."""
     body = answer.body
     if answer.path.endswith("/status"):
         if body.get("status") in _WITHOUT_RESULT:
@@ -76,7 +76,7 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
 
 
 def request_id(body: Mapping[str, Any]) -> str | None:
-    """Of what the queue says of a request; None for what a model made, whose fields are its own."""
+    """The id in the queue's answer about a request; None for a model's own answer, whose fields are its own."""
     queued = _QUEUED.issuperset(body) or all(isinstance(body.get(name), str) for name in ("response_url", "status_url"))
     return text_id(body.get("request_id")) if queued else None
 
@@ -148,11 +148,11 @@ def _length(medium: Any) -> Quantity | None:
     return seconds if seconds is not None and seconds > 0 else None
 
 
-# What clients are told
+# Answers to clients
 
 
 def shown(body: Mapping[str, Any], root: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With URLs that lead here: the SDK follows them with its key."""
+    """The answer with URLs that lead here, because the SDK follows them with its key."""
     own_id = request_id(body)
     if own_id is None:
         return body

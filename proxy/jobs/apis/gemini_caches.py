@@ -40,7 +40,7 @@ _SECOND = 1_000_000
 
 
 def parse(raw: bytes) -> Call:
-    """Of a new cache."""
+    """The call that makes a new cache."""
     body = fields.parse_object(raw)
     held = gemini.read_input(body, _FIELDS)
     if any(not one.startswith("files/") for one in held):
@@ -66,7 +66,7 @@ def parse(raw: bytes) -> Call:
 
 
 def parse_update(name: str, raw: bytes) -> Call:
-    """Of a new time at which a cache ends; nothing else of it can be changed."""
+    """The call that gives a cache a new end; nothing else of it can be changed."""
     body = fields.parse_object(raw)
     gemini.read_input(body, _CHANGED)
     _refuse_others(body, _CHANGED)
@@ -76,9 +76,9 @@ def parse_update(name: str, raw: bytes) -> Call:
     )  # fmt: skip
 
 
-def _refuse_others(body: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def _refuse_others(body: Mapping[str, Any], accepted: tuple[str, ...]) -> None:
     for name in body:
-        if name not in known:
+        if name not in accepted:
             raise invalid_request(f"The field {name[:40]!r} is not known here.", name[:40])
 
 
@@ -148,8 +148,8 @@ def creation_facts(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def read_end(job: Job, answer: Answer) -> Ended | None:
     """It is there. An update that nobody told of (its answer was lost) ends the stretch all the same."""
-    updated, known = micros(answer.body.get("updateTime")), _since(job)
-    return _ended(job, updated) if updated is not None and known is not None and updated > known else None
+    updated, since = micros(answer.body.get("updateTime")), _since(job)
+    return _ended(job, updated) if updated is not None and since is not None and updated > since else None
 
 
 def gone(job: Job, answer: Answer, now_us: int) -> Ended | None:

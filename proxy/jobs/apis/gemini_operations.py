@@ -36,20 +36,22 @@ def parse_video(model: str, raw: bytes) -> Call:
     fields.refuse_names(body, frozenset({"instances", "parameters", "model"}))
     if len(fields.objects(body, "instances")) != 1:
         raise invalid_request("`instances` must have one item; ask for more videos by `sampleCount`.", "instances")
-    asked = fields.mapping(body, "parameters") or {}
-    for name in [name for name in asked if "_" in name]:  # proto JSON takes both spellings
+    parameters = fields.mapping(body, "parameters") or {}
+    for name in [name for name in parameters if "_" in name]:  # proto JSON takes both spellings
         head, *rest = name.split("_")
-        asked[head + "".join(part.capitalize() for part in rest)] = asked.pop(name)
-    if isinstance(length := asked.get("durationSeconds"), str) and length.isascii() and length.isdigit():
-        asked["durationSeconds"] = int(length)
-    length = fields.integer(asked, "durationSeconds", 1, _MAX_SECONDS) or _DEFAULT_SECONDS
-    asked["durationSeconds"] = length
-    count = fields.integer(asked, "sampleCount", 1, _MAX_VIDEOS) or 1
-    asked["sampleCount"] = count
-    if any(isinstance(asked.get(name), str) and asked[name] for name in ("storageUri", "pubsubTopic")):
-        raise invalid_request("A video goes to whoever asked for it, not into a bucket of the account.", "parameters")
-    body["parameters"] = asked
-    resolution = fields.text(asked, "resolution")
+        parameters[head + "".join(part.capitalize() for part in rest)] = parameters.pop(name)
+    if isinstance(length := parameters.get("durationSeconds"), str) and length.isascii() and length.isdigit():
+        parameters["durationSeconds"] = int(length)
+    length = fields.integer(parameters, "durationSeconds", 1, _MAX_SECONDS) or _DEFAULT_SECONDS
+    parameters["durationSeconds"] = length
+    count = fields.integer(parameters, "sampleCount", 1, _MAX_VIDEOS) or 1
+    parameters["sampleCount"] = count
+    if any(isinstance(parameters.get(name), str) and parameters[name] for name in ("storageUri", "pubsubTopic")):
+        raise invalid_request(
+            "Leave out `storageUri` and `pubsubTopic`: a video goes to the caller only.", "parameters"
+        )
+    body["parameters"] = parameters
+    resolution = fields.text(parameters, "resolution")
     return Call(
         dialect="gemini.video", operation="video", model=model, body=body, stream=False, size_bytes=len(raw),
         output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things={"video_second": length * count},
@@ -120,18 +122,18 @@ def _input_of(body: Mapping[str, Any]) -> dict[str, Any]:
 def _either(body: Mapping[str, Any], name: str, snake: str) -> dict[str, Any]:
     """A field that may be spelled in two ways, and must not be in both."""
     if name != snake and name in body and snake in body:
-        raise invalid_request(f"`{name}` stands beside `{snake}`.", name)
+        raise invalid_request(f"`{name}` and `{snake}` are one field; send only one of them.", name)
     return fields.mapping(body, name) or fields.mapping(body, snake) or {}
 
 
 def file_of(body: Mapping[str, Any]) -> str | None:
     """The file that has a batch's requests; None where they stand in its body."""
-    given = _input_of(body)
-    names = [given[name] for name in ("fileName", "file_name") if given.get(name)]
+    source = _input_of(body)
+    names = [source[name] for name in ("fileName", "file_name") if source.get(name)]
     if not names:
         return None
-    if len(names) > 1 or given.get("requests"):
-        raise invalid_request("A batch has its requests in one file, or in its body.", "batch")
+    if len(names) > 1 or source.get("requests"):
+        raise invalid_request("Send a batch's requests either in one file or in its body.", "batch")
     if not isinstance(names[0], str) or not FILE_NAME.match(names[0]):
         raise invalid_request("`fileName` must be the name of a file: files/…", "batch")
     return names[0]

@@ -39,7 +39,7 @@ def parse(kind: str, root: str, source_id: str | None, raw: bytes) -> Call:
     fields.refuse_names(body, _BOUNDED)
     for name in sorted(_OTHERS - ({"duration"} if kind == "video" else frozenset())):
         if body.get(name) is not None:
-            raise invalid_request(f"`{name}` is no field of this request.", name)
+            raise invalid_request(f"`{name}` is not a field of this request.", name)
     if kind in _DEFAULTS and body.get("model") is None:
         body["model"] = _DEFAULTS[kind]
     model = fields.model_name(body) if kind not in ("upscale", "audio") else ""
@@ -68,7 +68,7 @@ def _mentioned(body: Mapping[str, Any]) -> Iterable[str]:
             continue
         source_id = frame.get("id")
         if not isinstance(source_id, str) or not _ID.match(source_id):
-            raise invalid_request("`keyframes` names a generation by something that is no id.", "keyframes")
+            raise invalid_request("`keyframes` names a generation by something that is not an id.", "keyframes")
         yield source_id
 
 

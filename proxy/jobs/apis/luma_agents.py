@@ -84,11 +84,11 @@ def _mentioned(body: Any) -> Iterable[str]:
             stack += value.values()
             if value.get("file_id"):
                 raise stored_not_found("file_id")
-            given = value.get("generation_id")
-            if given is not None and (not isinstance(given, str) or not _ID.match(given)):
-                raise invalid_request("`generation_id` is no id.", "generation_id")
-            if given is not None:
-                yield given
+            generation_id = value.get("generation_id")
+            if generation_id is not None and (not isinstance(generation_id, str) or not _ID.match(generation_id)):
+                raise invalid_request("`generation_id` is not an id.", "generation_id")
+            if generation_id is not None:
+                yield generation_id
         elif isinstance(value, list):
             stack += value
 

@@ -50,5 +50,5 @@ def endpoint_of(endpoint: Endpoint, call: Call) -> Endpoint:
     """The endpoint of a response that goes on in the background; any other as it is."""
     if call.operation != "responses" or call.body.get("background") is not True:
         return endpoint
-    given = {field.name: getattr(endpoint, field.name) for field in fields_of(Endpoint) if field.init}
-    return JobEndpoint(**given, api=API)
+    fields = {field.name: getattr(endpoint, field.name) for field in fields_of(Endpoint) if field.init}
+    return JobEndpoint(**fields, api=API)

@@ -22,7 +22,7 @@ from proxy.errors import invalid_request
 from proxy.jobs import things
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, seconds, text_id
 from proxy.jobs.job import Job
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 _BOUNDED = frozenset({"input", "version", "stream", "webhook", "webhook_events_filter", "webhook_completed"})
@@ -57,8 +57,8 @@ def parse(model: str, raw: bytes) -> Call:
     """model: as the path names it; "" where `version` does."""
     body = fields.parse_object(raw)
     fields.refuse_names(body, _BOUNDED)
-    given = fields.mapping(body, "input") or {}
-    body.setdefault("input", given)
+    inputs = fields.mapping(body, "input") or {}
+    body.setdefault("input", inputs)
     if body.get("stream"):
         raise invalid_request(
             "A stream of a prediction comes from another host and is not passed on; leave out `stream` and ask for the "
@@ -72,16 +72,16 @@ def parse(model: str, raw: bytes) -> Call:
         model = match["model"] or match["alone"]
     elif body.get("version") is not None:
         raise invalid_request("`version` is for /v1/predictions; this path names the model already.", "version")
-    caps = [cap for name in _CAPS if (cap := number(given.get(name))) is not None and 0 < cap <= fields.MAX_TOKENS]
+    caps = [cap for name in _CAPS if (cap := number(inputs.get(name))) is not None and 0 < cap <= fields.MAX_TOKENS]
     return Call(
         dialect="replicate.prediction", operation="prediction", model=model, body=body, stream=False, size_bytes=len(raw),
-        output_caps=(int(max(caps)),) if caps else (), least_output_tokens=fields.MAX_TOKENS, held=tuple(_files(given)),
+        output_caps=(int(max(caps)),) if caps else (), least_output_tokens=fields.MAX_TOKENS, held=tuple(_files(inputs)),
     )  # fmt: skip
 
 
-def _files(given: Mapping[str, Any]) -> Iterable[str]:
+def _files(inputs: Mapping[str, Any]) -> Iterable[str]:
     """Uploaded files that an input names by their URLs: they have to be the team's own."""
-    for text in things.texts(given):
+    for text in things.texts(inputs):
         begin = len(_BLANKS.match(text)[0])  # type: ignore[index]  # it matches anything
         if match := _FILE.match(unquote(text[begin : begin + _LONGEST_URL])):
             yield match[1]
@@ -150,8 +150,8 @@ def _counted(metrics: Mapping[str, Any], names: Iterable[str]) -> Quantity | Non
 
 def _conditions(job: Job, body: Mapping[str, Any]) -> Mapping[str, str]:
     """As the model was told, by what the provider repeats of it."""
-    given = body.get("input")
-    return things.said({**job.asked.get("fields", {}), **(things.kept(given) if isinstance(given, dict) else {})})
+    inputs = body.get("input")
+    return things.said({**job.asked.get("fields", {}), **(things.kept(inputs) if isinstance(inputs, dict) else {})})
 
 
 def _urls(output: Any) -> int | None:
@@ -160,11 +160,11 @@ def _urls(output: Any) -> int | None:
     return len(made) if made and all(isinstance(one, str) for one in made) else None
 
 
-# What clients are told
+# Answers to clients
 
 
 def shown(body: Mapping[str, Any], root: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With URLs that lead here; without that of its stream, which is at another host."""
+    """The answer with URLs that lead here, without that of its stream, which is at another host."""
     prediction_id = text_id(body.get("id"))
     if not isinstance(body.get("urls"), dict) or prediction_id is None:
         return body

@@ -23,12 +23,12 @@ from proxy.errors import invalid_request, stored_not_found
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, seconds
 from proxy.jobs.apis import runway_sound
 from proxy.jobs.job import Job
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 _BOUNDED = frozenset({"model", "duration", "ratio", "resolution", "audio", "quality", "outputCount", "outputFormat"})
 _MOST_SECONDS = 60
-# Of models that take no duration, or where the request leaves it out: the longest that any of them makes by itself.
+# Where a model takes no duration, or the request leaves it out: the longest that any of these models makes by default.
 _SECONDS_BY_DEFAULT, _SECONDS_OF_AUTO = 15, 30
 _TAKES_NO_LENGTH = frozenset({"video_upscale", "video_to_hdr", "avatar_videos", "character_performance"})
 # `act_two`: "The video must be between 3 and 30 seconds in duration" (SDK, `CharacterPerformanceCreateParams`).
@@ -88,8 +88,8 @@ def of_model(kind: str, call: Call, model: str) -> Call:
     """What the provider's model makes at most: clients may know it by another name."""
     if model == call.model or kind.startswith("recipes/"):
         return call
-    known = runway_sound.things if kind in runway_sound.KINDS else _things
-    things, unbounded = known(kind, call.body, model)
+    bound = runway_sound.things if kind in runway_sound.KINDS else _things
+    things, unbounded = bound(kind, call.body, model)
     return call._replace(things=things, unbounded=unbounded)
 
 
@@ -165,15 +165,15 @@ def _refuse_uploads(body: Any) -> None:
 def bounded(call: Call, units: frozenset[str]) -> Call:
     """In those of its units that its model is priced in; what `outputFormat` adds stands in credits."""
     things = {**call.things, "request": 1}
-    known = {unit: count for unit, count in things.items() if unit in units or unit == "credit"}
+    billed = {unit: count for unit, count in things.items() if unit in units or unit == "credit"}
     measured = units - {"credit"}
-    why = "" if measured == {"request"} else call.unbounded  # by the call it is bounded whatever it makes
-    if measured and measured.isdisjoint(known):
+    why = "" if measured == {"request"} else call.unbounded  # priced by the call, it is bounded whatever it makes
+    if measured and measured.isdisjoint(billed):
         why = f"the model is priced by the {min(measured)}, and makes something else on this path"
     elif not measured:
         unit = next((unit for unit in call.things if unit != "credit"), "call")
         why = f"nobody knows how many credits {call.model!r} takes: give it a price by `{unit}`, or by `request`"
-    return call._replace(units=units, things=known, unbounded=why)
+    return call._replace(units=units, things=billed, unbounded=why)
 
 
 def asked(call: Call) -> Mapping[str, Any]:

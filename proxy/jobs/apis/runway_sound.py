@@ -16,7 +16,7 @@ from typing import Any
 from pricing.usage import Quantity
 from proxy.dialects import fields, media
 from proxy.errors import invalid_request
-from proxy.meters.tally import number
+from proxy.meters.reading_builder import number
 from proxy.types import Call
 
 KINDS = ("text_to_speech", "sound_effect", "speech_to_speech", "voice_dubbing", "voice_isolation", "video_to_audio")
@@ -57,10 +57,10 @@ def _seconds(kind: str, body: Mapping[str, Any], model: str) -> int | None:
         longest = _LONGEST_S[model] if length is None else ceil(length)
         variants = fields.integer(body, "numVariants", 1, _MOST_VARIANTS) or 1
         return None if longest is None else longest * variants
-    given = body.get("audioUri")
-    if given is None and isinstance(source := body.get("media"), dict) and source.get("type") == "audio":
-        given = source.get("uri")
-    sent = _data_of(given)
+    audio_uri = body.get("audioUri")
+    if audio_uri is None and isinstance(source := body.get("media"), dict) and source.get("type") == "audio":
+        audio_uri = source.get("uri")
+    sent = _data_of(audio_uri)
     return None if sent is None else media.most_seconds(sent)
 
 

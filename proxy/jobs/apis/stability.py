@@ -76,8 +76,8 @@ def parse(name: str, raw: bytes) -> Call:
 
 def bounded(call: Call, units: frozenset[str]) -> Call:
     """By the image or by the call, as its price is, or in credits: what its operator says a call takes is one of these."""
-    known = [unit for unit in ("image", "request") if unit in units]
-    return call._replace(units=units, things={known[0]: 1}) if known else call._replace(units=units)
+    priced_units = [unit for unit in ("image", "request") if unit in units]
+    return call._replace(units=units, things={priced_units[0]: 1}) if priced_units else call._replace(units=units)
 
 
 def asked(call: Call) -> Mapping[str, Any]:

@@ -25,12 +25,12 @@ from proxy.ledger.audit.verify import verify
 
 def main() -> None:
     os.nice(10)
-    asked, answered = json.loads(sys.stdin.readline()), threading.Event()
+    question, answered = json.loads(sys.stdin.readline()), threading.Event()
     threading.Thread(target=_end_with_whoever_asked, args=(answered,), daemon=True).start()
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="taximeter-verify-") as scratch:
         try:
             answer: dict[str, Any] = {
-                "report": asdict(verify(asked["ledger"], Path(scratch), Path(asked["spool"]), progress=_progress))
+                "report": asdict(verify(question["ledger"], Path(scratch), Path(question["spool"]), progress=_progress))
             }
         except SQLAlchemyError as error:
             answer = {"failed": f"the ledger database does not answer ({type(error).__name__})"}

@@ -46,10 +46,8 @@ def _check_shares(connection: Connection) -> None:
         had[capacity] = had.get(capacity, 0) + nanousd
     for capacity in busy.keys() | had.keys():
         if busy.get(capacity, 0) != had.get(capacity, 0):
-            said, have = usd_text(busy.get(capacity, 0)), usd_text(had.get(capacity, 0))
-            raise CapacityDiffers(
-                f"capacity {capacity}", f"its minutes say that calls had ${said}, and these have ${have}"
-            )
+            booked, have = usd_text(busy.get(capacity, 0)), usd_text(had.get(capacity, 0))
+            raise CapacityDiffers(f"capacity {capacity}", f"its minutes give calls ${booked}, and these have ${have}")
 
 
 def _sums(connection: Connection, query: sa.Select[Any]) -> dict[str, int]:

@@ -38,9 +38,9 @@ def problem_of(row: Row) -> str | None:
             return f"{column} is {row[column]}"
     flags, lines, budgets = (_opened(row[name]) for name in ("flags", "cost_lines", "budgets"))
     if not _are_flags(flags):
-        return "its flags are no list of names"
+        return "its flags are not a list of names"
     if not all(isinstance(value, list) for value in (lines, budgets)):
-        return "its cost_lines or budgets are no list"
+        return "its cost_lines or budgets are not a list"
     return (
         _cost_problem(row, lines, UNREADABLE in flags)
         or _budget_problem(row, budgets)
@@ -132,7 +132,7 @@ def correction_problem(correction: Row, attempt: Row | None) -> str | None:
     if attempt["kind"] != "attempt" or attempt["status"] not in (
         ("settled", "unconfirmed") if changed else ("unconfirmed",)
     ):
-        return f"it corrects {attempt['id']}, which is no unconfirmed attempt"
+        return f"it corrects {attempt['id']}, which is not an unconfirmed attempt"
     if (correction["request_id"], correction["started_at"]) != (attempt["request_id"], attempt["started_at"]):
         return f"it corrects {attempt['id']}, which is of another call"
     if changed:

@@ -92,7 +92,8 @@ def _records(folder: Path, run: str) -> Iterator[Record]:
                     if not records:
                         if next_sound(data) is not None:
                             raise SpoolDiffers(
-                                f"spool {path.name} at {offset}", "bytes that are no record stand before others"
+                                f"spool {path.name} at {offset}",
+                                "bytes that are not a record stand before whole records",
                             )
                         break
                     offset += used

@@ -25,7 +25,7 @@ class StoreAway(Exception):  # noqa: N818 - the state's name
 
 
 def counters_of(rows: Iterable[Mapping[str, Any]]) -> Counters:
-    """Of rows with `budget`, `group` and `spent`."""
+    """Counters, from rows with `budget`, `group` and `spent`."""
     counters: Counters = {}
     for row in rows:
         if row["spent"]:

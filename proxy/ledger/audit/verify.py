@@ -331,22 +331,22 @@ def _place(table: sa.Table, row: Mapping[str, Any]) -> str:
 def _check_metrics(connection: Connection, report: Report) -> int:
     """The counters of all instances together are what the ledger has; corrections are in a gauge of their own."""
     shown, series = _metrics(connection)
-    ours = _rolled_metrics(connection)
+    rolled = _rolled_metrics(connection)
     if report.entries_since_at is None:
-        ours["cost_corrections_usd"] = report.counted["corrected nano-USD"]
+        rolled["cost_corrections_usd"] = report.counted["corrected nano-USD"]
     else:
-        ours["cost_corrections_usd"] = shown["cost_corrections_usd"]
-    ours["cost_usd_total"] -= ours["cost_corrections_usd"]
-    ours["usage_source_total"] = ours["request_cost_usd"] = 0
-    for name, value in list(ours.items()):
+        rolled["cost_corrections_usd"] = shown["cost_corrections_usd"]
+    rolled["cost_usd_total"] -= rolled["cost_corrections_usd"]
+    rolled["usage_source_total"] = rolled["request_cost_usd"] = 0
+    for name, value in list(rolled.items()):
         if name.startswith("requests_total"):
-            ours["usage_source_total"] += value
-            ours["request_cost_usd"] += value
+            rolled["usage_source_total"] += value
+            rolled["request_cost_usd"] += value
         elif name.startswith("unpriced_requests_total"):
-            ours["request_cost_usd"] -= value
-    for name in sorted(ours.keys() | shown.keys()):
-        if ours.get(name, 0) != shown.get(name, 0):
-            raise Differs(f"metric {name}", f"it is {shown.get(name, 0)}, and the ledger has {ours.get(name, 0)}")
+            rolled["request_cost_usd"] -= value
+    for name in sorted(rolled.keys() | shown.keys()):
+        if rolled.get(name, 0) != shown.get(name, 0):
+            raise Differs(f"metric {name}", f"it is {shown.get(name, 0)}, and the ledger has {rolled.get(name, 0)}")
     return series
 
 

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs migrations on the connection that `opening.open_ledger` hands in."""
+"""Alembic's entry: runs migrations on the connection that `database.open_ledger` hands in."""
 
 from alembic import context
 

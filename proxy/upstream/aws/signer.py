@@ -20,7 +20,7 @@ log = logging.getLogger("taximeter.data")
 SERVICE = "bedrock"
 _RENEW_S = 600.0  # before they expire
 _LOGIN_TIMEOUT_S = 30.0
-_PAUSE_S = 5.0  # after a login that failed: until then its callers are told the same
+_PAUSE_S = 5.0  # after a failed login: until then its callers get the same answer
 _BY_VARIABLE = "oidc/env/"
 _BY_LOGIN = ("aws_profile_name", "aws_role_name", "aws_web_identity_token")
 
@@ -97,7 +97,7 @@ class Signer:
         except (OSError, ValueError, KeyError, TimeoutError, NoCredentialsError) as error:
             self._failed_at = time.monotonic()
             self._why = str(error) or type(error).__name__
-            log.error("AWS credentials could not be had: %s", self._why)
+            log.error("AWS credentials could not be obtained: %s", self._why)
 
 
 def wall_s() -> float:
@@ -116,7 +116,7 @@ async def _login(params: Mapping[str, Any]) -> Credentials:
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise NoCredentialsError(f"they were not there after {_LOGIN_TIMEOUT_S:.0f} s") from None
+        raise NoCredentialsError(f"there were none after {_LOGIN_TIMEOUT_S:.0f} s") from None
     if process.returncode:
         words = error.decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise NoCredentialsError(words[:500] or f"the login ended with {process.returncode}")

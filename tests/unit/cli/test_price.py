@@ -85,7 +85,7 @@ def test_the_lines_add_up_and_the_fields_are_those_of_the_contract() -> None:
         (json.dumps(CHAT), "has none of response, usage and events"),
         (json.dumps({**CHAT, "events": {}}), "events: must be a list"),
         (json.dumps({**CHAT, "usage": USAGE, "request": 7}), "request: must be an object"),
-        (json.dumps({**CHAT, "usage": USAGE, "at": "yesterday"}), "at: 'yesterday' is no time"),
+        (json.dumps({**CHAT, "usage": USAGE, "at": "yesterday"}), "at: 'yesterday' is not a time"),
         (json.dumps({**CHAT, "usage": USAGE, "at": 1e300}), "at: "),
         (
             json.dumps({**CHAT, "usage": USAGE, "prices": [{"provider": "openai", "model": "*", "input": "-1"}]}),

@@ -132,9 +132,9 @@ def test_what_bills_taught_is_listed_and_taken_back_there(
     listed = ask("prices", "learned")
     assert listed.output == here("prices", "learned").output == "a_team vllm/org/model: 3.00\n"
     assert ask("prices", "learned", "--reset", "org/model").output == "a_team vllm/org/model: taken back\n"
-    nothing = "Nothing is learned: no bill has exceeded its ceiling of late.\n"
+    nothing = "Nothing has been learned: no bill has exceeded its ceiling lately.\n"
     assert ask("prices", "learned").output == here("prices", "learned").output == nothing
-    assert "is learned of" in ask("prices", "learned", "--reset", "org/model").output
+    assert "has been learned about" in ask("prices", "learned", "--reset", "org/model").output
     assert here("prices", "learned", "--reset", "org/model").exit_code == 1
 
 
@@ -166,7 +166,7 @@ def test_an_audit_that_cannot_be_made_is_told(ask: Ask, monkeypatch: pytest.Monk
     failed = ask("verify")
     assert (failed.exit_code, failed.output) == (
         1,
-        "error: the server could not verify its ledger: the audit ended with 1\n",
+        "error: the server could not verify its ledger: the audit's process ended with status 1\n",
     )
 
 

@@ -116,7 +116,7 @@ def test_a_receiver_without_metrics_still_gets_spans(sqlite: Engine, told: Told)
     drain(one)
     assert len(spans(told)) == len(ids(sqlite))
     (shown,) = sinks_shown(sqlite, {"otlp": "otlp"}, now_us())
-    assert "sums are not taken" in shown["error"]
+    assert "sums are not accepted" in shown["error"]
     assert shown["lag_entries"] == 0
 
 

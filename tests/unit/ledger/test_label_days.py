@@ -77,18 +77,18 @@ def count_of(add: Callable[[], bool]) -> int:
 @pytest.fixture(scope="module")
 def filled(shared_database: str) -> Iterator[Engine]:
     """300 hours: added up by one label, then by two, and half of the days have changed again since; parts of them later yet."""
-    engine, made = open_ledger(shared_database), made_up(1200, hours=300)
+    engine, made = open_ledger(shared_database), made_up(600, hours=300)
     random.Random(3).shuffle(
         made
     )  # calls of all days, as late as can be; a correction may come before what it corrects
-    fill(engine, made[:800])
+    fill(engine, made[:400])
     assert add_up(engine, ["plan"]) == 13
-    fill(engine, made[800:1000])
+    fill(engine, made[400:500])
     assert add_up(engine, ["plan", "a.b-c"]) == 13
     early, late = START + 4 * DAY_US, START + 6 * DAY_US
-    fill(engine, [entry for entry in made[1000:] if entry.row.started_at < early])
+    fill(engine, [entry for entry in made[500:] if entry.row.started_at < early])
     assert add_up_parts(engine, ["plan", "a.b-c"]) > 80
-    fill(engine, [entry for entry in made[1000:] if early <= entry.row.started_at < late])
+    fill(engine, [entry for entry in made[500:] if early <= entry.row.started_at < late])
     yield engine
     engine.dispose()
 

@@ -54,7 +54,7 @@ def values_of(engine: Engine) -> list[tuple[str, str]]:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """300 hours, some of them void; a third came later than their three hours were added up, of some days that was done again."""
     engine, chance = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('ledger')}/l.db"), random.Random(4)
-    made = made_up(900, hours=300)
+    made = made_up(600, hours=300)
     for number, entry in enumerate(made):
         if (
             entry.row.kind == "attempt"
@@ -64,9 +64,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         ):
             made[number] = with_row(entry, status="void")
     chance.shuffle(made)
-    fill(engine, made[:600])
+    fill(engine, made[:400])
     assert add_up(engine) > 50
-    fill(engine, made[600:])
+    fill(engine, made[400:])
     for _ in range(20):
         assert add_up_a_part(engine, [], LATER)
     yield engine

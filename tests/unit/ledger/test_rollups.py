@@ -52,7 +52,7 @@ moments = st.one_of(
 @pytest.fixture(scope="module")
 def filled(shared_database: str) -> Iterator[Engine]:
     """A ledger of 300 hours, shipped in batches of all sizes, of which some came twice."""
-    engine, made, chance = open_ledger(shared_database), made_up(1200, hours=300), random.Random(2)
+    engine, made, chance = open_ledger(shared_database), made_up(700, hours=300), random.Random(2)
     while made:
         size = chance.choice([1, 7, 150])
         fill(engine, made[:size])

@@ -71,5 +71,5 @@ def test_a_line_that_is_cut_off_is_named(book: Path) -> None:
     whole = (book / "prices.jsonl").read_bytes()
     (book / "prices.jsonl").write_bytes(whole[:-20])
 
-    with pytest.raises(DamagedBookError, match=f"line {whole.count(bytes([10]))} is no whole row"):
+    with pytest.raises(DamagedBookError, match=f"line {whole.count(bytes([10]))} is not a complete row"):
         load.load_book()

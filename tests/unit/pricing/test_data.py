@@ -45,7 +45,7 @@ def test_a_providers_lines_are_found_wherever_they_stand(tmp_path: Path) -> None
     "broken", [b'{"model":"x"}\n', b'{"provider":"a"}\nnoise\n', b'noise\n{"provider":"a"}\n', b"\x00"]
 )
 def test_what_belongs_to_no_provider_is_an_error(tmp_path: Path, broken: bytes) -> None:
-    with pytest.raises(ValueError, match="is no whole row of a provider"):
+    with pytest.raises(ValueError, match="is not a complete row of a provider"):
         _book_of(tmp_path, broken)
 
 

@@ -44,7 +44,7 @@ def test_they_are_those_of_all_entries(database: str) -> None:
     moments = [None, *[START + chance.randrange(-20, 220) * HOUR_US + chance.randrange(HOUR_US) for _ in range(9)]]
     moments += [START, START + 2 * DAY_US]
     found = 0
-    for _ in range(40):
+    for _ in range(20):
         filters: dict[str, str | None] = {"priced": "no"}
         for name in chance.sample(["model", "team", "status", "agent", "customer", "key"], chance.randrange(3)):
             column = entries.c[name]
@@ -55,7 +55,7 @@ def test_they_are_those_of_all_entries(database: str) -> None:
         wanted = of_all(engine, filters, *span)
         assert pages_of(engine, filters, *span) == wanted, (filters, span)
         found += len(wanted)
-    assert found > 100
+    assert found > 50
     engine.dispose()
 
 

@@ -262,7 +262,7 @@ def test_the_file_is_csv_without_formulas(config: Path, tmp_path: Path) -> None:
     ("more", "said"),
     [
         (("--out", "x.pdf"), "--out must end in .csv or .parquet"),
-        (("--version", "1.3"), "'1.3' is no version of FOCUS that can be written: 1.4 or 1.2"),
+        (("--version", "1.3"), "'1.3' is not a version of FOCUS that can be written: 1.4 or 1.2"),
         (("--ahead", "2"), "--ahead must be 1.5"),
         (("--tags", ",".join("abcdefghijkl")), "tags: at most 10 labels"),
     ],

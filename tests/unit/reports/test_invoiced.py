@@ -131,8 +131,8 @@ def test_several_share_by_their_ceilings(ledger: Engine) -> None:
 @pytest.mark.parametrize(
     ("day", "now_us", "why"),
     [
-        (2, LATER, "calls of their day and model went past us, or are on another day"),
-        (1, START + 2 * DAY_US - 1, "the invoice does not have their whole day"),
+        (2, LATER, "calls of their day and model did not come through here, or are on another day"),
+        (1, START + 2 * DAY_US - 1, "the invoice does not cover their whole day"),
     ],
 )
 def test_what_is_in_doubt_stays_at_its_ceiling(ledger: Engine, day: int, now_us: int, why: str) -> None:

@@ -34,7 +34,7 @@ def test_what_keys_came_to_is_what_the_reports_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("models", "expires", "says"),
     [
-        (["nope"], None, "'nope' is no model here"),
+        (["nope"], None, "'nope' is not a model here"),
         (["gpt-5", "claude-*"], None, "'claude-*'"),
         (None, datetime(2020, 1, 1, tzinfo=UTC), "is over already"),
         (["gpt-5"], NOW, "is over already"),

@@ -258,8 +258,8 @@ def test_the_command_line_imports_once_and_reports(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("customer,from,to\n", "the header lacks amount_usd"),
-        ("customer,from,to,amount_usd\na,2026-11-01,2026-12-01,many\n", "line 2: amount_usd 'many' is no amount"),
-        ("customer,from,to,amount_usd\na,2026-11-01,2026-12-01,NaN\n", "is no amount up to"),
+        ("customer,from,to,amount_usd\na,2026-11-01,2026-12-01,many\n", "line 2: amount_usd 'many' is not an amount"),
+        ("customer,from,to,amount_usd\na,2026-11-01,2026-12-01,NaN\n", "is not an amount up to"),
         ("customer,from,to,amount_usd\na,2026-12-01,2026-12-01,1\n", "`to` is not later than `from`"),
         ("customer,from,to,amount_usd\na,soon,2026-12-01,1\n", "write a time such as"),
         ("customer,from,to,amount_usd\n,2026-11-01,2026-12-01,1\n", "names no customer"),

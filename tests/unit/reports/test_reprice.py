@@ -71,7 +71,7 @@ def test_what_is_wrong_or_missing_is_found_and_nothing_else(ledger: Engine) -> N
 
     assert sorted((item.old, item.new) for item in repricing.items if item.old) == [(500_000_000, RIGHT)]
     assert [(item.new, item.why) for item in repricing.items if item.old is None] == [(RIGHT, "it had no price")]
-    assert repricing.left_out == {"the provider said what it cost": 1, "without a price still": 1}
+    assert repricing.left_out == {"the provider stated its cost": 1, "without a price still": 1}
     assert repricing.looked_at == 5
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import selectors
 import socket
 from collections.abc import Iterator
 from decimal import Decimal
@@ -41,6 +40,7 @@ from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import EVER
 from proxy.reports.spend import spend
 from tests.support.machines import MORNING
+from tests.support.waiting import readable
 
 COST = "capacity_cost_usd_total"
 
@@ -305,7 +305,7 @@ def test_a_failure_is_told_and_the_next_round_is_made(
 
 def test_answers_that_are_none(exporter: Exporter) -> None:
     exporter.text = "this is { no exposition"
-    assert "no Prometheus exposition" in ask(exporter.url).problem
+    assert "not a Prometheus exposition" in ask(exporter.url).problem
     exporter.text = "up 1\n"
     assert "none of the counters" in ask(exporter.url).problem
     exporter.text = '[{"numActiveRequests": 0}]'
@@ -323,12 +323,11 @@ def test_who_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPa
 
         def drip() -> None:
             connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError), selectors.DefaultSelector() as selector:
-                selector.register(connection, selectors.EVENT_READ)
+            with connection, contextlib.suppress(OSError):
                 connection.sendall(head)
                 while True:
                     connection.sendall(b"x")
-                    if selector.select(0.01) and not connection.recv(65536):
+                    if readable(connection.fileno(), 0.01) and not connection.recv(65536):
                         return
 
         thread = Thread(target=drip)
@@ -340,7 +339,7 @@ def test_who_answers_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPa
 def test_an_answer_that_was_cut_off_is_not_read(exporter: Exporter) -> None:
     """`12` may have been to be `1200`, and what came behind it would be taken for new in the next reading."""
     exporter.text = 'vllm:prompt_tokens_total{engine="0"} 12'
-    assert "no Prometheus exposition" in ask(exporter.url).problem
+    assert "not a Prometheus exposition" in ask(exporter.url).problem
     exporter.text += "\n# EOF"  # how OpenMetrics ends, which wants no line's end behind it
     assert ask(exporter.url).reading is not None
 

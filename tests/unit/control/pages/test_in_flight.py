@@ -87,7 +87,7 @@ def test_a_job_that_runs_holds_its_reservation(control: Control) -> None:
 
 
 def test_what_makes_no_sense_is_named(control: Control) -> None:
-    for question, said in (("budget=none", "budget: there is none"), ("filter.status=x", "filter.status")):
+    for question, said in (("budget=none", "budget: there is no budget"), ("filter.status=x", "filter.status")):
         answer = control.client.get(f"/in-flight?{question}")
         assert (answer.status_code, said in html.unescape(answer.text)) == (400, True)
     assert "Nothing is in flight" in control.client.get("/in-flight").text

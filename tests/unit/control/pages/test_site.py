@@ -519,12 +519,12 @@ def test_a_price_typed_by_hand_is_worked_out_and_changes_nothing(control: Contro
     ("asked", "said"),
     [
         ("price.input=1", "model: name the one"),
-        ("model=big&price.inptu=1", "price.inptu: is no unit"),
+        ("model=big&price.inptu=1", "price.inptu: is not a unit"),
         ("model=big&price.input=-1", "price.input: must be a decimal"),
         ("model=big&price.input=%3Cb%3E", "price.input: must be a decimal"),
         ("model=big&unit=input", "usd: say what the unit costs"),
         ("model=big&usd=1", "unit: say what costs that"),
-        ("model=big&unit=%3Cb%3E&usd=1", "price.<b>: is no unit"),
+        ("model=big&unit=%3Cb%3E&usd=1", "price.<b>: is not a unit"),
     ],
 )
 def test_a_typed_price_that_makes_no_sense_is_named(control: Control, asked: str, said: str) -> None:
@@ -605,7 +605,7 @@ def test_a_job_leads_to_its_call_and_an_overdue_one_is_marked(control: Control) 
         ("/calls/none", 404, "no call"),
         ("/sessions/none", 404, "no session"),
         ("/sessions?sort=luck", 400, "sort"),
-        ("/sessions?next=nowhere", 400, "no place"),
+        ("/sessions?next=nowhere", 400, "not a place"),
         ("/budgets/none", 404, "no budget"),
         ("/models?filter.x=1", 400, "filter.x"),
         ("/jobs?filter.x=1", 400, "filter.x"),
@@ -744,6 +744,7 @@ def test_no_link_of_a_key_holders_pages_is_closed_to_him(control: Control) -> No
     row, secret = keys.create_key(control.engine, "checkout")
     browser = signed_in(control, secret)
     mine = next(item for item in control.get("/api/requests", key="checkout", limit=200)["items"] if item["cost_lines"])
+    asked: set[str] = set()
     try:
         for path in (
             "/",
@@ -755,9 +756,10 @@ def test_no_link_of_a_key_holders_pages_is_closed_to_him(control: Control) -> No
         ):
             links = set(re.findall(r'href="(/[^"#]*)', browser.get(path).text)) - {"/page/icon.svg"}
             assert len(links) > 3
-            for link in links:
+            for link in links - asked:
                 answer = browser.get(html.unescape(link))
                 assert answer.status_code == 200, (path, link)
+            asked |= links
     finally:
         keys.revoke_key(control.engine, row["id"])
 

@@ -52,5 +52,5 @@ def test_a_share_that_is_not_the_one_in_the_books_is_seen(engine: Engine) -> Non
         connection.execute(
             sa.update(entries).where(entries.c.id == one).values(capacity_nanousd=entries.c.capacity_nanousd + 1)
         )
-    with pytest.raises(CapacityDiffers, match="its minutes say"):
+    with pytest.raises(CapacityDiffers, match="its minutes give calls"):
         check(engine)

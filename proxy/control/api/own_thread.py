@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def aside(make: Callable[[], T]) -> T:
+async def in_own_thread(make: Callable[[], T]) -> T:
     """In a thread of its own: all of the loop's may wait for a ledger that does not answer."""
     thread = ThreadPoolExecutor(1)
     try:

@@ -69,8 +69,8 @@ def number(value: object) -> Quantity | None:
     return None
 
 
-class Tally:
-    """A `Reading` in the making. `found` becomes true once the response has stated any usage."""
+class ReadingBuilder:
+    """Builds a `Reading`. `has_usage`: the response has stated some usage."""
 
     __slots__ = (
         "asked", "conditions", "cost_usd", "fee_usd", "flags", "has_usage", "model", "partial", "parts", "unreadable", "usage",

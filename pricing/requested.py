@@ -19,7 +19,7 @@ from pricing.usage import Reading
 _NO_PRICE = Decimal(-1)
 
 
-def that_count(
+def requested_conditions(
     asked: Mapping[str, str],
     provider: str,
     names: Sequence[str],
@@ -38,7 +38,7 @@ def that_count(
     }
 
 
-def dearest_asked(reading: Reading, asked: Mapping[str, str], cost_of: Callable[[Reading], Cost]) -> Cost:
+def dearest_as_requested(reading: Reading, asked: Mapping[str, str], cost_of: Callable[[Reading], Cost]) -> Cost:
     """The dearest cost of the reading under none, all or some of `asked`. Where only some of them give it a price, that."""
     dearest: Cost | None = None
     for count in range(len(asked) + 1):
