@@ -7,8 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKS := requirements.lock requirements-nodeps.lock
 
-# Tests wait for servers at times: with four workers two cores had nothing to do for 15 % of it, five keep them busy.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(5 * (os.cpu_count() or 1) // 2, 16))')
+# Tests wait for servers at times: with two workers a core had nothing to do for 15 % of it.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(3 * (os.cpu_count() or 1), 16))')
 PARALLEL := -n $(WORKERS)
 # Real servers and browsers beside each other are slow at times: what failed beside others is run once more, alone and one by
 # one. What fails then has failed; the first run's output says which tests these were.

@@ -79,7 +79,7 @@ def test_callers_that_leave_a_vllm_are_charged_what_it_had_made(tmp_path: Path) 
 
 def test_some_mixed_traffic_leaves_nothing_behind(tmp_path: Path) -> None:
     # So short a time cannot tell a leak of memory from warming up.
-    outcome = passed(soak(tmp_path, minutes=0.1, slack_mb=30, in_turn=True))
+    outcome = passed(soak(tmp_path, minutes=0.2, slack_mb=30, in_turn=True))
 
     assert outcome.verdict.numbers["requests"] > 500
 
