@@ -97,21 +97,21 @@ def _name_of_long(body: Mapping[str, Any]) -> str | None:
         while waiting:
             value = waiting.pop()
             if type(value) is dict:
-                for one in value.values():
-                    if type(one) is str:
+                for inner in value.values():
+                    if type(inner) is str:
                         continue
-                    if type(one) in _CONTAINERS:
-                        waiting.append(one)
-                    elif type(one) is float and abs(one) >= -_LEAST:
+                    if type(inner) in _CONTAINERS:
+                        waiting.append(inner)
+                    elif type(inner) is float and abs(inner) >= -_LEAST:
                         return name[:_MAX_NAME]
                 continue
             kinds = {*map(type, value)}
-            if float in kinds and max([abs(one) for one in value if type(one) is float]) >= -_LEAST:
+            if float in kinds and max([abs(number) for number in value if type(number) is float]) >= -_LEAST:
                 return name[:_MAX_NAME]
             if kinds == _ONLY_OBJECTS:
                 waiting += value
             elif not _CONTAINERS.isdisjoint(kinds):
-                waiting += [one for one in value if type(one) in _CONTAINERS]
+                waiting += [inner for inner in value if type(inner) in _CONTAINERS]
     return None
 
 

@@ -13,9 +13,9 @@ from typing import TypeVar
 from proxy.dialects.family import Family
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.load import Load
+from proxy.downstream.weighing import weighed
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
 from proxy.upstream.outbox import OUTBOX
-from proxy.wire.json_weight import weighed
 
 Header = tuple[bytes, bytes]
 T = TypeVar("T")

@@ -8,7 +8,8 @@ import tracemalloc
 import orjson
 import pytest
 
-from proxy.wire.json_weight import parsed_bytes, weighed
+from proxy.downstream.weighing import weighed
+from proxy.wire.json_weight import parsed_bytes
 from tests.attack.test_shares import OTHER, TWO_KEYS
 from tests.flow.house import Build
 
