@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
+from proxy.bounded_table import BoundedTable
 from proxy.dialects import bedrock_turns
 from proxy.dialects.reminders import has_reminders, without_reminders
 from proxy.dialects.tool_arguments import meaning
-from proxy.latest import Latest
 from proxy.types import Call
 from proxy.wire.packed import packed
 
@@ -43,7 +43,7 @@ _NONE: Sequence[Any] = ()
 _LONG_CHARS, _BEGINNING_CHARS = 4096, 512  # of no turn is more than that looked at by itself
 # Digests of long texts by their Python hash, which is keyed and takes a third of the time: agents send the same texts again
 # and again. Whoever made two of one hash would only have his own conversations taken for one.
-_digests: Latest[tuple[int, int], bytes] = Latest(8192)
+_digests: BoundedTable[tuple[int, int], bytes] = BoundedTable(8192)
 _FIRST = (0, None)  # the first sequence, by its index
 _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
