@@ -60,7 +60,7 @@ def _parts(asked: Asked) -> Table:
             "version", True, f"Taximeter {version('taximeter')}, {view.plural(state.expected_workers, 'data plane')}"
         ),
     ]
-    columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "text")]
+    columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "prose")]
     return Table("parts", "Parts", columns, rows)
 
 
@@ -97,7 +97,7 @@ def _exports(asked: Asked) -> Iterator[Row]:
 
 def _book(asked: Asked) -> str:
     days = int((asked.now_us / 1e6 - checked_at(asked.state.book)) // 86_400)
-    return f"version {asked.state.book.version}, prices checked {days} days ago"
+    return f"version {asked.state.book.version}, prices checked {view.plural(days, 'day')} ago"
 
 
 def _sources(asked: Asked) -> Table:
@@ -172,7 +172,7 @@ def _alerts(asked: Asked) -> Table:
     columns = [
         Column("at", "Time", "moment"),
         Column("kind", "What", "text"),
-        Column("text", "", "name"),
+        Column("text", "", "prose"),
         Column("delivered", "Sent to the webhook", "moment"),
     ]
     return Table("alerts", "Latest alerts", columns, rows, empty="No alert yet.")

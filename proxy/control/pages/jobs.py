@@ -54,7 +54,13 @@ def show(asked: Asked) -> Shown:
     )
     states = [("all", str(address.without("state", "next")), not chosen)]
     states += [(name, str(address.without("next").having(state=name)), name == chosen) for name in get_args(State)]
-    return Shown("jobs", "Jobs", {"states": states}, (table,), api=as_api(asked, "/api/jobs", state=chosen))
+    return Shown(
+        "jobs",
+        f"Jobs: {chosen}" if chosen else "Jobs",
+        {"states": states},
+        (table,),
+        api=as_api(asked, "/api/jobs", state=chosen),
+    )
 
 
 _MARKS = {"running": "plain", "settled": "good", "unconfirmed": "warn"}

@@ -140,7 +140,7 @@ def _own_price(asked: Asked, row: SpendRow) -> dict[str, Any]:
 
 def _next_changes(asked: Asked, rows: list[SpendRow]) -> Table:
     """Price changes that the book knows of, of the models in use."""
-    columns = [Column("at", "From", "moment"), Column("model", "Model", "name"), Column("change", "Prices", "text")]
+    columns = [Column("at", "From", "moment"), Column("model", "Model", "name"), Column("change", "Prices", "prose")]
     changes = sorted(
         {
             change

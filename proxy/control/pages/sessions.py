@@ -136,7 +136,7 @@ def _stops(asked: Asked, nodes: Sequence[tuple[int, Node]]) -> list[dict[str, An
             "words": words[stop.kind],
             "name": names[stop.group or ""],
             "link": f"/sessions/{view.part(stop.group or '')}",
-            "at": view.moment(stop.at),
+            "at": stop.at,
         }
         for stop in journal.of_guards(asked.state.engine, list(names))
     ]

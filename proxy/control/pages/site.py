@@ -40,6 +40,7 @@ from proxy.control.pages import (
     what_if,
 )
 from proxy.control.pages.address import ALL, Address, ranges, read
+from proxy.control.pages.clock import Clock, kept
 from proxy.control.pages.door import COOKIE, LIFE_S, Door, Viewer
 from proxy.control.pages.live import Live
 from proxy.control.pages.page import Action, Asked, Page, Shown
@@ -289,12 +290,12 @@ def _csv(shown: Shown, name: str) -> Response:
 
 
 def _html(page: Page, asked: Asked, shown: Shown) -> Response:
-    address = asked.address
+    address, clock = asked.address, Clock(asked.address.tz, asked.now_us)
     may_open = _OF_KEYS if asked.viewer.role == "key" else None
     tables = {
         table.name: {
             "table": table,
-            "lines": lines(table, may_open),
+            "lines": lines(table, may_open, clock),
             "csv": str(address.having(csv=table.name)),
             "sorts": {
                 column.name: str(address.without("next").having(sort=column.name))
@@ -310,6 +311,8 @@ def _html(page: Page, asked: Asked, shown: Shown) -> Response:
         "shown": shown,
         "tables": tables,
         "address": address,
+        "clock": clock,
+        "on_paper": clock.on_paper(*asked.moments(), page.whole) if page.ranged else clock.printed(),
         "viewer": asked.viewer,
         "nav": _nav(asked.viewer, asked.address),
         "ranges": _ranges(page, address, asked.now_us) if page.ranged else [],
@@ -320,7 +323,7 @@ def _html(page: Page, asked: Asked, shown: Shown) -> Response:
         and page is not views.PAGE,
         **shown.values,
     }
-    return HTMLResponse(view.render(shown.template, values))
+    return HTMLResponse(kept(view.render(shown.template, values), address.tz))
 
 
 def _nav(viewer: Viewer, address: Address) -> list[dict[str, Any]]:
