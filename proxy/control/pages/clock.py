@@ -54,8 +54,8 @@ def kept(html: str, tz: str) -> str:
     """A page whose links to other pages lead to the same zone, where they name none."""
     more = f"tz={quote(tz, safe='/')}"
 
-    def zoned(found: re.Match[str]) -> str:
-        link = found[1]
+    def zoned(match: re.Match[str]) -> str:
+        link = match[1]
         if "?tz=" in link or "&amp;tz=" in link:
             return link
         return f"{link}{'&amp;' if '?' in link else '?'}{more}"
