@@ -319,6 +319,12 @@ def test_a_sheet_says_its_time_and_filters_and_is_light(day: Day, browser: Brows
     page.evaluate(WIDER)
     for wide in (".plot canvas", "table.data"):
         assert page.locator(wide).evaluate("wide => wide.getBoundingClientRect().right <= innerWidth"), wide
+    page.emulate_media(media="screen")
+    page.goto(day.url)
+    expect(page.locator("#chart canvas")).to_be_visible()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # as the browser does, while all is as on the screen
+    page.emulate_media(media="print")
+    assert page.locator("#chart").evaluate("box => box.scrollHeight <= box.clientHeight")
     page.context.close()
 
 

@@ -13,8 +13,8 @@ function zoneOf(name) {
   }
 }
 
-/** Of a chart in this box; a sheet of paper is as wide as a small window. */
-const widthIn = (box) => (document.documentElement.classList.contains('paper') ? Math.min(700, box.clientWidth) : box.clientWidth);
+/** Of a chart in this box, or on a sheet of paper. */
+const sizeOf = (box, height) => (document.documentElement.classList.contains('paper') ? { width: 700, height: 230 } : { width: box.clientWidth, height });
 
 const inZone = (at) => uPlot.tzDate(new Date(at * 1000), ZONE);
 
@@ -52,7 +52,7 @@ class SpendChart {
   }
 
   size() {
-    return { width: widthIn(this.box), height: Math.max(200, this.box.clientHeight) };
+    return sizeOf(this.box, Math.max(200, this.box.clientHeight));
   }
 
   resize() {
@@ -118,7 +118,7 @@ class StackedChart {
   }
 
   size() {
-    return { width: widthIn(this.box), height: 260 };
+    return sizeOf(this.box, 260);
   }
 
   /** Each series on top of those below it; the topmost first, so that the ones below are drawn over it. */
