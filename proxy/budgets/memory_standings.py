@@ -23,7 +23,7 @@ def standings(
 ) -> list[Standing]:
     """Every counter, or those of one budget, of one group; those that are idle together, as the group "(idle)", but by the
     name of a group that is asked for."""
-    found = [
+    stated = [
         Standing(name, of, start, c.window_end, measure, c.limit, c.spent, c.reserved)
         for (name, of, measure, start), c in counters.items()
         if (budget is None or name == budget) and (group is None or of == group)
@@ -33,10 +33,10 @@ def standings(
             continue
         spent = sum(quiet.spent.values()) if group is None else quiet.spent.get(digest(group))
         if spent is not None:
-            found.append(
+            stated.append(
                 Standing(name, IDLE if group is None else group, start, quiet.window_end, measure, 0, spent, 0)
             )
-    return found
+    return stated
 
 
 def fullest(counters: Counters, idle: IdleCounters, most: int, now_s: float) -> tuple[list[Standing], dict[str, int]]:
@@ -74,13 +74,13 @@ def totals(counters: Counters, idle: IdleCounters, budgets: Sequence[Budget], no
         (one.name, one.measure, one.window_now(now_s)[0]): Totals(one, now_s) for one in budgets
     }
     for (name, group, measure, start), counter in counters.items():
-        found = by_window.get((name, measure, start))
-        if found is not None:
-            found.add(group, counter.spent, counter.reserved)
-    for window, found in by_window.items():
+        of_budget = by_window.get((name, measure, start))
+        if of_budget is not None:
+            of_budget.add(group, counter.spent, counter.reserved)
+    for window, of_budget in by_window.items():
         quiet = idle.get(window)
         if quiet is not None:
-            named = {digest(group): group for group in found.named}
+            named = {digest(group): group for group in of_budget.named}
             for key, spent in quiet.spent.items():
-                found.add(named.get(key, IDLE), spent, 0)
+                of_budget.add(named.get(key, IDLE), spent, 0)
     return list(by_window.values())
