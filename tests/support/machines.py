@@ -14,8 +14,8 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.capacity.closing import Terms
 from proxy.capacity.rates import DAY_US, HOUR_US, MINUTE_US, Rates, Step
+from proxy.capacity.split import Terms
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.capacity_books import close_minutes, keep, open_books
