@@ -34,7 +34,7 @@ def write_corrections(settings: Config, engine: Engine, corrections: Sequence[En
     if not folder.is_dir():
         if settings.store != "memory":
             raise fail(
-                f"budgets are counted in {settings.store.partition('@')[2] or 'Redis'}: run this where a server runs"
+                f"budgets are counted in {settings.store.partition('@')[2] or 'Redis'}: run this on a server's machine"
             )
         _ship(engine, by, corrections)
         return
