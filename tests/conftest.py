@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import settings
 
+from pricing import tokens
 from tests.support import certificates, later, rows
 from tests.support.forking import Dealer
 from tests.support.hook import Hook, webhook
@@ -73,6 +74,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     workers = session.config.option.workers
     if workers < 2 or session.testsfailed or session.config.option.collectonly:
         return None
+    tokens.load("o200k_base")  # takes half a second: once for all of them
     Dealer(session, scopes_of(session.items), mark_worker).run(workers)
     if session.shouldfail:
         raise session.Failed(session.shouldfail)
