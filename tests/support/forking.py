@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import threading
 import traceback
 import warnings
 from collections import deque
@@ -48,6 +49,7 @@ class Dealer:
         self._folder = session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
 
     def run(self, workers: int) -> None:
+        assert threading.active_count() == 1, "a test's file starts a thread when it is imported: forks would lack it"
         reporter: Any = self._session.config.pluginmanager.getplugin("terminalreporter")
         if reporter:
             reporter.showfspath = False  # files are under way beside each other
