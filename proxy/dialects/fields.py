@@ -83,7 +83,7 @@ def _may_have_long(raw: bytes) -> bool:
 def _has_long_integer(raw: bytes) -> bool:
     """Whether an integer of more than 64 bits stands in a JSON text, outside of its strings."""
     bare = raw
-    if raw.count(b'"') <= _MOST_QUOTES:  # beyond it strings are looked at, too
+    if raw.count(b'"') <= _MOST_QUOTES:  # with more, cutting strings out costs too much: they are searched too
         bare = b"".join(raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
     for match in _LONG_INTEGER.finditer(bare):
         digits = match[0].lstrip(b"-")
