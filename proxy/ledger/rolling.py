@@ -23,9 +23,9 @@ from proxy.ledger.schema import (
     spend_hours,
     spend_people_days,
     spend_people_weeks,
-    spend_sessions,
     spend_units,
 )
+from proxy.ledger.session_schema import spend_sessions
 from proxy.ledger.upserts import Upsert
 
 _TABLES = (spend_hours, spend_days, spend_people_days, spend_people_weeks, spend_sessions, spend_units)
@@ -118,6 +118,8 @@ def _changes(table: sa.Table, dialect: sa.Dialect) -> dict[str, str | None]:
     if table is spend_sessions:
         changes |= {"first_at": f"{least}({{there}}, {{new}})"}
         changes |= dict.fromkeys(("last_at", "ended_at"), f"{greatest}({{there}}, {{new}})")
+        # A key that is not known stays so: what the session had before may have another (`session_keys.py`).
+        changes["keyed"] = "{there} + CASE WHEN excluded.key = spend_sessions.key THEN {new} ELSE 0 END"
         # As MAX over the entries has it: of several the last by name, and none only where all have none.
         changes["team"] = "CASE WHEN {there} IS NULL OR {new} > {there} THEN {new} ELSE {there} END"
     return changes

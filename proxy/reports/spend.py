@@ -25,9 +25,9 @@ from proxy.ledger.schema import (
     counted,
     entries,
     horizon,
-    spend_sessions,
     spend_units,
 )
+from proxy.ledger.session_schema import spend_sessions
 from proxy.reports.calls import GROUPS
 from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Part, Span, answering
 from proxy.times import BadQuestion, rfc3339
