@@ -357,6 +357,8 @@ class Config(_Section):
     """With Redis: the most of a budget's limit that all data planes together may have taken ahead of need, so that most calls
     ask nobody, such as 0.02. 0: Redis is asked for every call.
     """
+    store_timeout_s: Annotated[float, Field(ge=0.01, le=10)] = 0.25
+    """How long Redis may take to answer before it counts as down (`on_store_down`) until it is reached again."""
     ledger: str = Field("sqlite:///taximeter.db", repr=False)
     """`sqlite:///FILE` or `postgresql://user:password@host/database`."""
     ledger_retention_days: Annotated[int, Field(ge=0)] = 0

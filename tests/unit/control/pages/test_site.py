@@ -22,8 +22,8 @@ from sqlalchemy.exc import OperationalError
 from pricing.units import UNITS
 from proxy.config.plans import Plan
 from proxy.control.pages import tables
-from proxy.control.pages.door import COOKIE
-from proxy.control.pages.overview import looks
+from proxy.control.pages.authentication import COOKIE
+from proxy.control.pages.overview import live_queries
 from proxy.control.pages.site import ACTIONS, PAGES
 from proxy.ledger import keys, raises, schema, view_schema
 from proxy.ledger.database import open_ledger, writing
@@ -65,8 +65,8 @@ def test_every_page_answers_and_leads_to_every_other(control: Control, path: str
     answer = control.client.get(path)
     assert answer.status_code == 200, answer.text
     for page in PAGES:
-        if page.word:
-            assert f">{page.word}</a>" in answer.text
+        if page.menu_title:
+            assert f">{page.menu_title}</a>" in answer.text
 
 
 @pytest.mark.parametrize("path", [*ALL, "/calls/x", "/sessions/x", "/budgets/day"])
@@ -241,8 +241,8 @@ def _session_of_several(control: Control) -> str:
 def test_the_overview_says_how_sure_it_is_and_what_was_told(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
     state: Any = SimpleNamespace(engine=engine)
-    (look,) = [look for lane in looks(state) for look in lane if look.name == "how sure it is"]
-    assert "No call in the last 24 hours." in look.take()["trust"]
+    (query,) = [query for lane in live_queries(state) for query in lane if query.name == "how sure it is"]
+    assert "No call in the last 24 hours." in query.run()["trust"]
     fill(engine, made_up(5))
     with writing(engine).begin() as connection:
         row = connection.execute(sa.select(schema.entries).where(schema.entries.c.kind == "attempt")).mappings().first()
@@ -255,7 +255,7 @@ def test_the_overview_says_how_sure_it_is_and_what_was_told(tmp_path: Path) -> N
             "instance": "i", "created_at": now_us(),
         }  # fmt: skip
         connection.execute(sa.insert(schema.alerts), told)
-    trust = look.take()["trust"]
+    trust = query.run()["trust"]
     assert re.search(r"75\.0 %</a> as providers said", trust)
     assert re.search(r"25\.0 %</a> unconfirmed", trust)
     assert '<a href="/budgets/day">&lt;b&gt;full</a>' in trust

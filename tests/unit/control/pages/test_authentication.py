@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from proxy.config.model import Config
 from proxy.control.api.auth import Guard
-from proxy.control.pages.door import COOKIE, LIFE_S, Door
+from proxy.control.pages.authentication import COOKIE, LIFE_S, Authenticator
 from proxy.types import Identity
 
 NOW_S = 1_795_916_000.0
@@ -27,9 +27,9 @@ class Keys:
         return self.live
 
 
-def door_of(server: dict[str, Any], keys: Keys | None = None) -> Door:
+def door_of(server: dict[str, Any], keys: Keys | None = None) -> Authenticator:
     config = Config.model_validate({"server": server, "keys": [{"name": "file", "key": "sk-of-the-file"}]})
-    return Door(lambda: config, keys or Keys(), Guard(lambda: config.server))
+    return Authenticator(lambda: config, keys or Keys(), Guard(lambda: config.server))
 
 
 def request(cookie: str = "", **headers: str) -> Request:
@@ -40,8 +40,8 @@ def request(cookie: str = "", **headers: str) -> Request:
     return Request({"type": "http", "method": "GET", "path": "/", "headers": raw, "query_string": b""})
 
 
-def entered(door: Door, secret: str) -> str:
-    cookie = door.sign_in(secret, NOW_S)
+def entered(authenticator: Authenticator, secret: str) -> str:
+    cookie = authenticator.sign_in(secret, NOW_S)
     assert cookie is not None
     assert secret not in cookie
     return cookie
@@ -57,8 +57,8 @@ def entered(door: Door, secret: str) -> str:
     ],
 )
 def test_each_secret_opens_what_is_its_own(secret: str, role: str, key: str | None, may_change: bool) -> None:
-    door = door_of(SERVER)
-    viewer = door.viewer(request(entered(door, secret)), NOW_S)
+    authenticator = door_of(SERVER)
+    viewer = authenticator.viewer(request(entered(authenticator, secret)), NOW_S)
     assert viewer is not None
     assert (viewer.role, viewer.key, viewer.may_change) == (role, key, may_change)
 
@@ -73,20 +73,20 @@ def test_anything_else_opens_nothing(secret: str) -> None:
 
 
 def test_a_cookie_ends() -> None:
-    door = door_of(SERVER)
-    cookie = entered(door, SERVER["admin_key"])
-    assert door.viewer(request(cookie), NOW_S + LIFE_S - 1) is not None
-    assert door.viewer(request(cookie), NOW_S + LIFE_S) is None
+    authenticator = door_of(SERVER)
+    cookie = entered(authenticator, SERVER["admin_key"])
+    assert authenticator.viewer(request(cookie), NOW_S + LIFE_S - 1) is not None
+    assert authenticator.viewer(request(cookie), NOW_S + LIFE_S) is None
 
 
 @pytest.mark.parametrize("role", ["admin", "viewer", "key", ""])
 def test_a_cookie_that_was_changed_is_none(role: str) -> None:
-    door = door_of(SERVER)
-    _, until, key_id, nonce, mac = entered(door, "sk-tx-anna").split(".")
+    authenticator = door_of(SERVER)
+    _, until, key_id, nonce, mac = entered(authenticator, "sk-tx-anna").split(".")
     later = str(int(until) + 1)
     changed = [f"admin.{until}.-.{nonce}.{mac}", f"{role}.{later}.{key_id}.{nonce}.{mac}", f"{role}.....", "a" * 2000]
     changed += [f"{role}.{'9' * 300}.{key_id}.{nonce}.{mac}", f"{role}.²{until}.{key_id}.{nonce}.{mac}"]
-    assert [cookie for cookie in changed if door.viewer(request(cookie), NOW_S) is not None] == []
+    assert [cookie for cookie in changed if authenticator.viewer(request(cookie), NOW_S) is not None] == []
 
 
 def test_another_admin_key_shuts_out_all_and_another_viewers_key_the_viewers() -> None:
@@ -99,31 +99,31 @@ def test_another_admin_key_shuts_out_all_and_another_viewers_key_the_viewers() -
 
 def test_a_revoked_or_expired_key_shows_nothing_more() -> None:
     keys = Keys()
-    door = door_of(SERVER, keys)
-    cookie = entered(door, "sk-tx-anna")
+    authenticator = door_of(SERVER, keys)
+    cookie = entered(authenticator, "sk-tx-anna")
     keys.live = [keys.live[0].__class__(keys.live[0].key_id, "anna", expires_at=NOW_S + 10)]
-    assert door.viewer(request(cookie), NOW_S) is not None
-    assert door.viewer(request(cookie), NOW_S + 11) is None
+    assert authenticator.viewer(request(cookie), NOW_S) is not None
+    assert authenticator.viewer(request(cookie), NOW_S + 11) is None
     keys.live = []
-    assert door.viewer(request(cookie), NOW_S) is None
+    assert authenticator.viewer(request(cookie), NOW_S) is None
 
 
 def test_without_an_admin_key_this_machine_is_let_in_and_no_foreign_page() -> None:
-    door = door_of({})
-    viewer = door.viewer(request(), NOW_S)
+    authenticator = door_of({})
+    viewer = authenticator.viewer(request(), NOW_S)
     assert viewer is not None
     assert (viewer.role, viewer.signed_in) == ("admin", False)
-    assert door.viewer(request(origin="http://evil.example"), NOW_S) is None
-    assert door.viewer(request(sec_fetch_site="cross-site"), NOW_S) is None
+    assert authenticator.viewer(request(origin="http://evil.example"), NOW_S) is None
+    assert authenticator.viewer(request(sec_fetch_site="cross-site"), NOW_S) is None
 
 
 def test_a_form_needs_the_token_of_its_viewer() -> None:
-    door = door_of(SERVER)
-    mine, other = (door.viewer(request(entered(door, SERVER["admin_key"])), NOW_S) for _ in range(2))
+    authenticator = door_of(SERVER)
+    mine, other = (authenticator.viewer(request(entered(authenticator, SERVER["admin_key"])), NOW_S) for _ in range(2))
     assert mine is not None
     assert other is not None
-    assert door.is_own_form(request(), mine, mine.csrf)
-    assert not door.is_own_form(request(), mine, other.csrf)
-    assert not door.is_own_form(request(), mine, "")
-    assert not door.is_own_form(request(), mine, "ä")
-    assert not door.is_own_form(request(sec_fetch_site="cross-site"), mine, mine.csrf)
+    assert authenticator.is_own_form(request(), mine, mine.csrf)
+    assert not authenticator.is_own_form(request(), mine, other.csrf)
+    assert not authenticator.is_own_form(request(), mine, "")
+    assert not authenticator.is_own_form(request(), mine, "ä")
+    assert not authenticator.is_own_form(request(sec_fetch_site="cross-site"), mine, mine.csrf)

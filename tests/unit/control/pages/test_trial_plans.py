@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config.plans import Plan
 from proxy.control.pages.address import read
-from proxy.control.pages.plan_tries import Tried, tried
+from proxy.control.pages.trial_plans import TrialPlans, trial_plans
 
 PLANS = [
     Plan.model_validate({"name": "pro", "usd_per_month": "20", "to": "2026-03-01T00:00:00Z"}),
@@ -20,4 +20,4 @@ def test_of_a_plan_whose_price_has_changed_the_last_one_is_tried(usd: str, chang
     first, last, free = PLANS
     address = read("/customers", [("usd.pro", usd), ("usd.free", "0"), ("fee.pro", ""), ("target.free", "0.0")])
     other = last.model_copy(update={"usd_per_month": Plan(name="x", usd_per_month=usd).usd_per_month})  # type: ignore[arg-type]
-    assert tried(PLANS, address) == Tried([first, other, free], changed)
+    assert trial_plans(PLANS, address) == TrialPlans([first, other, free], changed)

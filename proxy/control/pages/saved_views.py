@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from fastapi import HTTPException
 
 from proxy.control.pages.address import read
-from proxy.control.pages.page import Action, Asked, Page, Shown
+from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.ledger.views import SavedView, forget_view, save_view, views
 from proxy.times import BadQuestion
@@ -15,9 +15,9 @@ from proxy.times import BadQuestion
 _MOST_FIELDS = 100
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """By name."""
-    saved = views(asked.state.engine)
+    saved = views(request.state.engine)
     columns = [
         Column("name", "View", "name"),
         Column("address", "Address", "mono"),
@@ -28,12 +28,14 @@ def show(asked: Asked) -> Shown:
         for view in saved
     ]
     empty = "None yet. `Save this view`, at the end of a page, keeps what it shows under a name."
-    return Shown("views", "Saved views", {"saved": saved}, (Table("views", "Saved views", columns, rows, empty=empty),))
+    return PageContent(
+        "views", "Saved views", {"saved": saved}, (Table("views", "Saved views", columns, rows, empty=empty),)
+    )
 
 
-def _save(asked: Asked) -> str:
+def _save(request: PageRequest) -> str:
     """An address of ours, as the page itself would write it. Raises `BadQuestion`."""
-    path, _, query = asked.form.get("address", "").partition("?")
+    path, _, query = request.form.get("address", "").partition("?")
     if not path.startswith("/") or path.startswith(("//", "/\\")) or not path.isprintable():
         raise BadQuestion("address: must be one of these pages")
     try:
@@ -41,15 +43,15 @@ def _save(asked: Asked) -> str:
     except ValueError:
         raise BadQuestion(f"address: has more than {_MOST_FIELDS} fields") from None
     address = read(path, pairs).without("csv", "next")
-    save_view(asked.state.engine, SavedView(asked.form.get("name", ""), str(address), asked.now_us))
+    save_view(request.state.engine, SavedView(request.form.get("name", ""), str(address), request.now_us))
     return "/views"
 
 
-def _forget(asked: Asked) -> str:
-    if not forget_view(asked.state.engine, asked.form.get("name", "")):
+def _forget(request: PageRequest) -> str:
+    if not forget_view(request.state.engine, request.form.get("name", "")):
         raise HTTPException(404, "There is no view of this name.")
     return "/views"
 
 
-PAGE = Page("/views", "Views", show, ranged=False, jump="v")
+PAGE = Page("/views", "Views", show, ranged=False, shortcut="v")
 ACTIONS = (Action("/views/save", _save), Action("/views/forget", _forget))

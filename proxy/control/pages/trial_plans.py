@@ -22,22 +22,22 @@ FIELDS = {"usd": "usd_per_month", "fee": "fee", "target": "target_margin"}
 _NEW = "plan"
 
 
-class Tried(NamedTuple):
+class TrialPlans(NamedTuple):
     """plans: with what is tried. changed: names of those that are other than configured."""
 
     plans: Sequence[Plan]
     changed: Sequence[str]
 
 
-def tried(configured: Sequence[Plan], address: Address) -> Tried:
+def trial_plans(configured: Sequence[Plan], address: Address) -> TrialPlans:
     """Raises `BadQuestion`."""
     plans, changed = [], []
     shown = {plan.name: plan for plan in configured}  # of several with one name, which have their times, the last
     for plan in configured:
         given: dict[str, str] = {}
         if plan is shown[plan.name]:
-            asked = {field: address.get(f"{name}.{plan.name}").strip() for name, field in FIELDS.items()}
-            given = {field: text for field, text in asked.items() if text}
+            typed = {field: address.get(f"{name}.{plan.name}").strip() for name, field in FIELDS.items()}
+            given = {field: text for field, text in typed.items() if text}
         other = _checked(plan.name, plan.model_dump(by_alias=True) | given)
         plans.append(other)
         if other != plan:
@@ -52,7 +52,7 @@ def tried(configured: Sequence[Plan], address: Address) -> Tried:
             fields["per"] = per
         plans.insert(0, _checked(name, fields))  # before the others: the first that fits is a call's plan
         changed.insert(0, name)
-    return Tried(plans, list(dict.fromkeys(changed)))
+    return TrialPlans(plans, list(dict.fromkeys(changed)))
 
 
 def _match(text: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from proxy.config.model import Config
 from proxy.control.banner import first_dialect, host_in_url
 from proxy.control.pages import view
-from proxy.control.pages.page import Action, Asked, Shown
+from proxy.control.pages.page import Action, PageContent, PageRequest
 from proxy.ids import Ids
 from proxy.ledger import keys as ledger_keys
 
@@ -25,19 +25,19 @@ _MOST_ANSWER_BYTES = 64 * 1024
 _HEADERS = ("x-taximeter-cost-usd", "x-taximeter-request-id", "x-taximeter-budget-remaining-usd")
 
 
-def show(asked: Asked, trial: dict[str, Any] | None = None) -> Shown:
+def show(request: PageRequest, trial: dict[str, Any] | None = None) -> PageContent:
     """What to paste where; trial: how a test call went."""
-    config = asked.state.config()
+    config = request.state.config()
     url = data_url(config)
     values = {
         "url": url,
         "model": _model(config),
         "trial": trial,
-        "has_key": bool(config.keys) or bool(ledger_keys.list_keys(asked.state.engine)),
+        "has_key": bool(config.keys) or bool(ledger_keys.list_keys(request.state.engine)),
         "recipes": recipes(url, _model(config) or "MODEL"),
         "live": False,
     }
-    return Shown("first", "Welcome", values)
+    return PageContent("welcome", "Welcome", values)
 
 
 def data_url(config: Config) -> str:
@@ -74,21 +74,21 @@ def _model(config: Config) -> str | None:
 # The test call
 
 
-def _test(asked: Asked) -> Shown:
+def _test(request: PageRequest) -> PageContent:
     """Send one small call through the data plane, with a key of its own that ends in five minutes."""
-    config = asked.state.config()
+    config = request.state.config()
     model = _model(config)
     if model is None:
-        return show(asked, {"problem": "No model with a name of its own speaks OpenAI's chat dialect here."})
-    engine = asked.state.engine
+        return show(request, {"problem": "No model with a name of its own speaks OpenAI's chat dialect here."})
+    engine = request.state.engine
     ends = datetime.now(UTC) + _KEY_LIFE
-    key, secret = ledger_keys.create_key(engine, f"test call {Ids().new(asked.now_us)[-6:]}", expires=ends)
-    asked.state.wait(asked.state.refresh())
+    key, secret = ledger_keys.create_key(engine, f"test call {Ids().new(request.now_us)[-6:]}", expires=ends)
+    request.state.wait(request.state.refresh())
     try:
-        return show(asked, _call(data_url(config), secret, model))
+        return show(request, _call(data_url(config), secret, model))
     finally:
         ledger_keys.revoke_key(engine, key["id"])
-        asked.state.wait(asked.state.refresh())
+        request.state.wait(request.state.refresh())
 
 
 def _call(url: str, secret: str, model: str) -> dict[str, Any]:

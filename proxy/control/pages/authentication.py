@@ -41,7 +41,7 @@ class Viewer(NamedTuple):
         return self.role == "admin"
 
 
-class Door:
+class Authenticator:
     """`config` gives the configuration in force; `runtime_keys` the virtual keys that were made at run time."""
 
     def __init__(self, config: Callable[[], Config], runtime_keys: Callable[[], list[Identity]], guard: Guard) -> None:
