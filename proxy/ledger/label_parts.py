@@ -98,6 +98,8 @@ def _list_calls(engine: Engine, start_at: int, names: Sequence[str]) -> bool:
         there = connection.execute(sa.select(label_parts).where(this_part).with_for_update()).one_or_none()
         if there is None or (there.built, there.whole) != (was.built, was.whole):
             return True  # somebody else has added it up, or its entries are being deleted
+        if there.persons in (there.whole, TOO_MANY):
+            del beside[person_calls]  # there already; to write them again costs as much as all else
         for table, rows in beside.items():
             connection.execute(sa.delete(table).where(table.c.start_at == start_at))
             if rows:

@@ -38,7 +38,7 @@ def note_keys(engine: Engine) -> bool:
         key, keyed = key_of.get(row.session, ("", 0))
         values.append({"s_group": row.group, "s_requests": row.requests, "s_key": key, "s_keyed": keyed})
     same = (table.group == sa.bindparam("s_group"), table.requests == sa.bindparam("s_requests"), table.key.is_(None))
-    noted = {"key": sa.bindparam("s_key"), "keyed": sa.bindparam("s_keyed")}
+    noted: dict[str, Any] = {"key": sa.bindparam("s_key"), "keyed": sa.bindparam("s_keyed")}
     if values:
         with writing(engine).begin() as connection:
             connection.execute(sa.update(spend_sessions).where(*same).values(**noted), values)
