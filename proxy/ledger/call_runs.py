@@ -119,12 +119,12 @@ class _Part(NamedTuple):
 def _part_of(row: sa.Row[tuple[object, ...]]) -> _Part:
     is_now = row.names is not None and row.built == row.changes
     number, _, labels = (row.listed or "").partition(" ")
-    is_listed = is_now and number == str(row.changes)
+    has_lists = is_now and number == str(row.changes)
     return _Part(
         row.start_at,
         is_now,
         is_now and row.whole is not None and row.persons == row.whole,
-        frozenset(orjson.loads(labels)) if is_listed else None,
+        frozenset(orjson.loads(labels)) if has_lists else None,
         row.requests,
         row.cost_nanousd,
     )
@@ -178,20 +178,20 @@ def _as_they_are(connection: Connection, since: int, until: int, counted_alone: 
     within = (state.start_at >= first, state.start_at < end)
     for row in connection.execute(sa.select(label_parts).where(*within)):
         parts[row.start_at - row.start_at % DAY_US].append(_part_of(row))
-    found: dict[int, _Part | None] = {}
+    unchanged: dict[int, _Part | None] = {}
     days = _sums(connection, spend_days, first, end, DAY_US)
     for day in range(first, end, DAY_US):
         came_to = sum(part.requests for part in parts[day]), sum(part.cost_nanousd for part in parts[day])
         if all(part.is_now for part in parts[day]) and came_to == days.get(day, (0, 0)):
             if counted_alone:
-                found |= dict.fromkeys(range(day, day + DAY_US, PART_US))
-            found |= {part.start_at: part for part in parts[day]}
+                unchanged |= dict.fromkeys(range(day, day + DAY_US, PART_US))
+            unchanged |= {part.start_at: part for part in parts[day]}
             continue
         hours = _sums(connection, spend_hours, day, day + DAY_US, PART_US)
         for part in parts[day]:
             if part.is_now and hours.get(part.start_at, (0, 0)) == (part.requests, part.cost_nanousd):
-                found[part.start_at] = part
-    return {at: part for at, part in found.items() if since <= at < until}
+                unchanged[part.start_at] = part
+    return {at: part for at, part in unchanged.items() if since <= at < until}
 
 
 def _sums(

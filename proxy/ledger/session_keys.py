@@ -51,8 +51,8 @@ def _keys(connection: Connection, sessions: Sequence[str]) -> dict[str | None, t
     requests = sa.func.sum(ENTRY_SUMS["requests"])
     of = (entries.c.root_session_id.in_(sessions), counted())
     query = sa.select(entries.c.root_session_id, key, requests).where(*of).group_by(entries.c.root_session_id, key)
-    found: dict[str | None, tuple[str, int]] = {}
+    key_of: dict[str | None, tuple[str, int]] = {}
     rows: Sequence[Any] = connection.execute(query.order_by(requests)).all() if sessions else ()
     for session, name, count in rows:
-        found[session] = name, int(count)
-    return found
+        key_of[session] = name, int(count)
+    return key_of

@@ -55,10 +55,10 @@ def listed(
     with reading(engine).connect() as connection:
         runs, most = _runs(engine, connection, filters, since, min(ends, default=None))
         statement = list_of(connection, before=before, filters=filters, since=since, until=until, by_id=True)
-        found = of_runs(connection, statement, limit, runs, most)
-    rows = [entry(row) for row in found.rows]
-    if found.looked_to is not None:
-        return Listed(rows, found.looked_to, began_at(found.looked_to))
+        looked = of_runs(connection, statement, limit, runs, most)
+    rows = [entry(row) for row in looked.rows]
+    if looked.looked_to is not None:
+        return Listed(rows, looked.looked_to, began_at(looked.looked_to))
     return Listed(rows, rows[-1]["id"] if len(rows) >= limit else None)
 
 

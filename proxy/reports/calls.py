@@ -110,7 +110,7 @@ def list_of(
     return statement
 
 
-class Found(NamedTuple):
+class Looked(NamedTuple):
     """looked_to: the id of the last entry that was looked at, where there were too many to look at all."""
 
     rows: list[RowMapping]
@@ -119,7 +119,7 @@ class Found(NamedTuple):
 
 def of_runs(
     connection: Connection, statement: sa.Select[Any], limit: int, runs: Iterable[Run], most: int | None = None
-) -> Found:
+) -> Looked:
     """The first rows of a list that only these runs have. most: so many entries are looked at."""
     rows: list[RowMapping] = []
     left = most
@@ -146,8 +146,8 @@ def of_runs(
                 break
             holds, size = sa.and_(holds, entries.c.id < last), 4 * size
         if left < 0:
-            return Found(rows[:limit], last if len(rows) < limit else None)
-    return Found(rows[:limit], None)
+            return Looked(rows[:limit], last if len(rows) < limit else None)
+    return Looked(rows[:limit], None)
 
 
 def _stretch(
