@@ -43,7 +43,7 @@ from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.downstream.connection import connection_class
 from proxy.downstream.cycle import Cycle
-from proxy.downstream.patience import Limits
+from proxy.downstream.timeouts import Limits
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plane import Plane
 from proxy.upstream import pool

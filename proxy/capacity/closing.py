@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from proxy.capacity.rates import Rates
 from proxy.capacity.runs import Run, Tokens, tokens_within
-from proxy.capacity.server_metrics import GAUGES, Passed
+from proxy.capacity.server_metrics import GAUGES, Increase
 from proxy.capacity.split import Others, Power, Share, Span, Split, Weights, overlap, split
 
 _LAG_US = 15_000_000  # a server is read every five seconds; what a call had may be counted that much later
@@ -64,7 +64,7 @@ def close(
     minute: Span,
     terms: Terms,
     runs: Iterable[Run],
-    samples: Sequence[Passed],
+    samples: Sequence[Increase],
     observed: Sequence[Span] | None,
     carried: Carried,
 ) -> tuple[Closed, Carried]:
@@ -91,7 +91,7 @@ def close(
     return Closed(made, weights, server), carried
 
 
-def _summed(samples: Sequence[Passed]) -> dict[str, float]:
+def _summed(samples: Sequence[Increase]) -> dict[str, float]:
     """Sums of the counters; means of the gauges by time."""
     sums: dict[str, float] = {}
     for name in _SUMMED:
@@ -143,7 +143,7 @@ class _Unexplained(NamedTuple):
 
 
 def _unexplained(
-    minute: Span, runs: Sequence[Run], samples: Sequence[Passed], server: Mapping[str, float], carried: Carried
+    minute: Span, runs: Sequence[Run], samples: Sequence[Increase], server: Mapping[str, float], carried: Carried
 ) -> _Unexplained:
     if "prompt" not in server and "output" not in server:
         return _Unexplained(Others(), 0, carried._replace(prompt=0, output=0, cached=0))
@@ -178,7 +178,7 @@ def _prompt(tokens: Tokens) -> int:
     return tokens.input + tokens.cache_read
 
 
-def _spans(minute: Span, runs: Sequence[Run], samples: Sequence[Passed]) -> list[tuple[Span, int]]:
+def _spans(minute: Span, runs: Sequence[Run], samples: Sequence[Increase]) -> list[tuple[Span, int]]:
     """When others were served, and how many at once: the server worked, and fewer calls of ours ran than it says."""
     spans = []
     for sample in samples:
@@ -192,7 +192,9 @@ def _spans(minute: Span, runs: Sequence[Run], samples: Sequence[Passed]) -> list
     return spans
 
 
-def _power(minute: Span, terms: Terms, runs: Sequence[Run], others: Others, samples: Sequence[Passed]) -> Power | None:
+def _power(
+    minute: Span, terms: Terms, runs: Sequence[Run], others: Others, samples: Sequence[Increase]
+) -> Power | None:
     busy = union(
         [Span(max(run.start, minute.start), min(run.end, minute.end)) for run in runs] + [s for s, _ in others.spans]
     )
@@ -209,7 +211,7 @@ def _power(minute: Span, terms: Terms, runs: Sequence[Run], others: Others, samp
     return Power(active // 1_000_000, idle // 1_000_000)
 
 
-def _metered(minute: Span, busy: Sequence[Span], samples: Sequence[Passed]) -> Power | None:
+def _metered(minute: Span, busy: Sequence[Span], samples: Sequence[Increase]) -> Power | None:
     active = idle = metered = 0
     for sample in samples:
         if sample.millijoules is None or sample.start >= sample.end:

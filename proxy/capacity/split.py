@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
-from proxy.capacity.rates import HOUR_US, Rates, deal
+from proxy.capacity.rates import HOUR_US, Rates, apportion
 from proxy.capacity.runs import FINE, Run, Tokens, finely_within, tokens_within
 
 Share = Literal["tokens", "time"]
@@ -177,7 +177,7 @@ def _work(run: Run, minute: Span, weights: Weights) -> int:
 
 
 def _deal(total: int, parts: Sequence[int]) -> list[int]:
-    return deal(total, parts) if any(parts) else [0] * len(parts)
+    return apportion(total, parts) if any(parts) else [0] * len(parts)
 
 
 def _segments(minute: Span, rates: Rates, runs: Sequence[Run], others: Sequence[tuple[Span, int]]) -> list[_Segment]:

@@ -41,7 +41,7 @@ from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_s
 from proxy.dataplane.repricings import charge_repricings
 from proxy.downstream.connection import check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
-from proxy.downstream.patience import Limits
+from proxy.downstream.timeouts import Limits
 from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
 from proxy.processes.descriptors import connections_at_most

@@ -10,8 +10,8 @@ from operator import itemgetter
 from typing import Any
 
 from proxy.ledger.row import Row, json_text
+from proxy.ledger.row_checks import MOST
 from proxy.ledger.schema import TOKEN_COLUMNS
-from proxy.ledger.sound import MOST
 from proxy.spool import records
 from proxy.spool.plain import Intent, Settle, text_of
 

@@ -17,7 +17,7 @@ from msgspec import Raw
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.attempt_rows import any_row, plain_row
 from proxy.ledger.row import Row, row_of
-from proxy.ledger.sound import BudgetAmount, bounded_amount, is_amount, is_sound, repaired, sound_amounts
+from proxy.ledger.row_checks import BudgetAmount, bounded_amount, is_amount, is_valid, repaired, valid_amounts
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
 from proxy.spool.plain import (
@@ -361,8 +361,8 @@ def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
     row = any_row(intent, end, stated, instance)
     if row.status == "void" or not stated:
         stated = []
-    amounts, plain = sound_amounts(stated)
-    return Entry(row if plain and is_sound(row) else repaired(row, amounts), ended, amounts)
+    amounts, plain = valid_amounts(stated)
+    return Entry(row if plain and is_valid(row) else repaired(row, amounts), ended, amounts)
 
 
 def plain_entry(intent: Intent, end: Settle, payload: bytes, instance: str) -> Entry | None:
@@ -371,7 +371,7 @@ def plain_entry(intent: Intent, end: Settle, payload: bytes, instance: str) -> E
         return None
     try:
         row = plain_row(intent, end, instance)
-        amounts, plain = sound_amounts(amounts_of(end.budgets))
+        amounts, plain = valid_amounts(amounts_of(end.budgets))
         ended: Any = {
             "cost_lines": lines_of(end.cost_lines), "flags": flags_of(end.flags), "itl_ms_sum": end.itl_ms_sum,
             "itl_count": end.itl_count, "epoch": end.epoch,

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxy.ledger.row import Row
+from proxy.ledger.row_checks import MOST
 from proxy.ledger.schema import (
     NOT_COUNTED,
     spend_days,
@@ -24,7 +25,6 @@ from proxy.ledger.schema import (
     spend_people_weeks,
 )
 from proxy.ledger.session_schema import spend_sessions
-from proxy.ledger.sound import MOST
 
 HOUR_US = 3_600_000_000
 PART_US = 3 * HOUR_US

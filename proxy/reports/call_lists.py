@@ -27,7 +27,7 @@ LOOKED_THROUGH = 100_000
 """Entries at most for a page: half a second or so."""
 
 
-class Listed(NamedTuple):
+class CallPage(NamedTuple):
     """next: where the list goes on, as `before`; None at its end. back_to: so far back was looked without filling the page,
     epoch microseconds; None where it is full, or the end is reached."""
 
@@ -36,7 +36,7 @@ class Listed(NamedTuple):
     back_to: int | None = None
 
 
-def listed(
+def call_page(
     engine: Engine,
     *,
     limit: int,
@@ -44,11 +44,11 @@ def listed(
     filters: Mapping[str, str | None],
     since: int | None,
     until: int | None,
-) -> Listed:
+) -> CallPage:
     """As `calls.requests`, a part at a time."""
     if not filters or "session" in filters:  # by the index of sessions
         rows = requests(engine, limit=limit, before=before, filters=filters, since=since, until=until)
-        return Listed(rows, rows[-1]["id"] if len(rows) >= limit else None)
+        return CallPage(rows, rows[-1]["id"] if len(rows) >= limit else None)
     began = None if before is None else began_at(before)
     last_id = None if until is None or until >= now_us() else until + LATE_US
     ends = [at for at in (last_id, None if began is None else began + 1000) if at is not None]
@@ -58,8 +58,8 @@ def listed(
         looked = of_runs(connection, statement, limit, runs, most)
     rows = [entry(row) for row in looked.rows]
     if looked.looked_to is not None:
-        return Listed(rows, looked.looked_to, began_at(looked.looked_to))
-    return Listed(rows, rows[-1]["id"] if len(rows) >= limit else None)
+        return CallPage(rows, looked.looked_to, began_at(looked.looked_to))
+    return CallPage(rows, rows[-1]["id"] if len(rows) >= limit else None)
 
 
 def _runs(

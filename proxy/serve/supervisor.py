@@ -25,8 +25,8 @@ from proxy.config.file import ConfigError, Expansion, Problem
 from proxy.config.model import Config
 from proxy.config.translation import translate_socket
 from proxy.config.without_file import keys_of_ours, local_tree, needs_local_model, provider_tree
-from proxy.processes.cycles import seldom
-from proxy.processes.descriptors import take_all
+from proxy.processes.descriptors import raise_limit
+from proxy.processes.garbage_collection import make_rare
 from proxy.processes.heaps import give_back, one_heap
 from proxy.processes.not_installed import import_error_in, what_to_install
 from proxy.processes.orders import Orders
@@ -108,7 +108,7 @@ class Supervisor:
             importlib.import_module(module)
         packaged_book()  # a megabyte and a half, read once for all
         give_back()  # else each child has what is free in its own way
-        seldom()  # what is shared stays shared: no search touches it in the children
+        make_rare()  # what is shared stays shared: no search touches it in the children
         for child in self._children:
             if not child.pid:  # a reload has begun it
                 self._fork(child)
@@ -359,7 +359,7 @@ def _locked(config_path: Path, *, wait: bool) -> tuple[Config, list[str], int]:
 def _serve(
     config: Config, config_path: Path | None, warnings: list[str], workers: int, local: LocalModel | None
 ) -> int:
-    take_all()
+    raise_limit()
     if workers > 1 and config.store == "memory":
         raise ConfigError(
             [Problem("--workers", "several workers need a store that they share: set `store: redis://…`")]

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
+from proxy.bounded_table import BoundedTable
 from proxy.dialects import turns
-from proxy.latest import Latest
 from proxy.sessions.keyed_hash import Chain, KeyedHash, framed, name_behind
 from proxy.types import Call
 
@@ -85,8 +85,8 @@ class Chains:
     def __init__(self, keyed: KeyedHash, most: int = _MAX_NAMES, kept: Kept | None = None) -> None:
         self._keyed = keyed
         self._asked, self._pairs = keyed.begun((b"asked",)), keyed.begun((b"pair",))
-        self._begun: Latest[tuple[str, str], hashlib.blake2b] = Latest(_MAX_BEGINNINGS)
-        self._sessions: Latest[int, str] = Latest(most)  # by a name's hash: half of the memory of the name
+        self._begun: BoundedTable[tuple[str, str], hashlib.blake2b] = BoundedTable(_MAX_BEGINNINGS)
+        self._sessions: BoundedTable[int, str] = BoundedTable(most)  # by a name's hash: half of the memory of the name
         self._kept = kept
         for name, session_id in kept.load(most) if kept is not None else ():
             self._sessions[hash(name)] = session_id

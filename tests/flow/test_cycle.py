@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from proxy.downstream.connection import Connection, connection_class
 from proxy.downstream.cycle import Cycle
-from proxy.downstream.patience import Limits
+from proxy.downstream.timeouts import Limits
 from proxy.errors import bad_http
 from proxy.upstream.outbox import OUTBOX, Outbox
 from tests.flow.house import HARD, Build

@@ -17,7 +17,7 @@ LAYERS = [
     layer.split()
     for layer in (
         "pricing",
-        "proxy proxy.money proxy.times proxy.ids proxy.latest proxy.errors proxy.seldom proxy.shares",
+        "proxy proxy.money proxy.times proxy.ids proxy.bounded_table proxy.errors proxy.rate_limited_log proxy.shares",
         "proxy.wire",
         "proxy.types",
         "proxy.capacity",
@@ -69,7 +69,7 @@ NOT_IN_THE_DATA_PLANE = (*NOT_IN_THE_SUPERVISOR, "typer", "rich", "requests", "h
 PURE = (
     "pricing",
     "proxy.money",
-    "proxy.latest",
+    "proxy.bounded_table",
     "proxy.errors",
     "proxy.types",
     "proxy.capacity",

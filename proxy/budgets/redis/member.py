@@ -20,11 +20,11 @@ from proxy.budgets.redis.link import CommandError, Link, LinkLost, connect
 from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, facts, problems, scripts
 from proxy.budgets.store import StoreUnavailable
 from proxy.config.store_url import parse_address
-from proxy.seldom import Seldom
+from proxy.rate_limited_log import RateLimitedLog
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")
-_refusals = Seldom(log, logging.ERROR)
+_refusals = RateLimitedLog(log, logging.ERROR)
 
 _PAUSE_S = 0.1
 _AT_ONCE = 100

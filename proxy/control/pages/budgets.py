@@ -234,7 +234,7 @@ def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: in
     return Table("groups", title, columns, rows, empty="No group of that name has spent anything in this window.")
 
 
-def _journal_table(budget: Budget, happenings: Sequence[journal.Happening]) -> Table:
+def _journal_table(budget: Budget, happenings: Sequence[journal.BudgetEvent]) -> Table:
     columns = [
         Column("at", "Time", "moment"),
         Column("kind", "What", "text"),
@@ -257,7 +257,7 @@ def _journal_table(budget: Budget, happenings: Sequence[journal.Happening]) -> T
     return Table("journal", "What happened", columns, rows, empty="Nothing yet: no threshold, no refusal, no raise.")
 
 
-def _description(budget: Budget, happening: journal.Happening) -> str:
+def _description(budget: Budget, happening: journal.BudgetEvent) -> str:
     if happening.amount is None:
         return happening.text
     return f"by {_measured(budget, happening.amount)}" + (f": {happening.text}" if happening.text else "")

@@ -28,7 +28,7 @@ def show(request: PageRequest) -> PageContent:
     filters = dict(address.filters)
     reports.check_filters(filters)
     since, until = request.moments()
-    listed = call_lists.listed(
+    listed = call_lists.call_page(
         request.state.engine, limit=_SHOWN + 1, before=address.get("next") or None, filters=filters, since=since, until=until
     )  # fmt: skip
     rows = listed.rows

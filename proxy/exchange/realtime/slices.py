@@ -22,7 +22,7 @@ from proxy.exchange.attempt import Attempt, NoRoomError
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.plan import other_model, plan
 from proxy.exchange.realtime.turn import Turn
-from proxy.exchange.reserve import guard, no_room, patience, reserve
+from proxy.exchange.reserve import guard, no_room, reserve, wait_for_room
 from proxy.times import now_s, now_us
 from proxy.types import Call, Route
 from proxy.upstream.websocket import Socket
@@ -150,7 +150,7 @@ class Slices:
         try:
             if not again:
                 await guard(attempt)
-            await reserve(attempt, (patience,))
+            await reserve(attempt, (wait_for_room,))
         except BaseException:
             await attempt.unused()
             raise

@@ -89,7 +89,7 @@ def listed(
     ids: list[str] = []
     before: str | None = None
     while True:
-        page = call_lists.listed(engine, limit=size, before=before, filters=filters, since=since, until=until)
+        page = call_lists.call_page(engine, limit=size, before=before, filters=filters, since=since, until=until)
         ids += [row["id"] for row in page.rows]
         if (before := page.next) is None:
             return ids

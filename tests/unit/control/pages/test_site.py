@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -740,11 +741,18 @@ def test_the_holder_of_a_key_sees_his_own_calls_and_nothing_else(control: Contro
     assert browser.get("/").status_code == 303
 
 
+def shape_of(link: str) -> tuple[str, ...]:
+    """The same for links that differ in what they ask for, and not in which questions they ask."""
+    parts = urlsplit(link)
+    first, *rest = parts.path.strip("/").split("/")
+    return first, str(len(rest)), *sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})
+
+
 def test_no_link_of_a_key_holders_pages_is_closed_to_him(control: Control) -> None:
     row, secret = keys.create_key(control.engine, "checkout")
     browser = signed_in(control, secret)
     mine = next(item for item in control.get("/api/requests", key="checkout", limit=200)["items"] if item["cost_lines"])
-    asked: set[str] = set()
+    asked: set[Any] = set()
     try:
         for path in (
             "/",
@@ -756,10 +764,10 @@ def test_no_link_of_a_key_holders_pages_is_closed_to_him(control: Control) -> No
         ):
             links = set(re.findall(r'href="(/[^"#]*)', browser.get(path).text)) - {"/page/icon.svg"}
             assert len(links) > 3
-            for link in links - asked:
-                answer = browser.get(html.unescape(link))
-                assert answer.status_code == 200, (path, link)
-            asked |= links
+            for link in map(html.unescape, links):
+                if shape_of(link) not in asked:
+                    asked.add(shape_of(link))
+                    assert browser.get(link).status_code == 200, (path, link)
     finally:
         keys.revoke_key(control.engine, row["id"])
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.latest import Latest
+from proxy.bounded_table import BoundedTable
 
 _KEYS = st.integers(0, 12)
 
@@ -16,7 +16,7 @@ _KEYS = st.integers(0, 12)
     st.lists(st.tuples(st.sampled_from(["set", "put", "touch", "pop", "read"]), _KEYS, _KEYS), max_size=40),
 )
 def test_a_small_table_keeps_exactly_the_latest(most: int, steps: list[tuple[str, int, int]]) -> None:
-    table: Latest[int, int] = Latest(most)
+    table: BoundedTable[int, int] = BoundedTable(most)
     model: list[tuple[int, int]] = []  # the oldest first
     for number, (step, key, other) in enumerate(steps):
         known = dict(model)
@@ -42,7 +42,7 @@ def test_a_small_table_keeps_exactly_the_latest(most: int, steps: list[tuple[str
 
 @pytest.mark.parametrize("most", [64, 1000])
 def test_a_large_table_keeps_its_latest_and_few_more(most: int) -> None:
-    table: Latest[int, int] = Latest(most)
+    table: BoundedTable[int, int] = BoundedTable(most)
     longest = 0
     for number in range(4 * most):
         table[number] = number

@@ -57,31 +57,31 @@ _known_counters: dict[
 _MOST_KNOWN = 4096
 
 
-def sound_amounts(stated: Any) -> tuple[Sequence[BudgetAmount], bool]:
+def valid_amounts(stated: Any) -> tuple[Sequence[BudgetAmount], bool]:
     """What can be added of these amounts, and whether that is all of them, as they are."""
     if type(stated) is list and (known := _of_known_counters(stated)) is not None:
         return known, True
     amounts = list(stated) if isinstance(stated, list | tuple) else [stated]
-    sound = [bounded_amount(item) for item in amounts if is_amount(item)]
-    plain = sound == amounts
+    valid = [bounded_amount(item) for item in amounts if is_amount(item)]
+    plain = valid == amounts
     if plain:
         if len(_known_counters) >= _MOST_KNOWN:
             _known_counters.clear()
-        _known_counters.update((tuple(item[:4]), tuple(item[:4])) for item in sound)
-    return sound, plain
+        _known_counters.update((tuple(item[:4]), tuple(item[:4])) for item in valid)
+    return valid, plain
 
 
 def _of_known_counters(amounts: list[Any]) -> Sequence[BudgetAmount] | None:
     """The same, where all are of counters that were seen before: what nearly every call has."""
-    sound = []
+    valid = []
     try:
         for name, group, window_start, measure, amount in amounts:
             if type(amount) is not int or type(window_start) is not int or not -MOST <= amount <= MOST:
                 return None
-            sound.append(_known_counters[name, group, window_start, measure] + (amount,))
+            valid.append(_known_counters[name, group, window_start, measure] + (amount,))
     except (KeyError, TypeError, ValueError):
         return None
-    return sound
+    return valid
 
 
 def _types_of(column: Column[Any]) -> frozenset[type]:
@@ -96,19 +96,19 @@ def _types_of(column: Column[Any]) -> frozenset[type]:
 
 
 _TYPES = {column.name: _types_of(column) for column in entries.columns}
-_sound_signatures: set[tuple[type, ...]] = set()  # the types of whole rows that were found good; there are only some
+_valid_signatures: set[tuple[type, ...]] = set()  # the types of whole rows that were found good; there are only some
 
 
 _MONEY = ("cost_nanousd", "reserved_nanousd", "provider_cost_nanousd")
 
 
-def is_sound(row: Row) -> bool:
+def is_valid(row: Row) -> bool:
     """Whether every column can hold its value, and sums of it."""
     signature = tuple(map(type, row))
-    if signature not in _sound_signatures:
+    if signature not in _valid_signatures:
         if any(kind not in allowed for kind, allowed in zip(signature, _TYPES.values(), strict=True)):
             return False
-        _sound_signatures.add(signature)
+        _valid_signatures.add(signature)
     return (
         -MOST <= (row.cost_nanousd or 0) <= MOST
         and -MOST <= (row.reserved_nanousd or 0) <= MOST
@@ -146,7 +146,7 @@ _LARGEST = {
 _INDEXED = {name for index in entries.indexes for name in index.columns.keys()}  # noqa: SIM118 - iterating gives columns
 
 
-def safe(row: Row) -> Row:
+def storable(row: Row) -> Row:
     """The row as any database takes it: no NUL in text, integers within their columns, short text in what is indexed."""
     changed: dict[str, Any] = {}
     for name, value in row._asdict().items():

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Engine
 from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
-from proxy.control.made_here import MadeHere
 from proxy.control.metrics.series import MetricState
+from proxy.control.runtime_settings import RuntimeSettings
 from proxy.ledger.recorder import Recorder
 from proxy.processes.link import ControlServer
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class Resources:
     """What is there before the first call is served and ends last. shared: None where budgets are in memory."""
 
     engine: Engine
@@ -40,6 +40,6 @@ class InForce:
     """What a reload, a key or a raise changes: asked for anew each time. refresh: looks for what was made elsewhere."""
 
     config: Callable[[], Config]
-    made: Callable[[], MadeHere]
+    made: Callable[[], RuntimeSettings]
     budgets: Callable[[], Sequence[Budget]]
     refresh: Callable[[], Awaitable[None]]

@@ -65,7 +65,7 @@ class Head:
         return headers, {**self.named, b"content-length": length}
 
 
-class Repeats:
+class HeadCache:
     """The head that one connection's requests have had so far. most_bytes: of a head."""
 
     __slots__ = ("_most_bytes", "_unlike", "head")

@@ -14,7 +14,7 @@ from proxy.config.model import Config
 from proxy.ledger import keys, raises
 
 
-class MadeHere(NamedTuple):
+class RuntimeSettings(NamedTuple):
     """keys: as `Identity`'s fields. raises: as the ledger's rows."""
 
     keys: list[dict[str, Any]]
@@ -32,10 +32,10 @@ class MadeHere(NamedTuple):
         return compile_budgets(config.budgets, raised) + key_budgets(self.limits, raised)
 
 
-NOTHING_MADE = MadeHere([], [], [])
+NO_RUNTIME_SETTINGS = RuntimeSettings([], [], [])
 
 
-def made_here(engine: Engine) -> MadeHere:
+def runtime_settings(engine: Engine) -> RuntimeSettings:
     """A key that is in it has its limits in it, too."""
     identities = keys.identities(engine)
-    return MadeHere(identities, keys.limits(engine), raises.in_force(engine))
+    return RuntimeSettings(identities, keys.limits(engine), raises.in_force(engine))

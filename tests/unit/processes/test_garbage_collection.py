@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from proxy.processes import cycles
+from proxy.processes import garbage_collection
 
 
 def _said_by(code: str) -> str:
@@ -18,15 +18,15 @@ def _said_by(code: str) -> str:
 
 def test_a_start_looks_for_none_and_what_it_left_is_not_looked_at_again() -> None:
     code = (
-        "import gc; from proxy.processes import cycles; cycles.later(); print(gc.isenabled());"
-        "cycles.started(); print(gc.isenabled(), gc.get_threshold(), gc.get_freeze_count() > 1000)"
+        "import gc; from proxy.processes import garbage_collection; garbage_collection.pause(); print(gc.isenabled());"
+        "garbage_collection.resume(); print(gc.isenabled(), gc.get_threshold(), gc.get_freeze_count() > 1000)"
     )
     assert _said_by(code).split("\n") == ["False", "True (50000, 20, 50) True"]
 
 
 def test_cycles_that_come_later_are_found() -> None:
     code = (
-        "import gc, weakref; from proxy.processes import cycles; cycles.later(); cycles.started()\n"
+        "import gc, weakref; from proxy.processes import garbage_collection; garbage_collection.pause(); garbage_collection.resume()\n"
         "class Knot: pass\n"
         "knot = Knot(); knot.itself = knot; seen = weakref.ref(knot); del knot\n"
         "kept = [[] for _ in range(100_000)]\n"
@@ -36,8 +36,8 @@ def test_cycles_that_come_later_are_found() -> None:
 
 
 def test_who_did_not_begin_so_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cycles.gc, "freeze", lambda: pytest.fail("what others made is not ours to keep"))
-    cycles.started()
+    monkeypatch.setattr(garbage_collection.gc, "freeze", lambda: pytest.fail("what others made is not ours to keep"))
+    garbage_collection.resume()
 
 
 @pytest.mark.parametrize("program", ["proxy", "taximeter"])

@@ -30,7 +30,7 @@ class Limits:
     max_body_bytes: int | None = None
 
 
-class Patience:
+class ConnectionTimeouts:
     """The clock of a connection."""
 
     limits: Limits

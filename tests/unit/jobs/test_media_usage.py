@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.jobs import things
+from proxy.jobs import media_usage
 from proxy.types import Call
 from tests.support.rows import each_row
 
@@ -15,7 +15,7 @@ CALL = Call(dialect="fal.request", operation="prediction", model="m", body={}, s
 
 
 def at_most(unit: str, **given: Any) -> int | None:
-    return things.at_most(CALL, given, frozenset({unit}), gpu_seconds=90).things.get(unit)
+    return media_usage.with_max_usage(CALL, given, frozenset({unit}), gpu_seconds=90).quantities.get(unit)
 
 
 @each_row(
@@ -51,9 +51,9 @@ def test_the_most_that_a_request_comes_to(unit: str, given: dict[str, Any], most
 
 
 def test_a_unit_that_no_request_tells_is_named() -> None:
-    call = things.at_most(CALL, {}, frozenset({"credit"}), gpu_seconds=0)
+    call = media_usage.with_max_usage(CALL, {}, frozenset({"credit"}), gpu_seconds=0)
     assert "credit" in call.unbounded
-    assert things.at_most(CALL, {}, frozenset({"input", "output"}), gpu_seconds=0).unbounded == ""
+    assert media_usage.with_max_usage(CALL, {}, frozenset({"input", "output"}), gpu_seconds=0).unbounded == ""
 
 
 def test_what_is_kept_of_a_request_is_no_text_of_its_clients() -> None:
@@ -65,32 +65,32 @@ def test_what_is_kept_of_a_request_is_no_text_of_its_clients() -> None:
         "fps": [1],
         "audio": True,
     }
-    assert things.kept(given) == {"num_images": 2, "resolution": "720p", "audio": True}
-    assert things.said(given) == {"resolution": "720p", "audio": "on"}
+    assert media_usage.price_fields(given) == {"num_images": 2, "resolution": "720p", "audio": True}
+    assert media_usage.conditions_of(given) == {"resolution": "720p", "audio": "on"}
 
 
 def test_what_was_made_wins_over_what_was_ordered() -> None:
     asked = {"duration": "5s", "num_videos": 2}
-    used = things.used(["video_second"], asked, {"video_second": Decimal("4.8")})
+    used = media_usage.reading_of(["video_second"], asked, {"video_second": Decimal("4.8")})
     assert used is not None
     assert used.usage == {"video_second": Decimal("4.8")}
-    ordered = things.used(["video_second"], asked, {})
+    ordered = media_usage.reading_of(["video_second"], asked, {})
     assert ordered is not None
     assert ordered.usage == {"video_second": 10}
-    assert things.used(["video_second"], {"duration": "auto"}, {}) is None
-    assert things.used(["credit"], {}, {"image": 1}) is None
+    assert media_usage.reading_of(["video_second"], {"duration": "auto"}, {}) is None
+    assert media_usage.reading_of(["credit"], {}, {"image": 1}) is None
 
 
 def test_what_has_no_price_is_not_free() -> None:
-    made = things.used([], {}, {"image": 2, "gpu_second": 3})
+    made = media_usage.reading_of([], {}, {"image": 2, "gpu_second": 3})
     assert made is not None
     assert made.usage == {"image": 2}
-    assert things.used([], {}, {"gpu_second": 3}) is None
+    assert media_usage.reading_of([], {}, {"gpu_second": 3}) is None
 
 
 def test_a_count_below_nothing_is_not_nothing() -> None:
-    assert things.used(["input"], {}, {"input": -5}) is None
-    assert things.used([], {}, {"image": -5}) is None
+    assert media_usage.reading_of(["input"], {}, {"input": -5}) is None
+    assert media_usage.reading_of([], {}, {"image": -5}) is None
 
 
 @pytest.mark.parametrize(
@@ -104,4 +104,4 @@ def test_a_count_below_nothing_is_not_nothing() -> None:
     ],
 )
 def test_images_by_their_pixels(images: list[dict[str, Any]], total: int | None) -> None:
-    assert things.megapixels(images) == total
+    assert media_usage.megapixels(images) == total

@@ -12,7 +12,7 @@ V = TypeVar("V")
 _SLACK = 64  # a table may have one part in so many more than it keeps, until the oldest go together
 
 
-class Latest(Generic[K, V]):
+class BoundedTable(Generic[K, V]):
     """A table that keeps the latest `most` entries. Setting an entry makes it the latest; reading one does not.
 
     A plain dictionary, which has its entries in the order in which they came: an ordered one takes 80 bytes more for each.

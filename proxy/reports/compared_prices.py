@@ -29,7 +29,7 @@ class Tiers(NamedTuple):
         return self.rates[bisect_left(self.cuts, context)]
 
 
-class Elsewhere(NamedTuple):
+class ComparedPrices(NamedTuple):
     """By model; models without a price are not in it."""
 
     prices: Mapping[str, Tiers]
@@ -61,7 +61,7 @@ def _cost(rates: Rates, tokens: Tokens) -> Decimal:
     return sum((price * amount for price, amount in zip(rates, tokens, strict=True)), Decimal(0))
 
 
-def prices_of(book: Book, models: Sequence[str], at_s: int) -> Elsewhere:
+def compared_prices(book: Book, models: Sequence[str], at_s: int) -> ComparedPrices:
     """The prices in force at `at_s` of models named as `provider/model`."""
     prices = {}
     for name in models:
@@ -71,7 +71,7 @@ def prices_of(book: Book, models: Sequence[str], at_s: int) -> Elsewhere:
         known_rates = [one for one in rates if one is not None]
         if len(known_rates) == len(rates):
             prices[name] = Tiers(cuts, tuple(known_rates))
-    return Elsewhere(prices)
+    return ComparedPrices(prices)
 
 
 def _rates(book: Book, provider: str, model: str, at_s: int, size: int) -> Rates | None:

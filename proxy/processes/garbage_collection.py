@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import gc
 
-_SELDOM = (50_000, 20, 50)  # with Python's own 700, 10, 10 it took 6 % of a call's time
+_RARE = (50_000, 20, 50)  # with Python's own 700, 10, 10 it took 6 % of a call's time
 
 
-def later() -> None:
+def pause() -> None:
     """Turn the collector off while a program starts: its hundred runs took a fifth of the time of all imports."""
     gc.disable()
 
 
-def started() -> None:
-    """The start is over, if it began with `later`."""
+def resume() -> None:
+    """The start is over, if it began with `pause`."""
     if not gc.isenabled():
-        seldom()
+        make_rare()
 
 
-def seldom() -> None:
+def make_rare() -> None:
     """From now on; what is there is not looked at any more."""
     gc.freeze()
-    gc.set_threshold(*_SELDOM)
+    gc.set_threshold(*_RARE)
     gc.enable()

@@ -23,8 +23,8 @@ CONDITIONS = ("resolution", "quality", "size", "mode", "hardware")
 _AUDIO = ("generate_audio", "audio", "enable_audio", "with_audio")
 SIZES = (*_COUNTS, *_SECONDS, *_AUDIO, "num_frames", "fps", "frames_per_second", "image_size", "megapixels", "width",
          "height", "aspect_ratio")  # fmt: skip
-_KEPT = (*SIZES, *CONDITIONS)
-_MOST_THINGS = 1000
+_PRICE_FIELDS = (*SIZES, *CONDITIONS)
+_MOST_ITEMS = 1000
 _LONGEST_WORD = 40
 
 # Where the request does not say: longer than what any model does by itself; the longest that "auto" comes to.
@@ -51,9 +51,9 @@ _PRESETS = {
 _TIME = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?)(?:s|sec|seconds)?\Z")
 
 
-def at_most(call: Call, fields: Mapping[str, Any], units: frozenset[str], *, gpu_seconds: int) -> Call:
+def with_max_usage(call: Call, fields: Mapping[str, Any], units: frozenset[str], *, gpu_seconds: int) -> Call:
     """The call with what it comes to at most in `units`. gpu_seconds: the longest that it may run."""
-    things: dict[str, int] = {}
+    quantities: dict[str, int] = {}
     why = ""
     count = _count(fields)
     each = {
@@ -65,20 +65,23 @@ def at_most(call: Call, fields: Mapping[str, Any], units: frozenset[str], *, gpu
         once["character"] = sum(map(len, texts(fields)))
     for unit in units:
         if unit in once:
-            things[unit] = once[unit]
+            quantities[unit] = once[unit]
         elif unit in each and count is not None:
-            things[unit] = count * each[unit]
+            quantities[unit] = count * each[unit]
         elif not is_token(unit):
             why = f"its model is priced by the {unit}, of which the request does not say how many it makes"
     return call._replace(
-        units=units, things=things, unbounded=call.unbounded or why, fixed={**call.fixed, **said(fields)}
+        units=units,
+        quantities=quantities,
+        unbounded=call.unbounded or why,
+        fixed={**call.fixed, **conditions_of(fields)},
     )
 
 
-def kept(fields: Mapping[str, Any]) -> dict[str, Any]:
+def price_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a request's fields on which its price may depend; never a text of the client's own."""
     short: dict[str, Any] = {}
-    for name in _KEPT:
+    for name in _PRICE_FIELDS:
         value = fields.get(name)
         if isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= _LONGEST_WORD):
             short[name] = value
@@ -87,7 +90,7 @@ def kept(fields: Mapping[str, Any]) -> dict[str, Any]:
     return short
 
 
-def said(fields: Mapping[str, Any]) -> dict[str, str]:
+def conditions_of(fields: Mapping[str, Any]) -> dict[str, str]:
     """The conditions of a price that a model's fields order, in lower case."""
     conditions = {name: value.lower() for name in CONDITIONS if isinstance(value := fields.get(name), str) and value}
     for name in _AUDIO:
@@ -98,9 +101,9 @@ def said(fields: Mapping[str, Any]) -> dict[str, str]:
     return conditions
 
 
-def used(
+def reading_of(
     units: Sequence[str],
-    asked: Mapping[str, Any],
+    ordered: Mapping[str, Any],
     made: Mapping[str, Quantity | None],
     *,
     conditions: Mapping[str, str] | None = None,
@@ -116,21 +119,23 @@ def used(
     for unit in units:
         quantity = made.get(unit)
         if quantity is None:
-            quantity = _by_request(unit, asked)
+            quantity = _by_request(unit, ordered)
         if quantity is None or quantity < 0:
             return None
         if quantity > 0:
             usage[unit] = quantity
-    return Reading(usage=usage, source="provider", conditions=said(asked) if conditions is None else conditions)
+    return Reading(
+        usage=usage, source="provider", conditions=conditions_of(ordered) if conditions is None else conditions
+    )
 
 
-def _by_request(unit: str, asked: Mapping[str, Any]) -> Quantity | None:
+def _by_request(unit: str, ordered: Mapping[str, Any]) -> Quantity | None:
     """What the request ordered is what was made, where its answer shows nothing of it."""
     if unit == "request":
         return 1
-    seconds = _time(_first(asked, _SECONDS))
+    seconds = _time(_first(ordered, _SECONDS))
     if unit in ("video_second", "audio_second") and seconds is not None:
-        return seconds * (_count(asked) or 1)
+        return seconds * (_count(ordered) or 1)
     return None
 
 
@@ -163,17 +168,17 @@ def _time(value: Any) -> Quantity | None:
 
 
 def _count(fields: Mapping[str, Any]) -> int | None:
-    """How many things are asked for: the product of all fields that may say so; None where one cannot be read."""
+    """How many items are ordered: the product of all fields that may say so; None where one cannot be read."""
     total = 1
     for name in _COUNTS:
         value = fields.get(name)
         if value is None:
             continue
         count = number(value)
-        if count is None or not 0 < count <= _MOST_THINGS:
+        if count is None or not 0 < count <= _MOST_ITEMS:
             return None
         total *= ceil(count)
-    return total if total <= _MOST_THINGS else None
+    return total if total <= _MOST_ITEMS else None
 
 
 def _seconds_at_most(

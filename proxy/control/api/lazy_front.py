@@ -16,7 +16,7 @@ Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 
 
-class Door:
+class LazyFront:
     """An ASGI application: the one that `make` makes for the first request. `shipped` may be called from any thread."""
 
     def __init__(self, make: Callable[[], Front]) -> None:

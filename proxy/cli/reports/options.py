@@ -21,7 +21,7 @@ ZoneOption = Annotated[str, typer.Option("--timezone", "--tz", help="Whose month
 
 
 @contextlib.contextmanager
-def asked(form: str) -> Iterator[None]:
+def exit_on_problem(form: str) -> Iterator[None]:
     """Says what is wrong with a question, and ends with 2. form: how the answer is wanted."""
     if form not in ("table", "csv", "json"):
         raise fail("--format must be table, csv or json", 2)

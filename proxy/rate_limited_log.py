@@ -10,7 +10,7 @@ EVERY_S = 60.0
 _MAX_KINDS = 100
 
 
-class Seldom:
+class RateLimitedLog:
     """Messages of a bounded number of kinds; the text is the kind, so it holds nothing that a client sent."""
 
     def __init__(self, log: logging.Logger, level: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,10 +44,10 @@ class Seldom:
                 del self._told_at[text]
 
 
-FAULTS = Seldom(logging.getLogger("taximeter.faults"), logging.ERROR)
+FAULTS = RateLimitedLog(logging.getLogger("taximeter.faults"), logging.ERROR)
 
 
-def seldom_tracebacks(record: logging.LogRecord) -> bool:
+def rate_limit_tracebacks(record: logging.LogRecord) -> bool:
     """A filter for loggers of faults that a request may provoke: one traceback of a kind passes, then `FAULTS` counts.
 
     A kind is the error's type and the line that raised it: nothing of what the request said.

@@ -8,7 +8,7 @@ from proxy.config.model import Config
 from proxy.config.wording import meant
 
 
-def suspicions(config: Config, now_s: float) -> Iterator[str]:
+def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
     """A warning a line, with its key path."""
     server = config.server
     if server.port and server.port == server.admin_port and server.host == server.admin_host:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 
-def deal(total: int, weights: Sequence[int]) -> list[int]:
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
     """`total` in proportion to the weights by largest remainder; of equal ones the first is served first. Without any weight
     all get alike. Weights below 0 count as 0: nobody is paid for having cost less than nothing."""
     if not weights:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy.control.api.door import Door
+from proxy.control.api.lazy_front import LazyFront
 
 
 class _Front:
@@ -38,7 +38,7 @@ class _Front:
         self.heard.append("closed")
 
 
-async def _asked(door: Door, what: str) -> Any:
+async def _asked(door: LazyFront, what: str) -> Any:
     told: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -54,7 +54,7 @@ async def _nothing() -> Any:
 
 async def test_all_who_ask_meanwhile_wait_for_the_same_one() -> None:
     front = _Front()
-    door = Door(front.make)
+    door = LazyFront(front.make)
     door.shipped()  # nobody is there yet
     asking = [asyncio.create_task(_asked(door, str(number))) for number in range(10)]
     await asyncio.sleep(0)  # the loop goes on while it is made
@@ -78,7 +78,7 @@ async def test_it_is_made_while_all_other_threads_wait_for_a_ledger() -> None:
     front.may.set()
     try:
         async with asyncio.timeout(10):
-            assert await _asked(Door(front.make), "healthz") == [{"path": "healthz"}]
+            assert await _asked(LazyFront(front.make), "healthz") == [{"path": "healthz"}]
     finally:
         back.set()
         await waiting
@@ -86,7 +86,7 @@ async def test_it_is_made_while_all_other_threads_wait_for_a_ledger() -> None:
 
 async def test_who_leaves_stops_it_for_nobody() -> None:
     front = _Front()
-    door = Door(front.make)
+    door = LazyFront(front.make)
     leaving = asyncio.create_task(_asked(door, "left"))
     staying = asyncio.create_task(_asked(door, "stayed"))
     while not front.made:
@@ -103,7 +103,7 @@ async def test_what_could_not_be_made_is_tried_again() -> None:
     front = _Front()
     front.may.set()
     front.fails.append(RuntimeError("no memory"))
-    door = Door(front.make)
+    door = LazyFront(front.make)
 
     with pytest.raises(RuntimeError, match="no memory"):
         await _asked(door, "first")
@@ -112,7 +112,7 @@ async def test_what_could_not_be_made_is_tried_again() -> None:
 
 async def test_one_that_is_made_after_the_end_ends_at_once() -> None:
     front = _Front()
-    door = Door(front.make)
+    door = LazyFront(front.make)
     asking = asyncio.create_task(_asked(door, "late"))
     while not front.made:
         await asyncio.sleep(0.001)
