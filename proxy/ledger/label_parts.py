@@ -29,8 +29,9 @@ from proxy.ledger.label_days import (
 from proxy.ledger.listed_calls import lists_of_calls
 from proxy.ledger.parts_schema import TOO_MANY, label_parts, person_calls, rare_calls, spend_part_sources
 from proxy.ledger.rolling import ENTRY_SUMS
+from proxy.ledger.rollup_schema import spend_units
 from proxy.ledger.rollups import PART_US
-from proxy.ledger.schema import counted, entries, horizon, spend_units
+from proxy.ledger.schema import counted, entries, horizon
 
 
 def add_up_a_part(engine: Engine, names: Iterable[str], now_us: int) -> bool:

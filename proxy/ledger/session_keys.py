@@ -14,8 +14,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.database import reading, writing
 from proxy.ledger.rolling import ENTRY_SUMS
+from proxy.ledger.rollup_schema import spend_sessions
 from proxy.ledger.schema import counted, entries
-from proxy.ledger.session_schema import spend_sessions
 
 _AT_ONCE = 1000
 _MOST_CALLS = 20_000
