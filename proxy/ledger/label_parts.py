@@ -124,7 +124,7 @@ def _drop_parts(engine: Engine, before: int) -> None:
 
 def _sources(connection: Connection, start_at: int) -> list[dict[str, Any]]:
     """How the calls of three hours came to their costs."""
-    query = sureness_query(within(start_at, PART_US))
+    query = certainty_query(within(start_at, PART_US))
     names = [column.name for column in spend_part_sources.columns]
     rows = connection.execute(query).all()
     return [
@@ -132,7 +132,7 @@ def _sources(connection: Connection, start_at: int) -> list[dict[str, Any]]:
     ]
 
 
-def sureness_query(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
+def certainty_query(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """status, usage_source (None: none), calls, those without a price, and what the others cost: of the entries."""
     sums = (ENTRY_SUMS["requests"], ENTRY_SUMS["unpriced_requests"], sa.func.coalesce(entries.c.cost_nanousd, 0))
     source = sa.func.nullif(entries.c.usage_source, "")
