@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.ledger.database import reading
-from proxy.ledger.label_days import PARTS, certainty_query, covered
+from proxy.ledger.label_days import PARTS, covered
+from proxy.ledger.label_parts import certainty_query
 from proxy.ledger.parts_schema import spend_part_sources
 from proxy.ledger.rollups import PART_US
 from proxy.ledger.schema import alerts, counted, entries

@@ -19,7 +19,8 @@ from proxy.control.labels import label_names
 from proxy.ledger import label_days
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
-from proxy.ledger.label_days import MOST_NAMES, add_up_a_day, add_up_a_part, certainty_query
+from proxy.ledger.label_days import MOST_NAMES, add_up_a_day
+from proxy.ledger.label_parts import add_up_a_part, certainty_query
 from proxy.ledger.parts_schema import spend_label_parts
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollup_schema import spend_days, spend_label_days
