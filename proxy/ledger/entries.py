@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
-from msgspec import Raw
 
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.attempt_rows import any_row, plain_row
+from proxy.ledger.attempt_rows import any_row, kind_of, plain_row
 from proxy.ledger.row import Row, row_of
-from proxy.ledger.sound import BudgetAmount, bounded_amount, is_amount, is_sound, repaired, sound_amounts
+from proxy.ledger.sound import BudgetAmount, bounded_amount, is_amount, is_sound, plain_amounts, repaired, sound_amounts
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
 from proxy.spool.plain import (
@@ -25,14 +24,16 @@ from proxy.spool.plain import (
     SETTLE_BEGINS,
     Intent,
     Settle,
-    amounts_of,
-    flags_of,
     intent_of,
     is_said,
     lease_of,
     lines_of,
+    said_by,
     settle_of,
+    whole_of,
 )
+
+_new = tuple.__new__
 
 NO_END: Any = {}
 """Of a correction, and of an entry as the ledger has it."""
@@ -130,7 +131,8 @@ class Pairing:
             (
                 started_at
                 for intent, _ in self._open.values()
-                if _of(intent, "upstream") in upstreams and isinstance(started_at := _of(intent, "started_at"), int)
+                if said_by(intent, "upstream") in upstreams
+                and isinstance(started_at := said_by(intent, "started_at"), int)
             ),
             default=None,
         )
@@ -139,7 +141,7 @@ class Pairing:
         """How many attempts have no end, though their reservations' deadlines are over. Work grows with these alone."""
         count = 0
         for intent, _ in self._open.values():
-            deadline_at = _of(intent, "deadline_at")
+            deadline_at = said_by(intent, "deadline_at")
             if not isinstance(deadline_at, int) or deadline_at + _GRACE_US > at_us:
                 break
             count += 1
@@ -151,7 +153,7 @@ class Pairing:
             payload, value = record.payload, None
             try:
                 if payload.startswith(INTENT_BEGINS) and (intent := intent_of(payload)) is not None:
-                    self._open[intent.id] = intent, record
+                    self._open[intent.own.id] = intent, record
                 elif not (payload.startswith(SETTLE_BEGINS) and self._take_plain(record, batch)):
                     value = orjson.loads(payload)
                     self._take(value, record, batch)
@@ -163,19 +165,19 @@ class Pairing:
     def _take_plain(self, record: Record, batch: Batch) -> bool:
         """Whether it was the end of an ordinary call."""
         end = settle_of(record.payload)
-        intent, _ = self._open.get(end.id, _NOT_OPEN) if end is not None else _NOT_OPEN
-        if end is None or type(intent) is not Intent:
+        if end is None:
             return False
-        entry = plain_entry(intent, end, record.payload, self._instance)
-        if entry is None:
+        own = end.own
+        intent, _ = self._open.get(own.id, _NOT_OPEN)
+        if type(intent) is not Intent or (entry := plain_entry(intent, end, record.payload, self._instance)) is None:
             return False
-        if is_said(end.lease):
+        if is_said(own.lease):
             try:
-                if (report := self._told_by(lease_of(end.lease))) is not None:
-                    self.leased.append(Leased(end.id, _text(end.epoch), report, entry.budgets, record.start_position))
+                if (report := self._told_by(lease_of(own.lease))) is not None:
+                    self.leased.append(Leased(own.id, _text(own.epoch), report, entry.budgets, record.start_position))
             except (TypeError, ValueError):
                 return False  # the whole record is looked at, and charged at the ceiling
-        self._close(end.id)
+        self._close(own.id)
         self.lately.append(entry)
         if not self._is_known(record):
             batch.entries.append(entry)
@@ -301,21 +303,12 @@ class Pairing:
 _NOT_OPEN = (None, None)
 
 
-def _of(intent: records.Intent | Intent, name: str) -> Any:
-    return getattr(intent, name) if isinstance(intent, Intent) else intent.get(name)
-
-
 def _whole(intent: records.Intent | Intent, record: Record) -> records.Intent:
     """All that an INTENT says."""
     if not isinstance(intent, Intent):
         return intent
-    said: records.Intent
-    try:
-        said = orjson.loads(record.payload)
-    except orjson.JSONDecodeError:  # a malformed number in its labels
-        values: Any = {name: getattr(intent, name) for name in intent.__struct_fields__}
-        said = values | {name: None for name, value in values.items() if isinstance(value, Raw)}
-    return said
+    whole: records.Intent = whole_of(intent, record.payload)
+    return whole
 
 
 def _text(value: Any) -> str:
@@ -367,20 +360,26 @@ def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
 
 def plain_entry(intent: Intent, end: Settle, payload: bytes, instance: str) -> Entry | None:
     """The entry of an ordinary call that its SETTLE (`payload`) ended, as `entry_of` has it; None where that has to look."""
-    if is_said(end.job) or end.status == "void":
-        return None
+    own = end.own
     try:
-        row = plain_row(intent, end, instance)
-        amounts, plain = sound_amounts(amounts_of(end.budgets))
-        ended: Any = {
-            "cost_lines": lines_of(end.cost_lines), "flags": flags_of(end.flags), "itl_ms_sum": end.itl_ms_sum,
-            "itl_count": end.itl_count, "epoch": end.epoch,
-        }  # fmt: skip
-        if is_said(end.stored):
+        kind = None if is_said(own.job) else kind_of(intent.common, end.common)
+        if kind is None:
+            return None
+        row = plain_row(intent, end, kind, instance)
+        amounts = plain_amounts(row.budgets, row.cost_nanousd, own.budgets)
+        if is_said(own.stored):
             ended = orjson.loads(payload)
+        else:
+            ended = {"cost_lines": lines_of(own.cost_lines)}
+            if kind.flags:
+                ended["flags"] = kind.flags
+            if own.itl_count:
+                ended["itl_ms_sum"], ended["itl_count"] = own.itl_ms_sum, own.itl_count
+            if own.epoch is not None:
+                ended["epoch"] = own.epoch
     except ValueError:
         return None
-    return Entry(row, ended, amounts) if row is not None and plain else None
+    return None if amounts is None else _new(Entry, (row, ended, amounts))
 
 
 def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], int]:
