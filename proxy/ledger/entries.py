@@ -6,7 +6,7 @@ Nothing that a record may say can raise beyond `Pairing`.
 from __future__ import annotations
 
 import operator
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -384,9 +384,8 @@ def plain_entry(intent: Intent, end: Settle, payload: bytes, instance: str) -> E
 
 def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], int]:
     """What the entries add to each budget's counter: (name, group, window start, measure) -> amount."""
-    amounts: dict[tuple[str, str, int, str], int] = {}
+    amounts: dict[tuple[str, str, int, str], int] = defaultdict(int)
     for entry in shipped:
-        for name, group, window_start, measure, amount in entry.budgets:
-            key = (name, group, window_start, measure)
-            amounts[key] = amounts.get(key, 0) + amount
+        for item in entry.budgets:
+            amounts[tuple(item[:4])] += item[4]  # type: ignore[index]  # a list of five, as JSON has it, or a tuple
     return amounts
