@@ -300,7 +300,7 @@ def _whole_parts(lines: Sequence[Mapping[str, Any] | Line]) -> dict[str, int] | 
     parts: dict[str, int] = {}
     try:
         for line in lines:
-            unit, cost = (line.unit, line.cost_usd) if type(line) is Line else (line["unit"], line["cost_usd"])  # type: ignore[index]
+            unit, cost = (line.unit, line.cost_usd) if isinstance(line, Line) else (line["unit"], line["cost_usd"])
             point = cost.find(".")
             places = len(cost) - point - 1 if point >= 0 else 0
             nanousd = (
