@@ -34,7 +34,7 @@ _priced = maker(Cost)
 
 
 class Book:
-    """Prices of a day and every other day. `version` names its content."""
+    """All prices, each with the time in which it holds. `version` names its content."""
 
     def __init__(
         self,
@@ -79,15 +79,15 @@ class Book:
         `model` is the name that the call was routed to; what the response says it was served by wins where it has a
         price, else the flag `fallback_price` is raised, as where the ordinary price stands in for a tier's. `attributes`: the
         caller's (`team`, …), for multipliers.
-        Of what was only asked for (`reading.asked`) nothing, all or some counts, whatever is dearest.
+        Of what was only requested (`reading.requested`) nothing, all or some counts, whatever is dearest.
         """
-        if reading.asked:
+        if reading.requested:
             call: dict[str, Any] = {"provider": provider, "at_s": at_s}
-            asked = self.asked_that_count(reading.asked, model=model, **call)
+            requested = self.relevant_conditions(reading.requested, model=model, **call)
             if reading.model is not None and reading.model != model:
-                asked |= self.asked_that_count(reading.asked, model=reading.model, **call)
+                requested |= self.relevant_conditions(reading.requested, model=reading.model, **call)
             call |= {"model": model, "endpoint": endpoint, "attributes": attributes}
-            return dearest_as_requested(reading, asked, lambda candidate: self.cost(candidate, **call))
+            return dearest_as_requested(reading, requested, lambda candidate: self.cost(candidate, **call))
         served, fell_back = model, False
         plan = None
         if reading.model is not None and reading.model != model:
@@ -130,9 +130,11 @@ class Book:
         fee = plan.rate("request", 0)
         return reading if fee is None else reading._replace(usage={**reading.usage, "request": 1})
 
-    def asked_that_count(self, asked: Mapping[str, str], *, provider: str, model: str, at_s: int) -> dict[str, str]:
+    def relevant_conditions(
+        self, requested: Mapping[str, str], *, provider: str, model: str, at_s: int
+    ) -> dict[str, str]:
         """Those of a request's conditions that some price of the model depends on: others must not fill caches."""
-        return self._prices.conditions_that_count(asked, provider, model, at_s)
+        return self._prices.relevant_conditions(requested, provider, model, at_s)
 
     def _unusual(
         self,

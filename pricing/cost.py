@@ -29,7 +29,7 @@ class Cost(Value):
 
     status: `partial` where some units have a price and others none; `cost_usd` is None then too.
     source: `provider` where the provider's own statement is the cost; `lines` then add up to it all the same.
-    asked: those of `Reading.asked` that the price is for, because it is dearer so.
+    requested: those of `Reading.requested` that the price is for, because it is dearer so.
     """
 
     status: Literal["priced", "unpriced", "partial"]
@@ -41,4 +41,4 @@ class Cost(Value):
     flags: tuple[str, ...]
     price_version: str
     model: str
-    asked: Mapping[str, str] = NOTHING
+    requested: Mapping[str, str] = NOTHING

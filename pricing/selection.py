@@ -134,7 +134,7 @@ class Selection:
             without,
         )
 
-    def conditions_that_count(self, asked: Mapping[str, str], provider: str, model: str, at_s: int) -> dict[str, str]:
+    def relevant_conditions(self, requested: Mapping[str, str], provider: str, model: str, at_s: int) -> dict[str, str]:
         """Those of a request's conditions that some price of the model depends on: others must not fill caches."""
         canonical, name = self._catalog.canonical(provider), model.lower()
         names, listed = self._names(canonical, name, None, at_s)
@@ -143,7 +143,7 @@ class Selection:
         rows += [row for snapshot in snapshots.values() for row in snapshot.rows]
         rows += [row for _, row in rows_for(self._rows, provider, canonical, names)]
         factors = (*self._catalog.multipliers.get(canonical, ()), *self._multipliers)
-        return requested_conditions(asked, canonical, (*names, *snapshots), rows, factors)
+        return requested_conditions(requested, canonical, (*names, *snapshots), rows, factors)
 
 
 def _assumed_row(usd: Mapping[str, Decimal]) -> Row:

@@ -39,7 +39,7 @@ class Reading(Value):
     model: the name that the response states, None where it states none.
     conditions: facts that choose between prices, as *served* (`service_tier`, `speed`, `geo`, `processing`, `size`,
         `quality`, `resolution`, …), lower case.
-    asked: conditions that only the client's request states, lower case: they may make the price dearer, never cheaper.
+    requested: conditions that only the client's request states, lower case: they may make the price dearer, never cheaper.
     provider_fee_usd: what of it is a router's own fee, which no price list knows.
     provider_cost_usd: what the provider says it charged, already validated (finite, >= 0).
     flags: `inconsistent_usage`, `rejected_provider_cost`, `input_unknown`, `implausible`, `estimated`.
@@ -49,7 +49,7 @@ class Reading(Value):
     source: UsageSource = "none"
     model: str | None = None
     conditions: Mapping[str, str] = _NO_CONDITIONS
-    asked: Mapping[str, str] = _NO_CONDITIONS
+    requested: Mapping[str, str] = _NO_CONDITIONS
     parts: tuple[Part, ...] = ()
     provider_cost_usd: Decimal | None = None
     provider_fee_usd: Decimal = Decimal(0)

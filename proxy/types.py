@@ -72,7 +72,7 @@ class Call(Value):
     prompts: messages or items, each of which a template adds tokens to. hidden_tokens: prompts that the provider adds.
     passes: how often the model may read its context, for tools that run on the provider's side. tool_calls: how many of
     their calls we allowed where the client did not say; they may be made fewer.
-    extra: what is billed beside tokens (`web_search`: calls). things: what may be billed in place of tokens (`image`: 2).
+    extra: what is billed beside tokens (`web_search`: calls). quantities: what may be billed in place of tokens (`image`: 2).
     betas: of the provider's, that the client asks for in a header. beside_tokens: of each sequence, billed as output under
     no cap (a prediction that was wrong).
     fixed: conditions that only the caller can ask for (`speed`: `fast`). unbounded: why nothing bounds the cost, or "".
@@ -105,7 +105,7 @@ class Call(Value):
     passes: int = 1
     tool_calls: int = 0
     extra: Mapping[str, int] = _NO_UNITS
-    things: Mapping[str, int] = _NO_UNITS
+    quantities: Mapping[str, int] = _NO_UNITS
     fixed: Mapping[str, str] = _NO_LABELS
     unbounded: str = ""
     free: bool = False

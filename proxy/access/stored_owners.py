@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from proxy.bounded_table import BoundedTable
 from proxy.dialects.references import NAMES, made_by
 from proxy.errors import stored_not_found
-from proxy.latest import Latest
 from proxy.types import Identity
 
 _MAX_IDS = 200_000
@@ -36,9 +36,9 @@ class StoredOwners:
     """Holders by digest."""
 
     def __init__(self, max_ids: int = _MAX_IDS) -> None:
-        self._holders: Latest[str, Holder] = Latest(max_ids)
+        self._holders: BoundedTable[str, Holder] = BoundedTable(max_ids)
 
-        self._sessions: Latest[str, str] = Latest(max_ids)
+        self._sessions: BoundedTable[str, str] = BoundedTable(max_ids)
 
     def note_session(self, identity: Identity, handle: str) -> None:
         """A provider has given this owner a handle by which a spoken session can be gone on with."""

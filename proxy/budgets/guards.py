@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.bounded_table import BoundedTable
 from proxy.budgets.store import GuardLimits, Seen
 from proxy.config.model import Guards as Settings
 from proxy.dialects import turns
 from proxy.errors import Refusal
-from proxy.latest import Latest
 from proxy.money import NANO, usd_text
 from proxy.types import Call
 
@@ -33,7 +33,7 @@ class _Session:
         self.requests = 0
         self.billed = 0
         self.bills: deque[tuple[float, int]] = deque()
-        self.seen: Latest[bytes, deque[float]] = Latest(_MAX_REPEATED)
+        self.seen: BoundedTable[bytes, deque[float]] = BoundedTable(_MAX_REPEATED)
 
 
 class Guards:
@@ -41,7 +41,7 @@ class Guards:
 
     def __init__(self, settings: Settings) -> None:
         self.follow(settings)
-        self._sessions: Latest[str, _Session] = Latest(_MAX_SESSIONS)
+        self._sessions: BoundedTable[str, _Session] = BoundedTable(_MAX_SESSIONS)
 
     def follow(self, settings: Settings) -> None:
         """Guard by these settings from now on."""

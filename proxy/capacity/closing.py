@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from proxy.capacity.rates import Rates
 from proxy.capacity.runs import Run, Tokens, tokens_within
-from proxy.capacity.server_metrics import GAUGES, Passed
-from proxy.capacity.split import Others, Power, Share, Span, Split, Weights, overlap, split
+from proxy.capacity.server_metrics import GAUGES, Increase
+from proxy.capacity.split import Others, Power, Span, Split, Terms, Weights, overlap, split
 
 _LAG_US = 15_000_000  # a server is read every five seconds; what a call had may be counted that much later
 _FEW = 50  # tokens: below it no ratio is worth measuring
@@ -25,17 +24,6 @@ _SUMMED = (
     "prompt", "cached", "computed", "output", "prefill_us", "decode_us", "drafts", "drafted", "accepted", "preemptions",
     "steps",
 )  # fmt: skip
-
-
-class Terms(NamedTuple):
-    """What the operator says of a capacity. milliwatts: of one unit, while something runs and while nothing does; None where
-    there is a meter, or nothing is known. metered: energy is what the meter says."""
-
-    rates: Rates
-    share: Share = "tokens"
-    milliwatts: tuple[int, int] | None = None
-    metered: bool = False
-    nanousd_per_kwh: int = 0
 
 
 class Carried(NamedTuple):
@@ -64,7 +52,7 @@ def close(
     minute: Span,
     terms: Terms,
     runs: Iterable[Run],
-    samples: Sequence[Passed],
+    samples: Sequence[Increase],
     observed: Sequence[Span] | None,
     carried: Carried,
 ) -> tuple[Closed, Carried]:
@@ -76,14 +64,12 @@ def close(
     others, untold, carried = _unexplained(minute, runs_in_minute, samples, server, carried)
     made = split(
         minute,
-        terms.rates,
+        terms,
         runs_in_minute,
-        share=terms.share,
         weights=weights,
         others=others,
         observed=observed,
         power=_power(minute, terms, runs_in_minute, others, samples),
-        nanousd_per_kwh=terms.nanousd_per_kwh,
         untold=untold,
     )
     if untold:
@@ -91,7 +77,7 @@ def close(
     return Closed(made, weights, server), carried
 
 
-def _summed(samples: Sequence[Passed]) -> dict[str, float]:
+def _summed(samples: Sequence[Increase]) -> dict[str, float]:
     """Sums of the counters; means of the gauges by time."""
     sums: dict[str, float] = {}
     for name in _SUMMED:
@@ -143,7 +129,7 @@ class _Unexplained(NamedTuple):
 
 
 def _unexplained(
-    minute: Span, runs: Sequence[Run], samples: Sequence[Passed], server: Mapping[str, float], carried: Carried
+    minute: Span, runs: Sequence[Run], samples: Sequence[Increase], server: Mapping[str, float], carried: Carried
 ) -> _Unexplained:
     if "prompt" not in server and "output" not in server:
         return _Unexplained(Others(), 0, carried._replace(prompt=0, output=0, cached=0))
@@ -178,7 +164,7 @@ def _prompt(tokens: Tokens) -> int:
     return tokens.input + tokens.cache_read
 
 
-def _spans(minute: Span, runs: Sequence[Run], samples: Sequence[Passed]) -> list[tuple[Span, int]]:
+def _spans(minute: Span, runs: Sequence[Run], samples: Sequence[Increase]) -> list[tuple[Span, int]]:
     """When others were served, and how many at once: the server worked, and fewer calls of ours ran than it says."""
     spans = []
     for sample in samples:
@@ -192,7 +178,9 @@ def _spans(minute: Span, runs: Sequence[Run], samples: Sequence[Passed]) -> list
     return spans
 
 
-def _power(minute: Span, terms: Terms, runs: Sequence[Run], others: Others, samples: Sequence[Passed]) -> Power | None:
+def _power(
+    minute: Span, terms: Terms, runs: Sequence[Run], others: Others, samples: Sequence[Increase]
+) -> Power | None:
     busy = union(
         [Span(max(run.start, minute.start), min(run.end, minute.end)) for run in runs] + [s for s, _ in others.spans]
     )
@@ -209,7 +197,7 @@ def _power(minute: Span, terms: Terms, runs: Sequence[Run], others: Others, samp
     return Power(active // 1_000_000, idle // 1_000_000)
 
 
-def _metered(minute: Span, busy: Sequence[Span], samples: Sequence[Passed]) -> Power | None:
+def _metered(minute: Span, busy: Sequence[Span], samples: Sequence[Increase]) -> Power | None:
     active = idle = metered = 0
     for sample in samples:
         if sample.millijoules is None or sample.start >= sample.end:

@@ -68,7 +68,7 @@ def _value(steps: Sequence[Step], at: int) -> int:
     return value
 
 
-def deal(total: int, weights: Sequence[int]) -> list[int]:
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
     """`total` in whole parts in proportion to `weights` (integers of at least 0, not all of them 0), by largest remainder: the
     parts add up to the total. Of equal remainders the earlier ones get more, so that their order has to be a fixed one."""
     whole = sum(weights)

@@ -185,7 +185,7 @@ def _sources(name: str) -> Iterable[tuple[str, Source]]:
     return _TABLE.get(name) or _TABLE.get(name.removesuffix("_total")) or ()
 
 
-class Passed(NamedTuple):
+class Increase(NamedTuple):
     """What happened between two readings. None: this server does not say. cached + computed = prompt."""
 
     start: int
@@ -209,7 +209,7 @@ class Passed(NamedTuple):
     tokens_per_step: float | None = None
 
 
-def passed(before: Reading, now: Reading) -> Passed:
+def increase(before: Reading, now: Reading) -> Increase:
     """The difference. A counter that fell was started again, and has counted what it says since then; one that was not there
     before has begun at 0 if its kind was there, else nothing is known of what it had. A GPU that was not there before has had
     what it says since it was switched on."""
@@ -226,4 +226,4 @@ def passed(before: Reading, now: Reading) -> Passed:
     elif "prompt" in whole and "computed" not in whole:
         whole["computed"] = max(0, whole["prompt"] - whole.get("cached", 0))
     gauges = {name: (before.gauges.get(name, value) + value) / 2 for name, value in now.gauges.items()}
-    return Passed(before.at, now.at, *(whole.get(name) for name in COUNTERS), *(gauges.get(name) for name in GAUGES))
+    return Increase(before.at, now.at, *(whole.get(name) for name in COUNTERS), *(gauges.get(name) for name in GAUGES))

@@ -24,7 +24,7 @@ class CallPrice(Value):
     at_s, until_s: when it may be billed, epoch seconds; the dearest row between them counts. fixed: conditions that the
     request settles. without: units that it cannot turn into. factor: what earlier overruns of the model taught;
     `physical`: the most that it can use at all, beyond which they teach nothing (empty: not known).
-    media: tokens of the input that are of one medium. things:
+    media: tokens of the input that are of one medium. quantities:
     what may be billed in place of tokens. free: the provider bills nothing. cached_tokens: of the input, at the price of
     reading a prompt cache. answers: other models that may be billed in its place.
     """
@@ -40,7 +40,7 @@ class CallPrice(Value):
     factor: float = 1.0
     physical: Mapping[str, int] = _NOTHING
     media: Mapping[str, int] = _NOTHING
-    things: Mapping[str, int] = _NOTHING
+    quantities: Mapping[str, int] = _NOTHING
     free: bool = False
     cached_tokens: int = 0
     answers: Sequence[str] = ()
@@ -49,7 +49,7 @@ class CallPrice(Value):
         return self.nanousd(usage)
 
     def nanousd(self, usage: Mapping[str, int]) -> int | None:
-        if not (self.free or self.cached_tokens or self.media or self.things) and self.factor == 1:
+        if not (self.free or self.cached_tokens or self.media or self.quantities) and self.factor == 1:
             return self._dearest(usage, self.without)  # what most are
         if self.free:
             return 0
@@ -58,11 +58,11 @@ class CallPrice(Value):
             usage = {**usage, "input": usage.get("input", 0) - cached, "cache_read": cached}
         apart = by_medium(usage, self.media)
         tokens = self._at_most(apart, self.without if apart is usage else self.without | MEDIA_UNITS)
-        if not self.things:
+        if not self.quantities:
             return tokens
-        # Models are billed in tokens or in things: the dearer of the two is the bound.
-        for_things = self._at_most(self.things, self.without)
-        return max(tokens or 0, for_things or 0) if (tokens, for_things) != (None, None) else None
+        # Models are billed in tokens or in other units: the dearer of the two is the bound.
+        for_others = self._at_most(self.quantities, self.without)
+        return max(tokens or 0, for_others or 0) if (tokens, for_others) != (None, None) else None
 
     def _at_most(self, usage: Mapping[str, int], without: frozenset[str]) -> int | None:
         nanousd = self._dearest(usage, without)
@@ -108,7 +108,7 @@ class CallPrice(Value):
             "factor": self.factor,
             "physical": dict(self.physical),
             "media": dict(self.media),
-            "things": dict(self.things),
+            "things": dict(self.quantities),
             "free": self.free,
             "cached_tokens": self.cached_tokens,
             "answers": list(self.answers),

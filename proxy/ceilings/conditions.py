@@ -28,10 +28,12 @@ _BY_PROJECT = frozenset({"openai", "azure"})
 _HAVE_TIERS = frozenset({"openai.chat", "openai.responses"})
 
 
-def fixed_conditions(call: Call, asked: Mapping[str, str], provider: str, configured: str | None) -> Mapping[str, str]:
+def fixed_conditions(
+    call: Call, requested: Mapping[str, str], provider: str, configured: str | None
+) -> Mapping[str, str]:
     """The conditions that are known; what is left out may turn out to be the dearest there is.
 
-    asked: what the request asks for, as far as a price depends on it. configured: the service tier that the operator says
+    requested: what the request asks for, as far as a price depends on it. configured: the service tier that the operator says
     the account has.
     """
     tier = _asked(call)
@@ -39,23 +41,23 @@ def fixed_conditions(call: Call, asked: Mapping[str, str], provider: str, config
         by_project = provider in _BY_PROJECT and call.dialect in _HAVE_TIERS
         tier = configured or (None if by_project else "default")
     is_ordinary = isinstance(tier, str) and tier.lower() in _NO_DEARER
-    if not asked:
+    if not requested:
         return ORDINARY if is_ordinary else NOTHING
-    others = {name: value for name, value in asked.items() if name != "service_tier"}
+    others = {name: value for name, value in requested.items() if name != "service_tier"}
     return {**ORDINARY, **others} if is_ordinary else others
 
 
-def dearer_unpriced(asked: Mapping[str, str], priced: Mapping[str, str], provider: str) -> str:
+def dearer_unpriced(requested: Mapping[str, str], priced: Mapping[str, str], provider: str) -> str:
     """Why a tier or speed that a call asks for has no bound; "" where it has, or where nobody serves it.
 
-    asked: its words; priced: those of them that a price depends on. Routers pass them on to whom they please, and hosts that
-    state what they charged do as they like (openrouter.ai/docs/guides/features/service-tiers, 2026-11).
+    requested: its words; priced: those of them that a price depends on. Routers pass them on to whom they please, and hosts
+    that state what they charged do as they like (openrouter.ai/docs/guides/features/service-tiers, 2026-11).
     """
     anybody = charge_of(provider) not in ("", "?")
     words = _SERVE_DEARER.get(provider, frozenset())
     if not (anybody or words):
         return ""
-    for name, value in asked.items():
+    for name, value in requested.items():
         dearer = value.lower() not in _NO_DEARER | _CHEAP if anybody else value.lower() in words
         if name in _DEARER_WORDS and name not in priced and dearer:
             return (

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from proxy.bounded_table import BoundedTable
 from proxy.ceilings.prompt_cache import Cached, still_there
 from proxy.ceilings.rendered import rendered_bytes
 from proxy.dialects.inputs import read_by_model
-from proxy.latest import Latest
 from proxy.sessions.keyed_hash import KeyedHash
 from proxy.types import Call
 
@@ -39,7 +39,7 @@ class CountedPrefixes:
 
     def __init__(self, keyed: KeyedHash, most: int = _MAX_PREFIXES) -> None:
         self._keyed = keyed
-        self._counted: Latest[bytes, Counted] = Latest(most)
+        self._counted: BoundedTable[bytes, Counted] = BoundedTable(most)
 
     def __len__(self) -> int:
         return len(self._counted)

@@ -16,7 +16,7 @@ from proxy.cli.litellm_tables import LiteLLM, asked, dumped, nothing
 from proxy.cli.options import config_of, new_app
 from proxy.cli.output import fail, show
 from proxy.config.file import ConfigError
-from proxy.config.from_litellm import moved
+from proxy.config.from_litellm import convert
 from proxy.config.model import Config
 from proxy.money import usd_text
 from proxy.reports.replay import Replayed, replay
@@ -65,7 +65,7 @@ def litellm(
         raise fail(f"{config} is not a LiteLLM configuration: it has no model_list", 2)
     theirs = asked(database) if database else dumped(dump) if dump else nothing()
     try:
-        config_made, left = moved(settings, theirs.tables, datetime.now(UTC).replace(microsecond=0))
+        config_made, left = convert(settings, theirs.tables, datetime.now(UTC).replace(microsecond=0))
     except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         raise fail(f"a row of LiteLLM's database cannot be read: {error}") from None
     _write(out, yaml.safe_dump(config_made, sort_keys=False, allow_unicode=True))
@@ -113,7 +113,7 @@ def _say(made: Replayed) -> None:
             "usd": usd_text(one.nanousd),
             "first": rfc3339(int((one.first_at_s or 0) * 1e6)),
         }
-        for one in sorted(made.passed, key=lambda one: -one.nanousd)
+        for one in sorted(made.exceeded, key=lambda one: -one.nanousd)
     ]
     if rows:
         show(rows, "table", ("budget", "would", "calls", "usd", "first"))

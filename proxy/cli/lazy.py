@@ -10,7 +10,7 @@ import typer
 from typer._click import Command, Context, HelpFormatter  # Typer shows no other way to name them
 from typer.core import TyperGroup
 
-from proxy.processes.cycles import started
+from proxy.processes import garbage_collection
 
 
 class LazyGroup(TyperGroup):
@@ -28,7 +28,7 @@ class LazyGroup(TyperGroup):
             return None
         module = import_module(f"{self.package}.{self.modules[cmd_name][0]}")
         command: Command = typer.main.get_command(module.app)
-        started()
+        garbage_collection.resume()
         return command
 
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:

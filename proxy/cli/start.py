@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.cli.problems import telling_problems
-from proxy.processes import cycles
+from proxy.processes import garbage_collection
 
 MOST_WORKERS = 64
 _INTERRUPTED = 130  # as a shell says it of SIGINT
@@ -27,7 +27,7 @@ class Serve(NamedTuple):
 
 def main() -> None:
     """The command line that this program was started with."""
-    cycles.later()
+    garbage_collection.pause()
     options = plainly(sys.argv[1:], os.environ)
     try:
         if options is None:
@@ -66,7 +66,7 @@ def plainly(arguments: Sequence[str], environ: Mapping[str, str]) -> Serve | Non
 
 def _serve(options: Serve) -> None:
     from proxy.processes import log
-    from proxy.serve.supervisor import serve
+    from proxy.serve.start import serve
 
     log.set_up()
     sys.exit(serve(options.config, options.workers, standby=options.standby))

@@ -21,10 +21,11 @@ from proxy.config.exports import check_exports
 from proxy.config.fields import HEADER_NAME, KEY_BUDGETS, fits_a_header
 from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
 from proxy.config.ledger_url import parse_postgres
-from proxy.config.model import ATTRIBUTES, Budget, Config, Key, Upstream, override_limit
+from proxy.config.likely_mistakes import likely_mistakes
+from proxy.config.model import ATTRIBUTES, Budget, Config, Key, override_limit
 from proxy.config.plans import Plan
 from proxy.config.store_url import parse_address
-from proxy.config.suspicions import suspicions
+from proxy.config.upstream import Upstream
 from proxy.config.wording import meant, problems_of
 from proxy.times import now_s
 
@@ -67,7 +68,7 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
     problems = _first_causes(problems, _cross_checks(config, _Rows.all_of(tree)))
     if problems:
         raise ConfigError(problems)
-    return config, [*warnings, *_weak_secrets(config), *_open_secrets(config), *suspicions(config, now_s())]
+    return config, [*warnings, *_weak_secrets(config), *_open_secrets(config), *likely_mistakes(config, now_s())]
 
 
 def _weak_secrets(config: Config) -> list[str]:

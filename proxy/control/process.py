@@ -30,23 +30,24 @@ from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
 from proxy.control.banner import Where
 from proxy.control.charges import Charges
-from proxy.control.made_here import NOTHING_MADE, MadeHere, made_here
 from proxy.control.metrics.series import MetricState
-from proxy.control.parts import InForce, Opened
+from proxy.control.resources import InForce, Resources
+from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
 from proxy.ledger import instances, jobs, keys
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import let_go, open_ledger, why_not_opened
 from proxy.ledger.definitions import definitions, take_definitions
-from proxy.ledger.entries import Entry, RefusedCall
+from proxy.ledger.entries import Entry
+from proxy.ledger.pairing import RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.processes.heaps import Rest, give_back
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger, log_refused
 from proxy.processes.orders import Orders
-from proxy.processes.priority import behind_calls
+from proxy.processes.priority import yield_to_calls
 from proxy.spool.kept import Kept
 from proxy.times import now_s
 
@@ -87,8 +88,8 @@ class _Control:
         self._instance = instances.name_of(self._data_dir)
         self._services: Services | None = None  # until the data planes serve
         self._charges = Charges()
-        self._made = NOTHING_MADE
-        self._compiled: tuple[Config | None, MadeHere, tuple[Budget, ...]] = (None, NOTHING_MADE, ())
+        self._made = NO_RUNTIME_SETTINGS
+        self._compiled: tuple[Config | None, RuntimeSettings, tuple[Budget, ...]] = (None, NO_RUNTIME_SETTINGS, ())
 
     async def serve(self) -> None:
         """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it. Should a task fail,
@@ -106,7 +107,7 @@ class _Control:
             link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot, answer_of)
             await self._open(ending)
             first_key = self._make_first_key(self._engine)
-            self._made = made_here(self._engine)
+            self._made = runtime_settings(self._engine)
             self._start_recorder(ending)
             tasks = await ending.enter_async_context(asyncio.TaskGroup())
             if self._shared is not None:  # an earlier life may have ended between a definition and this
@@ -155,7 +156,7 @@ class _Control:
         """The ledger, with all that an earlier life left, and the definitions of budgets since."""
         engine = self._engine
         ending.callback(engine.dispose)
-        self._made = made_here(engine)
+        self._made = runtime_settings(engine)
         instances.adopt(engine, self._instance, self._data_dir)
         self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
@@ -189,11 +190,11 @@ class _Control:
         await asyncio.to_thread(importlib.import_module, "proxy.control.services")
         from proxy.control.services import Services  # noqa: PLC0415 - no call waits for what only this needs
 
-        opened = Opened(
+        resources = Resources(
             self._engine, self._instance, self._data_dir, self._link, self._metrics, self._recorder, self._alerts, self._shared
         )  # fmt: skip
         in_force = InForce(lambda: self.config, lambda: self._made, self.budgets, self._refresh)
-        self._services = Services(opened, in_force, workers=self._workers, loop=loop)
+        self._services = Services(resources, in_force, workers=self._workers, loop=loop)
         return self._services
 
     async def _end_services(self) -> None:
@@ -231,7 +232,7 @@ class _Control:
 
     def _record(self, stopping: threading.Event) -> None:
         """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
-        behind_calls()
+        yield_to_calls()
         try:
             self._recorder.run(stopping)
         except BaseException:
@@ -294,7 +295,7 @@ class _Control:
 
     async def _refresh(self) -> None:
         try:
-            made = await asyncio.to_thread(made_here, self._engine)
+            made = await asyncio.to_thread(runtime_settings, self._engine)
         except SQLAlchemyError:
             return  # the last snapshot stays in force
         if made != self._made:

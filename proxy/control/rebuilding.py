@@ -30,11 +30,12 @@ from proxy.jobs.job import of as job_of
 from proxy.ledger import instances
 from proxy.ledger.counters import ended_amounts, spent, sums
 from proxy.ledger.definitions import definitions
-from proxy.ledger.entries import Entry, Leased
+from proxy.ledger.entries import Entry
 from proxy.ledger.jobs import running_jobs
+from proxy.ledger.pairing import Leased
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.sound import BudgetAmount
-from proxy.seldom import Seldom
+from proxy.ledger.row_checks import BudgetAmount
+from proxy.rate_limited_log import RateLimitedLog
 from proxy.times import now_us
 from proxy.types import Claim
 
@@ -81,7 +82,7 @@ class SharedBudgets:
         self._seen: _Seen | None = None
         self._markers: dict[str, float] = {}  # epochs whose marker stands in a spool: when it was read
         self._passed: set[str] = set()
-        self._seldom = Seldom(log, logging.WARNING)
+        self._seldom = RateLimitedLog(log, logging.WARNING)
         self._outdated = ""  # the epoch whose counters were made of a ledger that is gone
         self._leases: dict[str, _Ending] = {}  # of runs that are over
         self._reported: set[str] = set()

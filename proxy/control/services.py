@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from proxy.control.api.door import Door
+from proxy.control.api.lazy_front import LazyFront
 from proxy.control.capacity.keeper import Keeper
 from proxy.control.labels import add_up_labels
 from proxy.control.old_entries import look_after_entries
-from proxy.control.parts import InForce, Opened
 from proxy.control.plan_watch import PlanWatch
+from proxy.control.resources import InForce, Resources
 from proxy.exports.running import Exports
 from proxy.processes.not_installed import require
 
@@ -25,39 +25,41 @@ if TYPE_CHECKING:
 class Services:
     """Its threads run from the beginning until `stop`; `works` are for the caller's loop; `front` is what the port answers."""
 
-    def __init__(self, opened: Opened, in_force: InForce, *, workers: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, resources: Resources, in_force: InForce, *, workers: int, loop: asyncio.AbstractEventLoop
+    ) -> None:
         """Raises ImportError where a package is missing that the API will need. workers: data planes that should serve."""
         require("starlette", "fastapi", "jinja2")  # imported when somebody asks
-        engine, config = opened.engine, in_force.config
+        engine, config = resources.engine, in_force.config
         self._engine, self._in_force = engine, in_force
-        self._plans = PlanWatch(engine, config, opened.alerts)
-        self._exports = Exports(engine, opened.instance, lambda: config().exports)
-        self._keeper = Keeper(engine, opened.instance, config, opened.recorder, opened.data_dir)
+        self._plans = PlanWatch(engine, config, resources.alerts)
+        self._exports = Exports(engine, resources.instance, lambda: config().exports)
+        self._keeper = Keeper(engine, resources.instance, config, resources.recorder, resources.data_dir)
 
         def make() -> Front:
-            from proxy.control.api.front import Front  # noqa: PLC0415 - see Door
+            from proxy.control.api.front import Front  # noqa: PLC0415 - see LazyFront
             from proxy.control.state import ControlState  # noqa: PLC0415 - as above
 
             return Front(
                 ControlState(
                     config=config,
                     engine=engine,
-                    link=opened.link,
-                    metrics=opened.metrics,
-                    recorder=opened.recorder,
+                    link=resources.link,
+                    metrics=resources.metrics,
+                    recorder=resources.recorder,
                     loop=loop,
                     refresh=in_force.refresh,
                     budgets=in_force.budgets,
-                    alerts=opened.alerts,
+                    alerts=resources.alerts,
                     plans=self._plans,
                     book=self._keeper.book,
                     expected_workers=workers,
-                    shared=opened.shared,
+                    shared=resources.shared,
                     keeper=self._keeper,
                 )
             )
 
-        self.front = Door(make)
+        self.front = LazyFront(make)
         self._exports.start()
         self._keeper.start()
 

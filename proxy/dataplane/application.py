@@ -26,11 +26,11 @@ from proxy.exchange.realtime.paths import LIVE_PATHS, REALTIME_PATHS, UNMETERED_
 from proxy.jobs.api import Matched
 from proxy.jobs.apis import find as find_job_path
 from proxy.money import usd_text
-from proxy.seldom import seldom_tracebacks
+from proxy.rate_limited_log import rate_limit_tracebacks
 from proxy.times import now_s
 
 log = logging.getLogger("taximeter.data")
-log.addFilter(seldom_tracebacks)
+log.addFilter(rate_limit_tracebacks)
 
 _JSON = (b"content-type", b"application/json")
 

@@ -41,7 +41,7 @@ from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_s
 from proxy.dataplane.repricings import charge_repricings
 from proxy.downstream.connection import check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
-from proxy.downstream.patience import Limits
+from proxy.downstream.timeouts import Limits
 from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
 from proxy.processes.descriptors import connections_at_most
@@ -309,13 +309,20 @@ def _shared_store(config: Config, spool: SpoolWriter) -> RedisStore:
         """Everything that is open here stands in the new epoch."""
         await store.member.command("SADD", store.member.name("joined"), spool.run)
 
+    answers_in = config.store_timeout_s
     store: RedisStore
     if config.store_lease_share:
         terms = LeaseTerms(spool.run, config.store_lease_share, config.server.max_call_s)
-        waiting = spool.write_owed
-        store = LeasedStore(config.store, terms, before_report=waiting, on_epoch=epoch_begins, on_joined=joined)
+        store = LeasedStore(
+            config.store,
+            terms,
+            before_report=spool.write_owed,
+            on_epoch=epoch_begins,
+            on_joined=joined,
+            deadline_s=answers_in,
+        )
     else:
-        store = RedisStore(config.store, on_epoch=epoch_begins, on_joined=joined)
+        store = RedisStore(config.store, on_epoch=epoch_begins, on_joined=joined, deadline_s=answers_in)
     return store
 
 

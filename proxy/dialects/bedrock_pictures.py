@@ -33,7 +33,7 @@ def of_model(call: Call, model: str) -> Call:
     else:
         return call
     return call._replace(
-        output_caps=(0,), sequences=1, media=(), media_items=0, hidden_tokens=0, things={"image": count}, unbounded="",
+        output_caps=(0,), sequences=1, media=(), media_items=0, hidden_tokens=0, quantities={"image": count}, unbounded="",
         least_output_tokens=fields.MAX_TOKENS,
     )  # fmt: skip
 

@@ -81,7 +81,7 @@ def _images(body: dict[str, Any], operation: str, size_bytes: int) -> Call:
         unbounded=pictures.unbounded(body),
         sequences=count,
         least_output_tokens=fields.MAX_TOKENS,
-        things={"image": count},
+        quantities={"image": count},
     )
 
 
@@ -101,7 +101,7 @@ def parse_speech(raw: bytes) -> Call:
         size_bytes=len(raw),
         output_caps=(len(text) * _SPEECH_TOKENS_PER_CHARACTER + _SPEECH_EXTRA_TOKENS,),
         least_output_tokens=fields.MAX_TOKENS,
-        things={"character": len(text)},
+        quantities={"character": len(text)},
     )
 
 
@@ -122,7 +122,7 @@ def parse_transcription(operation: str, raw: bytes) -> Call:
         hidden_tokens=seconds * _AUDIO_TOKENS_PER_S,
         opaque_bytes=len(files[0]),
         least_output_tokens=fields.MAX_TOKENS,
-        things={"audio_second": seconds},
+        quantities={"audio_second": seconds},
         form=form,
     )
 

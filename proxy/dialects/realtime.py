@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from pricing.media.bounds import most
+from proxy.bounded_table import BoundedTable
 from proxy.dialects import fields
 from proxy.dialects.attachments import of_url
 from proxy.dialects.spoken import (
@@ -31,7 +32,6 @@ from proxy.dialects.spoken import (
     Wrong,
 )
 from proxy.errors import Refusal, Refused
-from proxy.latest import Latest
 from proxy.meters.openai_realtime import TRANSCRIBED
 
 _APPEND = (b'{"type":"input_audio_buffer.append"', b'{"type": "input_audio_buffer.append"')
@@ -92,7 +92,7 @@ class Realtime:
         # An error names the message that it is about. A client may give the name of a request that runs to a message that is
         # wrong; so requests go by names of ours.
         self._new_name = new_name
-        self._names: Latest[str, Any] = Latest(_MOST_NAMES)  # ours -> the client's own, or None
+        self._names: BoundedTable[str, Any] = BoundedTable(_MOST_NAMES)  # ours -> the client's own, or None
 
     # What the client sends
 

@@ -21,23 +21,23 @@ from uvicorn.server import ServerState
 
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
 from proxy.downstream.flow import Flow, reset_at_close
-from proxy.downstream.patience import Limits as Limits  # noqa: PLC0414 - for who makes a class with them
-from proxy.downstream.patience import Patience
+from proxy.downstream.head_cache import HeadCache
 from proxy.downstream.pipelined import MOST, MOST_IN_A_SLICE, Pipelined
-from proxy.downstream.repeats import Repeats
+from proxy.downstream.timeouts import ConnectionTimeouts
+from proxy.downstream.timeouts import Limits as Limits  # noqa: PLC0414 - for who makes a class with them
 from proxy.errors import Refusal, Refused, bad_http, head_too_large, too_large, unanswered
-from proxy.seldom import FAULTS, Seldom
+from proxy.rate_limited_log import FAULTS, RateLimitedLog
 from proxy.upstream.outbox import OUTBOX
 from proxy.wire.header_lines import by_name
 
 log = logging.getLogger("taximeter.connections")
-_strange = Seldom(log, logging.INFO)
+_strange = RateLimitedLog(log, logging.INFO)
 
 Serve = Callable[[Cycle], Coroutine[Any, Any, None]]
 """Serves one request. Never raises, and ends with `Cycle.over`."""
 
 
-class Connection(Patience, Pipelined, asyncio.Protocol):
+class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
     """One client connection, made by uvicorn's server. `limits`, `on_refusal` and `serve` are class attributes of a subclass
     made by `connection_class`; without a `serve`, uvicorn's ASGI application serves."""
 
@@ -75,7 +75,7 @@ class Connection(Patience, Pipelined, asyncio.Protocol):
         self.headers: list[tuple[bytes, bytes]] = []
         self.early = bytearray()  # what came behind a request for another protocol
         alike = self.serve is not None and self.limits.max_body_bytes is None
-        self.repeats = Repeats(self.limits.max_head_bytes) if alike else None
+        self.head_cache = HeadCache(self.limits.max_head_bytes) if alike else None
         self.parser = httptools.HttpRequestParser(self)
         # What comes behind a request with `connection: close` is passed over, and takes nothing from its answer.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -118,28 +118,28 @@ class Connection(Patience, Pipelined, asyncio.Protocol):
         if self.later:
             self.later += data
             return
-        repeats, earlier = self.repeats, self.cycle
-        if repeats is not None and self.part == "nothing" and not self.unframed_bytes:
-            if repeats.head is not None and self._begins_again(repeats, data):
+        head_cache, earlier = self.head_cache, self.cycle
+        if head_cache is not None and self.part == "nothing" and not self.unframed_bytes:
+            if head_cache.head is not None and self._begins_again(head_cache, data):
                 return
             self._read(data)
             cycle = self.cycle
             if cycle is not None and cycle is not earlier and self.part == "nothing" and cycle.keep_alive:
                 method = self.parser.get_method()
-                repeats.learn(data, self.body_bytes, method, self.url, cycle.headers, cycle.named, cycle.notes)
+                head_cache.learn(data, self.body_bytes, method, self.url, cycle.headers, cycle.named, cycle.notes)
             return
         self._read(data)
 
-    def _begins_again(self, repeats: Repeats, data: bytes) -> bool:
+    def _begins_again(self, head_cache: HeadCache, data: bytes) -> bool:
         """Begin the request that `data` is, where all of it is there and its head is known; whether it is so."""
-        head, earlier = repeats.head, self.cycle
+        head, earlier = head_cache.head, self.cycle
         assert head is not None
         if earlier is not None and not (earlier.response_complete and earlier.keep_alive):
             return False
         body = head.body_in(data)
         if body is None:
             return False
-        repeats.hit()
+        head_cache.hit()
         self.url, self.body_bytes, self.since = head.url, len(body), self.loop.time()
         headers, named = head.with_length(b"%d" % len(body))
         cycle = self.cycle = Cycle(self, head.method, "1.1", head.url, headers, named, True, head.notes)
@@ -318,7 +318,7 @@ class Connection(Patience, Pipelined, asyncio.Protocol):
         self.flow.resume_writing()
         self.stalled_since = 0.0
 
-    # Before each of these ends a connection: an answer that is complete may wait for its turn's end.
+    # Each of these may close the connection. An answer that is complete may still wait in the outbox, so that is flushed first.
 
     def shutdown(self) -> None:
         """The server stops: the answer to a request that is being served is this connection's last."""

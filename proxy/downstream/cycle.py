@@ -23,18 +23,18 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from proxy.downstream.flow import Flow
-from proxy.downstream.repeats import Notes
+from proxy.downstream.head_cache import Notes
 from proxy.errors import Refusal
-from proxy.seldom import seldom_tracebacks
+from proxy.rate_limited_log import rate_limit_tracebacks
 from proxy.upstream.outbox import OUTBOX
 
 log = logging.getLogger("taximeter.connections")
-log.addFilter(seldom_tracebacks)
+log.addFilter(rate_limit_tracebacks)
 
 Header = tuple[bytes, bytes]
 Message = MutableMapping[str, Any]
 
-_SHORT_TARGET = 200  # bytes: of these it is remembered what they say
+_SHORT_TARGET = 200  # bytes: how targets up to that length were read is remembered
 _NO_BODY = (204, 304)
 _OF_A_WISH = (b"upgrade", b"connection", b"http2-settings")
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
@@ -64,7 +64,7 @@ class Carrier(Protocol):
 class Cycle:
     """headers: as they came, names in lower case. named: the same by their names, several lines joined. keep_alive: whether
     another request may follow; `expects`: the client waits to be told to send its body (100-continue). notes: what an
-    application found out by the head alone, which it finds again with the next request that has the same (`repeats.py`)."""
+    application found out by the head alone, which it finds again with the next request that has the same (`head_cache.py`)."""
 
     expects = False
     stays = False  # an HTTP/1.0 client asked for a connection that stays: with an answer of known length it does

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pricing.book import Book
 from pricing.values import Value, frozen
 from proxy.access.routes import Router
+from proxy.bounded_table import BoundedTable
 from proxy.budgets.budget import BudgetIndex, Raise, compile_budgets
 from proxy.budgets.key_limits import KeyLimits, key_budgets
 from proxy.config.model import Config
@@ -18,7 +19,6 @@ from proxy.dialects import Endpoint
 from proxy.errors import dialect_not_supported
 from proxy.exchange.kinds import Key, Kind
 from proxy.jobs.api import JobEndpoint
-from proxy.latest import Latest
 from proxy.types import Call, Route
 from proxy.upstream.destinations import TRANSLATION, Destination, destinations_of
 from proxy.upstream.pool import UpstreamClient
@@ -53,9 +53,9 @@ class Configured:
     budgets: BudgetIndex
     upstreams: UpstreamClient
     destinations: Mapping[tuple[str, str], Destination]
-    facts: Latest[tuple[str, ...], ModelFacts] = field(default_factory=lambda: Latest(_MAX_FACTS))
+    facts: BoundedTable[tuple[str, ...], ModelFacts] = field(default_factory=lambda: BoundedTable(_MAX_FACTS))
     limits: ServerLimits = field(default_factory=ServerLimits)
-    kinds: Latest[Key, Kind] = field(default_factory=lambda: Latest(_MAX_KINDS))
+    kinds: BoundedTable[Key, Kind] = field(default_factory=lambda: BoundedTable(_MAX_KINDS))
 
     def destination(self, route: Route, endpoint: Endpoint) -> Destination:
         """Raises `Refused` (400) where the upstream does not speak the dialect and nobody translates for it."""

@@ -68,7 +68,7 @@ def _is_of_the_text(attempt: Attempt, reading: Reading, cost: Cost) -> bool:
     """Whether a bill came of the call's own text: not of media or pages whose size others choose, not of the provider's
     tools or betas or tiers, not of a usage of which some was guessed."""
     call = attempt.call
-    if call.media_items or call.urls or call.betas or call.passes > 1 or cost.asked or cost.status != "priced":
+    if call.media_items or call.urls or call.betas or call.passes > 1 or cost.requested or cost.status != "priced":
         return False
     if reading.source != "provider" or reading.flags or reading.conditions.get("service_tier"):
         return False

@@ -17,7 +17,7 @@ from proxy.ceilings.conditions import ORDINARY, dearer_unpriced, fixed_condition
 from proxy.ceilings.costly import sound_apart
 from proxy.ceilings.habits import name_cap, thoughts_left_out
 from proxy.ceilings.rendered import rendered_size
-from proxy.config.model import is_local
+from proxy.config.upstream import is_local
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.dialects.outgoing import Outgoing
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost
@@ -27,7 +27,7 @@ from proxy.exchange.exchange import Exchange
 from proxy.jobs.api import JobEndpoint
 from proxy.jobs.bounds import Bounds, bounds_of
 from proxy.meters.host_table import charge_of
-from proxy.meters.reader import asked_of
+from proxy.meters.reader import requested_by
 from proxy.meters.reading_builder import number
 from proxy.times import now_s, now_us
 from proxy.types import Attribution, Call, Claim, Identity, Route
@@ -99,7 +99,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     limits = facts.context_tokens, facts.max_output_tokens
     price = _priced(
         configured.book, route.provider, route.model, int(began_s), int(began_s) + longest_s, attributes, kind.fixed, without,
-        factor, ceilings.physical(call, known, bound, *limits) if factor > 1 else {}, bound.media, call.things, call.free,
+        factor, ceilings.physical(call, known, bound, *limits) if factor > 1 else {}, bound.media, call.quantities, call.free,
         answers=route.answers or (),
     )  # fmt: skip
     usage = bound.usage
@@ -195,11 +195,11 @@ def _sound_unpriced(exchange: Exchange, route: Route, apart: tuple[frozenset[str
 def _in_priced_units(exchange: Exchange, call: Call, route: Route, facts: ModelFacts, at_s: int) -> Call:
     """The call with what it comes to at most in the units of its model's price, where its API counts in those."""
     endpoint, configured = exchange.endpoint, exchange.configured
-    if not isinstance(endpoint, JobEndpoint) or endpoint.api.things is None:
+    if not isinstance(endpoint, JobEndpoint) or endpoint.api.bounded is None:
         return call
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     units = configured.book.units(route.provider, route.model, at_s, attributes)
-    call = endpoint.api.things(call, units)
+    call = endpoint.api.bounded(call, units)
     known = route.max_output_tokens or facts.max_output_tokens or route.context_tokens or facts.context_tokens
     if "output" in units and not call.output_caps and not known:  # these APIs take no cap of ours
         why = f"nothing caps what it writes: send `max_tokens`, or set models.{route.requested}.max_output_tokens"
@@ -291,7 +291,7 @@ def _within_the_price(exchange: Exchange, route: Route) -> bool:
 def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> Mapping[str, str]:
     """What is known of its price beforehand: what the request asks for, where any price depends on that, and the tier."""
     configured = exchange.configured
-    asked = asked_of(call.body)
+    asked = requested_by(call.body)
     if call.fixed:
         asked = {**call.fixed, **asked}
     if asked:
@@ -301,16 +301,16 @@ def _fixed_conditions(exchange: Exchange, call: Call, route: Route, known: str, 
 
 def _dearer_unpriced(exchange: Exchange, call: Call, route: Route, known: str, at_s: int) -> str:
     """Why a tier that it asks for has no bound; "" where it has, or where it asks for none."""
-    if not (asked := asked_of(call.body)):
+    if not (asked := requested_by(call.body)):
         return ""
-    count = partial(exchange.configured.book.asked_that_count, asked, provider=route.provider, at_s=at_s)
+    count = partial(exchange.configured.book.relevant_conditions, asked, provider=route.provider, at_s=at_s)
     reasons = (dearer_unpriced(asked, count(model=model), known) for model in route.models)
     return next(filter(None, reasons), "")
 
 
 def _that_count(configured: Configured, asked: Mapping[str, str], route: Route, at_s: int) -> dict[str, str]:
     """Those of what it asks for that some price depends on, of any model that may answer."""
-    count = partial(configured.book.asked_that_count, asked, provider=route.provider, at_s=at_s)
+    count = partial(configured.book.relevant_conditions, asked, provider=route.provider, at_s=at_s)
     return {name: value for model in route.models for name, value in count(model=model).items()}
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from proxy import meters
 from proxy.access.keys import KeyRing
 from proxy.access.stored_owners import StoredOwners
+from proxy.bounded_table import BoundedTable
 from proxy.budgets.budget import Amounts, claims
 from proxy.budgets.guards import Guards
 from proxy.budgets.store import Standing, Store, StoreUnavailable
@@ -21,7 +22,6 @@ from proxy.downstream.load import Load
 from proxy.exchange.configured import Configured
 from proxy.exchange.jobs.known import KnownJobs
 from proxy.ids import Ids
-from proxy.latest import Latest
 from proxy.meters.reader import Reader
 from proxy.sessions.chains import Chains
 from proxy.sessions.costs import SessionCosts
@@ -72,8 +72,8 @@ class Plane:
     guards: Guards = field(default_factory=lambda: Guards(Config().guards))
     learned: Learned = field(default_factory=Learned)
     session_costs: SessionCosts = field(default_factory=SessionCosts)
-    readers: Latest[tuple[str, str, str], Reader] = field(default_factory=lambda: Latest(_MAX_READERS))
-    paces: Latest[tuple[str, str], float] = field(default_factory=lambda: Latest(_MAX_READERS))
+    readers: BoundedTable[tuple[str, str, str], Reader] = field(default_factory=lambda: BoundedTable(_MAX_READERS))
+    paces: BoundedTable[tuple[str, str], float] = field(default_factory=lambda: BoundedTable(_MAX_READERS))
     ready: bool = False
     unseeded: set[str] = field(default_factory=set)
     early_seeds: tuple[Sequence[Mapping[str, Any]], Mapping[str, str]] | None = None

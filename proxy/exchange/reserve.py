@@ -1,5 +1,5 @@
 """Step seven: the call's ceiling is reserved in every budget at once. Where it does not fit, steps of a ladder are tried in
-order: a closer ceiling costs the client nothing, a smaller call may cost it some of its answer, patience costs it time.
+order: a closer ceiling costs the client nothing, a smaller call may cost it some of its answer, waiting costs it time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from proxy.budgets import refusals
 from proxy.budgets.guards import request_digest
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.ceilings import clamp
-from proxy.config.model import is_local
+from proxy.config.upstream import is_local
 from proxy.errors import Refusal, budget_store_unavailable
 from proxy.exchange.attempt import Attempt, NoRoomError
 from proxy.exchange.tighten import cache_is_trusted, tightened
@@ -184,7 +184,7 @@ async def ample_answer(ladder: Ladder, no_room: NoRoomError) -> bool:
     return ladder.most_nanousd is not None
 
 
-async def patience(ladder: Ladder, no_room: NoRoomError) -> bool:
+async def wait_for_room(ladder: Ladder, no_room: NoRoomError) -> bool:
     """Wait until something in flight has ended."""
     attempt = ladder.attempt
     if not ladder.waiting_helps(no_room):
@@ -195,7 +195,7 @@ async def patience(ladder: Ladder, no_room: NoRoomError) -> bool:
     return True
 
 
-STEPS: tuple[Step, ...] = (closer_count, ordinary_tier, fewer_tool_calls, smaller_answer, ample_answer, patience)
+STEPS: tuple[Step, ...] = (closer_count, ordinary_tier, fewer_tool_calls, smaller_answer, ample_answer, wait_for_room)
 _NO_MORE = object()
 
 

@@ -123,7 +123,8 @@ def settle_record(
         "outcome": settlement.outcome,
         "http_status": settlement.http_status,
         "model": (cost.model if cost else None) or reading.model or route.model,
-        "service_tier": reading.conditions.get("service_tier") or (cost.asked.get("service_tier") if cost else None),
+        "service_tier": reading.conditions.get("service_tier")
+        or (cost.requested.get("service_tier") if cost else None),
         "usage_source": reading.source,
         "cost_source": cost.source if cost else "computed",
         "flags": [*(cost.flags if cost else reading.flags), *flags],

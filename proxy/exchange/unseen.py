@@ -14,7 +14,7 @@ from pricing.usage import Reading
 from proxy.exchange.asking import providers_count
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.estimated import count
-from proxy.meters.reader import asked_of
+from proxy.meters.reader import requested_by
 
 # Tokens a second, until it is known how many: hardly any server writes one answer faster.
 _FASTEST = 300.0
@@ -40,6 +40,6 @@ async def unseen(attempt: Attempt, *, breaks_down: bool) -> Reading:
         most = attempt.bound.output_tokens * attempt.bound.sequences
         written = min(math.ceil(pace * (time.perf_counter() - attempt.dispatched)), most)
     input_tokens = await providers_count(attempt) if not breaks_down else None
-    stated = Reading(asked=asked_of(body))
+    stated = Reading(requested=requested_by(body))
     reading = await asyncio.to_thread(count, stated, [], route.model, body, all_seen=True, input_tokens=input_tokens)
     return reading._replace(usage={**reading.usage, "output": written}) if written else reading

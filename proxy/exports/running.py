@@ -20,7 +20,7 @@ from proxy.config.exports import Export
 from proxy.exports.exporter import Exporter
 from proxy.exports.sinks import make_sink
 from proxy.ledger.export_log import forget, keep, release, take_place, trim, wanted
-from proxy.seldom import Seldom
+from proxy.rate_limited_log import RateLimitedLog
 from proxy.times import now_us
 
 log = logging.getLogger("taximeter.exports")
@@ -30,7 +30,7 @@ _KEEP_US = 30_000_000
 _RENEW_US = 20_000_000  # before the end of that
 _FORGET_EVERY_US = 3_600_000_000
 _STOP_S = 3.0
-_warnings = Seldom(log, logging.WARNING)
+_warnings = RateLimitedLog(log, logging.WARNING)
 
 
 @dataclass(slots=True)

@@ -92,7 +92,8 @@ def after_last(page: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> M
 class JobApi:
     """One API.
 
-    job_id: a new job's id, out of the answer to its creation. asked: what of a request its price depends on, never a prompt.
+    job_id: a new job's id, out of the answer to its creation. request_facts: what of a request its price depends on, never a
+    prompt; kept in `Job.asked`.
     read_end: None while it runs. poll: the path of what it says of itself. changes_later: a refund may come after its end.
     list_of, id_of: the field of a list in which the jobs stand, and that of each which names it. next_page: what of the query
     asks for the page behind this one, out of a page and its items; {} behind the last. providers: whose API it is. owned:
@@ -103,11 +104,12 @@ class JobApi:
     its status. envelope: the fields of a list that point at other pages, out of the last page that was read, what URLs that
     lead here begin with, and whether there is more; its pages are passed on whole. by_offset: lists count from their start.
     cursor: the field of a page that names the one behind it; its pages are passed on whole too.
-    things: what a call comes to at most in the units that its model is priced in (`Call.things`, or why nothing bounds it).
+    bounded: the call with what it comes to at most in the units that its model is priced in (`Call.quantities`, or why nothing
+    bounds it).
     of_lines: a file of the purpose `batch` is one. of_shapes: a batch names its model, and not its file's lines do;
     files_at: before a file's id, the path of what says which it is.
     file_field: the field of an upload in which the file stands. first_field: that which has to stand before it.
-    creation_facts: what the answer to its creation says that its price depends on; kept beside `asked`.
+    creation_facts: what the answer to its creation says that its price depends on; kept beside `request_facts`.
     gone: how one ended that is not there any more (404, 403), deleted by its owner or over, at which time (epoch microseconds);
     None: that says nothing.
     followed: how one ended that another of the same id follows; None: it does not. withdrawn: how one ended that its owner
@@ -122,7 +124,7 @@ class JobApi:
     poll: Callable[[Job], str]
     read_end: Callable[[Job, Answer], Ended | None]
     job_id: Callable[[Mapping[str, Any]], str | None] = lambda body: text_id(body.get("id"))
-    asked: Callable[[Call], Mapping[str, Any]] = lambda call: {}
+    request_facts: Callable[[Call], Mapping[str, Any]] = lambda call: {}
     creation_facts: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda body: {}
     gone: Callable[[Job, Answer, int], Ended | None] | None = None
     followed: Callable[[Job, Job], Ended | None] | None = None
@@ -137,7 +139,7 @@ class JobApi:
     envelope: Callable[[Mapping[str, Any], str, bool], Mapping[str, Any]] | None = None
     by_offset: bool = False
     cursor: str = ""
-    things: Callable[[Call, frozenset[str]], Call] | None = None
+    bounded: Callable[[Call, frozenset[str]], Call] | None = None
     makes_bytes: bool = False
     of_lines: bool = False
     file_field: str = "file"
@@ -165,12 +167,12 @@ class PassedLines(NamedTuple):
 class JobEndpoint(Endpoint):
     """The path that creates a job of an API.
 
-    facts: what its path says of the job, kept beside what `JobApi.asked` says. query_names: names of what is passed on of the
-    query string. at_once: an answer that names no job may be what it made, as `read_end` reads it. passes: its answer goes on
-    as it comes, and what it says of its price stands in its headers. recording: by the length of which it is billed, where
-    nothing says what it came to. placed: the call, as the time (epoch microseconds) and the job that it goes on with make it.
-    renews: there is such a job, the caller's own, that `held` names. passed_as: how a body is read that is larger than one
-    that is held.
+    facts: what its path says of the job, kept beside what `JobApi.request_facts` says. query_names: names of what is passed
+    on of the query string. at_once: an answer that names no job may be what it made, as `read_end` reads it. passes: its
+    answer goes on as it comes, and what it says of its price stands in its headers. recording: by the length of which it is
+    billed, where nothing says what it came to. placed: the call, as the time (epoch microseconds) and the job that it goes on
+    with make it. renews: there is such a job, the caller's own, that `held` names. passed_as: how a body is read that is
+    larger than one that is held.
     """
 
     api: JobApi

@@ -15,8 +15,8 @@ from msgspec import Meta, Raw
 from msgspec.structs import astuple
 
 from proxy.ledger.row import Row, json_text
+from proxy.ledger.row_checks import MOST
 from proxy.ledger.schema import TOKEN_COLUMNS
-from proxy.ledger.sound import MOST
 from proxy.spool import records
 from proxy.spool.plain import Common, Intent, OfIntent, OfSettle, Settle, common_end_of, flags_of, text_of, usage_of
 

@@ -16,11 +16,11 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from proxy.capacity.closing import Carried, Closed, Terms, close, late
+from proxy.capacity.closing import Carried, Closed, close, late
 from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.runs import Run, Tokens, tokens_within
-from proxy.capacity.server_metrics import Passed
-from proxy.capacity.split import Shared, Span
+from proxy.capacity.server_metrics import Increase
+from proxy.capacity.split import Shared, Span, Terms
 from proxy.ledger.capacity_calls import Pending, pending
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_samples, capacity_shares
 from proxy.ledger.capacity_totals import Prices, Totals, add_to_share
@@ -221,17 +221,17 @@ def _work_out_late(connection: Connection, outcome: Outcome, books: Books) -> No
             outcome.parts[run.id].append(Part(row.minute_at, had.nanousd, None, None))
 
 
-def _samples(connection: Connection, capacity: str) -> dict[int, list[Passed]]:
+def _samples(connection: Connection, capacity: str) -> dict[int, list[Increase]]:
     """Those of the instance that looked longest, of each minute: two that look see the same."""
-    best: dict[int, list[Passed]] = {}
+    best: dict[int, list[Increase]] = {}
     for row in connection.execute(sa.select(capacity_samples).where(capacity_samples.c.capacity == capacity)):
-        samples = [Passed(*sample[: len(Passed._fields)]) for sample in orjson.loads(row.samples)]
+        samples = [Increase(*sample[: len(Increase._fields)]) for sample in orjson.loads(row.samples)]
         if _seen_us(samples) > _seen_us(best.get(row.minute_at, ())):
             best[row.minute_at] = samples
     return best
 
 
-def _seen_us(samples: Sequence[Passed]) -> int:
+def _seen_us(samples: Sequence[Increase]) -> int:
     return sum(sample.end - sample.start for sample in samples)
 
 

@@ -19,10 +19,11 @@ import orjson
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.ledger.entries import Batch, Entry, Leased, RefusedCall
+from proxy.ledger.entries import Entry
+from proxy.ledger.pairing import Batch, Leased, RefusedCall
 from proxy.ledger.runs import Run, Runs
 from proxy.ledger.shipping import LedgerMovedError, Metrics, Positions, Shipper
-from proxy.seldom import Seldom
+from proxy.rate_limited_log import RateLimitedLog
 from proxy.spool.frames import Record
 from proxy.spool.kept import Kept
 from proxy.spool.records import Intent
@@ -42,12 +43,12 @@ _INTENT_AFTER_US = 2_000_000  # a call's INTENT is written that long after it be
 
 
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-_shortages = Seldom(log, logging.ERROR)
+_shortages = RateLimitedLog(log, logging.ERROR)
 
 _MARKER = b'{"t":"epoch"'
 
 
-class Gate(Protocol):
+class ShippingHooks(Protocol):
     """The recorder's side of shared budgets: what must be known before records are shipped, and who is told then."""
 
     def may_ship(self) -> bool: ...
@@ -91,7 +92,7 @@ class Recorder:
         instance: str,
         metrics: Metrics,
         on_shipped: Callable[[Sequence[Entry], Sequence[RefusedCall]], None] | None = None,
-        gate: Gate | None = None,
+        gate: ShippingHooks | None = None,
         kept: Kept | None = None,
         capacity_of: Callable[[], Mapping[str, str]] = dict,
     ) -> None:

@@ -20,14 +20,15 @@ from proxy.jobs.machine import RUNNING, UNCONFIRMED
 from proxy.ledger import jobs
 from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
 from proxy.ledger.database import insert_into, writing
-from proxy.ledger.entries import Batch, Entry, budget_amounts
+from proxy.ledger.entries import Entry, budget_amounts
 from proxy.ledger.export_log import ENTRY, note
 from proxy.ledger.inserting import Inserting
 from proxy.ledger.jobs import is_of_a_job
+from proxy.ledger.pairing import Batch
 from proxy.ledger.rolling import Rolling
 from proxy.ledger.rollups import counted_rows
+from proxy.ledger.row_checks import storable
 from proxy.ledger.schema import NOT_COUNTED, budget_spend, entries, metric_state, spool_positions
-from proxy.ledger.sound import safe
 from proxy.ledger.stored import write_stored
 from proxy.ledger.upserts import Upsert
 from proxy.spool import records
@@ -228,7 +229,7 @@ class Shipper:
             if not _is_of_the_row(error):
                 raise
         made_safe = [
-            entry._replace(row=safe(entry.row)) for entry in shipped
+            entry._replace(row=storable(entry.row)) for entry in shipped
         ]  # what follows from them is as they are there
         new = [entry for entry in made_safe if self._write_entry(connection, entry)]
         return [*new, *self._corrections(connection, made_safe, new)]
@@ -237,7 +238,7 @@ class Shipper:
         """Jobs that begin, and that end: the entry that was `running` becomes what it came to; once."""
         counted = []
         for each in shipped:
-            entry = each._replace(row=safe(each.row))
+            entry = each._replace(row=storable(each.row))
             if entry.row.status == RUNNING:
                 if self._write_entry(connection, entry):
                     counted.append(entry)

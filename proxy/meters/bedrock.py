@@ -20,8 +20,8 @@ from pricing.media.images import image_size
 from pricing.media.source import Encoded
 from pricing.usage import Quantity
 from proxy.meters import anthropic
-from proxy.meters.openai import read_usage
-from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_asked, note_tier
+from proxy.meters.openai_usage import read_usage
+from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_requested, note_tier
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 
 MARKS = re.compile(
@@ -131,12 +131,12 @@ def _read_pictures(response: Mapping[str, Any], context: Context, builder: Readi
         square = next((edge for edge in _EDGES if size.width * size.height <= edge * edge), _EDGES[-1])
         builder.condition("size", f"{square}x{square}")
     elif images:  # the size is unknown: the largest, where that is dearer
-        builder.ask("size", f"{_EDGES[-1]}x{_EDGES[-1]}")
+        builder.note_requested("size", f"{_EDGES[-1]}x{_EDGES[-1]}")
     config = mapping(context.request.get("imageGenerationConfig"))
-    note_asked(builder, context, "quality", config.get("quality"))
+    note_requested(builder, context, "quality", config.get("quality"))
     steps = builder.maybe(context.request, "steps")
     if steps is not None:
-        note_asked(builder, context, "steps", "50-steps" if steps <= _STANDARD_STEPS else "max-steps")
+        note_requested(builder, context, "steps", "50-steps" if steps <= _STANDARD_STEPS else "max-steps")
 
 
 def _read_vendor(response: Mapping[str, Any], builder: ReadingBuilder) -> None:

@@ -13,8 +13,8 @@ from pricing.usage import Quantity
 from proxy.meters.charges import read_charge
 from proxy.meters.hosts import xai_more
 from proxy.meters.openai import read_envelope
-from proxy.meters.openai_media import note_media, read_images, seconds_asked
-from proxy.meters.reader import Context, Reader, note_asked
+from proxy.meters.openai_media import note_media, read_images, requested_seconds
+from proxy.meters.reader import Context, Reader, note_requested
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, number, text
 
 DONE = {"succeeded", "completed", "done", "success", "complete", "finished"}
@@ -73,7 +73,7 @@ def read_runway(response: Mapping[str, Any], context: Context, builder: ReadingB
     if status.upper() != "SUCCEEDED":
         return
     model = builder.model or context.model
-    seconds = seconds_asked(context, builder, "duration")
+    seconds = requested_seconds(context, builder, "duration")
     rate: Quantity | None = RUNWAY_CREDITS_PER_S.get(model)
     if context.request.get("audio") is False and not context.from_client:
         rate = _RUNWAY_SILENT.get(model, rate)
@@ -108,13 +108,13 @@ def read_xai_video(response: Mapping[str, Any], context: Context, builder: Readi
     xai_more(mapping(response.get("usage")), context, builder)
     read_charge(mapping(response.get("usage")), "cost_in_usd_ticks", builder)
     seconds = builder.maybe(mapping(response.get("video")), "duration", "duration_seconds")
-    builder.add("video_second", seconds or seconds_asked(context, builder, "duration", "seconds") or XAI_VIDEO_S)
+    builder.add("video_second", seconds or requested_seconds(context, builder, "duration", "seconds") or XAI_VIDEO_S)
 
 
 def read_veo(response: Mapping[str, Any], context: Context, builder: ReadingBuilder) -> None:
     """A Veo operation: seconds times the videos that were made; filtered ones are not billed."""
     parameters = mapping(context.request.get("parameters")) or context.request
-    note_asked(builder, context, "resolution", parameters.get("resolution"))
+    note_requested(builder, context, "resolution", parameters.get("resolution"))
     builder.condition("resolution", context.selector.get("resolution"))
     if "done" not in response and "response" not in response:
         return
@@ -123,7 +123,7 @@ def read_veo(response: Mapping[str, Any], context: Context, builder: ReadingBuil
     inner = mapping(result.get("generateVideoResponse")) or result
     videos = items(inner.get("generatedSamples")) or items(inner.get("generatedVideos")) or items(inner.get("videos"))
     seconds = (
-        seconds_asked(context, builder)
+        requested_seconds(context, builder)
         or builder.count(parameters, "durationSeconds", "duration_seconds")
         or VEO_VIDEO_S
     )
@@ -178,7 +178,7 @@ def read_fal(response: Mapping[str, Any], context: Context, builder: ReadingBuil
     elif isinstance(video := response.get("video"), dict):
         builder.has_usage = True
         builder.add(
-            "video_second", builder.count(video, "duration") or seconds_asked(context, builder, "duration") or 0
+            "video_second", builder.count(video, "duration") or requested_seconds(context, builder, "duration") or 0
         )
 
 
@@ -197,7 +197,7 @@ def read_luma(response: Mapping[str, Any], context: Context, builder: ReadingBui
         builder.add("image", 1)
         return
     length = text(ordered.get("duration")) or text(context.request.get("duration")) or ""
-    seconds = number(length.removesuffix("s")) or seconds_asked(context, builder)
+    seconds = number(length.removesuffix("s")) or requested_seconds(context, builder)
     if seconds:
         builder.add("video_second", seconds)
     else:

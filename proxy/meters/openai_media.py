@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.meters.failures import is_failure
-from proxy.meters.openai import IMAGE_MODEL, Host, read_envelope, read_usage
+from proxy.meters.openai import read_envelope
 from proxy.meters.openai_responses import read_svg
-from proxy.meters.reader import Context, Reader, merge_counts, note_asked
+from proxy.meters.openai_usage import IMAGE_MODEL, Host, read_usage
+from proxy.meters.reader import Context, Reader, merge_counts, note_requested
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 
 MARKS = re.compile(rb'"(?:usage|error)"\s*:\s*\{')
@@ -25,12 +26,12 @@ _SPEECH = Host(output="audio_out")
 def note_media(response: Mapping[str, Any], context: Context, builder: ReadingBuilder, *names: str) -> None:
     """Size, quality and the like: as asked for, replaced by what the response says it made."""
     for name in names:
-        note_asked(builder, context, name, context.request.get(name))
+        note_requested(builder, context, name, context.request.get(name))
         builder.condition(name, context.selector.get(name))
         builder.condition(name, response.get(name))
 
 
-def seconds_asked(context: Context, builder: ReadingBuilder, *names: str) -> Any:
+def requested_seconds(context: Context, builder: ReadingBuilder, *names: str) -> Any:
     """A duration that only the caller knows: the selector's, else the request's."""
     return builder.maybe(context.selector, "duration_seconds", *names) or builder.maybe(context.request, *names)
 
@@ -79,7 +80,7 @@ def read_transcription(response: Mapping[str, Any], context: Context, builder: R
     if not builder.has_usage and not is_failure(response):
         seconds = builder.maybe(response, "duration", "audio_duration", "seconds")
         if seconds is None:
-            seconds = seconds_asked(context, builder)
+            seconds = requested_seconds(context, builder)
         if seconds is not None:
             builder.has_usage = True
             builder.add("audio_second", seconds)
@@ -125,7 +126,7 @@ def read_video(response: Mapping[str, Any], context: Context, builder: ReadingBu
     builder.has_usage = True
     if status == "completed":
         seconds = builder.maybe(response, "seconds", "duration")
-        builder.add("video_second", seconds or seconds_asked(context, builder, "seconds", "duration") or 0)
+        builder.add("video_second", seconds or requested_seconds(context, builder, "seconds", "duration") or 0)
 
 
 images = Reader("openai.images", read_images, fold_image, marks=MARKS)

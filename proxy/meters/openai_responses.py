@@ -15,8 +15,9 @@ from typing import Any
 
 from pricing.media.made import later_tokens
 from pricing.usage import Part
-from proxy.meters.openai import Host, fold_chunk, host_of, read_envelope, read_usage
-from proxy.meters.reader import Context, Reader, first_mapping, note_asked
+from proxy.meters.openai import fold_chunk, read_envelope
+from proxy.meters.openai_usage import Host, host_of, read_usage
+from proxy.meters.reader import Context, Reader, first_mapping, note_requested
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 
 # The terminal event is the only one whose usage is not null; calls of hosted tools are billed by themselves.
@@ -83,7 +84,7 @@ def _read_tools(response: Mapping[str, Any], context: Context, builder: ReadingB
     if _have_preview(tools):
         builder.condition("web_search", "preview")
     elif response.get("tools") is None and _have_preview(map(mapping, items(context.request.get("tools")))):
-        note_asked(builder, context, "web_search", "preview")
+        note_requested(builder, context, "web_search", "preview")
     for item in output:
         read_svg(item, builder)
     if not _read_image_tool(mapping(stated.get("image_gen")), tools, builder):

@@ -14,9 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.meters.charges import read_charge
-from proxy.meters.openai import USAGE_MARKS, Host, fold_chunk, host_of, read_envelope, read_usage
+from proxy.meters.openai import USAGE_MARKS, fold_chunk, read_envelope
 from proxy.meters.openai_responses import fold_event
-from proxy.meters.reader import Context, Reader, note_asked
+from proxy.meters.openai_usage import Host, host_of, read_usage
+from proxy.meters.reader import Context, Reader, note_requested
 from proxy.meters.reading_builder import ReadingBuilder, mapping, text
 
 _HOST = replace(host_of("perplexity"), charge="")  # which is read below, with the rest that is its own
@@ -50,8 +51,8 @@ def read_chat(response: Mapping[str, Any], context: Context, builder: ReadingBui
         size = text(usage.get("search_context_size"))
         options = mapping(context.request.get("web_search_options"))
         builder.add("request", 1)
-        note_asked(builder, context, "search_context_size", options.get("search_context_size"))
-        note_asked(builder, context, "search_type", options.get("search_type"))
+        note_requested(builder, context, "search_context_size", options.get("search_context_size"))
+        note_requested(builder, context, "search_type", options.get("search_type"))
         builder.condition("search_context_size", size)
 
 

@@ -40,7 +40,7 @@ class Context(Value):
     provider: whose prices. model: the name that was asked of the upstream. service_tier: the tier that whoever asks for
     the reading says was served; a tier that the response states wins over it. selector: facts that a response cannot state
     (proxy/CONTRACT.md#pricing-offline). response_headers: names in lower case. from_client: `request` is a client's, who may
-    want it cheap: what it says of its price is `asked`, and no condition.
+    want it cheap: what it says of its price is `requested`, and no condition.
     """
 
     provider: str = ""
@@ -91,7 +91,7 @@ class Reader:
             return stream.finish()
         builder = ReadingBuilder()
         if context.from_client:
-            builder.asked = asked_of(context.request)
+            builder.requested = requested_by(context.request)
         if self.facts or context.selector:
             for name, value in {**self.facts, **context.selector}.items():
                 builder.condition(name, value)
@@ -163,7 +163,7 @@ class StreamReader:
         return self._reader.whole(self._last, self._context)  # perhaps a whole response, sent as the only event
 
 
-def asked_of(request: Mapping[str, Any]) -> dict[str, str]:
+def requested_by(request: Mapping[str, Any]) -> dict[str, str]:
     """The conditions of its price that a client's request states: {} for nearly all."""
     if _ASKED.keys().isdisjoint(request):
         return {}
@@ -172,20 +172,20 @@ def asked_of(request: Mapping[str, Any]) -> dict[str, str]:
         if key in request:
             value = text(request[key])
             if value and value.lower() not in _ORDINARY_TIERS:
-                builder.ask(name, value)
-    return builder.asked
+                builder.note_requested(name, value)
+    return builder.requested
 
 
-def note_asked(builder: ReadingBuilder, context: Context, name: str, value: object) -> None:
+def note_requested(builder: ReadingBuilder, context: Context, name: str, value: object) -> None:
     """Note what the request orders: from a client that is what it asks for, from the operator it is what was made."""
-    (builder.ask if context.from_client else builder.condition)(name, value)
+    (builder.note_requested if context.from_client else builder.condition)(name, value)
 
 
 def note_tier(builder: ReadingBuilder, value: object) -> None:
     """Note the service tier; a later call (what the response says) replaces an earlier one (what the selector says)."""
     if not (name := text(value)):
         return
-    if (asked := builder.asked.pop("service_tier", None)) in _NOT_FOR_SALE and asked == name.lower():
+    if (requested := builder.requested.pop("service_tier", None)) in _NOT_FOR_SALE and requested == name.lower():
         return
     builder.conditions.pop("service_tier", None)
     if name.lower() == "batch":

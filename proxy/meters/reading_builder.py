@@ -73,13 +73,14 @@ class ReadingBuilder:
     """Builds a `Reading`. `has_usage`: the response has stated some usage."""
 
     __slots__ = (
-        "asked", "conditions", "cost_usd", "fee_usd", "flags", "has_usage", "model", "partial", "parts", "unreadable", "usage",
+        "conditions", "cost_usd", "fee_usd", "flags", "has_usage", "model", "partial", "parts", "requested", "unreadable",
+        "usage",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.usage: dict[str, Quantity] = {}
         self.conditions: dict[str, str] = {}
-        self.asked: dict[str, str] = {}
+        self.requested: dict[str, str] = {}
         self.parts: list[Part] = []
         self.flags: list[str] = []
         self.model: str | None = None
@@ -109,12 +110,12 @@ class ReadingBuilder:
             self.conditions[name] = str(value)
         else:
             return
-        self.asked.pop(name, None)
+        self.requested.pop(name, None)
 
-    def ask(self, name: str, value: object) -> None:
+    def note_requested(self, name: str, value: object) -> None:
         """Note what the client's request says of the price: it holds until the response says something of it."""
         if isinstance(value, str) and 0 < len(value) <= _LONGEST_CONDITION and name not in self.conditions:
-            self.asked[name] = value.lower()
+            self.requested[name] = value.lower()
 
     def read(self, value: object) -> Quantity:
         """A count, made safe."""
@@ -190,7 +191,7 @@ class ReadingBuilder:
             source=source,
             model=self.model,
             conditions=self.conditions,
-            asked=self.asked,
+            requested=self.requested,
             parts=tuple(self.parts),
             provider_cost_usd=self.cost_usd,
             provider_fee_usd=self.fee_usd,

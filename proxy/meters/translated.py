@@ -33,7 +33,7 @@ def encode(reading: Reading) -> bytes:
         "source": reading.source,
         "model": reading.model,
         "conditions": dict(reading.conditions),
-        "asked": dict(reading.asked),
+        "asked": dict(reading.requested),
         "parts": [{"model": part.model, "usage": _units(part.usage)} for part in reading.parts],
         "cost": None if reading.provider_cost_usd is None else str(reading.provider_cost_usd),
         "fee": str(reading.provider_fee_usd),
@@ -60,7 +60,7 @@ def _read(response: Mapping[str, Any], context: Context, builder: ReadingBuilder
     _add(value.get("usage"), builder.usage)
     builder.model = value.get("model")
     builder.conditions.update(mapping(value.get("conditions")))
-    builder.asked.update(mapping(value.get("asked")))
+    builder.requested.update(mapping(value.get("asked")))
     for part in items(value.get("parts")):
         usage: dict[str, Quantity] = {}
         _add(part["usage"], usage)

@@ -8,7 +8,7 @@ _ENOUGH = 65_536
 _KEPT = 64  # for the spool, the ledger, the control socket, the listener …
 
 
-def take_all() -> None:
+def raise_limit() -> None:
     """Raise this process's limit (and its children's) as far as it may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH)

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from proxy.money import usd_text
-from proxy.seldom import seldom_tracebacks
+from proxy.rate_limited_log import rate_limit_tracebacks
 
 _refusals = logging.getLogger("taximeter.refused")
 _AT_ONCE = 100  # lines: memory for more is fetched from the kernel each time, and given back
@@ -43,7 +43,7 @@ def set_up() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").addFilter(seldom_tracebacks)
+    logging.getLogger("uvicorn.error").addFilter(rate_limit_tracebacks)
 
 
 def call_logger(sample: float) -> Callable[[Sequence[Any]], None]:

@@ -11,7 +11,7 @@ import threading
 _BEHIND = 5
 
 
-def behind_calls() -> None:
+def yield_to_calls() -> None:
     """The thread that calls this waits for others that want its core; on Linux alone, where a thread has a priority of its own.
     It must hold nothing for long that calls wait for."""
     if sys.platform == "linux":

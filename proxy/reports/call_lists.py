@@ -31,7 +31,7 @@ LOOKED_THROUGH = 100_000
 """Entries at most for a page: half a second or so."""
 
 
-class Listed(NamedTuple):
+class CallPage(NamedTuple):
     """next: where the list goes on, as `before`; None at its end. back_to: so far back was looked without filling the page,
     epoch microseconds; None where it is full, or the end is reached."""
 
@@ -40,7 +40,7 @@ class Listed(NamedTuple):
     back_to: int | None = None
 
 
-def listed(
+def call_page(
     engine: Engine,
     *,
     limit: int,
@@ -48,7 +48,7 @@ def listed(
     filters: Mapping[str, str | None],
     since: int | None,
     until: int | None,
-) -> Listed:
+) -> CallPage:
     """As `calls.requests`."""
     runs: Iterator[Run] | None = None
     back_to = None
@@ -68,8 +68,8 @@ def listed(
             runs = iter([Run(back_to, end, None)])
     rows = requests(engine, limit=limit, before=before, filters=filters, since=since, until=until, runs=runs)
     if len(rows) >= limit:
-        return Listed(rows, rows[-1]["id"])
-    return Listed(rows, None if back_to is None else lowest_id(back_to), back_to)
+        return CallPage(rows, rows[-1]["id"])
+    return CallPage(rows, None if back_to is None else lowest_id(back_to), back_to)
 
 
 def _back_to(engine: Engine, before: str | None, since: int | None, until: int | None) -> int | None:

@@ -29,7 +29,7 @@ from proxy.ledger.database import reading
 from proxy.ledger.schema import entries
 from proxy.ledger.watch import ALIVE_US, lives
 from proxy.reports.calls import GROUPS
-from proxy.reports.elsewhere import prices_of
+from proxy.reports.compared_prices import compared_prices
 from proxy.times import BadQuestion
 
 _SUMMED = (
@@ -148,7 +148,7 @@ def capacity_report(
                 outcome = _open_minutes(connection, row, report, since, until)
             if by:
                 _add_groups(connection, report, by, outcome, since, until)
-        prices = prices_of(book, row.compare, now // 1_000_000)
+        prices = compared_prices(book, row.compare, now // 1_000_000)
         priced = prices.nanousd(report.tokens, _long_calls(connection, report, prices.cuts))
     report.compared = [Compared(model, priced.get(model)) for model in row.compare]
     return report

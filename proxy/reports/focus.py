@@ -25,7 +25,7 @@ from proxy.ledger.rolling import pages
 from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS, entries
 from proxy.money import NANO
-from proxy.reports.dealing import to_whole
+from proxy.reports.apportion import to_whole
 
 _COLUMNS = tuple(
     entries.c[name]

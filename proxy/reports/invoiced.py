@@ -22,7 +22,7 @@ from proxy.ledger.corrections import invoice_of
 from proxy.ledger.database import reading
 from proxy.ledger.entries import Entry
 from proxy.ledger.schema import entries, jobs
-from proxy.reports.dealing import deal
+from proxy.reports.apportion import apportion
 from proxy.reports.model_names import namer
 from proxy.reports.reconcile import OTHERS, UNCONFIRMED, ZONE, Cell, Reconciliation, day_start
 from proxy.reports.statement import Statement
@@ -111,4 +111,4 @@ def _shared(rows: Sequence[Mapping[str, Any]], cells: Sequence[Cell]) -> list[tu
     ceilings = [row["cost_nanousd"] for row in rows]
     less = sum((cell.causes.get(UNCONFIRMED, Fraction(0)) for cell in cells), Fraction(0))
     cost = min(sum(ceilings), max(0, round(sum(ceilings) + less)))
-    return list(zip(rows, deal(cost, ceilings), strict=True))
+    return list(zip(rows, apportion(cost, ceilings), strict=True))

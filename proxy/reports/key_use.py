@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from proxy.config.likely_mistakes import overlap
 from proxy.config.model import Key
-from proxy.config.suspicions import overlap
-from proxy.ledger.schema import spend_days
+from proxy.ledger.rollup_schema import spend_days
 from proxy.money import usd_text
 from proxy.times import rfc3339
 

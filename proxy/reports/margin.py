@@ -23,7 +23,7 @@ from proxy.config.plans import Plan
 from proxy.ledger.database import reading
 from proxy.ledger.revenue import Paid, revenue_in
 from proxy.money import NANO
-from proxy.reports.dealing import deal
+from proxy.reports.apportion import apportion
 from proxy.reports.economics import fee_of
 from proxy.reports.months import Month, month_at, months
 from proxy.reports.spend import SpendRow, spend
@@ -294,7 +294,7 @@ def _settled(payer: _Payer, covered: Sequence[Month]) -> Economy:
     fee = 0 if revenue is None else fee_of(revenue, rate)
     if revenue is not None:
         weights = [cell.spent for cell in cells] if any(cell.spent > 0 for cell in cells) else [c.calls for c in cells]
-        for cell, part, fees in zip(cells, deal(revenue, weights), deal(fee, weights), strict=True):
+        for cell, part, fees in zip(cells, apportion(revenue, weights), apportion(fee, weights), strict=True):
             cell.revenue, cell.fee = part, fees
     whole = Economy({"customer": payer.value}, payer.plan.name if payer.plan else None, revenue, fee)
     for cell in cells:

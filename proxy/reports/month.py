@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from proxy.ledger.closings import Closing, closings
 from proxy.ledger.database import reading
 from proxy.money import NANO, is_short
-from proxy.reports.dealing import in_parts
+from proxy.reports.apportion import in_parts
 from proxy.reports.months import Month, after, before
 from proxy.reports.spend import spend
 from proxy.times import BadQuestion

@@ -27,7 +27,7 @@ class LoggedCall(NamedTuple):
 
 
 @dataclass(slots=True)
-class Passed:
+class ExceededBudget:
     """Calls beyond a budget's limit. first_at_s: when the first of them began."""
 
     budget: Budget
@@ -51,13 +51,13 @@ class Replayed:
     refused_nanousd: int = 0
     unknown: int = 0
     unknown_nanousd: int = 0
-    passed: Sequence[Passed] = ()
+    exceeded: Sequence[ExceededBudget] = ()
 
 
 def replay(budgets: Sequence[Budget], identities: Mapping[str, Identity], calls: Iterable[LoggedCall]) -> Replayed:
     """calls: in the order of their times; each window begins at 0. What is refused counts nowhere else."""
     made = Replayed()
-    passed = {budget.name: Passed(budget) for budget in budgets}
+    exceeded = {budget.name: ExceededBudget(budget) for budget in budgets}
     counters: dict[tuple[str, str], tuple[int, int]] = {}
     for call in calls:
         made.calls += 1
@@ -77,7 +77,7 @@ def replay(budgets: Sequence[Budget], identities: Mapping[str, Identity], calls:
             begun, total = counters.get(key, (start, 0))
             total = total if begun == start else 0
             if total + amount > budget.limit_for(key[1], call.at_s):
-                passed[budget.name].add(call)
+                exceeded[budget.name].add(call)
                 blocked = blocked or budget.hard
             counted.append((key, (start, total + amount)))
         if blocked:
@@ -85,7 +85,7 @@ def replay(budgets: Sequence[Budget], identities: Mapping[str, Identity], calls:
             made.refused_nanousd += call.nanousd
         else:
             counters.update(counted)
-    made.passed = [one for one in passed.values() if one.calls]
+    made.exceeded = [one for one in exceeded.values() if one.calls]
     return made
 
 

@@ -10,10 +10,11 @@ OF_SERVER = (
     "host", "port", "admin_host", "admin_port", "max_connections", "max_head_kb", "header_timeout_s", "body_timeout_s",
     "min_body_kb_per_s", "write_timeout_s", "drain_timeout_s", "session_quiet_s",
 )  # fmt: skip
-AT_THE_TOP = ("store", "store_lease_share", "ledger", "data_dir", "spool", "log")
+AT_THE_TOP = ("store", "store_lease_share", "store_timeout_s", "ledger", "data_dir", "spool", "log")
 
 _PATHS = (
-    "store", "store_lease_share", "ledger", "data_dir", "spool.mode", "spool.max_mb", "spool.keep_shipped_s", "log.sample",
+    "store", "store_lease_share", "store_timeout_s", "ledger", "data_dir", "spool.mode", "spool.max_mb",
+    "spool.keep_shipped_s", "log.sample",
     *(f"server.{name}" for name in OF_SERVER),
 )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.latest import Latest
+from proxy.bounded_table import BoundedTable
 
 _MAX_SESSIONS = 100_000
 _BITS = 2**60 - 1  # of a hash: what Python keeps in one number of the smallest size
@@ -16,7 +16,7 @@ class SessionCosts:
     """
 
     def __init__(self) -> None:
-        self._nanousd: Latest[int, int] = Latest(_MAX_SESSIONS)
+        self._nanousd: BoundedTable[int, int] = BoundedTable(_MAX_SESSIONS)
 
     def total(self, team: str | None, session_id: str) -> int:
         return self._nanousd.get(hash((team, session_id)) & _BITS) or 0

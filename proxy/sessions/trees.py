@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pricing.values import Value, frozen
-from proxy.latest import Latest
+from proxy.bounded_table import BoundedTable
 from proxy.types import Identity
 
 _MAX_DEPTH = 16
@@ -33,8 +33,8 @@ class SessionTrees:
     """
 
     def __init__(self, max_sessions: int = _MAX_SESSIONS) -> None:
-        self._nodes: Latest[tuple[str, str], Node] = Latest(max_sessions)
-        self._owners: Latest[str, str] = Latest(max_sessions)
+        self._nodes: BoundedTable[tuple[str, str], Node] = BoundedTable(max_sessions)
+        self._owners: BoundedTable[str, str] = BoundedTable(max_sessions)
 
     def place(self, scope: str, session_id: str, parent: str | None) -> Node:
         """The place of a session of `scope` (a team, or a key that has none); `parent` counts at its first call only."""

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from proxy.downstream.connection import Connection, connection_class
-from proxy.downstream.patience import Limits
+from proxy.downstream.timeouts import Limits
 from proxy.processes.http_server import Server
 
 App = Callable[[Any, Any, Any], Awaitable[None]]

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from proxy import seldom
+from proxy import rate_limited_log
 from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
 from proxy.config.server import Server
 from proxy.control.api.auth import Guard
-from proxy.seldom import Seldom
+from proxy.rate_limited_log import RateLimitedLog
 from proxy.sessions.known_clients import canonical, find
 from tests.flow.house import Answer, Build
 
@@ -141,8 +141,8 @@ async def test_a_fault_of_ours_is_told_once_a_minute_with_its_count(
     build: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     house, now = build(), 0.0
-    faults = Seldom(logging.getLogger("taximeter.faults"), logging.ERROR, lambda: now)
-    monkeypatch.setattr(seldom, "FAULTS", faults)
+    faults = RateLimitedLog(logging.getLogger("taximeter.faults"), logging.ERROR, lambda: now)
+    monkeypatch.setattr(rate_limited_log, "FAULTS", faults)
     monkeypatch.setattr(house.plane.keys, "identify", lambda *_: {}["what a client said"])
     for _ in range(50):
         assert (await house.ask()).status == 500

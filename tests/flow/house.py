@@ -14,7 +14,7 @@ from proxy.config.file import expand
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.downstream.cycle import Cycle
-from proxy.downstream.repeats import Notes
+from proxy.downstream.head_cache import Notes
 from proxy.exchange.plane import Plane
 from proxy.spool.pending import Pending, keep
 from proxy.spool.reader import SpoolReader, runs

@@ -10,7 +10,7 @@ import orjson
 
 from proxy.dataplane.application import Application
 from proxy.downstream.connection import connection_class
-from proxy.downstream.patience import Limits
+from proxy.downstream.timeouts import Limits
 from tests.flow.house import CHAT, KEY, Build, House, whole
 from tests.flow.test_cycle import Transport, connection_of
 

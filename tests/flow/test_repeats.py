@@ -10,7 +10,7 @@ from typing import Any
 from proxy.dataplane.application import Application
 from proxy.downstream.connection import connection_class
 from proxy.downstream.cycle import Cycle
-from proxy.downstream.patience import Limits
+from proxy.downstream.timeouts import Limits
 from tests.flow.house import KEY, Build, House, whole
 from tests.flow.test_cycle import Transport, connection_of
 

@@ -17,7 +17,7 @@ LAYERS = [
     layer.split()
     for layer in (
         "pricing",
-        "proxy proxy.money proxy.times proxy.ids proxy.latest proxy.errors proxy.seldom proxy.shares",
+        "proxy proxy.money proxy.times proxy.ids proxy.bounded_table proxy.errors proxy.rate_limited_log proxy.shares",
         "proxy.wire",
         "proxy.types",
         "proxy.capacity",
@@ -69,7 +69,7 @@ NOT_IN_THE_DATA_PLANE = (*NOT_IN_THE_SUPERVISOR, "typer", "rich", "requests", "h
 PURE = (
     "pricing",
     "proxy.money",
-    "proxy.latest",
+    "proxy.bounded_table",
     "proxy.errors",
     "proxy.types",
     "proxy.capacity",
@@ -241,7 +241,7 @@ def test_the_price_library_stands_alone() -> None:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("proxy.serve.supervisor", (*NOT_IN_THE_SUPERVISOR, *OF_ONE_CHILD)),
+        ("proxy.serve.start", (*NOT_IN_THE_SUPERVISOR, *OF_ONE_CHILD)),
         ("proxy.cli.serve", NOT_IN_THE_SUPERVISOR),
         ("proxy.cli.main", (*NOT_IN_THE_SUPERVISOR, "pydantic", "rich")),
         ("proxy.dataplane.process", NOT_IN_THE_DATA_PLANE),

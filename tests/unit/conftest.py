@@ -14,6 +14,7 @@ import pytest
 
 from proxy.ledger.database import open_ledger
 from tests.support import compiled_sql
+from tests.support.made_up import fill, made_up
 from tests.support.postgres import PostgresServer
 
 compiled_sql.install()
@@ -32,6 +33,17 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SQLite's file, to be copied: a fifth of what it costs to make one."""
     path = tmp_path_factory.mktemp("ledger") / "empty.db"
     open_ledger(f"sqlite:///{path}").dispose()
+    return path
+
+
+@pytest.fixture(scope="session")
+def made_up_ledger(tmp_path_factory: pytest.TempPathFactory, empty_ledger: Path) -> Path:
+    """SQLite's file of a ledger of 300 calls, to be copied."""
+    path = tmp_path_factory.mktemp("ledger") / "made_up.db"
+    shutil.copy(empty_ledger, path)
+    engine = open_ledger(f"sqlite:///{path}")
+    fill(engine, made_up(300))
+    engine.dispose()
     return path
 
 

@@ -129,11 +129,11 @@ class LeasedStore(RedisStore):
         the call; where it did not, or nobody knows, the reservation is restored before anything more is reported.
 
         Raises `StoreUnavailable`; the call is out of its leases all the same."""
-        flying = self.leases.give_up(reservation_id)
-        if flying is not None:
-            amounts = [claim.amount for claim in flying.claims]
+        call = self.leases.give_up(reservation_id)
+        if call is not None:
+            amounts = [claim.amount for claim in call.claims]
             await self.member.restore_anew(
-                reservation_id, Held(flying.claims, amounts, None, flying.deadline_s, flying.record)
+                reservation_id, Held(call.claims, amounts, None, call.deadline_s, call.record)
             )
             self.leases.is_out(reservation_id)
 
@@ -171,9 +171,9 @@ class LeasedStore(RedisStore):
 
     def _lose_leases(self) -> None:
         """Another epoch begins, which knows nothing of them: what is in flight is restored there one by one."""
-        for reservation_id, flying in self.leases.drop().items():
-            amounts = [claim.amount for claim in flying.claims]
-            self.member.held[reservation_id] = Held(flying.claims, amounts, None, flying.deadline_s, flying.record)
+        for reservation_id, call in self.leases.drop().items():
+            amounts = [claim.amount for claim in call.claims]
+            self.member.held[reservation_id] = Held(call.claims, amounts, None, call.deadline_s, call.record)
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

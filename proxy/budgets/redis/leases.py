@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
     claim: Claim
     used: int
-    flying: int
+    in_flight: int
     kept: int
     wanted: int
 
@@ -43,7 +43,7 @@ class Report(NamedTuple):
     rows: Sequence[Row]
 
 
-class Flying(NamedTuple):
+class InFlightCall(NamedTuple):
     """A call that was granted out of leases."""
 
     claims: Sequence[Claim]
@@ -56,14 +56,14 @@ class Slice:
     """One counter: what this process has of it, and what is asked of it (calls and amount, between two reports)."""
 
     __slots__ = (
-        "amount", "calls", "claim", "flying", "free", "given", "held", "lately", "lately_calls", "short", "used", "wanted",
+        "amount", "calls", "claim", "free", "given", "held", "in_flight", "lately", "lately_calls", "short", "used", "wanted",
     )  # fmt: skip
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.free = 0
         self.given = 0  # the most that may be free: what Redis counts as taken ahead of need
-        self.flying = 0
+        self.in_flight = 0
         self.used = 0
         self.held = 0  # what Redis has reserved for it, by its last answer
         self.short = False  # Redis gave less than was wanted: what is free is asked for anew with every report
@@ -87,14 +87,14 @@ class Slice:
 
     @property
     def idle(self) -> bool:
-        return not (self.held or self.free or self.flying or self.used or self.wanted) and self.calls < 1
+        return not (self.held or self.free or self.in_flight or self.used or self.wanted) and self.calls < 1
 
     @property
     def news(self) -> bool:
         """Whether a report would change anything worth a round trip."""
         if self.used or self.free > 2 * self.wanted or (self.short and self.free):
             return True
-        return 2 * self.free < self.wanted or self.held > self.flying + self.free
+        return 2 * self.free < self.wanted or self.held > self.in_flight + self.free
 
 
 class Leases:
@@ -103,7 +103,7 @@ class Leases:
     def __init__(self, longest_s: float) -> None:
         self._longest_s = longest_s
         self._leases: dict[CounterKey, Slice] = {}
-        self._flying: dict[str, Flying] = {}
+        self._in_flight: dict[str, InFlightCall] = {}
         self._leaving: dict[
             str, int
         ] = {}  # calls that Redis may not know as reservations yet, by the report without them
@@ -115,14 +115,14 @@ class Leases:
         self.hurried = False  # calls ask Redis because a lease is used up, or there is much to tell
 
     def __contains__(self, reservation_id: str) -> bool:
-        return reservation_id in self._flying
+        return reservation_id in self._in_flight
 
     def all(self) -> list[Slice]:
         return list(self._leases.values())
 
     @property
-    def held(self) -> Mapping[str, Flying]:
-        return self._flying
+    def held(self) -> Mapping[str, InFlightCall]:
+        return self._in_flight
 
     # Calls
 
@@ -130,9 +130,9 @@ class Leases:
         self, reservation_id: str, claims: Sequence[Claim], now_s: float, deadline_s: float, record: bytes
     ) -> Granted | None:
         """Grant it whole, out of leases of all its counters; None: Redis has to be asked."""
-        if reservation_id in self._flying:
+        if reservation_id in self._in_flight:
             return _GRANTED
-        untold = len(self._flying) + self._unreported + self._reporting
+        untold = len(self._in_flight) + self._unreported + self._reporting
         leases, enough = [], untold < MOST_UNREPORTED and deadline_s - now_s <= self._longest_s
         for claim in claims:
             lease = self._leases.get(counter_key(claim))
@@ -153,8 +153,8 @@ class Leases:
             return None
         for lease, claim in zip(leases, claims, strict=True):
             lease.free -= claim.amount
-            lease.flying += claim.amount
-        self._flying[reservation_id] = Flying(claims, leases, deadline_s, record)
+            lease.in_flight += claim.amount
+        self._in_flight[reservation_id] = InFlightCall(claims, leases, deadline_s, record)
         return _GRANTED
 
     def _begin(self, claim: Claim) -> Slice | None:
@@ -166,17 +166,17 @@ class Leases:
     def number_of(self, reservation_id: str) -> int | None:
         """Of the report that will tell its end, if it ends now, or of the first that Redis reads after its reservation; None
         where it is none of ours."""
-        return self._number if reservation_id in self._flying else self._leaving.get(reservation_id)
+        return self._number if reservation_id in self._in_flight else self._leaving.get(reservation_id)
 
     def end(self, reservation_id: str, amounts: Sequence[int] | None) -> bool:
         """It ended with so much used (None: with nothing); whether it was one of ours."""
-        flying = self._flying.pop(reservation_id, None)
-        if flying is None:
+        call = self._in_flight.pop(reservation_id, None)
+        if call is None:
             self._leaving.pop(reservation_id, None)
             return False
-        for index, (lease, claim) in enumerate(zip(flying.leases, flying.claims, strict=True)):
+        for index, (lease, claim) in enumerate(zip(call.leases, call.claims, strict=True)):
             used = amounts[index] if amounts is not None else 0
-            lease.flying -= claim.amount
+            lease.in_flight -= claim.amount
             lease.used += used
             # The rest goes back to Redis with the next report, except what is counted as taken ahead.
             lease.free = min(lease.free + claim.amount - used, lease.given)
@@ -197,7 +197,7 @@ class Leases:
         return free
 
     def overdue(self, now_s: float) -> list[str]:
-        return [name for name, flying in self._flying.items() if flying.deadline_s <= now_s]
+        return [name for name, call in self._in_flight.items() if call.deadline_s <= now_s]
 
     # Reports
 
@@ -217,14 +217,16 @@ class Leases:
             return self._report
         self.hurried = False
         leases = self._leases.values()
-        if not any(lease.news for lease in leases) and not (anyhow and any(one.flying or one.free for one in leases)):
+        if not any(lease.news for lease in leases) and not (
+            anyhow and any(one.in_flight or one.free for one in leases)
+        ):
             return None
         rows = []
         for lease in leases:
-            if lease.held or lease.used or lease.flying or lease.free or lease.wanted:
+            if lease.held or lease.used or lease.in_flight or lease.free or lease.wanted:
                 lease.free = 0 if lease.short else max(0, min(lease.free, lease.wanted))
                 lease.given = lease.free
-                rows.append(Row(lease.claim, lease.used, lease.flying, lease.free, lease.wanted))
+                rows.append(Row(lease.claim, lease.used, lease.in_flight, lease.free, lease.wanted))
                 lease.used = 0
         self._report = Report(self._number, rows)
         self._number += 1
@@ -241,25 +243,25 @@ class Leases:
             lease = self._leases[key]
             lease.free += free - row.kept
             lease.given = free
-            lease.held, lease.short = row.flying + free, free < row.wanted
+            lease.held, lease.short = row.in_flight + free, free < row.wanted
 
-    def drop(self) -> dict[str, Flying]:
+    def drop(self) -> dict[str, InFlightCall]:
         """What Redis knew of all this is lost. The calls that were in flight: they have to be reserved one by one."""
-        flying, self._flying = self._flying, {}
+        call, self._in_flight = self._in_flight, {}
         self._leases.clear()
         self._leaving.clear()
         self._report = None
         self._unreported = self._reporting = 0
-        return flying
+        return call
 
-    def give_up(self, reservation_id: str) -> Flying | None:
+    def give_up(self, reservation_id: str) -> InFlightCall | None:
         """This call is reserved for itself: it is in flight here no more. What it was, if it was."""
-        flying = self._flying.pop(reservation_id, None)
-        if flying is not None:
+        call = self._in_flight.pop(reservation_id, None)
+        if call is not None:
             self._leaving[reservation_id] = self._number
-            for lease, claim in zip(flying.leases, flying.claims, strict=True):
-                lease.flying -= claim.amount
-        return flying
+            for lease, claim in zip(call.leases, call.claims, strict=True):
+                lease.in_flight -= claim.amount
+        return call
 
     def is_out(self, reservation_id: str) -> None:
         """Redis has its reservation."""

@@ -17,8 +17,7 @@ from hiredis.hiredis import PushNotification
 
 from proxy.config.store_url import Address, Tls
 
-DEADLINE_S = 0.05
-"""An answer has that long, counted in ticks of our own event loop: where that stands still, Redis is not to blame."""
+# Of an answer's time, counted in ticks of our own event loop: where that stands still, Redis is not to blame.
 _TICKS = 5
 _CONNECT_S = 1.0
 _SENTINEL_ANSWERS_S = 0.5
@@ -36,11 +35,11 @@ class CommandError(Exception):
 
 
 class Link(asyncio.Protocol):
-    """Made by `connect`. on_news gets the messages of subscribed channels; on_lost is called once, at the end."""
+    """Made by `connect`. on_news gets the messages of subscribed channels; on_lost is called once, at the end.
+    deadline_s: an answer that takes longer ends the connection.
+    """
 
-    def __init__(
-        self, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float = DEADLINE_S
-    ) -> None:
+    def __init__(self, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float) -> None:
         self._tick_s = deadline_s / _TICKS
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
@@ -150,7 +149,7 @@ class Link(asyncio.Protocol):
 
 
 async def connect(
-    address: Address, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float = DEADLINE_S
+    address: Address, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float
 ) -> Link:
     """A connection that is logged in, in RESP3, on its database. Raises OSError (`LinkLost` is one), CommandError."""
     host, port = (address.host, address.port) if address.sentinels is None else await _master(address)

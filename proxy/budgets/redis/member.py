@@ -16,15 +16,15 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
-from proxy.budgets.redis.link import DEADLINE_S, CommandError, Link, LinkLost, connect
+from proxy.budgets.redis.link import CommandError, Link, LinkLost, connect
 from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, facts, problems, scripts
 from proxy.budgets.store import StoreUnavailable
 from proxy.config.store_url import parse_address
-from proxy.seldom import Seldom
+from proxy.rate_limited_log import RateLimitedLog
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")
-_refusals = Seldom(log, logging.ERROR)
+_refusals = RateLimitedLog(log, logging.ERROR)
 
 _PAUSE_S = 0.1
 _AT_ONCE = 100
@@ -71,7 +71,7 @@ class Member:
         on_joined: Callable[[str], Awaitable[None]] | None = None,
         hear: Callable[[str], None] = lambda _: None,
         on_trouble: Callable[[], None] = lambda: None,
-        deadline_s: float = DEADLINE_S,
+        deadline_s: float,
     ) -> None:
         self._address = parse_address(url)
         self._deadline_s = deadline_s

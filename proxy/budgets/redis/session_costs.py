@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from proxy.latest import Latest
+from proxy.bounded_table import BoundedTable
 
 _MOST = 20_000
 _MOST_TOLD = 400
@@ -25,7 +25,7 @@ class SharedSessionCosts:
     """By the names that sessions have in Redis; amounts in nano-USD."""
 
     def __init__(self) -> None:
-        self._known: Latest[str, _Known] = Latest(_MOST)
+        self._known: BoundedTable[str, _Known] = BoundedTable(_MOST)
         self._untold: dict[str, int] = {}
 
     def __bool__(self) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from proxy.budgets.budget import Budget
-from proxy.budgets.redis.link import DEADLINE_S
 from proxy.budgets.redis.member import Held, Member, Value
 from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, scripts, unbucket
 from proxy.budgets.store import (
@@ -60,7 +59,7 @@ class RedisStore:
         *,
         on_epoch: Callable[[str], None] = lambda _: None,
         on_joined: Callable[[str], Awaitable[None]] | None = None,
-        deadline_s: float = DEADLINE_S,
+        deadline_s: float,
     ) -> None:
         self._waiting = WaitingRoom()
         self.member = Member(

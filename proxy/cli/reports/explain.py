@@ -9,7 +9,7 @@ import typer
 from pricing.load import load_book
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer
-from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, answer_of, asked, names_of
+from proxy.cli.reports.options import SinceOption, UntilOption, ZoneOption, answer_of, exit_on_problem, names_of
 from proxy.config.own_prices import priced_by
 from proxy.reports.calendar import zone_named
 from proxy.reports.explain import ExplainQuestion, against_of, explain_answer
@@ -35,7 +35,7 @@ def explain(
 
     Without a time: the running month so far, against as much of the month before.
     """
-    with asked(form):
+    with exit_on_problem(form):
         if (remote := server_of(server)) is not None:
             answer_of(remote, "explain", form, {}, by=by, since=since, until=until, against=against, tz=zone)
             return

@@ -10,7 +10,7 @@ import typer
 
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer, fail
-from proxy.cli.reports.asking import SinceOption, UntilOption, answer_of, asked, names_of
+from proxy.cli.reports.options import SinceOption, UntilOption, answer_of, exit_on_problem, names_of
 from proxy.reports.focus_columns import COLUMNS, Version
 from proxy.reports.focus_rows import FocusExport, FocusQuestion, focus_answer, version_named
 from proxy.reports.parquet import NoParquet, write_parquet
@@ -45,7 +45,7 @@ def focus(
 
     They add up to the ledger to the nano-dollar. Corrections, unpriced calls and own machines are rows of their own.
     """
-    with asked(form):
+    with exit_on_problem(form):
         if out is not None and out.suffix not in (".csv", ".parquet"):
             raise fail("--out must end in .csv or .parquet", 2)
         if ahead not in (None, "1.5"):

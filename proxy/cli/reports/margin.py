@@ -8,7 +8,7 @@ import typer
 
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer
-from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, answer_of, asked, names_of
+from proxy.cli.reports.options import SinceOption, UntilOption, ZoneOption, answer_of, exit_on_problem, names_of
 from proxy.reports.calendar import zone_named
 from proxy.reports.margin import Question
 from proxy.reports.margin_answer import margin_answer
@@ -33,7 +33,7 @@ def margin(
 
     Revenue comes from `plans` in the configuration and from `taximeter revenue import`.
     """
-    with asked(form):
+    with exit_on_problem(form):
         if (remote := server_of(server)) is not None:
             answer_of(remote, "margin", form, {}, by=by, since=since, until=until, tz=zone)
             return

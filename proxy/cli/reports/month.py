@@ -9,7 +9,7 @@ import typer
 
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer
-from proxy.cli.reports.asking import ZoneOption, answer_of, asked, names_of
+from proxy.cli.reports.options import ZoneOption, answer_of, exit_on_problem, names_of
 from proxy.reports.calendar import zone_named
 from proxy.reports.month import MonthQuestion, mapping_of, mark_up_of
 from proxy.reports.month_answer import close_month, month_answer
@@ -50,7 +50,7 @@ def month(
 
     What comes to a closed month later (a correction, a late settlement) is adjusted in the first month after it that is open.
     """
-    with asked(form):
+    with exit_on_problem(form):
         if (remote := server_of(server)) is not None:
             answer_of(
                 remote, "month", form, {"--map": mapping, "--close": close}, month=name, by=by, mark_up=mark_up, tz=zone

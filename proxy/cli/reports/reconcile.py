@@ -15,7 +15,7 @@ from pricing.load import load_book
 from proxy.cli.corrections import write_corrections
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer, fail
-from proxy.cli.reports.asking import SinceOption, UntilOption, ZoneOption, asked
+from proxy.cli.reports.options import SinceOption, UntilOption, ZoneOption, exit_on_problem
 from proxy.config.own_prices import priced_by
 from proxy.ledger.reconciliations import keep_reconciliation
 from proxy.reports.answers import Answer
@@ -55,7 +55,7 @@ def reconcile(
     --apply corrects calls that stand at their ceilings, where the file leaves no doubt what they cost: sums, budgets and
     metrics follow, in a server that runs too.
     """
-    with asked(form):
+    with exit_on_problem(form):
         most, now = tolerance_of(tolerance), now_s()
         text = _text_of(file)
         if (remote := server_of(server)) is not None:

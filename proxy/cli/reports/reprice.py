@@ -10,7 +10,7 @@ from pricing.load import load_book
 from proxy.cli.corrections import write_corrections
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer
-from proxy.cli.reports.asking import SinceOption, UntilOption, answer_of, asked
+from proxy.cli.reports.options import SinceOption, UntilOption, answer_of, exit_on_problem
 from proxy.config.own_prices import priced_by
 from proxy.reports.reprice import reprice
 from proxy.reports.reprice_answer import reprice_answer
@@ -33,7 +33,7 @@ def reprice_entries(
 
     --apply writes a correction for each: sums, budgets and metrics follow, in a server that runs too.
     """
-    with asked(form):
+    with exit_on_problem(form):
         if (remote := server_of(server)) is not None:
             answer_of(remote, "reprice", form, {"--apply": apply}, since=since, until=until)
             return

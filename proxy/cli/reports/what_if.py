@@ -13,7 +13,7 @@ from pricing.load import load_book
 from pricing.operator import parse_rows
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer, fail
-from proxy.cli.reports.asking import SinceOption, UntilOption, answer_of, asked
+from proxy.cli.reports.options import SinceOption, UntilOption, answer_of, exit_on_problem
 from proxy.config.own_prices import priced_by
 from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.what_if import cache_share, check_change, learned_ratios, what_if_answer
@@ -48,7 +48,7 @@ def what_if(
     form: FormatOption = "table",
 ) -> None:
     """What the period's calls would have cost with other models, tiers, cache shares or price lists, and how sure that is."""
-    with asked(form):
+    with exit_on_problem(form):
         if (remote := server_of(server)) is not None:
             answer_of(
                 remote,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from proxy.config.from_litellm.models import add_models, add_settings
 from proxy.config.from_litellm.owners import WHOLE_PROXY, add_owners
-from proxy.config.from_litellm.values import Made, Rows
+from proxy.config.from_litellm.values import Conversion, Rows
 
 TABLES = {
     "budgets": "LiteLLM_BudgetTable",
@@ -35,16 +35,16 @@ TABLES = {
 SPEND_LOG = "LiteLLM_SpendLogs"
 
 
-class Moved(NamedTuple):
+class Converted(NamedTuple):
     """config: as YAML. left: what has no counterpart, a line each."""
 
     config: dict[str, Any]
     left: Sequence[str]
 
 
-def moved(config: Mapping[str, Any], tables: Mapping[str, Rows], at: datetime) -> Moved:
+def convert(config: Mapping[str, Any], tables: Mapping[str, Rows], at: datetime) -> Converted:
     """config: LiteLLM's YAML, opened. tables: by the names of `TABLES`, as they were at `at`."""
-    made = Made(at)
+    made = Conversion(at)
     add_models(made, config)
     everybody = next((row for row in tables.get("users", ()) if row.get("user_id") == WHOLE_PROXY), {})
     add_settings(made, config, {name: everybody.get(name) for name in ("spend", "budget_reset_at")})
@@ -53,4 +53,4 @@ def moved(config: Mapping[str, Any], tables: Mapping[str, Rows], at: datetime) -
         f"model {row.get('model_name')}: is in the database, its parameters encrypted; write it into model_list"
         for row in tables.get("models", ())
     ]
-    return Moved({name: value for name, value in made.config.items() if value}, made.left)
+    return Converted({name: value for name, value in made.config.items() if value}, made.left)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from proxy.config.from_litellm.values import Made, Row, amount, as_dict, as_list, moment, opened, window
+from proxy.config.from_litellm.values import Conversion, Row, amount, as_dict, as_list, moment, opened, window
 
 _RATES = (
     ("rpm_limit", "limit_requests", "minute"),
@@ -38,7 +38,7 @@ class _Limit(NamedTuple):
     soft: bool = False
 
 
-def add_budgets(made: Made, owner: Owner, row: Row, spent: Spent | None = None) -> None:
+def add_budgets(made: Conversion, owner: Owner, row: Row, spent: Spent | None = None) -> None:
     """A budget for each of the owner's limits. row: its own, with those of its budget where it has none."""
     limits = list(_limits(owner, row, spent or {}))
     for limit in limits:
@@ -86,7 +86,7 @@ def _limits(owner: Owner, row: Row, spent: Spent) -> Iterator[_Limit]:
             yield _Limit(f"{owner.label} {model}", usd, duration, model=model)
 
 
-def _add(made: Made, owner: Owner, limit: _Limit) -> None:
+def _add(made: Conversion, owner: Owner, limit: _Limit) -> None:
     calendar, same_end = window(limit.duration)
     if calendar is None:
         made.left.append(f"{limit.name}: {amount(limit.usd)} USD for {limit.duration}: there is no such window")
@@ -105,7 +105,7 @@ def _add(made: Made, owner: Owner, limit: _Limit) -> None:
     _put(made, limit.name, match, budget)
 
 
-def _put(made: Made, name: str, match: Mapping[str, str], budget: Mapping[str, Any]) -> None:
+def _put(made: Conversion, name: str, match: Mapping[str, str], budget: Mapping[str, Any]) -> None:
     names = made.budget_names
     free = (
         name if name not in names else next(f"{name} ({n})" for n in range(2, 10_000) if f"{name} ({n})" not in names)

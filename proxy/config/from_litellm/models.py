@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from proxy.config.from_litellm.budgets import Owner, add_budgets
-from proxy.config.from_litellm.values import Made, Row, as_dict, as_list
+from proxy.config.from_litellm.values import Conversion, Row, as_dict, as_list
 from proxy.config.without_file import BASE_URLS
 
 _PROVIDERS = {
@@ -36,12 +36,12 @@ _TAKEN_SETTINGS = {
 }
 
 
-def add_models(made: Made, config: Mapping[str, Any]) -> None:
+def add_models(made: Conversion, config: Mapping[str, Any]) -> None:
     for number, row in enumerate(as_list(config.get("model_list"))):
         _add_model(made, row, f"model_list[{number}]")
 
 
-def add_settings(made: Made, config: Mapping[str, Any], everybody: Row) -> None:
+def add_settings(made: Conversion, config: Mapping[str, Any], everybody: Row) -> None:
     """everybody: what all calls have cost, and until when that counts."""
     both = as_dict(config.get("router_settings")) | as_dict(config.get("litellm_settings"))
     models = made.config["models"]
@@ -72,7 +72,7 @@ def provider_named(name: str) -> str:
     return _PROVIDERS.get(name, name)
 
 
-def _add_model(made: Made, row: Any, where: str) -> None:
+def _add_model(made: Conversion, row: Any, where: str) -> None:
     params = as_dict(as_dict(row).get("litellm_params"))
     name, target = as_dict(row).get("model_name"), params.get("model")
     if not isinstance(name, str) or not isinstance(target, str):
@@ -102,7 +102,7 @@ def _add_model(made: Made, row: Any, where: str) -> None:
     made.left += [f"{where}: {name}: {key}" for key in as_dict(row) if key not in ("model_name", "litellm_params")]
 
 
-def _upstream(made: Made, provider: str, base: Any, key: Any) -> str:
+def _upstream(made: Conversion, provider: str, base: Any, key: Any) -> str:
     upstreams = made.config["upstreams"]
     entry = {"provider": provider, "base_url": str(base)} | ({"api_key": str(key)} if key else {})
     for number in range(1, 10_000):
@@ -118,7 +118,7 @@ def _variable(value: Any) -> Any:
     return f"${{{match[1]}}}" if match else value
 
 
-def _add_timezone(made: Made, name: Any) -> None:
+def _add_timezone(made: Conversion, name: Any) -> None:
     if not name or name == "UTC":
         return
     try:

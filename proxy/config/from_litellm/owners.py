@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from proxy.config.from_litellm.budgets import Owner, Spent, add_budgets, with_budget
-from proxy.config.from_litellm.values import Made, Row, Rows, amount, moment, strings
+from proxy.config.from_litellm.values import Conversion, Row, Rows, amount, moment, strings
 
 _HASH = re.compile(r"[0-9a-fA-F]{64}\Z")
 _ALL = frozenset({"all-proxy-models", "all-team-models", "*"})
@@ -38,7 +38,7 @@ class _Known(NamedTuple):
     spent: Spent
 
 
-def add_owners(made: Made, tables: Mapping[str, Rows]) -> None:
+def add_owners(made: Conversion, tables: Mapping[str, Rows]) -> None:
     tables = {**tables, **{name: _told_apart(made, name[:-1], tables.get(name, ())) for name in _NAMED}}
     known = _Known(
         **{name: {row.get(f"{name[:-1]}_id"): row for row in tables.get(name, ())} for name in _IDENTIFIED},
@@ -74,7 +74,7 @@ def add_owners(made: Made, tables: Mapping[str, Rows]) -> None:
     _say_what_is_left(made, tables, known)
 
 
-def _told_apart(made: Made, kind: str, rows: Rows) -> list[Row]:
+def _told_apart(made: Conversion, kind: str, rows: Rows) -> list[Row]:
     """Rows of which several have a name, with their ids in it: here a name is all that says whose a call is."""
     counts = Counter(_name(kind, row) for row in rows)
     apart: list[Row] = []
@@ -89,7 +89,7 @@ def _told_apart(made: Made, kind: str, rows: Rows) -> list[Row]:
     return apart
 
 
-def _add_owner(made: Made, kind: str, row: Row, known: _Known) -> None:
+def _add_owner(made: Conversion, kind: str, row: Row, known: _Known) -> None:
     name = _name(kind, row)
     attribute = f"label.{kind}" if kind in ("organization", "project") else kind
     limits = with_budget(row, known.budgets)
@@ -107,7 +107,7 @@ def _add_owner(made: Made, kind: str, row: Row, known: _Known) -> None:
         made.left.append(f"{kind} {name} is blocked: its keys are left out")
 
 
-def _add_key(made: Made, row: Row, known: _Known) -> None:
+def _add_key(made: Conversion, row: Row, known: _Known) -> None:
     token = str(row.get("token") or "")
     alias = str(row.get("key_alias") or row.get("key_name") or f"litellm-{token[:8]}")
     if not _HASH.match(token):
@@ -169,7 +169,7 @@ def _name(kind: str, row: Row) -> str:
     return str(row.get(f"{kind}_alias") or row.get(f"{kind}_id"))
 
 
-def _say_what_is_left(made: Made, tables: Mapping[str, Rows], known: _Known) -> None:
+def _say_what_is_left(made: Conversion, tables: Mapping[str, Rows], known: _Known) -> None:
     for row in tables.get("old_keys", ()):
         until = moment(row.get("revoke_at"))
         if until is None or until > made.at:

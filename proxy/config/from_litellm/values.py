@@ -21,7 +21,7 @@ _ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)')
 
 
 @dataclass(slots=True)
-class Made:
+class Conversion:
     """What becomes of it so far. at: when it is read. timezone: of its budgets' windows; None: UTC."""
 
     at: datetime

@@ -58,10 +58,10 @@ class Front:
         """In a thread: it takes half a second."""
         from proxy.control.api.app import create_app  # noqa: PLC0415 - who is asked for metrics only needs none of it
         from proxy.control.pages.live import Live  # noqa: PLC0415 - as above
-        from proxy.control.pages.overview import looks  # noqa: PLC0415 - as above
+        from proxy.control.pages.overview import live_queries  # noqa: PLC0415 - as above
         from proxy.control.pages.site import add_pages  # noqa: PLC0415 - as above
 
-        live, app = Live(looks(self._state), self._state.loop), create_app(self._state)
+        live, app = Live(live_queries(self._state), self._state.loop), create_app(self._state)
         add_pages(app, live)
         self._live = live
         if self._closed:

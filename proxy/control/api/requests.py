@@ -45,7 +45,7 @@ def requests(question: Annotated[ListQuestion, Query()], state: Control) -> Page
     filters: dict[str, str | None] = question.model_dump(exclude_none=True, include=set(calls.FILTERS))
     filters |= {name: value or None for name, value in question.only().items()}
     calls.check_filters(filters)
-    listed = call_lists.listed(
+    listed = call_lists.call_page(
         state.engine, limit=question.limit, before=question.next, filters=filters, since=since, until=until
     )
     return Page(items=[entry_shown(row) for row in listed.rows], next=listed.next)

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pricing.book import Book
 from pricing.load import packaged_book
 from proxy.capacity.rates import MINUTE_US
-from proxy.capacity.server_metrics import Passed, Reading, passed
+from proxy.capacity.server_metrics import Increase, Reading, increase
 from proxy.config.capacity import Capacity
 from proxy.config.model import Config
 from proxy.ledger.capacity_books import close_minutes, end_books, keep, open_books
@@ -33,8 +33,8 @@ from proxy.ledger.capacity_schema import capacities, capacity_samples
 from proxy.ledger.database import writing
 from proxy.ledger.shipping import upsert
 from proxy.ledger.watch import EVER, Life, final_until, forget, lives, say
-from proxy.reports.elsewhere import prices_of
-from proxy.seldom import Seldom
+from proxy.rate_limited_log import RateLimitedLog
+from proxy.reports.compared_prices import compared_prices
 from proxy.spool.writer import SpoolWriter
 from proxy.times import now_us
 
@@ -50,7 +50,7 @@ _ENDED_AFTER_US = 300_000_000  # what nobody has configured for so long has ende
 _GAP_US = 30_000_000  # a process that says nothing for so long (or whose clock jumped) has not looked
 _LOOK_BACK_US = 7 * 86_400_000_000  # after a start: shares of so long may not have become prices
 _REMEMBERED_US = 30 * 86_400_000_000
-_warnings = Seldom(log, logging.WARNING)
+_warnings = RateLimitedLog(log, logging.WARNING)
 
 
 class Recorded(Protocol):
@@ -76,7 +76,7 @@ class _Kept:
     asked_at: int = 0
     server: _Watched = field(default_factory=_Watched)
     meter: _Watched = field(default_factory=_Watched)
-    samples: dict[int, list[Passed]] = field(default_factory=lambda: defaultdict(list))
+    samples: dict[int, list[Increase]] = field(default_factory=lambda: defaultdict(list))
 
 
 class Keeper:
@@ -208,7 +208,7 @@ class Keeper:
         before, watched.last = watched.last, answer.reading
         if before is None or before.at >= answer.reading.at:
             return False
-        sample = passed(before, answer.reading)
+        sample = increase(before, answer.reading)
         kept.samples[sample.start - sample.start % MINUTE_US].append(sample)
         return True
 
@@ -242,7 +242,7 @@ class Keeper:
             if watched.last is not None and not watched.problem and now - watched.last.at < _GAP_US:
                 until = min(until, watched.last.at)
         book = self.book.with_operator(self._config().operator_prices())
-        elsewhere = prices_of(book, row.compare, now // 1_000_000)
+        elsewhere = compared_prices(book, row.compare, now // 1_000_000)
         while not self._stopping.is_set():
             outcome = close_minutes(
                 self._engine, row.name, row.terms(), until, elsewhere=elsewhere, instance=self.instance

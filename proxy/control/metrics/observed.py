@@ -20,8 +20,8 @@ from proxy.control.metrics.table import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OV
 from proxy.ledger.entries import Entry
 from proxy.ledger.rollups import units_of
 from proxy.ledger.row import Row
+from proxy.ledger.row_checks import MOST
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
-from proxy.ledger.sound import MOST
 from proxy.money import NANO
 from proxy.spool import records
 from proxy.spool.plain import Line
@@ -159,7 +159,7 @@ class Observed:
             self._count("unexpected_models_total", (alike.labels[6], alike.labels[1]))
         if cost is not None:
             by_unit = alike.cost
-            for unit, nanousd in deal(cost, end.get("cost_lines") or (), row.status):
+            for unit, nanousd in apportion(cost, end.get("cost_lines") or (), row.status):
                 by_unit[unit] += nanousd
         if row.stream and (between_ms := between_tokens_ms(end)) is not None:
             alike.between_us.append(int(between_ms * 1000))
@@ -281,7 +281,7 @@ def between_tokens_ms(end: records.Settle) -> float | None:
     return total / count
 
 
-def deal(
+def apportion(
     total_nanousd: int, lines: Sequence[Mapping[str, Any] | Line], status: str = "settled"
 ) -> Iterable[tuple[str, int]]:
     """A total dealt out to its cost lines' units, by largest remainder: the parts are integers and add up to the total.

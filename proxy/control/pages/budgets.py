@@ -10,12 +10,12 @@ from fastapi import HTTPException
 from pydantic import ValidationError
 
 from proxy.budgets.budget import Budget
-from proxy.budgets.memory import IDLE
+from proxy.budgets.memory_standings import IDLE
 from proxy.control.api import budgets as api
 from proxy.control.api.standings import budgets_as_they_stand
 from proxy.control.pages import view
 from proxy.control.pages.address import ALL, Address
-from proxy.control.pages.page import Action, Asked, Page, Shown
+from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.money import NANO
 from proxy.reports import journal
@@ -25,14 +25,14 @@ _GROUPS_SHOWN = 100
 _NO_LIMIT_S = 10 * 365 * 86_400
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """Every budget, those nearest to their end first."""
-    now_s = asked.now_us / 1e6
-    budgets = {budget.name: budget for budget in asked.state.budgets()}
-    rows, counts = asked.state.fullest(1)
+    now_s = request.now_us / 1e6
+    budgets = {budget.name: budget for budget in request.state.budgets()}
+    rows, counts = request.state.fullest(1)
     items = budgets_as_they_stand(list(budgets.values()), rows, now_s)
-    totals = {} if not items else asked.state.totals()
-    would = _would_refuse(asked)
+    totals = {} if not items else request.state.totals()
+    would = _would_refuse(request)
     columns = [
         Column("name", "Budget", "name"),
         Column("used", "Used", "percent", note="of a budget with groups: the fullest group"),
@@ -43,7 +43,7 @@ def show(asked: Asked) -> Shown:
         Column("ends", "Resets", "moment"),
         Column("groups", "Groups", "count"),
         Column("action", "Then it", "text", note="when it is spent"),
-        Column("of", "Counts", "name"),
+        Column("of", "Counts", "prose"),
         Column(
             "would",
             "Would refuse",
@@ -55,7 +55,7 @@ def show(asked: Asked) -> Shown:
     lines = [_row(item, budgets[item["name"]], counts, totals, would, now_s) for item in items]
     lines.sort(key=lambda row: -(row.cells["used"] or 0))
     table = Table("budgets", "Budgets", columns, lines, empty="No budget is configured.")
-    return Shown("list", "Budgets", {"order": ""}, (table,), api="/api/budgets")
+    return PageContent("list", "Budgets", {"order": ""}, (table,), api="/api/budgets")
 
 
 def _row(
@@ -126,28 +126,28 @@ def _lasts_ms(budget: Budget, spent: int, item: Mapping[str, Any], now_s: float)
     return None if left_s > _NO_LIMIT_S or (end is not None and now_s + left_s > end) else 1000 * left_s
 
 
-def _would_refuse(asked: Asked) -> dict[str, int]:
+def _would_refuse(request: PageRequest) -> dict[str, int]:
     """Budget -> calls that it would have refused, had it not only warned."""
-    with asked.state.metrics.lock:
-        counters = list(asked.state.metrics.counters.items())
+    with request.state.metrics.lock:
+        counters = list(request.state.metrics.counters.items())
     return {labels[0]: value for (name, labels), value in counters if name == "would_refuse_total"}
 
 
 # One budget
 
 
-def show_one(asked: Asked) -> Shown:
+def show_detail(request: PageRequest) -> PageContent:
     """A budget with its groups, `?group=` to find one. Raises 404."""
-    budget = _named(asked)
-    now_s = asked.now_us / 1e6
-    wanted = asked.address.get("group")
-    standings = asked.state.standings(budget.name)
+    budget = _named(request)
+    now_s = request.now_us / 1e6
+    wanted = request.address.get("group")
+    standings = request.state.standings(budget.name)
     (item,) = budgets_as_they_stand([budget], standings, now_s)
     groups = [group for group in item["groups"] if not wanted or wanted.lower() in group["group"].lower()]
     exact = next((group["group"] for group in groups if group["group"] == wanted), None)
     tables = (
         _groups_table(budget, groups[:_GROUPS_SHOWN], len(groups), now_s) if budget.per else _no_groups(),
-        _journal_table(budget, journal.of_budget(asked.state.engine, budget.name, exact)),
+        _journal_table(budget, journal.of_budget(request.state.engine, budget.name, exact)),
     )
     unit = budget.measure
     limit = Decimal(item[f"limit_{unit}"])
@@ -164,19 +164,19 @@ def show_one(asked: Asked) -> Shown:
             "unit": {"usd": "USD", "tokens": "tokens", "requests": "calls"}[unit],
             "bar": None if budget.per else view.bar(item, unit, None),
             "left": None if budget.per else view.amount(Decimal(item[f"remaining_{unit}"]), unit, limit),
-            "would": None if budget.hard else _would_refuse(asked).get(budget.name, 0),
+            "would": None if budget.hard else _would_refuse(request).get(budget.name, 0),
             "beyond": view.amount(beyond, unit, limit) if (beyond := _beyond(budget, item)) else "",
             "path": f"/budgets/{view.part(budget.name)}",
         },
         "wanted": wanted,
         "exact": exact or "",
         "groups": len(groups),
-        "problem": asked.form.get("problem", ""),
+        "problem": request.form.get("problem", ""),
         "spend": _spend_link(budget, now_s),
         "flight": view.in_flight(budget.name, exact),
     }
     api_path = f"/api/budgets/{view.part(budget.name)}"
-    return Shown("budget", f"Budget {budget.name}", values, tables, (("Budgets", "/budgets"),), api_path)
+    return PageContent("budget", f"Budget {budget.name}", values, tables, (("Budgets", "/budgets"),), api_path)
 
 
 def _spend_link(budget: Budget, now_s: float, group: str | None = None) -> str:
@@ -195,9 +195,9 @@ def _spend_link(budget: Budget, now_s: float, group: str | None = None) -> str:
 _METRICS = {"tokens": "tokens", "requests": "calls"}
 
 
-def _named(asked: Asked) -> Budget:
-    for budget in asked.state.budgets():
-        if budget.name == asked.names["name"]:
+def _named(request: PageRequest) -> Budget:
+    for budget in request.state.budgets():
+        if budget.name == request.path_params["name"]:
             return budget
     raise HTTPException(404, "There is no budget with this name.")
 
@@ -209,7 +209,7 @@ def _no_groups() -> Table:
 def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: int, now_s: float) -> Table:
     unit = budget.measure
     columns = [
-        Column("group", ", ".join(budget.per), "mono"),
+        Column("group", ", ".join(budget.per).capitalize(), "mono"),
         Column("used", "Used", "percent"),
         Column("spent", "Spent", "figure"),
         Column("reserved", "Reserved", "figure"),
@@ -234,12 +234,12 @@ def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: in
     return Table("groups", title, columns, rows, empty="No group of that name has spent anything in this window.")
 
 
-def _journal_table(budget: Budget, happenings: Sequence[journal.Happening]) -> Table:
+def _journal_table(budget: Budget, happenings: Sequence[journal.BudgetEvent]) -> Table:
     columns = [
         Column("at", "Time", "moment"),
         Column("kind", "What", "text"),
         Column("group", "Group", "mono"),
-        Column("text", "", "name"),
+        Column("text", "", "prose"),
         Column("until", "Until", "moment"),
     ]
     rows = [
@@ -257,7 +257,7 @@ def _journal_table(budget: Budget, happenings: Sequence[journal.Happening]) -> T
     return Table("journal", "What happened", columns, rows, empty="Nothing yet: no threshold, no refusal, no raise.")
 
 
-def _description(budget: Budget, happening: journal.Happening) -> str:
+def _description(budget: Budget, happening: journal.BudgetEvent) -> str:
     if happening.amount is None:
         return happening.text
     return f"by {_measured(budget, happening.amount)}" + (f": {happening.text}" if happening.text else "")
@@ -271,10 +271,10 @@ def _measured(budget: Budget, amount: int) -> str:
 # Raising
 
 
-def _raise(asked: Asked) -> str | Shown:
+def _raise(request: PageRequest) -> str | PageContent:
     """Raise a budget by what the form says; then back to it. What is wrong with the form is told on the page."""
-    budget = _named(asked)
-    form = asked.form
+    budget = _named(request)
+    form = request.form
     group = form.get("group") or None
     back = f"/budgets/{view.part(budget.name)}" + (f"?group={view.part(group)}" if group else "")
     if budget.per and group is None and form.get("all") != "1":
@@ -289,10 +289,10 @@ def _raise(asked: Asked) -> str | Shown:
         )
     except ValidationError as error:
         raise BadQuestion(f"{error.errors()[0]['msg']}") from None
-    api.raise_budget(budget.name, new, asked.state)
+    api.raise_budget(budget.name, new, request.state)
     return back
 
 
-PAGE = Page("/budgets", "Budgets", show, ranged=False, jump="b")
-ONE = Page("/budgets/{name}", "", show_one, ranged=False)
+PAGE = Page("/budgets", "Budgets", show, ranged=False, shortcut="b")
+DETAIL_PAGE = Page("/budgets/{name}", "", show_detail, ranged=False)
 ACTIONS = (Action("/budgets/{name}/raise", _raise),)

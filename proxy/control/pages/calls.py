@@ -9,8 +9,8 @@ from fastapi import HTTPException
 
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import ALL, Address
-from proxy.control.pages.asking import as_api
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.api_address import api_address
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.money import usd_text
 from proxy.reports import call_lists
@@ -22,14 +22,14 @@ _FACETS = ("model", "team", "key", "provider")
 _FACET_ROWS = 6
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """The log, the latest first. Raises `BadQuestion`."""
-    address = asked.address
+    address = request.address
     filters = dict(address.filters)
     reports.check_filters(filters)
-    since, until = asked.moments()
-    listed = call_lists.listed(
-        asked.state.engine, limit=_SHOWN + 1, before=address.get("next") or None, filters=filters, since=since, until=until
+    since, until = request.moments()
+    listed = call_lists.call_page(
+        request.state.engine, limit=_SHOWN + 1, before=address.get("next") or None, filters=filters, since=since, until=until
     )  # fmt: skip
     rows = listed.rows
     more = str(address.having(next=rows[_SHOWN - 1]["id"])) if len(rows) > _SHOWN else ""
@@ -39,13 +39,13 @@ def show(asked: Asked) -> Shown:
         table = table._replace(empty="None among those that were looked through.")
         further = str(address.having(next=listed.next))
     values = {
-        "facets": facets(asked, since, until, _FACETS),
-        "sum": _sum(asked, since, until),
-        "back_to": None if listed.back_to is None else view.moment(listed.back_to),
+        "facets": facets(request, since, until, _FACETS),
+        "sum": _sum(request, since, until),
+        "back_to": listed.back_to,
         "further": further,
         "at_once": call_lists.LOOKED_THROUGH,
     }
-    return Shown("calls_page", "Calls", values, (table,), api=as_api(asked, "/api/requests"))
+    return PageContent("calls_page", "Calls", values, (table,), api=api_address(request, "/api/requests"))
 
 
 _SESSION = Column("session", "Session", "mono")
@@ -93,42 +93,42 @@ def _row(item: Mapping[str, Any], address: Address) -> Row:
     return Row(cells, links, to=here)
 
 
-def facets(asked: Asked, since: int | None, until: int | None, names: Sequence[str]) -> list[dict[str, Any]]:
+def facets(request: PageRequest, since: int | None, until: int | None, names: Sequence[str]) -> list[dict[str, Any]]:
     """For each attribute that no filter fixes: its values with most calls, each a filter. From the sums, so it is quick."""
-    filters = dict(asked.address.filters)
+    filters = dict(request.address.filters)
     if any(name not in attributes.GROUPS for name in filters):
         return []
     made = []
     for name in names:
         if name in filters:
             continue
-        rows = spend_by(asked.state.engine, [name], since, until, only=asked.address.only)
+        rows = spend_by(request.state.engine, [name], since, until, only=request.address.only)
         rows.sort(key=lambda row: -row.requests)
         values = [
             {
                 "name": row.group[name] or attributes.NOBODY,
                 "calls": row.requests,
-                "link": str(asked.address.filtered(name, row.group[name])),
+                "link": str(request.address.filtered(name, row.group[name])),
             }
             for row in rows[:_FACET_ROWS]
             if row.requests
         ]
         if len(values) > 1:
-            everyone = str(asked.address.at("/spend", by=(name,)).having(metric="calls"))
+            everyone = str(request.address.at("/spend", by=(name,)).having(metric="calls"))
             made.append({"name": name, "values": values, "more": max(0, len(rows) - _FACET_ROWS), "all": everyone})
     return made
 
 
-def _sum(asked: Asked, since: int | None, until: int | None) -> dict[str, str]:
+def _sum(request: PageRequest, since: int | None, until: int | None) -> dict[str, str]:
     """What the calls of these filters come to, where sums are kept by them: in words, and where they are parted."""
-    spend = asked.address.unfiltered("priced").at("/spend", by=("model",))
-    priced = dict(asked.address.filters).get("priced", "")
+    spend = request.address.unfiltered("priced").at("/spend", by=("model",))
+    priced = dict(request.address.filters).get("priced", "")
     if priced not in ("", "yes", "no") or any(name not in attributes.GROUPS for name in spend.only):
         return {}
-    total = total_of(spend_by(asked.state.engine, [], since, until, only=spend.only))
+    total = total_of(spend_by(request.state.engine, [], since, until, only=spend.only))
     cost = view.usd(total.cost_nanousd, view.decimals_for([total.cost_nanousd]))
     if priced == "no":
-        there = spend if asked.viewer.role == "key" else spend.at("/models")
+        there = spend if request.viewer.role == "key" else spend.at("/models")
         return {"words": f"{_calls(total.unpriced_requests)} without a price", "link": str(there)}
     calls = total.requests - (total.unpriced_requests if priced else 0)
     return {"words": f"{_calls(calls)}, {cost}", "link": str(spend)}
@@ -141,28 +141,28 @@ def _calls(number: int) -> str:
 # One call
 
 
-def show_one(asked: Asked) -> Shown:
+def show_detail(request: PageRequest) -> PageContent:
     """A call with all its attempts. Raises 404; of another key's call, to who sees his own only, as well."""
-    rows = reports.request(asked.state.engine, asked.names["id"])
-    viewer = asked.viewer
+    rows = reports.request(request.state.engine, request.path_params["id"])
+    viewer = request.viewer
     if not rows or (viewer.role == "key" and any(row["key"] != viewer.key for row in rows)):
         raise HTTPException(404, "There is no call with this id.")
     decimals = view.decimals_for((row["cost_nanousd"] for row in rows), least=4)
-    attempts = [_attempt(row, decimals) | {"checked": _checked(asked, row)} for row in rows]
+    attempts = [_attempt(row, decimals) | {"checked": _checked(request, row)} for row in rows]
     first = rows[0]
     session = first["root_session_id"] if first["session_source"] != "none" else None
     crumbs = [("Calls", "/calls")]
     if session and viewer.role != "key":
         crumbs.append((f"session {view.clip(session)}", f"/sessions/{view.part(session)}"))
     values = {"attempts": attempts, "total": _total(rows)}
-    return Shown(
+    return PageContent(
         "call", f"Call {first['request_id']}", values, crumbs=tuple(crumbs), api=f"/api/requests/{first['id']}"
     )
 
 
-def _checked(asked: Asked, item: Mapping[str, Any]) -> dict[str, str]:
+def _checked(request: PageRequest, item: Mapping[str, Any]) -> dict[str, str]:
     """Source of a cost line -> the day on which its prices were last compared with the provider's own, where the book says."""
-    catalog, provider = asked.state.book.catalog, item["provider"] or ""
+    catalog, provider = request.state.book.catalog, item["provider"] or ""
     canonical, at_s = catalog.canonical(provider), item["started_at"] // 1_000_000
     known = catalog.find(canonical, (item["model"] or "").lower(), at_s)
     rows = (*(known.rows if known else ()), *catalog.common_rows(canonical))
@@ -225,5 +225,5 @@ def _counted(budgets: Any) -> list[tuple[str, str, str]]:
     return rows
 
 
-PAGE = Page("/calls", "Calls", show, since="24h", for_keys=True, jump="c")
-ONE = Page("/calls/{id:path}", "", show_one, ranged=False, for_keys=True)
+PAGE = Page("/calls", "Calls", show, since="24h", for_keys=True, shortcut="c")
+DETAIL_PAGE = Page("/calls/{id:path}", "", show_detail, ranged=False, for_keys=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.control.pages import attributes, view
-from proxy.control.pages.asking import as_api
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.api_address import api_address
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table, nano
 from proxy.reports.capacity import capacity_report
 from proxy.reports.capacity_shapes import CapacityShown, capacity_shown
@@ -15,28 +15,32 @@ from proxy.times import BadQuestion
 _DAY_US = 86_400_000_000
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """Every capacity of the configuration; `?by=` says whose its cost was. Raises `BadQuestion`."""
-    if asked.address.filters:
+    if request.address.filters:
         raise BadQuestion("filter: a capacity is shown as a whole; group it by `by`")
-    by = asked.address.by or ("team",)
+    by = request.address.by or ("team",)
     if wrong := [name for name in by if name not in attributes.GROUPS]:
         raise BadQuestion(f"by: {wrong[0][:60]!r} is not one of {', '.join(attributes.GROUPS)}")
-    config = asked.state.config()
-    since, until = asked.moments()
-    book = asked.state.book.with_operator(config.operator_prices())
+    config = request.state.config()
+    since, until = request.moments()
+    book = request.state.book.with_operator(config.operator_prices())
     reports = [
         capacity_shown(
-            capacity_report(asked.state.engine, row, since, until, now=asked.now_us, book=book, by=by),
+            capacity_report(request.state.engine, row, since, until, now=request.now_us, book=book, by=by),
             by,
-            asked.state.capacity_problem(row.name),
+            request.state.capacity_problem(row.name),
         )
         for row in config.capacity
     ]
-    tables = [_overview(reports), _compared(reports), _groups(asked, reports, by), _batching(reports)]
-    values = {"by": ",".join(by), "choices": attributes.GROUPS, "levers": [levers_said(report) for report in reports]}
-    return Shown(
-        "capacity", "Capacity", values, tables if reports else tables[:1], api=as_api(asked, "/api/capacity", by=by)
+    tables = [_overview(reports), _compared(reports), _groups(request, reports, by), _batching(reports)]
+    values = {"by": ",".join(by), "choices": attributes.GROUPS, "levers": [levers_text(report) for report in reports]}
+    return PageContent(
+        "capacity",
+        "Capacity",
+        values,
+        tables if reports else tables[:1],
+        api=api_address(request, "/api/capacity", by=by),
     )
 
 
@@ -123,7 +127,7 @@ def _compared(reports: list[CapacityShown]) -> Table:
     return Table("compare", "Here or there", columns, rows, empty="Nothing is compared: name models under `compare`.")
 
 
-def _groups(asked: Asked, reports: list[CapacityShown], by: tuple[str, ...]) -> Table:
+def _groups(request: PageRequest, reports: list[CapacityShown], by: tuple[str, ...]) -> Table:
     columns = [
         Column("name", "Capacity", "name"),
         *[Column(name, name.capitalize(), "name") for name in by],
@@ -136,7 +140,7 @@ def _groups(asked: Asked, reports: list[CapacityShown], by: tuple[str, ...]) -> 
     for report in reports:
         for group in report.groups[:200]:
             values = group.__pydantic_extra__ or {}
-            calls = asked.address.at("/calls")
+            calls = request.address.at("/calls")
             for name in by:
                 calls = calls.filtered(name, values.get(name))
             cells: dict[str, Any] = {name: values.get(name) or attributes.NOBODY for name in by}
@@ -178,7 +182,7 @@ def _batching(reports: list[CapacityShown]) -> Table:
     return Table("batching", "What batching does", columns, rows)
 
 
-def levers_said(report: CapacityShown) -> dict[str, Any]:
+def levers_text(report: CapacityShown) -> dict[str, Any]:
     """What the techniques earn, in sentences."""
     levers, saved = report.levers, nano(report.levers.prefix_cache.saved_usd)
     shown = view.usd(saved, view.decimals_for([saved]))
@@ -203,4 +207,4 @@ def levers_said(report: CapacityShown) -> dict[str, Any]:
     return {"name": report.name, "said": said}
 
 
-PAGE = Page("/capacity", "Capacity", show, since="7d", jump="p")
+PAGE = Page("/capacity", "Capacity", show, since="7d", shortcut="p")

@@ -9,9 +9,9 @@ from fastapi import HTTPException
 
 from proxy.control.pages import view
 from proxy.control.pages.address import Address
-from proxy.control.pages.asking import as_api
+from proxy.control.pages.api_address import api_address
 from proxy.control.pages.customers import calls_of, margin_of
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table, nano
 from proxy.money import usd_text
 from proxy.reports.calendar import spend_by, total_of
@@ -21,32 +21,32 @@ from proxy.reports.spend import SpendRow
 from proxy.times import moment, rfc3339
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """What a customer's margin is made of, in this time: each payment, and the models that their calls went to. Raises 404."""
-    name, since, until = asked.names["customer"], *asked.moments()
-    plans = asked.state.config().plans
-    only = asked.address.only | {"customer": name}
-    question = Question(("customer",), since, until, asked.address.zone, only)
-    margin = margin_of(asked, plans, question)
+    name, since, until = request.path_params["customer"], *request.moments()
+    plans = request.state.config().plans
+    only = request.address.only | {"customer": name}
+    question = Question(("customer",), since, until, request.address.zone, only)
+    margin = margin_of(request, plans, question)
     if not margin.items:
         raise HTTPException(404, "Nobody called for this customer in this time, and no revenue row names them.")
-    lines = revenue_lines(asked.state.engine, plans, question, name, asked.now_us)
+    lines = revenue_lines(request.state.engine, plans, question, name, request.now_us)
     if "plan" in only:
         lines = [line for line in lines if (line.plan or "") == only["plan"]]
-    plans_page = asked.address.at("/customers").filtered("customer", name)
+    plans_page = request.address.at("/customers").filtered("customer", name)
     payments = _payments(lines, plans_page)
     if only.keys() - {"customer", "plan"}:
         payments = payments._replace(title="What they pay, for all of their calls")
-    tables = (payments, _costs(asked, margin, name))
+    tables = (payments, _costs(request, margin, name))
     values = {
         "said": [_sentence(item) for item in margin.items],
         "caveats": margin.about.caveats,
-        "unpriced": str(calls_of(asked, margin, "/calls").filtered("customer", name).filtered("priced", "no")),
+        "unpriced": str(calls_of(request, margin, "/calls").filtered("customer", name).filtered("priced", "no")),
     }
-    narrowed = asked._replace(address=asked.address.filtered("customer", name))
-    api = as_api(narrowed, "/api/reports/margin", by=("customer",))
-    crumbs = (("Customers", str(asked.address.at("/customers"))),)
-    return Shown("customer", f"Customer {name}", values, tables, crumbs, api)
+    narrowed = request._replace(address=request.address.filtered("customer", name))
+    api = api_address(narrowed, "/api/reports/margin", by=("customer",))
+    crumbs = (("Customers", str(request.address.at("/customers"))),)
+    return PageContent("customer", f"Customer {name}", values, tables, crumbs, api)
 
 
 def _sentence(item: MarginItem) -> str:
@@ -98,9 +98,9 @@ def _said_by(line: RevenueLine) -> str:
     return "the plan's price of a month"
 
 
-def _costs(asked: Asked, margin: MarginShown, name: str) -> Table:
+def _costs(request: PageRequest, margin: MarginShown, name: str) -> Table:
     since, until = (
-        moment(text, asked.now_us / 1e6) if text else None for text in (margin.about.since, margin.about.until)
+        moment(text, request.now_us / 1e6) if text else None for text in (margin.about.since, margin.about.until)
     )
     columns = [
         Column("model", "Model", "name"),
@@ -109,10 +109,10 @@ def _costs(asked: Asked, margin: MarginShown, name: str) -> Table:
         Column("calls", "Calls", "count"),
         Column("unpriced", "Unpriced", "count"),
     ]
-    calls = asked.address.at("/calls").unfiltered("plan").filtered("customer", name)
-    calls = calls._replace(since=margin.about.since or "", until=(asked.address.until and margin.about.until) or "")
-    only = asked.address.unfiltered("plan").only | {"customer": name}  # a plan is no attribute of a call
-    sums = spend_by(asked.state.engine, ["model"], since, until, only=only)
+    calls = request.address.at("/calls").unfiltered("plan").filtered("customer", name)
+    calls = calls._replace(since=margin.about.since or "", until=(request.address.until and margin.about.until) or "")
+    only = request.address.unfiltered("plan").only | {"customer": name}  # a plan is no attribute of a call
+    sums = spend_by(request.state.engine, ["model"], since, until, only=only)
     rows = [
         Row(
             _model_cells(row, row.group["model"] or "(none)"),

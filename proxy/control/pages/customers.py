@@ -8,61 +8,61 @@ from typing import Any
 from proxy.config.plans import Plan
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address
-from proxy.control.pages.asking import as_api
-from proxy.control.pages.page import Asked, Page, Shown
-from proxy.control.pages.plan_tries import lines_of, tried
+from proxy.control.pages.api_address import api_address
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
+from proxy.control.pages.trial_plans import lines_of, trial_plans
 from proxy.reports.margin import Economy, Margins, Question, margins, plans_by_name
 from proxy.reports.margin_answer import MarginItem, MarginPlan, MarginShown, ahead_of, item_of, shown_of
 
 _BY = ("customer",)
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """Customers on their plans, those that lose most first. `?by=` groups otherwise. Raises `BadQuestion`."""
-    since, until = asked.moments()
-    by = asked.address.by or _BY
-    question = Question(by, since, until, asked.address.zone, asked.address.only)
-    configured = asked.state.config().plans
-    plans, changed = tried(configured, asked.address)
-    every = margins(asked.state.engine, plans, question, asked.now_us)
-    margin = shown_of(every, plans, question, asked.now_us, top_of(asked.address))
-    before = margin_of(asked, configured, question) if changed else None
+    since, until = request.moments()
+    by = request.address.by or _BY
+    question = Question(by, since, until, request.address.zone, request.address.only)
+    configured = request.state.config().plans
+    plans, changed = trial_plans(configured, request.address)
+    every = margins(request.state.engine, plans, question, request.now_us)
+    margin = shown_of(every, plans, question, request.now_us, top_of(request.address))
+    before = margin_of(request, configured, question) if changed else None
     values = {
         "said": [f"Projection: {margin.projection.basis}."],
         "caveats": margin.about.caveats,
-        "unpriced": str(calls_of(asked, margin, "/calls").filtered("priced", "no")),
+        "unpriced": str(calls_of(request, margin, "/calls").filtered("priced", "no")),
         "sources": margin.about.sources,
         "by": ",".join(by),
         "choices": ("customer", "team", "key", "user", "plan", "model"),
-        "plans": _editable(asked, plans, margin, before),
+        "plans": _editable(request, plans, margin, before),
         "changed": changed,
         "lines": lines_of(plans) if changed else "",
         "as_configured": str(
-            asked.address._replace(rest=tuple(pair for pair in asked.address.rest if pair[0] == "top"))
+            request.address._replace(rest=tuple(pair for pair in request.address.rest if pair[0] == "top"))
         ),
     }
-    return Shown(
+    return PageContent(
         "customers",
         "Customers",
         values,
-        (_customers(asked, margin, every, plans), _plans(asked, margin)),
-        api=as_api(asked, "/api/reports/margin", by=by),
+        (_customers(request, margin, every, plans), _plans(request, margin)),
+        api=api_address(request, "/api/reports/margin", by=by),
     )
 
 
-def margin_of(asked: Asked, plans: Sequence[Plan], question: Question) -> MarginShown:
-    return shown_of(margins(asked.state.engine, plans, question, asked.now_us), plans, question, asked.now_us)
+def margin_of(request: PageRequest, plans: Sequence[Plan], question: Question) -> MarginShown:
+    return shown_of(margins(request.state.engine, plans, question, request.now_us), plans, question, request.now_us)
 
 
 def _editable(
-    asked: Asked, plans: Sequence[Plan], margin: MarginShown, before: MarginShown | None
+    request: PageRequest, plans: Sequence[Plan], margin: MarginShown, before: MarginShown | None
 ) -> list[dict[str, Any]]:
     """A row of the form for each plan: what is in its fields, and what the change does."""
     after, earlier = ({plan.plan: plan for plan in one.plans} if one else {} for one in (margin, before))
     rows = []
     for name, plan in {plan.name: plan for plan in plans}.items():
-        is_new = name == asked.address.get("plan")
+        is_new = name == request.address.get("plan")
         rows.append({
             "name": name,
             "is_new": is_new,
@@ -86,9 +86,9 @@ def _difference(after: MarginPlan | None, before: MarginPlan | None) -> str:
     return f"margin {margin} instead of {earlier}, {losing}"
 
 
-def _customers(asked: Asked, margin: MarginShown, every: Margins, plans: Sequence[Plan]) -> Table:
+def _customers(request: PageRequest, margin: MarginShown, every: Margins, plans: Sequence[Plan]) -> Table:
     """margin: with the items that are shown; every: with all of them."""
-    by = asked.address.by or _BY
+    by = request.address.by or _BY
     names = [name for name in by if name != "plan"]
     columns = [
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in names],
@@ -97,7 +97,7 @@ def _customers(asked: Asked, margin: MarginShown, every: Margins, plans: Sequenc
         Column("cost", "Cost", "usd"),
         Column("capacity", "Own GPUs", "usd"),
         Column("margin", "Margin", "usd"),
-        Column("rate", "Margin", "percent"),
+        Column("rate", "Of revenue", "percent"),
         Column("calls", "Calls", "count"),
         Column("each", "Each call", "rate"),
         Column("even", "Breaks even at", "count", note="calls, at what they cost on average"),
@@ -108,24 +108,24 @@ def _customers(asked: Asked, margin: MarginShown, every: Margins, plans: Sequenc
     others = every.items[top:]
     rest = None
     if others:
-        link = {(names or ["plan"])[0]: more} if (more := more_of(asked.address, top)) else {}
+        link = {(names or ["plan"])[0]: more} if (more := more_of(request.address, top)) else {}
         named = {(names or ["plan"])[0]: f"other ({len(others):,})"}
         known = plans_by_name(plans)
         rest = Rest(
-            Row(_sums(others, every, asked.now_us) | named, link, muted=True, to="".join(link.values())),
-            lambda: [_row(asked, margin, item_of(item, known, every, asked.now_us), names) for item in others],
+            Row(_sums(others, every, request.now_us) | named, link, muted=True, to="".join(link.values())),
+            lambda: [_row(request, margin, item_of(item, known, every, request.now_us), names) for item in others],
         )
-    rows = [_row(asked, margin, item, names) for item in margin.items]
+    rows = [_row(request, margin, item, names) for item in margin.items]
     total = Row(
-        _sums(every.items, every, asked.now_us) | {"plan": "", (names or ["plan"])[0]: "total"},
-        to=str(calls_of(asked, margin, "/calls")),
+        _sums(every.items, every, request.now_us) | {"plan": "", (names or ["plan"])[0]: "total"},
+        to=str(calls_of(request, margin, "/calls")),
     )
     return Table("customers", "Customers", columns, rows, total if rows else None, rest=rest)
 
 
-def _row(asked: Asked, margin: MarginShown, item: MarginItem, names: Sequence[str]) -> Row:
+def _row(request: PageRequest, margin: MarginShown, item: MarginItem, names: Sequence[str]) -> Row:
     group = item.__pydantic_extra__ or {}
-    here, sessions = asked.address, calls_of(asked, margin, "/spend")._replace(by=("session",))
+    here, sessions = request.address, calls_of(request, margin, "/spend")._replace(by=("session",))
     narrowed = here
     for name in names:
         narrowed, sessions = narrowed.filtered(name, group.get(name)), sessions.filtered(name, group.get(name))
@@ -156,9 +156,9 @@ def _row(asked: Asked, margin: MarginShown, item: MarginItem, names: Sequence[st
     return Row(cells, links, bad=("margin", "rate") if (left or 0) < 0 else (), to=str(deeper))
 
 
-def calls_of(asked: Asked, margin: MarginShown, path: str) -> Address:
+def calls_of(request: PageRequest, margin: MarginShown, path: str) -> Address:
     """Where the calls of these customers are. A plan is no attribute of a call."""
-    here = asked.address.at(path).unfiltered("plan")
+    here = request.address.at(path).unfiltered("plan")
     return here._replace(since=here.since or margin.about.since or "")
 
 
@@ -179,7 +179,7 @@ def _sums(items: Sequence[Economy], every: Margins, now_us: int) -> dict[str, An
     }
 
 
-def _plans(asked: Asked, margin: MarginShown) -> Table:
+def _plans(request: PageRequest, margin: MarginShown) -> Table:
     columns = [
         Column("plan", "Plan", "name"),
         Column("price", "A month", "usd"),
@@ -211,7 +211,7 @@ def _plans(asked: Asked, margin: MarginShown) -> Table:
                 "even": plan.break_even_calls,
             },
             bad=("margin",) if (nano(plan.margin_usd) or 0) < 0 else (),
-            to=str(asked.address.filtered("plan", plan.plan)),
+            to=str(request.address.filtered("plan", plan.plan)),
         )
         for plan in margin.plans
     ]
@@ -219,4 +219,4 @@ def _plans(asked: Asked, margin: MarginShown) -> Table:
     return Table("plans", "Plans", columns, rows, empty=empty)
 
 
-PAGE = Page("/customers", "Customers", show, jump="u", whole="this month")
+PAGE = Page("/customers", "Customers", show, shortcut="u", whole="this month")

@@ -6,8 +6,8 @@ from typing import Any
 
 from proxy.control.pages import view
 from proxy.control.pages.address import Address
-from proxy.control.pages.asking import as_api
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.api_address import api_address
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table, nano
 from proxy.reports.explain import ExplainQuestion, ExplainShown, explain_answer
 from proxy.reports.split import PARTS
@@ -25,15 +25,15 @@ TITLES = {
 }
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """The difference of two periods, part by part, and the groups that moved it most. `?against=C..D`: with which, else with
     the stretch of the same length before. Raises `BadQuestion`."""
-    if asked.address.filters:
+    if request.address.filters:
         raise BadQuestion("filter: the bill is explained as a whole; group it by `by`")
-    since, until = asked.moments()
-    by = asked.address.by or ("model",)
-    against = _against(asked)
-    explained = explained_of(asked, ExplainQuestion(by, since, until, against, asked.address.zone))
+    since, until = request.moments()
+    by = request.address.by or ("model",)
+    against = _against(request)
+    explained = explained_of(request, ExplainQuestion(by, since, until, against, request.address.zone))
     difference = nano(explained.difference_usd)
     values = {
         "sentence": explained.sentence,
@@ -41,31 +41,31 @@ def show(asked: Asked) -> Shown:
         "now": _usd(explained.cost_usd),
         "difference": view.difference(difference, view.decimals_for([difference])),
         "previous": explained.previous,
-        "spend": str(_spend(asked)),
-        "spend_before": _spend_before(asked, explained),
+        "spend": str(_spend(request)),
+        "spend_before": _spend_before(request, explained),
         "by": ",".join(by),
         "choices": ("model", "customer", "team", "key", "user", "provider", "agent"),
     }
-    tables = (_bridge(asked, explained), _movers(asked, explained, by))
+    tables = (_bridge(request, explained), _movers(request, explained, by))
     held_against = "" if against is None else "..".join(explained.previous)
-    api = as_api(asked, "/api/reports/explain", by=by, against=held_against)
-    return Shown("explain", "What changed", values, tables, (("Overview", "/"),), api)
+    api = api_address(request, "/api/reports/explain", by=by, against=held_against)
+    return PageContent("explain", "What changed", values, tables, (("Overview", "/"),), api)
 
 
-def _against(asked: Asked) -> tuple[int, int] | None:
-    text = asked.address.get("against")
+def _against(request: PageRequest) -> tuple[int, int] | None:
+    text = request.address.get("against")
     if not text:
         return None
     first, _, last = text.partition("..")
-    since, until = asked.address._replace(since=first, until=last).moments(asked.now_us / 1e6)
+    since, until = request.address._replace(since=first, until=last).moments(request.now_us / 1e6)
     if since is None or until is None:
         raise BadQuestion("against is written C..D: two times with .. between, such as 2026-10-01..2026-11-01")
     return since, until
 
 
-def explained_of(asked: Asked, question: ExplainQuestion) -> ExplainShown:
+def explained_of(request: PageRequest, question: ExplainQuestion) -> ExplainShown:
     """The report. Raises `BadQuestion`."""
-    shown: Any = explain_answer(asked.state.engine, asked.state.own_book(), question, asked.now_us).shown
+    shown: Any = explain_answer(request.state.engine, request.state.own_book(), question, request.now_us).shown
     assert isinstance(shown, ExplainShown)
     return shown
 
@@ -75,23 +75,23 @@ def _usd(text: str) -> str:
     return view.usd(amount, view.decimals_for([amount]))
 
 
-def _spend(asked: Asked) -> Address:
-    return asked.address.at("/spend", by=("model",))
+def _spend(request: PageRequest) -> Address:
+    return request.address.at("/spend", by=("model",))
 
 
-def _spend_before(asked: Asked, explained: ExplainShown) -> str:
+def _spend_before(request: PageRequest, explained: ExplainShown) -> str:
     since, until = explained.previous
-    return str(_spend(asked)._replace(since=since or "", until=until or ""))
+    return str(_spend(request)._replace(since=since or "", until=until or ""))
 
 
-def _bridge(asked: Asked, explained: ExplainShown) -> Table:
+def _bridge(request: PageRequest, explained: ExplainShown) -> Table:
     parts = explained.parts.model_dump()
-    spend = _spend(asked)
+    spend = _spend(request)
     rows = [
         Row(
             {"part": "The time before", "amount": nano(explained.previous_usd)},
             muted=True,
-            to=_spend_before(asked, explained),
+            to=_spend_before(request, explained),
             absolute=True,
         ),
         *[
@@ -105,7 +105,7 @@ def _bridge(asked: Asked, explained: ExplainShown) -> Table:
     return Table("bridge", "From then to now", columns, rows, total)
 
 
-def _movers(asked: Asked, explained: ExplainShown, by: tuple[str, ...]) -> Table:
+def _movers(request: PageRequest, explained: ExplainShown, by: tuple[str, ...]) -> Table:
     columns = [
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in by],
         Column("difference", "Difference", "usd", signed=True),
@@ -114,16 +114,16 @@ def _movers(asked: Asked, explained: ExplainShown, by: tuple[str, ...]) -> Table
     rows = []
     for mover in explained.movers:
         group, parts = mover.__pydantic_extra__ or {}, mover.parts.model_dump()
-        spend = asked.address.at("/spend", by=("key",))
+        spend = request.address.at("/spend", by=("key",))
         for name in by:
             spend = spend.filtered(name, group.get(name))
         cells = {name: group.get(name) or "(none)" for name in by} | _moved(mover.difference_usd, parts)
-        there = str(_beside(asked, spend))
+        there = str(_beside(request, spend))
         rows.append(Row(cells, {by[0]: there}, to=there))
     names = dict.fromkeys(by, "")
     sums = _moved(explained.difference_usd, explained.parts.model_dump())
     left = {name: amount - sum(row.cells[name] for row in rows) for name, amount in sums.items()}
-    everything = str(_beside(asked, asked.address.at("/spend", by=by[:2])))
+    everything = str(_beside(request, request.address.at("/spend", by=by[:2])))
     rest = None
     if any(left.values()):
         others = Row(names | {by[0]: "other"} | left, muted=True, to=everything)
@@ -136,9 +136,9 @@ def _moved(difference: str, parts: dict[str, str]) -> dict[str, int]:
     return {"difference": nano(difference) or 0} | {name: nano(parts[name]) or 0 for name in PARTS}
 
 
-def _beside(asked: Asked, spend: Address) -> Address:
+def _beside(request: PageRequest, spend: Address) -> Address:
     """With the time before, where that is what it is held against."""
-    return spend if asked.address.get("against") else spend.having(compare="1")
+    return spend if request.address.get("against") else spend.having(compare="1")
 
 
 def main_part(parts: dict[str, str]) -> str:
@@ -147,4 +147,4 @@ def main_part(parts: dict[str, str]) -> str:
     return TITLES.get(name, name).lower()
 
 
-PAGE = Page("/explain", "", show, since="7d", jump="", whole="7 days")
+PAGE = Page("/explain", "", show, since="7d", shortcut="", whole="7 days")

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from pricing.load import checked_at
 from proxy.control.pages import view
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable
 from proxy.exports.status import sinks_shown
@@ -20,16 +20,16 @@ _EXPORT_LAG_S = 3600
 _REFUSED_SHOWN = 50
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """The parts of the server with how each is, how sure the last day's costs are, what was refused, and the latest alerts."""
-    tables = (_parts(asked), _sources(asked), _refused(asked), _alerts(asked))
-    return Shown("list", "Health", {"order": ""}, tables, api="/readyz")
+    tables = (_parts(request), _sources(request), _refused(request), _alerts(request))
+    return PageContent("list", "Health", {"order": ""}, tables, api="/readyz")
 
 
-def _parts(asked: Asked) -> Table:
-    state, recorder = asked.state, asked.state.recorder
+def _parts(request: PageRequest) -> Table:
+    state, recorder = request.state, request.state.recorder
     rows = [
-        _part("data planes", *_planes(asked)),
+        _part("data planes", *_planes(request)),
         _part(
             "ledger database",
             recorder.database_down_since is None,
@@ -53,14 +53,14 @@ def _parts(asked: Asked) -> Table:
             if recorder.intents_overdue
             else "none",
         ),
-        _part("budget store", *_store(asked), "/in-flight"),
-        *_exports(asked),
-        _part("price book", asked.now_us / 1e6 - checked_at(state.book) < _STALE_BOOK_S, _book(asked)),
+        _part("budget store", *_store(request), "/in-flight"),
+        *_exports(request),
+        _part("price book", request.now_us / 1e6 - checked_at(state.book) < _STALE_BOOK_S, _book(request)),
         _part(
             "version", True, f"Taximeter {version('taximeter')}, {view.plural(state.expected_workers, 'data plane')}"
         ),
     ]
-    columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "text")]
+    columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "prose")]
     return Table("parts", "Parts", columns, rows)
 
 
@@ -69,14 +69,14 @@ def _part(name: str, is_well: bool, detail: str, link: str = "") -> Row:
     return Row({"part": name, "state": state, "detail": detail}, {"detail": link})
 
 
-def _planes(asked: Asked) -> tuple[bool, str]:
-    alive = len(asked.state.link.workers)
-    return alive >= asked.state.expected_workers, f"{alive} of {asked.state.expected_workers} answer"
+def _planes(request: PageRequest) -> tuple[bool, str]:
+    alive = len(request.state.link.workers)
+    return alive >= request.state.expected_workers, f"{alive} of {request.state.expected_workers} answer"
 
 
-def _store(asked: Asked) -> tuple[bool, str]:
+def _store(request: PageRequest) -> tuple[bool, str]:
     try:
-        answers = asked.state.wait(asked.state.link.ask("gauges"))
+        answers = request.state.wait(request.state.link.ask("gauges"))
     except Unavailable as problem:
         return False, str(problem)
     up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
@@ -84,10 +84,10 @@ def _store(asked: Asked) -> tuple[bool, str]:
     return bool(up) and all(up), f"answers, {flying} calls in flight" if up and all(up) else "does not answer"
 
 
-def _exports(asked: Asked) -> Iterator[Row]:
+def _exports(request: PageRequest) -> Iterator[Row]:
     """A line a sink."""
-    configured = {row.key: row.type for row in asked.state.config().exports}
-    for row in sinks_shown(asked.state.engine, configured, asked.now_us) if configured else ():
+    configured = {row.key: row.type for row in request.state.config().exports}
+    for row in sinks_shown(request.state.engine, configured, request.now_us) if configured else ():
         if row["state"] != "removed":
             is_well = row["error"] is None and not row["set_aside"] and row["lag_seconds"] < _EXPORT_LAG_S
             said = [f"{row['sent']} events sent", f"{row['lag_entries']} entries wait" if row["lag_entries"] else ""]
@@ -95,14 +95,14 @@ def _exports(asked: Asked) -> Iterator[Row]:
             yield _part(f"export {row['name']}", is_well, ", ".join(part for part in said if part))
 
 
-def _book(asked: Asked) -> str:
-    days = int((asked.now_us / 1e6 - checked_at(asked.state.book)) // 86_400)
-    return f"version {asked.state.book.version}, prices checked {days} days ago"
+def _book(request: PageRequest) -> str:
+    days = int((request.now_us / 1e6 - checked_at(request.state.book)) // 86_400)
+    return f"version {request.state.book.version}, prices checked {view.plural(days, 'day')} ago"
 
 
-def _sources(asked: Asked) -> Table:
+def _sources(request: PageRequest) -> Table:
     """How the last day's attempts came to their costs."""
-    rows_of = overview.sureness(asked.state.engine, moment("24h", asked.now_us / 1e6))
+    rows_of = overview.sureness(request.state.engine, moment("24h", request.now_us / 1e6))
     whole = sum(row.calls for row in rows_of)
     rows = [
         Row(
@@ -135,9 +135,9 @@ def _sources(asked: Asked) -> Table:
     return Table("sources", "How sure the last 24 hours are", columns, rows, empty="No call in the last 24 hours.")
 
 
-def _refused(asked: Asked) -> Table:
+def _refused(request: PageRequest) -> Table:
     """Refused calls are in no ledger: metrics count them."""
-    metrics = asked.state.metrics
+    metrics = request.state.metrics
     with metrics.lock:
         counters = [(labels, count) for (name, labels), count in metrics.counters.items() if name == "refusals_total"]
     rows = [
@@ -161,21 +161,21 @@ def _refused(asked: Asked) -> Table:
     return Table("refused", "Calls refused, since the metrics began", columns, rows, empty="No call was refused yet.")
 
 
-def _alerts(asked: Asked) -> Table:
+def _alerts(request: PageRequest) -> Table:
     rows = [
         Row(
             {"at": row["created_at"], "kind": row["kind"], "text": row["text"], "delivered": row["delivered_at"]},
             {"kind": view.alert_link(row)},
         )
-        for row in overview.latest_alerts(asked.state.engine, 0, 30)
+        for row in overview.latest_alerts(request.state.engine, 0, 30)
     ]
     columns = [
         Column("at", "Time", "moment"),
         Column("kind", "What", "text"),
-        Column("text", "", "name"),
+        Column("text", "", "prose"),
         Column("delivered", "Sent to the webhook", "moment"),
     ]
     return Table("alerts", "Latest alerts", columns, rows, empty="No alert yet.")
 
 
-PAGE = Page("/health", "Health", show, ranged=False, jump="h")
+PAGE = Page("/health", "Health", show, ranged=False, shortcut="h")

@@ -7,7 +7,7 @@ from typing import Any
 
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table
 from proxy.ledger.jobs import running_jobs
 from proxy.times import BadQuestion
@@ -20,15 +20,15 @@ _BLANK = dict.fromkeys(("began", "model", "key", "team", "session", "until"), ""
 Intent = Mapping[str, Any]
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """Those of this instance; `?budget=` and `?group=`: what is reserved there. Raises `BadQuestion`."""
-    for name, _ in asked.address.filters:
+    for name, _ in request.address.filters:
         if name not in _GROUPS:
             raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(_GROUPS)}")
-    budget = _budget(asked)
-    running = [*asked.state.recorder.in_flight(), *map(_intent, running_jobs(asked.state.engine))]
-    running = [intent for intent in running if _fits(intent, asked.address)]
-    reserved = [(intent, _reserved(intent, budget, asked.address.get("group"))) for intent in running]
+    budget = _budget(request)
+    running = [*request.state.recorder.in_flight(), *map(_intent, running_jobs(request.state.engine))]
+    running = [intent for intent in running if _fits(intent, request.address)]
+    reserved = [(intent, _reserved(intent, budget, request.address.get("group"))) for intent in running]
     reserved = [pair for pair in reserved if not budget or pair[1] is not None]
     reserved.sort(key=lambda pair: -(pair[1] or 0))
     columns = [
@@ -41,23 +41,23 @@ def show(asked: Asked) -> Shown:
         Column("until", "Ends by", "moment"),
         Column("reserved", "Reserved", "usd", note="what it may cost at most"),
     ]
-    measure = _measure(asked, budget)
+    measure = _measure(request, budget)
     if measure != "usd":
         columns[-1] = Column("reserved", "Reserved", "count", note=f"{measure} at most")
-    rows = [_row(asked, *pair) for pair in reserved[:_SHOWN]]
+    rows = [_row(request, *pair) for pair in reserved[:_SHOWN]]
     rest, total = None, Row({**_BLANK, "what": f"{len(reserved):,} in all", "reserved": _sum(reserved)}, muted=True)
     if others := reserved[_SHOWN:]:
         other = Row({**_BLANK, "what": f"other ({len(others):,})", "reserved": _sum(others)}, muted=True)
-        rest = Rest(other, lambda: [_row(asked, *pair) for pair in others])
+        rest = Rest(other, lambda: [_row(request, *pair) for pair in others])
     table = Table(
         "in-flight", "Calls and jobs", columns, rows, total if rows else None, rest, empty="Nothing is in flight here."
     )
     crumbs = [("Calls", "/calls")] + (
         [(f"budget {view.clip(budget)}", f"/budgets/{view.part(budget)}")] if budget else []
     )
-    group = asked.address.get("group")
+    group = request.address.get("group")
     title = "In flight" + (f": budget {budget}" if budget else "") + (f", group {group}" if group else "")
-    return Shown("list", title, {"order": ""}, (table,), tuple(crumbs))
+    return PageContent("list", title, {"order": ""}, (table,), tuple(crumbs))
 
 
 def _intent(job: Mapping[str, Any]) -> Intent:
@@ -69,15 +69,15 @@ def _sum(reserved: list[tuple[Intent, int | None]]) -> int:
     return sum(amount or 0 for _, amount in reserved)
 
 
-def _budget(asked: Asked) -> str:
-    name = asked.address.get("budget")
-    if name and all(budget.name != name for budget in asked.state.budgets()):
+def _budget(request: PageRequest) -> str:
+    name = request.address.get("budget")
+    if name and all(budget.name != name for budget in request.state.budgets()):
         raise BadQuestion(f"budget: there is no budget with the name {name[:60]!r}")
     return name
 
 
-def _measure(asked: Asked, name: str) -> str:
-    return next((budget.measure for budget in asked.state.budgets() if budget.name == name), "usd")
+def _measure(request: PageRequest, name: str) -> str:
+    return next((budget.measure for budget in request.state.budgets() if budget.name == name), "usd")
 
 
 def _fits(intent: Intent, address: Address) -> bool:
@@ -97,7 +97,7 @@ def _reserved(intent: Intent, budget: str, group: str) -> int | None:
     return sum(amounts) if amounts else None
 
 
-def _row(asked: Asked, intent: Intent, reserved: int | None) -> Row:
+def _row(request: PageRequest, intent: Intent, reserved: int | None) -> Row:
     session = intent.get("root_session_id") if intent.get("session_source") != "none" else None
     cells = {
         "began": intent["started_at"],
@@ -109,7 +109,7 @@ def _row(asked: Asked, intent: Intent, reserved: int | None) -> Row:
         "until": intent.get("deadline_at"),
         "reserved": reserved,
     }
-    links = {name: str(asked.address.filtered(name, cells[name])) for name in ("model", "key", "team") if cells[name]}
+    links = {name: str(request.address.filtered(name, cells[name])) for name in ("model", "key", "team") if cells[name]}
     if session:
         links["session"] = f"/sessions/{view.part(session)}"
     return Row(cells, links)

@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from proxy.control.pages import view
 from proxy.control.pages.address import Address
-from proxy.control.pages.asking import as_api
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.api_address import api_address
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table, nano
 from proxy.reports.jobs import State, list_jobs
 from proxy.times import BadQuestion
@@ -16,16 +16,16 @@ from proxy.times import BadQuestion
 _SHOWN = 50
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """The latest first; `?state=`, `?filter.NAME=`. Raises `BadQuestion`."""
-    address = asked.address
+    address = request.address
     chosen = address.get("state")
     state: State | None = next((name for name in get_args(State) if name == chosen), None)
     if chosen and state is None:
         raise BadQuestion(f"state: {chosen[:40]!r} is not one of {', '.join(get_args(State))}")
     rows = list_jobs(
-        asked.state.engine,
-        now_us=asked.now_us,
+        request.state.engine,
+        now_us=request.now_us,
         limit=_SHOWN + 1,
         before=address.get("next") or None,
         state=state,
@@ -54,7 +54,8 @@ def show(asked: Asked) -> Shown:
     )
     states = [("all", str(address.without("state", "next")), not chosen)]
     states += [(name, str(address.without("next").having(state=name)), name == chosen) for name in get_args(State)]
-    return Shown("jobs", "Jobs", {"states": states}, (table,), api=as_api(asked, "/api/jobs", state=chosen))
+    title = f"Jobs: {chosen}" if chosen else "Jobs"
+    return PageContent("jobs", title, {"states": states}, (table,), api=api_address(request, "/api/jobs", state=chosen))
 
 
 _MARKS = {"running": "plain", "settled": "good", "unconfirmed": "warn"}
@@ -82,4 +83,4 @@ def _us(text: str | None) -> int | None:
     return None if text is None else round(datetime.fromisoformat(text).timestamp() * 1e6)
 
 
-PAGE = Page("/jobs", "Jobs", show, ranged=False, jump="w")
+PAGE = Page("/jobs", "Jobs", show, ranged=False, shortcut="w")

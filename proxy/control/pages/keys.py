@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from proxy.config.fields import KEY_BUDGETS
 from proxy.control.api import keys as api
 from proxy.control.pages import view
-from proxy.control.pages.page import Action, Asked, Page, Shown
+from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.ledger import keys as ledger_keys
 from proxy.reports.calendar import spend_by
@@ -24,16 +24,16 @@ _MOST_DIGITS = 20
 _GRACE_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400}
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """Every key, the configuration's too."""
-    return _page(asked)
+    return _page(request)
 
 
-def _page(asked: Asked, made: dict[str, Any] | None = None) -> Shown:
-    engine = asked.state.engine
-    since = moment("30d", asked.now_us / 1e6)
+def _page(request: PageRequest, made: dict[str, Any] | None = None) -> PageContent:
+    engine = request.state.engine
+    since = moment("30d", request.now_us / 1e6)
     spent = {row.group["key"]: row for row in spend_by(engine, ["key"], since, None)}
-    rows = list(keys_shown(asked.state.config().keys, ledger_keys.list_keys(engine), key_use(engine)))
+    rows = list(keys_shown(request.state.config().keys, ledger_keys.list_keys(engine), key_use(engine)))
     lines = [_row(row, spent.get(row["name"])) for row in rows]
     known = {row["name"] for row in rows}
     lines += [
@@ -50,7 +50,7 @@ def _page(asked: Asked, made: dict[str, Any] | None = None) -> Shown:
         Column("state", "", "text"),
         *[Column(name, name.capitalize(), "name") for name in _ATTRIBUTES],
         Column("models", "Models", "name"),
-        Column("limit", "May take", "text"),
+        Column("limit", "May take", "prose"),
         Column("expires", "Expires", "moment"),
         Column("used", "Last call", "text"),
         Column("calls", "Calls, 30 days", "count"),
@@ -60,7 +60,7 @@ def _page(asked: Asked, made: dict[str, Any] | None = None) -> Shown:
         "keys", "Keys", columns, lines, empty="There is no key yet, so every call is refused. Make the first one."
     )
     ours = [{"id": row["id"], "name": row["name"]} for row in rows if row["id"]]
-    return Shown("keys", "Keys", {"made": made, "ours": ours}, (table,), api="/api/keys")
+    return PageContent("keys", "Keys", {"made": made, "ours": ours}, (table,), api="/api/keys")
 
 
 def _row(key: Mapping[str, Any], spent: SpendRow | None) -> Row:
@@ -105,9 +105,9 @@ def _spend_link(name: str) -> str:
 # Changes
 
 
-def _create(asked: Asked) -> Shown:
+def _create(request: PageRequest) -> PageContent:
     """Make a key; its secret is on this one answer and nowhere else."""
-    form = asked.form
+    form = request.form
     fields: dict[str, Any] = {"name": form.get("name", "")} | {
         name: form[name] for name in _ATTRIBUTES if form.get(name)
     }
@@ -126,25 +126,25 @@ def _create(asked: Asked) -> Shown:
     except ValidationError as error:
         problem = error.errors()[0]
         raise BadQuestion(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
-    made = api.create_key(new, asked.state)
-    return _page(asked, {"name": made.name, "key": made.key, "old": None})
+    made = api.create_key(new, request.state)
+    return _page(request, {"name": made.name, "key": made.key, "old": None})
 
 
-def _revoke(asked: Asked) -> str:
-    api.revoke_key(asked.names["id"], asked.state)
+def _revoke(request: PageRequest) -> str:
+    api.revoke_key(request.path_params["id"], request.state)
     return "/keys"
 
 
-def _rotate(asked: Asked) -> Shown:
+def _rotate(request: PageRequest) -> PageContent:
     """Another secret for a key; the old one works until the time of grace is over."""
-    grace_s = _GRACE_S.get(asked.form.get("grace", "24h"))
+    grace_s = _GRACE_S.get(request.form.get("grace", "24h"))
     if grace_s is None:
         raise BadQuestion(f"grace: must be one of {', '.join(_GRACE_S)}")
-    made = api.rotate_key(asked.names["id"], api.Rotation(grace_s=grace_s), asked.state)
-    return _page(asked, {"name": made.name, "key": made.key, "old": rfc3339(asked.now_us + grace_s * 1_000_000)})
+    made = api.rotate_key(request.path_params["id"], api.Rotation(grace_s=grace_s), request.state)
+    return _page(request, {"name": made.name, "key": made.key, "old": rfc3339(request.now_us + grace_s * 1_000_000)})
 
 
-PAGE = Page("/keys", "Keys", show, ranged=False, jump="k")
+PAGE = Page("/keys", "Keys", show, ranged=False, shortcut="k")
 ACTIONS = (
     Action("/keys/new", _create),
     Action("/keys/{id}/revoke", _revoke),

@@ -1,9 +1,9 @@
 """The page's data, kept fresh for as long as somebody watches, and sent to each watcher as far as it changed.
 
-A look is a question with its answer in parts (name -> HTML, or JSON). Looks run in threads, when the recorder has shipped
-something or a heartbeat is over, each at most once a second and never for more than a tenth of the time: a look that takes
-2 s is not repeated for 18 s. Those of one lane run one after the other; a lane holds up no other. All watchers share what
-is found. Without a watcher nothing is asked.
+A live query answers in parts (name -> HTML, or JSON). It runs in a thread, when the recorder has shipped something or a
+heartbeat is over, at most once a second and never for more than a tenth of the time: one that takes 2 s is not repeated for
+18 s. Those of one lane run one after the other; a lane holds up no other. All watchers share the answers. Without a watcher
+no query runs.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ log = logging.getLogger("taximeter.page")
 
 LEAST_S = 1.0
 HEARTBEAT_S = 5.0
-_REST = 9  # times as long as a look took, before the next one
+_REST = 9  # times as long as a query took, before the next one
 
 Parts = Mapping[str, Any]
 
 
 @dataclass(eq=False)
-class Look:
-    """One question. `take` runs in a thread; what it raises is told in place of fresh parts."""
+class LiveQuery:
+    """One question. `run` runs in a thread; what it raises is told in place of fresh parts."""
 
     name: str
-    take: Callable[[], Parts]
+    run: Callable[[], Parts]
     due_at: float = 0.0
     problem: str = ""
 
@@ -40,7 +40,7 @@ class Look:
 class Live:
     """What watchers see. All but `shipped` belongs to the loop."""
 
-    def __init__(self, lanes: Sequence[Sequence[Look]], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, lanes: Sequence[Sequence[LiveQuery]], loop: asyncio.AbstractEventLoop) -> None:
         self._lanes = [(lane, asyncio.Event()) for lane in lanes]  # the event: something was committed
         self._loop = loop
         self._parts: dict[str, Any] = {}
@@ -76,7 +76,7 @@ class Live:
     def _join(self) -> None:
         self.watchers += 1
         if not self._tasks:
-            self._tasks = [self._loop.create_task(self._keep_looking(*lane)) for lane in self._lanes]
+            self._tasks = [self._loop.create_task(self._keep_asking(*lane)) for lane in self._lanes]
 
     async def _leave(self) -> None:
         self.watchers -= 1
@@ -95,25 +95,25 @@ class Live:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def _keep_looking(self, lane: Sequence[Look], committed: asyncio.Event) -> None:
-        stale: set[Look] = set()
+    async def _keep_asking(self, lane: Sequence[LiveQuery], committed: asyncio.Event) -> None:
+        stale: set[LiveQuery] = set()
         beat_at = 0.0
         while True:
             now = self._loop.time()
             if now >= beat_at:
                 stale, beat_at = set(lane), now + HEARTBEAT_S
-            due = next((look for look in lane if look in stale and look.due_at <= now), None)
+            due = next((query for query in lane if query in stale and query.due_at <= now), None)
             if due is not None:
                 stale.discard(due)
-                parts = await asyncio.to_thread(_take, due, self._loop.time)
+                parts = await asyncio.to_thread(_run, due, self._loop.time)
                 self._parts |= parts
                 self._parts["problem"] = self._problem()
                 self._tell()
-            elif await _is_set_before(committed, min([beat_at, *(look.due_at for look in stale)]) - now):
+            elif await _is_set_before(committed, min([beat_at, *(query.due_at for query in stale)]) - now):
                 stale = set(lane)
 
     def _problem(self) -> str:
-        problems = dict.fromkeys(look.problem for lane, _ in self._lanes for look in lane if look.problem)
+        problems = dict.fromkeys(query.problem for lane, _ in self._lanes for query in lane if query.problem)
         return " ".join(problems)
 
 
@@ -128,19 +128,19 @@ async def _is_set_before(event: asyncio.Event, timeout_s: float) -> bool:
     return True
 
 
-def _take(look: Look, clock: Callable[[], float]) -> Parts:
+def _run(query: LiveQuery, clock: Callable[[], float]) -> Parts:
     began = clock()
     parts: Parts = {}
-    look.problem = ""
+    query.problem = ""
     try:
-        parts = look.take()
+        parts = query.run()
     except SQLAlchemyError as error:
-        log.warning("the page's %s: the ledger database does not answer (%s)", look.name, type(error).__name__)
-        look.problem = "The ledger database does not answer."
+        log.warning("the page's %s: the ledger database does not answer (%s)", query.name, type(error).__name__)
+        query.problem = "The ledger database does not answer."
     except Unavailable as error:
-        look.problem = str(error)
+        query.problem = str(error)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # a fault of ours in one part: the others go on
-        log.exception("the page's %s failed", look.name)
-        look.problem = f"The page's {look.name} failed; the log says why."
-    look.due_at = clock() + max(LEAST_S, _REST * (clock() - began))
+        log.exception("the page's %s failed", query.name)
+        query.problem = f"The page's {query.name} failed; the log says why."
+    query.due_at = clock() + max(LEAST_S, _REST * (clock() - began))
     return parts

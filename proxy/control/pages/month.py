@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from proxy.control.pages.address import Address
-from proxy.control.pages.asking import as_api
-from proxy.control.pages.page import Action, Asked, Page, Shown
+from proxy.control.pages.api_address import api_address
+from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
 from proxy.reports.month import MonthQuestion, Values, mark_up_of, without_price
 from proxy.reports.month_answer import MonthItem, MonthShown, close_month, month_answer
@@ -20,13 +20,13 @@ _CHOICES = ("team", "customer", "key", "user", "label.cost_centre", "model")
 _MONTHS_OFFERED = 12
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """`?month=2026-11`, else the running one; `?by=`, `?mark_up=0.10`. Raises `BadQuestion`."""
-    question = _question(asked, asked.address.get("month"), asked.address.by, asked.address.get("mark_up"))
-    month: Any = month_answer(asked.state.engine, question, asked.now_us).shown
+    question = _question(request, request.address.get("month"), request.address.by, request.address.get("mark_up"))
+    month: Any = month_answer(request.state.engine, question, request.now_us).shown
     assert isinstance(month, MonthShown)
-    zone = asked.address.zone
-    running = month_at(asked.now_us, zone)
+    zone = request.address.zone
+    running = month_at(request.now_us, zone)
     names = [running.name]
     earlier = running
     for _ in range(_MONTHS_OFFERED):
@@ -37,44 +37,44 @@ def show(asked: Asked) -> Shown:
         "month": month,
         "by": ",".join(question.names),
         "choices": _CHOICES,
-        "months": [(name, str(asked.address.having(month=name)), name == month.month) for name in names],
-        "is_over": question.month.end <= asked.now_us,
-        "mark_up": asked.address.get("mark_up"),
-        "explain": str(_explained(asked, question)),
+        "months": [(name, str(request.address.having(month=name)), name == month.month) for name in names],
+        "is_over": question.month.end <= request.now_us,
+        "mark_up": request.address.get("mark_up"),
+        "explain": str(_explained(request, question)),
         "previous": previous.name,
-        "spend": str(_spend_of(asked, question)),
-        "unpriced": str(_spend_of(asked, question).at("/calls").filtered("priced", "no")),
+        "spend": str(_spend_of(request, question)),
+        "unpriced": str(_spend_of(request, question).at("/calls").filtered("priced", "no")),
     }
     costs_nothing = any(not nano(item.cost_usd) for item in month.items)
-    unknown = without_price(asked.state.engine, question) if costs_nothing else set()
+    unknown = without_price(request.state.engine, question) if costs_nothing else set()
     tables = (
-        _items(asked, question, month, unknown),
-        _adjustments(asked, question, month),
-        _reconciled(asked, question),
+        _items(request, question, month, unknown),
+        _adjustments(request, question, month),
+        _reconciled(request, question),
     )
-    api = as_api(
-        asked,
+    api = api_address(
+        request,
         "/api/reports/month",
         timed=False,
         by=question.names,
         month=month.month,
-        mark_up=asked.address.get("mark_up"),
+        mark_up=request.address.get("mark_up"),
     )
-    return Shown("month", f"Month {month.month}", values, tables, api=api)
+    return PageContent("month", f"Month {month.month}", values, tables, api=api)
 
 
-def _question(asked: Asked, month: str, by: tuple[str, ...], mark_up: str) -> MonthQuestion:
-    zone = asked.address.zone
+def _question(request: PageRequest, month: str, by: tuple[str, ...], mark_up: str) -> MonthQuestion:
+    zone = request.address.zone
     return MonthQuestion(
-        month=month_named(month, zone) if month else month_at(asked.now_us, zone),
+        month=month_named(month, zone) if month else month_at(request.now_us, zone),
         by=by or ("team",),
         mark_up=mark_up_of(mark_up or "0"),
         zone=zone,
-        only=asked.address.only,
+        only=request.address.only,
     )
 
 
-def _items(asked: Asked, question: MonthQuestion, month: MonthShown, unknown: set[Values]) -> Table:
+def _items(request: PageRequest, question: MonthQuestion, month: MonthShown, unknown: set[Values]) -> Table:
     names = question.names
     columns = [
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in names],
@@ -83,7 +83,7 @@ def _items(asked: Asked, question: MonthQuestion, month: MonthShown, unknown: se
         Column("share", "Share", "percent"),
         Column("change", "Against the month before", "usd", signed=True),
     ]
-    top = top_of(asked.address)
+    top = top_of(request.address)
     shown, others = month.items[:top], month.items[top:]
     rest = None
     if others:
@@ -94,10 +94,10 @@ def _items(asked: Asked, question: MonthQuestion, month: MonthShown, unknown: se
             "share": 100 * float(sum(Decimal(item.share) for item in others)),
             "change": sum(nano(item.change_usd) or 0 for item in others),
         }
-        more = more_of(asked.address, top)
+        more = more_of(request.address, top)
         link = {names[0]: more} if more else {}
         rest = Rest(
-            Row(cells, link, muted=True, to=more), lambda: [_item(asked, question, item, unknown) for item in others]
+            Row(cells, link, muted=True, to=more), lambda: [_item(request, question, item, unknown) for item in others]
         )
     total = Row(
         {
@@ -107,22 +107,22 @@ def _items(asked: Asked, question: MonthQuestion, month: MonthShown, unknown: se
             "share": 100.0,
             "change": sum(nano(item.change_usd) or 0 for item in month.items),
         },
-        to=str(_spend_of(asked, question)),
+        to=str(_spend_of(request, question)),
     )
-    rows = [_item(asked, question, item, unknown) for item in shown]
+    rows = [_item(request, question, item, unknown) for item in shown]
     return Table(
         "month", "Charge-back", columns, rows, total if rows else None, rest=rest, empty="No call in this month."
     )
 
 
-def _item(asked: Asked, question: MonthQuestion, item: MonthItem, unknown: set[Values]) -> Row:
+def _item(request: PageRequest, question: MonthQuestion, item: MonthItem, unknown: set[Values]) -> Row:
     """unknown: groups of whose calls none has a price. What they are charged is nothing, what they cost nobody knows."""
     names = question.names
     group = item.__pydantic_extra__ or {}
     cost = None if not nano(item.cost_usd) and tuple(group.get(name) for name in names) in unknown else item.cost_usd
     calls, before_it = (
-        _spend_of(asked, question),
-        asked.address.having(month=before(question.month, question.zone).name),
+        _spend_of(request, question),
+        request.address.having(month=before(question.month, question.zone).name),
     )
     for name in names:
         calls, before_it = calls.filtered(name, group.get(name)), before_it.filtered(name, group.get(name))
@@ -135,17 +135,17 @@ def _item(asked: Asked, question: MonthQuestion, item: MonthItem, unknown: set[V
     return Row(cells, {names[0]: str(calls), "change": str(before_it)}, to=str(calls))
 
 
-def _spend_of(asked: Asked, question: MonthQuestion) -> Address:
+def _spend_of(request: PageRequest, question: MonthQuestion) -> Address:
     """What the month's cost is made of."""
-    spend = asked.address.at("/spend", by=("model",))
+    spend = request.address.at("/spend", by=("model",))
     return spend._replace(since=f"{question.month.name}-01", until=f"{_after(question)}-01")
 
 
-def _explained(asked: Asked, question: MonthQuestion) -> Address:
+def _explained(request: PageRequest, question: MonthQuestion) -> Address:
     """Why the month, so far or whole, came to something else than the whole one before, as its table says: of all calls,
     whatever is filtered for."""
-    is_over = question.month.end <= asked.now_us
-    there = asked.address.at("/explain", by=question.names)._replace(filters=())
+    is_over = question.month.end <= request.now_us
+    there = request.address.at("/explain", by=question.names)._replace(filters=())
     first = f"{question.month.name}-01"
     there = there._replace(since=first, until=f"{_after(question)}-01" if is_over else "")
     return there.having(against=f"{before(question.month, question.zone).name}-01..{first}")
@@ -155,7 +155,7 @@ def _after(question: MonthQuestion) -> str:
     return month_at(question.month.end, question.zone).name
 
 
-def _adjustments(asked: Asked, question: MonthQuestion, month: MonthShown) -> Table:
+def _adjustments(request: PageRequest, question: MonthQuestion, month: MonthShown) -> Table:
     columns = [
         Column("month", "Of", "text"),
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in question.names],
@@ -166,8 +166,8 @@ def _adjustments(asked: Asked, question: MonthQuestion, month: MonthShown) -> Ta
         Row(
             {name: (item.__pydantic_extra__ or {}).get(name) or "(none)" for name in question.names}
             | {"month": item.month, "cost": nano(item.cost_usd), "charge": nano(item.charge_usd)},
-            {"month": str(asked.address.having(month=item.month))},
-            to=str(asked.address.having(month=item.month)),
+            {"month": str(request.address.having(month=item.month))},
+            to=str(request.address.having(month=item.month)),
         )
         for item in month.adjustments
     ]
@@ -175,7 +175,7 @@ def _adjustments(asked: Asked, question: MonthQuestion, month: MonthShown) -> Ta
     return Table("adjustments", "Adjustments of closed months", columns, rows, empty=empty)
 
 
-def _reconciled(asked: Asked, question: MonthQuestion) -> Table:
+def _reconciled(request: PageRequest, question: MonthQuestion) -> Table:
     """How far the month was compared with what providers say, and what came of it."""
     start, end = question.month.start, question.month.end
     columns = [
@@ -186,12 +186,12 @@ def _reconciled(asked: Asked, question: MonthQuestion) -> Table:
         Column("days", "Of", "text"),
         Column("difference", "They say more", "usd", signed=True, note="theirs less ours, of what was compared"),
         Column("unexplained", "Unexplained", "usd"),
-        Column("missing", "Days not compared", "text"),
+        Column("missing", "Days not compared", "prose"),
     ]
     rows = []
-    for provider in reconciled(asked.state.engine, start, end, question.zone):
+    for provider in reconciled(request.state.engine, start, end, question.zone):
         run = provider.last
-        spend = _spend_of(asked, question).filtered("provider", provider.provider)
+        spend = _spend_of(request, question).filtered("provider", provider.provider)
         cells = {
             "provider": provider.provider,
             "cost": provider.cost_nanousd,
@@ -214,18 +214,18 @@ def _days(since: int, until: int, question: MonthQuestion) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def _close(asked: Asked) -> str:
+def _close(request: PageRequest) -> str:
     """Keep a month that is over as it is now; what comes later is an adjustment in the next."""
-    by = tuple(name for name in asked.form.get("by", "").split(",") if name)
-    month, mark_up = asked.names["month"], asked.form.get("mark_up", "")
-    zoned = asked._replace(address=asked.address._replace(tz=asked.form.get("tz") or "UTC"))
+    by = tuple(name for name in request.form.get("by", "").split(",") if name)
+    month, mark_up = request.path_params["month"], request.form.get("mark_up", "")
+    zoned = request._replace(address=request.address._replace(tz=request.form.get("tz") or "UTC"))
     question = _question(zoned, month, by, mark_up)
-    if question.month.end > asked.now_us:
+    if question.month.end > request.now_us:
         raise BadQuestion(f"{month} is not over yet; it can be closed once it has ended")
-    close_month(asked.state.engine, question, asked.now_us)
+    close_month(request.state.engine, question, request.now_us)
     address = zoned.address._replace(path="/month", by=by)
     return str(address.having(month=month, mark_up=mark_up))
 
 
-PAGE = Page("/month", "Month", show, ranged=False, jump="n")
+PAGE = Page("/month", "Month", show, ranged=False, shortcut="n")
 ACTIONS = (Action("/month/{month}/close", _close),)

@@ -8,12 +8,12 @@ from math import inf
 from typing import Any
 
 from proxy.control.api.standings import budgets_as_they_stand
-from proxy.control.pages import first, view
+from proxy.control.pages import view, welcome
 from proxy.control.pages.address import Address
 from proxy.control.pages.calls import table_of
 from proxy.control.pages.explain import explained_of, main_part
-from proxy.control.pages.live import Look
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.live import LiveQuery
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import nano
 from proxy.control.state import ControlState
 from proxy.money import NANO
@@ -31,20 +31,20 @@ _ALERTS_SHOWN = 5
 _WEEK_US = 7 * overview.DAY_US
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """The overview; for the holder of a virtual key his own calls, for an empty ledger what to do first."""
-    if asked.viewer.role == "key":
-        return _own(asked)
-    latest = queries.requests(asked.state.engine, limit=1, before=None, filters={}, since=None, until=None)
+    if request.viewer.role == "key":
+        return _own(request)
+    latest = queries.requests(request.state.engine, limit=1, before=None, filters={}, since=None, until=None)
     if not latest:
-        return first.show(asked)
-    return Shown("overview", "Overview", {"month": _month(asked), "movers": _moved(asked), "live": True})
+        return welcome.show(request)
+    return PageContent("overview", "Overview", {"month": _month(request), "movers": _moved(request), "live": True})
 
 
-def _own(asked: Asked) -> Shown:
-    engine, address = asked.state.engine, asked.address
+def _own(request: PageRequest) -> PageContent:
+    engine, address = request.state.engine, request.address
     tiles = []
-    for title, since in {"Today": _midnight(asked.now_us), "This month": _month_start(asked)}.items():
+    for title, since in {"Today": _midnight(request.now_us), "This month": _month_start(request)}.items():
         total = total_of(spend_by(engine, [], since, None, only=address.only))
         calls = str(address.at("/calls")._replace(since=rfc3339(since) or ""))
         tiles.append(
@@ -59,42 +59,42 @@ def _own(asked: Asked) -> Shown:
     latest = queries.requests(
         engine, limit=_CALLS_SHOWN, before=None, filters=dict(address.filters), since=None, until=None
     )
-    return Shown("own", "Your key", {"tiles": tiles}, (table_of(latest, address.at("/calls")),))
+    return PageContent("own", "Your key", {"tiles": tiles}, (table_of(latest, address.at("/calls")),))
 
 
-def _month_start(asked: Asked) -> int:
-    zone = asked.address.zone
-    first = datetime.fromtimestamp(asked.now_us / 1e6, zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+def _month_start(request: PageRequest) -> int:
+    zone = request.address.zone
+    first = datetime.fromtimestamp(request.now_us / 1e6, zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return int(first.timestamp()) * 1_000_000
 
 
-def _month(asked: Asked) -> dict[str, Any]:
+def _month(request: PageRequest) -> dict[str, Any]:
     """Spent since the month began, and where it ends if the rest goes on as the last seven days did."""
-    now, start = asked.now_us, _month_start(asked)
-    first = datetime.fromtimestamp(start / 1e6, asked.address.zone)
+    now, start = request.now_us, _month_start(request)
+    first = datetime.fromtimestamp(start / 1e6, request.address.zone)
     end = int((first + timedelta(days=32)).replace(day=1).timestamp()) * 1_000_000
-    spent = total_of(spend_by(asked.state.engine, [], start, None)).cost_nanousd
-    week = total_of(spend_by(asked.state.engine, [], now - _WEEK_US, None)).cost_nanousd
+    spent = total_of(spend_by(request.state.engine, [], start, None)).cost_nanousd
+    week = total_of(spend_by(request.state.engine, [], now - _WEEK_US, None)).cost_nanousd
     forecast = spent + week * (end - now) // _WEEK_US
-    _, against = periods(ExplainQuestion(zone=asked.address.zone), now)
-    change = view.change_of(spent, total_of(spend_by(asked.state.engine, [], *against)).cost_nanousd)
-    explained = Address("/explain", f"{first:%Y-%m-%d}", tz=asked.address.tz)
+    _, against = periods(ExplainQuestion(zone=request.address.zone), now)
+    change = view.change_of(spent, total_of(spend_by(request.state.engine, [], *against)).cost_nanousd)
+    explained = Address("/explain", f"{first:%Y-%m-%d}", tz=request.address.tz)
     return {
         "name": f"{first:%B %Y}",
         "spent": _big(spent),
         "change": "" if change is None or change == inf else view.change(change),
         "explain": str(explained.having(against="..".join(rfc3339(at) or "" for at in against))),
         "forecast": _big(forecast),
-        "link": str(Address("/spend", f"{first:%Y-%m-%d}", tz=asked.address.tz, by=("model",))),
-        "week": str(Address("/spend", "7d", tz=asked.address.tz, by=("model",)).having(step="day")),
+        "link": str(Address("/spend", f"{first:%Y-%m-%d}", tz=request.address.tz, by=("model",))),
+        "week": str(Address("/spend", "7d", tz=request.address.tz, by=("model",)).having(step="day")),
     }
 
 
-def _moved(asked: Asked) -> list[dict[str, Any]]:
+def _moved(request: PageRequest) -> list[dict[str, Any]]:
     """What moved the bill of the last seven days against the seven before, each with the reason that weighs most."""
-    now = asked.now_us
-    question = ExplainQuestion(("model",), now - _WEEK_US, now, None, asked.address.zone)
-    movers = explained_of(asked, question).movers[:_MOVERS]
+    now = request.now_us
+    question = ExplainQuestion(("model",), now - _WEEK_US, now, None, request.address.zone)
+    movers = explained_of(request, question).movers[:_MOVERS]
     changes = [nano(mover.difference_usd) or 0 for mover in movers]
     decimals = view.decimals_for(changes)
     moved = []
@@ -112,20 +112,20 @@ def _moved(asked: Asked) -> list[dict[str, Any]]:
     return moved
 
 
-def looks(state: ControlState) -> list[list[Look]]:
-    """What the page shows: a lane of what is soon found out, and one of what takes the longer the more calls a day has."""
+def live_queries(state: ControlState) -> list[list[LiveQuery]]:
+    """What the page shows: a lane of quick queries, and one of what takes the longer the more calls a day has."""
     return [
         [
-            Look("latest calls", lambda: _latest(state)),
-            Look("last hour", lambda: _hour(state, now_us())),
-            Look("budgets", lambda: _planes(state)),
+            LiveQuery("latest calls", lambda: _latest(state)),
+            LiveQuery("last hour", lambda: _hour(state, now_us())),
+            LiveQuery("budgets", lambda: _planes(state)),
         ],
         [
-            Look("day", lambda: _day(state, now_us())),
-            Look("models", lambda: {"models": _ranking(state, "model", "By model", "no model", now_us())}),
-            Look("teams", lambda: {"teams": _ranking(state, "team", "By team", "no team", now_us())}),
-            Look("sessions", lambda: {"sessions": _sessions(state, now_us())}),
-            Look("how sure it is", lambda: {"trust": _trust(state, now_us())}),
+            LiveQuery("day", lambda: _day(state, now_us())),
+            LiveQuery("models", lambda: {"models": _ranking(state, "model", "By model", "no model", now_us())}),
+            LiveQuery("teams", lambda: {"teams": _ranking(state, "team", "By team", "no team", now_us())}),
+            LiveQuery("sessions", lambda: {"sessions": _sessions(state, now_us())}),
+            LiveQuery("how sure it is", lambda: {"trust": _trust(state, now_us())}),
         ],
     ]
 
@@ -240,4 +240,4 @@ def _big(nanousd: int) -> str:
     return view.usd(nanousd, view.decimals_for([nanousd]))
 
 
-PAGE = Page("/", "Overview", show, ranged=False, for_keys=True, jump="o")
+PAGE = Page("/", "Overview", show, ranged=False, for_keys=True, shortcut="o")

@@ -1,4 +1,4 @@
-"""What a page is: a function from a question to what stands on it. To add one: a module, a template, a row in `site.PAGES`."""
+"""What a page is: a function from a request to what stands on it. To add one: a module, a template, a row in `site.PAGES`."""
 
 from __future__ import annotations
 
@@ -6,28 +6,34 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from proxy.control.pages.address import Address
-from proxy.control.pages.door import Viewer
+from proxy.control.pages.authentication import Viewer
 from proxy.control.pages.tables import Table
 from proxy.control.state import ControlState
 
 
-class Asked(NamedTuple):
-    """names: the variable parts of the path. form: the fields of a form that was sent, but for its token."""
+class PageRequest(NamedTuple):
+    """What a page is asked for.
+
+    path_params: the variable parts of the path. form: the fields of a form that was sent, but for its token.
+    """
 
     state: ControlState
     viewer: Viewer
     address: Address
     now_us: int
-    names: Mapping[str, str]
+    path_params: Mapping[str, str]
     form: Mapping[str, str] = {}
 
     def moments(self) -> tuple[int | None, int | None]:
         return self.address.moments(self.now_us / 1e6)
 
 
-class Shown(NamedTuple):
-    """template: of `templates/`. tables: by their names, for the template and for `?csv=NAME`. crumbs: (word, link)s.
-    api: where the API says the same, as `asking.as_api` writes it."""
+class PageContent(NamedTuple):
+    """What stands on a page.
+
+    template: of `templates/`. tables: by their names, for the template and for `?csv=NAME`. crumbs: (word, link)s. api: where
+    the API says the same, as `api_address` writes it.
+    """
 
     template: str
     title: str
@@ -38,19 +44,20 @@ class Shown(NamedTuple):
 
 
 class Page(NamedTuple):
-    """path: as FastAPI has it. word: in the navigation, "" for a page that others lead to. since: the default; "" is all time.
+    """A page and the function that shows it.
 
-    ranged: it has a range of time. whole: what it shows without one. for_keys: the holder of a virtual key
-    sees it, of his own calls.
+    path: as FastAPI has it. menu_title: in the navigation, "" for a page that others lead to. shortcut: its key after `g`.
+    since: the default; "" is all time. ranged: it has a range of time. whole: what it shows without one. for_keys: the holder
+    of a virtual key sees it, of his own calls.
     """
 
     path: str
-    word: str
-    show: Callable[[Asked], Shown]
+    menu_title: str
+    show: Callable[[PageRequest], PageContent]
     since: str = ""
     ranged: bool = True
     for_keys: bool = False
-    jump: str = ""
+    shortcut: str = ""
     whole: str = "all"
 
 
@@ -58,4 +65,4 @@ class Action(NamedTuple):
     """A form's way: what it does, and where its sender is led then (or what is shown, where that is shown only once)."""
 
     path: str
-    do: Callable[[Asked], str | Shown]
+    do: Callable[[PageRequest], str | PageContent]

@@ -10,9 +10,9 @@ from fastapi import HTTPException
 
 from proxy.control.api.standings import budgets_as_they_stand
 from proxy.control.pages import view
-from proxy.control.pages.asking import as_api
+from proxy.control.pages.api_address import api_address
 from proxy.control.pages.calls import facets, table_of
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable
 from proxy.reports import journal
@@ -26,17 +26,17 @@ _BARS = 400
 _FACETS = ("agent", "model", "team", "key")
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """The session trees with a call in this time, the latest or the dearest first. Raises `BadQuestion`."""
-    address = asked.address
+    address = request.address
     having = address.only
     sort = address.get("sort", "latest")
     if sort not in ("latest", "cost"):
         raise BadQuestion(f"sort: {sort[:40]!r} is not one of latest, cost")
     order: reports.Order = "cost" if sort == "cost" else "latest"
-    since, until = asked.moments()
+    since, until = request.moments()
     rows = reports.sessions(
-        asked.state.engine, limit=_SHOWN + 1, order=order, after=address.get("next") or None, since=since, until=until,
+        request.state.engine, limit=_SHOWN + 1, order=order, after=address.get("next") or None, since=since, until=until,
         having=having,
     )  # fmt: skip
     more = str(address.having(next=reports.place_of(rows[_SHOWN - 1], order))) if len(rows) > _SHOWN else ""
@@ -52,12 +52,14 @@ def show(asked: Asked) -> Shown:
         Column("unpriced", "Unpriced", "count"),
         Column("cost", "Cost", "usd", sort=True),
     ]
-    table = Table("sessions", "Sessions", columns, [_row(row, asked) for row in rows[:_SHOWN]], more=more)
-    values = {"order": order, "facets": facets(asked, since, until, _FACETS)}
-    return Shown("session_list", "Sessions", values, (table,), api=as_api(asked, "/api/sessions", order=order))
+    table = Table("sessions", "Sessions", columns, [_row(row, request) for row in rows[:_SHOWN]], more=more)
+    values = {"order": order, "facets": facets(request, since, until, _FACETS)}
+    return PageContent(
+        "session_list", "Sessions", values, (table,), api=api_address(request, "/api/sessions", order=order)
+    )
 
 
-def _row(row: reports.SessionRow, asked: Asked) -> Row:
+def _row(row: reports.SessionRow, request: PageRequest) -> Row:
     cached, read, written = _tokens(row.usage)
     link = "" if row.session is None else f"/sessions/{view.part(row.session)}"
     cells = {
@@ -72,7 +74,7 @@ def _row(row: reports.SessionRow, asked: Asked) -> Row:
         "cost": None if row.requests and row.unpriced_requests == row.requests else row.cost_nanousd,
         "unpriced": row.unpriced_requests,
     }
-    calls = asked.address.at("/calls")._replace(filters=(("session", row.session),))
+    calls = request.address.at("/calls")._replace(filters=(("session", row.session),))
     links = {
         "session": link,
         "cost": link,
@@ -80,7 +82,7 @@ def _row(row: reports.SessionRow, asked: Asked) -> Row:
         "unpriced": str(calls.filtered("priced", "no")),
     }
     if row.team is not None:
-        links["team"] = str(asked.address.filtered("team", row.team))
+        links["team"] = str(request.address.filtered("team", row.team))
     return Row(cells, links, to=links["calls"])
 
 
@@ -94,10 +96,10 @@ def _tokens(usage: Mapping[str, Any]) -> tuple[int, int, int]:
 # One session
 
 
-def show_one(asked: Asked) -> Shown:
+def show_detail(request: PageRequest) -> PageContent:
     """A session's tree, its calls over time, and its budgets. Raises 404."""
-    name = asked.names["id"]
-    session = reports.session(asked.state.engine, name)
+    name = request.path_params["id"]
+    session = reports.session(request.state.engine, name)
     if session is None:
         raise HTTPException(404, "There is no session with this id.")
     about, tree = session
@@ -105,7 +107,7 @@ def show_one(asked: Asked) -> Shown:
     calls = sorted((call for _, node in nodes for call in node.calls), key=lambda call: call["id"])
     tables = (
         _tree_table(nodes[:_NODES], tree),
-        table_of(calls, asked.address.at("/calls"), whose=Column("agent", "Agent", "name")),
+        table_of(calls, request.address.at("/calls"), whose=Column("agent", "Agent", "name")),
     )
     crumbs = [("Sessions", "/sessions")]
     if about.root_session != name:
@@ -117,15 +119,15 @@ def show_one(asked: Asked) -> Shown:
         "lanes": _waterfall(nodes, tree),
         "left_out": max(0, len(nodes) - _NODES),
         "calls_shown": len(calls),
-        "budgets": _budgets(asked, about.root_session),
-        "stops": _stops(asked, nodes[:_NODES]),
+        "budgets": _budgets(request, about.root_session),
+        "stops": _stops(request, nodes[:_NODES]),
         "all_calls": f"/calls?since=all&filter.session={view.part(about.root_session)}",
     }
     api = f"/api/sessions/{view.part(name)}"
-    return Shown("session", f"Session {view.clip(name)}", values, tables, crumbs=tuple(crumbs), api=api)
+    return PageContent("session", f"Session {view.clip(name)}", values, tables, crumbs=tuple(crumbs), api=api)
 
 
-def _stops(asked: Asked, nodes: Sequence[tuple[int, Node]]) -> list[dict[str, Any]]:
+def _stops(request: PageRequest, nodes: Sequence[tuple[int, Node]]) -> list[dict[str, Any]]:
     """Where it looped, or came to its limit, as the guards found it."""
     names: dict[str, str] = {}
     for _, node in nodes:
@@ -136,9 +138,9 @@ def _stops(asked: Asked, nodes: Sequence[tuple[int, Node]]) -> list[dict[str, An
             "words": words[stop.kind],
             "name": names[stop.group or ""],
             "link": f"/sessions/{view.part(stop.group or '')}",
-            "at": view.moment(stop.at),
+            "at": stop.at,
         }
-        for stop in journal.of_guards(asked.state.engine, list(names))
+        for stop in journal.of_guards(request.state.engine, list(names))
     ]
 
 
@@ -243,13 +245,13 @@ def _bar(call: Mapping[str, Any], began: int, whole: int, dearest: int) -> dict[
     }
 
 
-def _budgets(asked: Asked, root: str) -> list[dict[str, Any]]:
+def _budgets(request: PageRequest, root: str) -> list[dict[str, Any]]:
     """Where budgets for each session stand for this one, with what is left."""
-    per_session = [budget for budget in asked.state.budgets() if tuple(budget.per) == ("session",)]
+    per_session = [budget for budget in request.state.budgets() if tuple(budget.per) == ("session",)]
     if not per_session:
         return []
     try:
-        items = budgets_as_they_stand(per_session, asked.state.standings(group=root), asked.now_us / 1e6)
+        items = budgets_as_they_stand(per_session, request.state.standings(group=root), request.now_us / 1e6)
     except Unavailable:
         return []
     rows = []
@@ -274,5 +276,5 @@ def _budgets(asked: Asked, root: str) -> list[dict[str, Any]]:
     return rows
 
 
-PAGE = Page("/sessions", "Sessions", show, since="7d", jump="e")
-ONE = Page("/sessions/{id:path}", "", show_one, ranged=False)
+PAGE = Page("/sessions", "Sessions", show, since="7d", shortcut="e")
+DETAIL_PAGE = Page("/sessions/{id:path}", "", show_detail, ranged=False)

@@ -1,7 +1,4 @@
-"""The pages' routes: sign-in, each page with its tables as CSV, each form's action, the files, and how a page fails.
-
-The files are open to everyone who reaches the port, because they say nothing; all else needs the door's leave.
-"""
+"""The pages' routes: sign-in, each page with its tables as CSV, each form's action, and how a page fails."""
 
 from __future__ import annotations
 
@@ -25,7 +22,6 @@ from proxy.control.pages import (
     customer,
     customers,
     explain,
-    first,
     health,
     in_flight,
     jobs,
@@ -33,16 +29,19 @@ from proxy.control.pages import (
     models,
     month,
     overview,
+    saved_views,
     sessions,
     spend,
     view,
-    views,
+    welcome,
     what_if,
 )
 from proxy.control.pages.address import ALL, Address, ranges, read
-from proxy.control.pages.door import COOKIE, LIFE_S, Door, Viewer
+from proxy.control.pages.authentication import COOKIE, LIFE_S, Authenticator, Viewer
+from proxy.control.pages.clock import Clock, kept
+from proxy.control.pages.files import add_files
 from proxy.control.pages.live import Live
-from proxy.control.pages.page import Action, Asked, Page, Shown
+from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import csv_of, drawn, lines
 from proxy.control.state import ControlState, Unavailable
 from proxy.ledger import keys as ledger_keys
@@ -55,12 +54,12 @@ PAGES: tuple[Page, ...] = (
     overview.PAGE,
     spend.PAGE,
     calls.PAGE,
-    calls.ONE,
+    calls.DETAIL_PAGE,
     in_flight.PAGE,
     sessions.PAGE,
-    sessions.ONE,
+    sessions.DETAIL_PAGE,
     budgets.PAGE,
-    budgets.ONE,
+    budgets.DETAIL_PAGE,
     customers.PAGE,
     customer.PAGE,
     month.PAGE,
@@ -71,14 +70,13 @@ PAGES: tuple[Page, ...] = (
     explain.PAGE,
     what_if.PAGE,
     health.PAGE,
-    views.PAGE,
+    saved_views.PAGE,
 )
-ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *first.ACTIONS, *month.ACTIONS, *views.ACTIONS)
+ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *welcome.ACTIONS, *month.ACTIONS, *saved_views.ACTIONS)
 
 _OF_KEYS = frozenset(page.path.split("/")[1] for page in PAGES if page.for_keys)
 """What the holder of a virtual key may open: the first parts of paths."""
 
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_FORM_BYTES = 64 * 1024
 _MOST_FIELDS = 100
 
@@ -87,26 +85,26 @@ def add_pages(app: FastAPI, live: Live) -> None:
     """Every page, action and file, for the application that `create_app` made."""
     state: ControlState = app.state.control
     guard: Guard = app.state.guard
-    door = Door(state.config, lambda: _runtime_keys(state), guard)
+    authenticator = Authenticator(state.config, lambda: _runtime_keys(state), guard)
     router = APIRouter(include_in_schema=False)
     for page in PAGES:
-        router.add_api_route(page.path, _shown(page, state, door), methods=["GET"], response_model=None)
+        router.add_api_route(page.path, _shown(page, state, authenticator), methods=["GET"], response_model=None)
     for action in ACTIONS:
-        router.add_api_route(action.path, _done(action, state, door), methods=["POST"], response_model=None)
-    _add_door(router, door)
+        router.add_api_route(action.path, _done(action, state, authenticator), methods=["POST"], response_model=None)
+    _add_sign_in(router, authenticator)
 
     @router.get("/page/live")
     async def stream(request: Request) -> StreamingResponse:
-        if not _may_watch(door, request):
+        if not _may_watch(authenticator, request):
             raise HTTPException(401, "Sign in, or send the admin key as `Authorization: Bearer …`.")
-        return StreamingResponse(_events(request, door, live), media_type="text/event-stream")
+        return StreamingResponse(_events(request, authenticator, live), media_type="text/event-stream")
 
-    _add_files(router)
+    add_files(router)
     app.router.routes.extend(router.routes)  # included, each would be made twice
-    _add_lost(app, door)
+    _add_lost(app, authenticator)
 
 
-def _add_lost(app: FastAPI, door: Door) -> None:
+def _add_lost(app: FastAPI, authenticator: Authenticator) -> None:
     """Whoever mistypes an address in a browser sees a page; programs get the API's JSON."""
     as_json: Any = app.exception_handlers[StarletteHTTPException]
 
@@ -116,13 +114,13 @@ def _add_lost(app: FastAPI, door: Door) -> None:
         if error.status_code not in (404, 405) or is_api or "text/html" not in request.headers.get("accept", ""):
             answer: Response = await as_json(request, error)
             return answer
-        return await run_in_threadpool(_lost_page, door, request)
+        return await run_in_threadpool(_lost_page, authenticator, request)
 
 
-def _lost_page(door: Door, request: Request) -> Response:
+def _lost_page(authenticator: Authenticator, request: Request) -> Response:
     """Whoever signed in with a virtual key is looked up in the ledger, which may be away."""
     try:
-        viewer = door.viewer(request, now_s())
+        viewer = authenticator.viewer(request, now_s())
     except SQLAlchemyError:
         viewer = None
     return _problem(viewer, 404, "There is no page of this name.")
@@ -130,17 +128,6 @@ def _lost_page(door: Door, request: Request) -> Response:
 
 def _runtime_keys(state: ControlState) -> list[Identity]:
     return [Identity(**fields) for fields in ledger_keys.identities(state.engine)]
-
-
-def _add_files(router: APIRouter) -> None:
-    static = view.FOLDER / "static"
-    files = {path.name: path.read_bytes() for path in static.iterdir() if path.suffix in _TYPES}
-
-    @router.get("/page/{name}")
-    async def file(name: str) -> Response:
-        if name not in files:
-            raise HTTPException(404, "There is no such file.")
-        return Response(files[name], media_type=_TYPES[name[name.rindex(".") :]])
 
 
 # Signing in and out
@@ -164,20 +151,20 @@ async def _form(request: Request) -> Mapping[str, str]:
 Form = Annotated[Mapping[str, str], Depends(_form)]
 
 
-def _add_door(router: APIRouter, door: Door) -> None:
+def _add_sign_in(router: APIRouter, authenticator: Authenticator) -> None:
     @router.get("/sign-in")
     def ask(request: Request) -> Response:
-        if door.viewer(request, now_s()) is not None:
+        if authenticator.viewer(request, now_s()) is not None:
             return RedirectResponse(_inside(request.query_params.get("to", "")), 303)
-        return _door_page(request.query_params.get("to", ""), "")
+        return _sign_in_page(request.query_params.get("to", ""), "")
 
     @router.post("/sign-in")
     def enter(request: Request, form: Form) -> Response:
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return _door_page("", "Another site sent this form.", 403)
-        cookie = door.sign_in(form.get("key", "").strip(), now_s()) if door.is_locked else None
+            return _sign_in_page("", "Another site sent this form.", 403)
+        cookie = authenticator.sign_in(form.get("key", "").strip(), now_s()) if authenticator.is_locked else None
         if cookie is None:
-            return _door_page(form.get("to", ""), "That key opens nothing here.", 401)
+            return _sign_in_page(form.get("to", ""), "That key opens nothing here.", 401)
         answer = RedirectResponse(_inside(form.get("to", "")), 303)
         is_secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "") == "https"
         answer.set_cookie(COOKIE, cookie, max_age=LIFE_S, httponly=True, samesite="strict", secure=is_secure)
@@ -185,16 +172,16 @@ def _add_door(router: APIRouter, door: Door) -> None:
 
     @router.post("/sign-out")
     def leave(request: Request, form: Form) -> Response:
-        viewer = door.viewer(request, now_s())
-        if viewer is not None and not door.is_own_form(request, viewer, form.get("csrf", "")):
+        viewer = authenticator.viewer(request, now_s())
+        if viewer is not None and not authenticator.is_own_form(request, viewer, form.get("csrf", "")):
             raise HTTPException(403, "This form was not sent from a page of Taximeter.")
         answer = RedirectResponse("/sign-in", 303)
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
 
 
-def _door_page(to: str, wrong: str, status: int = 200) -> Response:
-    return HTMLResponse(view.render("door", {"to": _inside(to), "wrong": wrong}), status)
+def _sign_in_page(to: str, wrong: str, status: int = 200) -> Response:
+    return HTMLResponse(view.render("sign_in", {"to": _inside(to), "wrong": wrong}), status)
 
 
 def _inside(to: str) -> str:
@@ -205,52 +192,54 @@ def _inside(to: str) -> str:
 # Pages
 
 
-def _shown(page: Page, state: ControlState, door: Door) -> Callable[..., Response]:
+def _shown(page: Page, state: ControlState, authenticator: Authenticator) -> Callable[..., Response]:
     def endpoint(request: Request) -> Response:
         def answer(viewer: Viewer) -> Response:
             address = _scoped(read(request.url.path, request.query_params.multi_items(), page.since), viewer)
             if address.since == ALL and page.whole != ALL:
                 since = "" if address.until else page.since  # as where none is given
                 address = address._replace(since=since)
-            asked = Asked(state, viewer, address.without("csv"), now_us(), request.path_params)
-            shown = page.show(asked)
+            page_request = PageRequest(state, viewer, address.without("csv"), now_us(), request.path_params)
+            content = page.show(page_request)
             if name := address.get("csv"):
-                return _csv(shown, name)
-            return _html(page, asked, shown)
+                return _csv(content, name)
+            return _html(page, page_request, content)
 
-        return _guarded(request, door, page.for_keys, answer)
+        return _guarded(request, authenticator, page.for_keys, answer)
 
     return endpoint
 
 
-def _done(action: Action, state: ControlState, door: Door) -> Callable[..., Response]:
+def _done(action: Action, state: ControlState, authenticator: Authenticator) -> Callable[..., Response]:
     def endpoint(request: Request, form: Form) -> Response:
         def answer(viewer: Viewer) -> Response:
             if not viewer.may_change:
                 raise HTTPException(403, "With this key you may look, and change nothing.")
-            if not door.is_own_form(request, viewer, form.get("csrf", "")):
+            if not authenticator.is_own_form(request, viewer, form.get("csrf", "")):
                 raise HTTPException(
                     403, "This form was not sent from a page of Taximeter, or is too old: load it again."
                 )
             fields = {name: value.strip() for name, value in form.items() if name != "csrf"}
-            asked = Asked(state, viewer, Address(request.url.path), now_us(), request.path_params, fields)
-            done = action.do(asked)
+            page_request = PageRequest(state, viewer, Address(request.url.path), now_us(), request.path_params, fields)
+            done = action.do(page_request)
             if isinstance(done, str):
                 return RedirectResponse(_inside(done), 303)
-            return _html(Page(action.path, "", lambda _: done, ranged=False), asked, done)
+            return _html(Page(action.path, "", lambda _: done, ranged=False), page_request, done)
 
-        return _guarded(request, door, for_keys=False, answer=answer)
+        return _guarded(request, authenticator, for_keys=False, answer=answer)
 
     return endpoint
 
 
-def _guarded(request: Request, door: Door, for_keys: bool, answer: Callable[[Viewer], Response]) -> Response:
-    """The answer, for whom the door lets in; what goes wrong is told on a page."""
+def _guarded(
+    request: Request, authenticator: Authenticator, for_keys: bool, answer: Callable[[Viewer], Response]
+) -> Response:
+    """The answer, for whoever may come in; what goes wrong is told on a page."""
     viewer = None
     try:
-        viewer = door.viewer(request, now_s())
+        viewer = authenticator.viewer(request, now_s())
         if viewer is None:
-            if not door.is_locked:
+            if not authenticator.is_locked:
                 raise HTTPException(403, "Without server.admin_key only this machine may ask.")
             path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
             to = path if request.method == "GET" else "/"
@@ -280,21 +269,21 @@ def _scoped(address: Address, viewer: Viewer) -> Address:
     return address.filtered("key", viewer.key) if viewer.role == "key" else address
 
 
-def _csv(shown: Shown, name: str) -> Response:
-    table = next((table for table in shown.tables if table.name == name), None)
+def _csv(content: PageContent, name: str) -> Response:
+    table = next((table for table in content.tables if table.name == name), None)
     if table is None:
         raise HTTPException(404, f"This page has no table {name[:40]!r}.")
     headers = {"content-disposition": f'attachment; filename="taximeter-{table.name}.csv"'}
     return Response(csv_of(table), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _html(page: Page, asked: Asked, shown: Shown) -> Response:
-    address = asked.address
-    may_open = _OF_KEYS if asked.viewer.role == "key" else None
+def _html(page: Page, page_request: PageRequest, content: PageContent) -> Response:
+    address, clock = page_request.address, Clock(page_request.address.tz, page_request.now_us)
+    may_open = _OF_KEYS if page_request.viewer.role == "key" else None
     tables = {
         table.name: {
             "table": table,
-            "lines": lines(table, may_open),
+            "lines": lines(table, may_open, clock),
             "csv": str(address.having(csv=table.name)),
             "sorts": {
                 column.name: str(address.without("next").having(sort=column.name))
@@ -303,24 +292,26 @@ def _html(page: Page, asked: Asked, shown: Shown) -> Response:
             },
             "sorted": address.get("sort"),
         }
-        for table in map(drawn, shown.tables)
+        for table in map(drawn, content.tables)
     }
     values = {
         "page": page,
-        "shown": shown,
+        "shown": content,
         "tables": tables,
         "address": address,
-        "viewer": asked.viewer,
-        "nav": _nav(asked.viewer, asked.address),
-        "ranges": _ranges(page, address, asked.now_us) if page.ranged else [],
-        "chips": _chips(address, asked.viewer),
-        "curl": shown.api,
-        "savable": asked.viewer.may_change
+        "clock": clock,
+        "on_paper": clock.on_paper(*page_request.moments(), page.whole) if page.ranged else clock.printed(),
+        "viewer": page_request.viewer,
+        "nav": _nav(page_request.viewer, page_request.address),
+        "ranges": _ranges(page, address, page_request.now_us) if page.ranged else [],
+        "chips": _chips(address, page_request.viewer),
+        "curl": content.api,
+        "savable": page_request.viewer.may_change
         and bool(page.ranged or address.rest or address.by)
-        and page is not views.PAGE,
-        **shown.values,
+        and page is not saved_views.PAGE,
+        **content.values,
     }
-    return HTMLResponse(view.render(shown.template, values))
+    return HTMLResponse(kept(view.render(content.template, values), address.tz))
 
 
 def _nav(viewer: Viewer, address: Address) -> list[dict[str, Any]]:
@@ -328,13 +319,13 @@ def _nav(viewer: Viewer, address: Address) -> list[dict[str, Any]]:
     first = "/" + address.path.split("/")[1]
     return [
         {
-            "word": page.word,
+            "word": page.menu_title,
             "link": str(Address(page.path, address.since, address.until, address.tz) if page.ranged else page.path),
             "here": page.path == first,
-            "jump": page.jump,
+            "jump": page.shortcut,
         }
         for page in PAGES
-        if page.word and (page.for_keys or viewer.role != "key")
+        if page.menu_title and (page.for_keys or viewer.role != "key")
     ]
 
 
@@ -373,13 +364,13 @@ def _problem(viewer: Viewer | None, status: int, text: str) -> Response:
 # What changes while it is looked at
 
 
-def _may_watch(door: Door, request: Request) -> bool:
-    viewer = door.viewer(request, now_s())
+def _may_watch(authenticator: Authenticator, request: Request) -> bool:
+    viewer = authenticator.viewer(request, now_s())
     return viewer is not None and viewer.role != "key"
 
 
-async def _events(request: Request, door: Door, live: Live) -> AsyncIterator[bytes]:
+async def _events(request: Request, authenticator: Authenticator, live: Live) -> AsyncIterator[bytes]:
     async for parts in live.watch():
-        if not _may_watch(door, request):  # signed out by a reload of the configuration, or by the clock
+        if not _may_watch(authenticator, request):  # signed out by a reload of the configuration, or by the clock
             return
         yield b"data: " + orjson.dumps(parts) + b"\n\n"

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address, previous
-from proxy.control.pages.asking import as_api
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.api_address import api_address
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.spend_chart import LINES, by_time, chart, has_few_steps
 from proxy.control.pages.spend_sums import (
     METRICS,
@@ -56,27 +56,27 @@ class _Ranked(NamedTuple):
         return self.total_before.less(sum_of(self.before.get(key, NOTHING) for key in self.shown))
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """The page. Raises `BadQuestion`."""
-    choice = _choice(asked)
-    ranked = _read(asked, choice)
-    table = _table(asked.address, choice, ranked)
+    choice = _choice(request)
+    ranked = _read(request, choice)
+    table = _table(request.address, choice, ranked)
     values = {
         "choice": choice,
         "metrics": METRICS,
         "groups": attributes.GROUPS,
         "choices": _CHOICES,
         "tops": _TOPS,
-        "chart": chart(asked, choice, list(ranked.shown), ranked.by_time),
-        "tiles": _tiles(ranked, choice, asked.address.at("/calls")),
-        "compare": str(asked.address.having(compare="" if choice.compared else "1")),
+        "chart": chart(request, choice, list(ranked.shown), ranked.by_time),
+        "tiles": _tiles(ranked, choice, request.address.at("/calls")),
+        "compare": str(request.address.having(compare="" if choice.compared else "1")),
         "steps": _steps(choice),
     }
-    return Shown("spend", "Spend", values, (table,), api=as_api(asked, "/api/spend", by=choice.by))
+    return PageContent("spend", "Spend", values, (table,), api=api_address(request, "/api/spend", by=choice.by))
 
 
-def _choice(asked: Asked) -> Choice:
-    address = asked.address
+def _choice(request: PageRequest) -> Choice:
+    address = request.address
     by = address.by or ("model",)
     attributes.check_groups(by)
     attributes.check_spend_filters([name for name, _ in address.filters])
@@ -87,8 +87,8 @@ def _choice(asked: Asked) -> Choice:
         raise BadQuestion(f"metric: {metric[:40]!r} is not one of {', '.join(METRICS)}")
     if top not in _TOPS:
         raise BadQuestion(f"top: {top[:40]!r} is not one of {', '.join(_TOPS)}")
-    since, until = asked.moments()
-    last = asked.now_us if until is None else until
+    since, until = request.moments()
+    last = request.now_us if until is None else until
     step = address.get("step") or _step(since, last)
     if step not in attributes.PERIODS:
         raise BadQuestion(f"step: {step[:40]!r} is not one of {', '.join(attributes.PERIODS)}")
@@ -109,82 +109,84 @@ def _steps(choice: Choice) -> list[str]:
     return [name for name, us in STEPS_US.items() if 1 <= length // us <= 400] + ["month"]
 
 
-def _read(asked: Asked, choice: Choice) -> _Ranked:
-    if _is_of_sessions(asked, choice):
-        return _sessions(asked, choice)
-    return _whole(asked, choice) if "session" in choice.by else _ranked(asked, choice)
+def _read(request: PageRequest, choice: Choice) -> _Ranked:
+    if _is_of_sessions(request, choice):
+        return _sessions(request, choice)
+    return _whole(request, choice) if "session" in choice.by else _ranked(request, choice)
 
 
-def _grouped(asked: Asked, by: Sequence[str], span: Span, among: Sequence[Mapping[str, str]] = ()) -> dict[Key, Sums]:
+def _grouped(
+    request: PageRequest, by: Sequence[str], span: Span, among: Sequence[Mapping[str, str]] = ()
+) -> dict[Key, Sums]:
     groups: dict[Key, Sums] = defaultdict(lambda: NOTHING)
-    for row in spend_by(asked.state.engine, by, *span, only=asked.address.only, among=among):
+    for row in spend_by(request.state.engine, by, *span, only=request.address.only, among=among):
         key = key_of(row, by)
         groups[key] = groups[key].plus(sums_of(row))
     return dict(groups)
 
 
-def _total(asked: Asked, span: Span) -> Sums:
-    return sums_of(total_of(spend_by(asked.state.engine, [], *span, only=asked.address.only)))
+def _total(request: PageRequest, span: Span) -> Sums:
+    return sums_of(total_of(spend_by(request.state.engine, [], *span, only=request.address.only)))
 
 
 def _before(choice: Choice) -> Span | None:
     return Span(*previous(choice.since, choice.until)) if choice.compared and choice.since is not None else None
 
 
-def _has_all_entries(asked: Asked, span: Span) -> bool:
+def _has_all_entries(request: PageRequest, span: Span) -> bool:
     """Else the parts of a time may be less than the whole: days that are added up cannot be parted into hours any more."""
-    kept = entries_since(asked.state.engine)
+    kept = entries_since(request.state.engine)
     return kept is None or (span.since is not None and span.since >= kept)
 
 
-def _ranked(asked: Asked, choice: Choice) -> _Ranked:
+def _ranked(request: PageRequest, choice: Choice) -> _Ranked:
     """The database ranks: of all groups, only those that are shown come here."""
-    engine, only, span, before = asked.state.engine, asked.address.only, choice.span, _before(choice)
+    engine, only, span, before = request.state.engine, request.address.only, choice.span, _before(choice)
     keys, groups = ranking(engine, choice.by, span, only=only, order=choice.ranked_by, most=choice.top)
     among = [{name: value or "" for name, value in zip(choice.by, key, strict=True)} for key in keys]
-    is_whole = has_few_steps(choice) and _has_all_entries(asked, span)
-    in_time = by_time(asked, choice, keys if is_whole else keys[:LINES])
+    is_whole = has_few_steps(choice) and _has_all_entries(request, span)
+    in_time = by_time(request, choice, keys if is_whole else keys[:LINES])
     if is_whole:
         sums: dict[Key, Sums] = dict.fromkeys(keys, NOTHING)
         for (_, key), part in in_time.items():
             sums[key] = sums[key].plus(part)
     else:
-        grouped = _grouped(asked, choice.by, span, among) if keys else {}
+        grouped = _grouped(request, choice.by, span, among) if keys else {}
         sums = {key: grouped.get(key, NOTHING) for key in keys}
-    ranked = _Ranked(sums, groups - len(keys), _total(asked, span), by_time=in_time)
+    ranked = _Ranked(sums, groups - len(keys), _total(request, span), by_time=in_time)
     if before is None:
         return ranked
     return ranked._replace(
         others=count_groups(engine, choice.by, (span, before), only=only) - len(keys),
-        before=_grouped(asked, choice.by, before, among) if keys else {},
-        total_before=_total(asked, before),
+        before=_grouped(request, choice.by, before, among) if keys else {},
+        total_before=_total(request, before),
     )
 
 
-def _whole(asked: Asked, choice: Choice) -> _Ranked:
+def _whole(request: PageRequest, choice: Choice) -> _Ranked:
     """Sessions with something else, or by something else: only what all of them come to says which are the first."""
-    groups, span = _grouped(asked, choice.by, choice.span), _before(choice)
-    before = {} if span is None else _grouped(asked, choice.by, span)
+    groups, span = _grouped(request, choice.by, choice.span), _before(choice)
+    before = {} if span is None else _grouped(request, choice.by, span)
     keys = sorted(groups, key=lambda key: _rank(groups[key], choice))
     shown = {key: groups[key] for key in keys[: choice.top]}
     others = len((groups.keys() | before.keys()) - shown.keys())
     return _Ranked(shown, others, sum_of(groups.values()), before, sum_of(before.values()))
 
 
-def _is_of_sessions(asked: Asked, choice: Choice) -> bool:
+def _is_of_sessions(request: PageRequest, choice: Choice) -> bool:
     """Sessions may be as many as calls: the database ranks them, by what it can."""
     ranked = choice.ranked_by in ("cost", "calls")
-    return choice.by == ("session",) and ranked and asked.address.only.keys() <= {"team"} and not choice.compared
+    return choice.by == ("session",) and ranked and request.address.only.keys() <= {"team"} and not choice.compared
 
 
-def _sessions(asked: Asked, choice: Choice) -> _Ranked:
-    engine, span, team = asked.state.engine, choice.span, asked.address.only.get("team")
+def _sessions(request: PageRequest, choice: Choice) -> _Ranked:
+    engine, span, team = request.state.engine, choice.span, request.address.only.get("team")
     order: Any = choice.ranked_by
     rows = sessions(
         engine, limit=choice.top + 1, order=order, since=span.since, until=span.until, team=team, lone_counts=True
     )
     shown: dict[Key, Sums] = {(row.session,): sums_of(row) for row in rows[: choice.top]}
-    return _Ranked(shown, None if len(rows) > choice.top else 0, _total(asked, span))
+    return _Ranked(shown, None if len(rows) > choice.top else 0, _total(request, span))
 
 
 def _rank(sums: Sums, choice: Choice) -> tuple[int, ...]:
@@ -313,4 +315,4 @@ def _each(total: Sums) -> int | None:
     return total.cost // priced if priced > 0 else None
 
 
-PAGE = Page("/spend", "Spend", show, since="7d", for_keys=True, jump="s")
+PAGE = Page("/spend", "Spend", show, since="7d", for_keys=True, shortcut="s")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from proxy.control.pages import attributes, view
-from proxy.control.pages.page import Asked
+from proxy.control.pages.page import PageRequest
 from proxy.control.pages.spend_sums import METRICS, NOTHING, STEPS_US, Choice, Key, Sums, key_of, links_of, sums_of
 from proxy.money import NANO
 from proxy.reports.calendar import UTC, spend_by
@@ -33,11 +33,11 @@ ByTime = Mapping[tuple[str, Key], Sums]
 """What groups came to in each period, by its name and the group."""
 
 
-def by_time(asked: Asked, choice: Choice, keys: Sequence[Key]) -> ByTime:
+def by_time(request: PageRequest, choice: Choice, keys: Sequence[Key]) -> ByTime:
     """Of these groups, whose sums over all times are what they came to."""
     sums: dict[tuple[str, Key], Sums] = defaultdict(lambda: NOTHING)
     named = [{name: value or "" for name, value in zip(choice.by, key, strict=True)} for key in keys]
-    for row in _read(asked, choice, choice.by, named) if named else []:
+    for row in _read(request, choice, choice.by, named) if named else []:
         at = row.group[choice.step] or "", key_of(row, choice.by)
         sums[at] = sums[at].plus(sums_of(row))
     return sums
@@ -51,23 +51,23 @@ def has_few_steps(choice: Choice) -> bool:
 
 
 def _read(
-    asked: Asked, choice: Choice, names: Sequence[str], among: Sequence[Mapping[str, str]] = ()
+    request: PageRequest, choice: Choice, names: Sequence[str], among: Sequence[Mapping[str, str]] = ()
 ) -> list[SpendRow]:
     by = [choice.step, *names]
     return spend_by(
-        asked.state.engine, by, *choice.span, only=asked.address.only, among=among, zone=_zone(asked, choice)
+        request.state.engine, by, *choice.span, only=request.address.only, among=among, zone=_zone(request, choice)
     )
 
 
-def _zone(asked: Asked, choice: Choice) -> ZoneInfo:
-    return UTC if _only_by_days(choice) else asked.address.zone
+def _zone(request: PageRequest, choice: Choice) -> ZoneInfo:
+    return UTC if _only_by_days(choice) else request.address.zone
 
 
-def _series(asked: Asked, choice: Choice, shown: Sequence[Key], of_shown: ByTime) -> _Series:
+def _series(request: PageRequest, choice: Choice, shown: Sequence[Key], of_shown: ByTime) -> _Series:
     """The dearest groups by time, the rest together. Sessions have no times of their own: there it is all together."""
     keys = [] if "session" in choice.by else list(shown[:LINES])
     sums: dict[tuple[str, Key | None], Sums] = defaultdict(lambda: NOTHING)
-    for row in _read(asked, choice, []):
+    for row in _read(request, choice, []):
         sums[row.group[choice.step] or "", None] = sums_of(row)
     drawn = set(keys)
     for (time, key), part in of_shown.items():
@@ -76,7 +76,7 @@ def _series(asked: Asked, choice: Choice, shown: Sequence[Key], of_shown: ByTime
             sums[time, None] = sums[time, None].less(part)
     times = sorted({time for time, _ in sums})[-_MOST_STEPS:]
     has_rest = any(sums[time, None] != NOTHING for time in times)
-    return _Series([*keys, *([None] if has_rest else [])], times, sums, _zone(asked, choice))
+    return _Series([*keys, *([None] if has_rest else [])], times, sums, _zone(request, choice))
 
 
 def _only_by_days(choice: Choice) -> bool:
@@ -85,10 +85,10 @@ def _only_by_days(choice: Choice) -> bool:
     return long and choice.step != "hour" and bool({"user", "customer"} & set(choice.by))
 
 
-def chart(asked: Asked, choice: Choice, shown: Sequence[Key], of_shown: ByTime) -> dict[str, Any]:
+def chart(request: PageRequest, choice: Choice, shown: Sequence[Key], of_shown: ByTime) -> dict[str, Any]:
     """Series for the chart, each a group, the rest together: floats will do where nobody adds up."""
-    address = asked.address
-    keys, times, sums, zone = _series(asked, choice, shown, of_shown)
+    address = request.address
+    keys, times, sums, zone = _series(request, choice, shown, of_shown)
     grouped = f" by {' and '.join(choice.by)}," if keys != [None] else ""
     in_days = f", days of {zone.key}" if zone.key != address.zone.key else ""
     return {
@@ -96,6 +96,7 @@ def chart(asked: Asked, choice: Choice, shown: Sequence[Key], of_shown: ByTime) 
         "money": choice.metric in ("cost", "rate"),
         "stacked": choice.metric != "rate",
         "step": choice.step,
+        "zone": "" if zone.key == address.zone.key else zone.key,
         "from": None if choice.since is None else choice.since // 1_000_000,
         "to": choice.until // 1_000_000,
         "at": [_at(time, zone) for time in times],

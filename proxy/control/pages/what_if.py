@@ -12,8 +12,8 @@ from pricing.units import UNITS, default_per
 from proxy.config.typed_price import typed_price
 from proxy.control.pages import view
 from proxy.control.pages.address import Address
-from proxy.control.pages.asking import as_api
-from proxy.control.pages.page import Asked, Page, Shown
+from proxy.control.pages.api_address import api_address
+from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table, nano
 from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.calendar import spend_by
@@ -27,17 +27,17 @@ _PRICE = "price."
 _USUAL = ("input", "cache_read", "output")
 
 
-def show(asked: Asked) -> Shown:
+def show(request: PageRequest) -> PageContent:
     """`?swap=FROM=TO` (several with commas), `?tier=batch|flex|priority`, `?cache=0.8`; `?model=`, `?provider=` and
     `?price.UNIT=USD`, and one more by `?unit=` and `?usd=`: a price that is typed. Raises `BadQuestion`."""
-    if asked.address.filters:
+    if request.address.filters:
         raise BadQuestion("filter: all calls of the time are taken; models are named in `swap`")
-    address = asked.address
+    address = request.address
     swap, tier, cache = (address.get(name) for name in ("swap", "tier", "cache"))
-    since, until = asked.moments()
-    ends = asked.now_us if until is None else until
+    since, until = request.moments()
+    ends = request.now_us if until is None else until
     begins = ends - 30 * _DAY_US if since is None else since
-    used = spend_by(asked.state.engine, ["model"], begins, ends)
+    used = spend_by(request.state.engine, ["model"], begins, ends)
     prices = _prices(address)
     model, provider = address.get("model"), address.get("provider")
     values: dict[str, Any] = {
@@ -52,25 +52,27 @@ def show(asked: Asked) -> Shown:
     }
     typed = typed_price(provider, model, prices) if prices or not model else None
     if not (swap or tier or cache or typed):
-        return Shown("what_if", "What if", values | {"result": None}, crumbs=(("Models", "/models"),))
-    book, own = asked.state.own_book(), asked.state.own_book(typed) if typed else None
-    at_s = min(ends, asked.now_us) // 1_000_000
+        return PageContent("what_if", "What if", values | {"result": None}, crumbs=(("Models", "/models"),))
+    book, own = request.state.own_book(), request.state.own_book(typed) if typed else None
+    at_s = min(ends, request.now_us) // 1_000_000
     swaps = tuple(swap_of(text, own or book, at_s) for text in swap.split(",") if text)
     change = Change(swaps, tier or None, cache_share(cache or None), own=own)
-    learned = learned_ratios(Path(asked.state.config().data_dir))
-    shown: Any = what_if_answer(asked.state.engine, book, change, begins, ends, learned, asked.now_us).shown
+    learned = learned_ratios(Path(request.state.config().data_dir))
+    shown: Any = what_if_answer(request.state.engine, book, change, begins, ends, learned, request.now_us).shown
     assert isinstance(shown, WhatIfShown)
     said: dict[str, Any] = {"swap": swap, "tier": tier, "cache": cache}
     if typed:
         said |= {"provider": provider, "model": model} | {f"price.{unit}": usd for unit, usd in prices.items()}
-    api = as_api(asked, "/api/reports/what-if", **said)
+    api = api_address(request, "/api/reports/what-if", **said)
     amounts = [nano(shown.cost_usd), nano(shown.what_if_usd), nano(shown.low_usd), nano(shown.high_usd)]
     decimals = view.decimals_for(amounts)
     cost, other, low, high = (view.usd(amount, decimals) for amount in amounts)
-    values["spend"] = str(asked.address.at("/spend", by=("model",)))
+    values["spend"] = str(request.address.at("/spend", by=("model",)))
     values["result"] = {"cost": cost, "what_if": other, "low": low, "high": high, "caveats": shown.about.caveats}
     values["line"] = _line(provider, model, prices) if typed else ""
-    return Shown("what_if", "What if", values, (_items(asked, shown), _left_out(shown)), (("Models", "/models"),), api)
+    return PageContent(
+        "what_if", "What if", values, (_items(request, shown), _left_out(shown)), (("Models", "/models"),), api
+    )
 
 
 def _prices(address: Address) -> dict[str, str]:
@@ -94,7 +96,7 @@ def _line(provider: str, model: str, prices: Mapping[str, str]) -> str:
     return json.dumps({"provider": provider or "*", "model": model, **prices}, ensure_ascii=False)
 
 
-def _items(asked: Asked, shown: WhatIfShown) -> Table:
+def _items(request: PageRequest, shown: WhatIfShown) -> Table:
     columns = [
         Column("model", "Model", "name"),
         Column("to", "As", "name"),
@@ -102,7 +104,7 @@ def _items(asked: Asked, shown: WhatIfShown) -> Table:
         Column("what_if", "Would be", "usd"),
         Column("low", "At least", "usd"),
         Column("high", "At most", "usd"),
-        Column("caveats", "Mind", "name"),
+        Column("caveats", "Mind", "prose"),
     ]
     rows = [
         Row(
@@ -115,8 +117,8 @@ def _items(asked: Asked, shown: WhatIfShown) -> Table:
                 "high": nano(item.high_usd),
                 "caveats": "; ".join(item.caveats) or None,
             },
-            {"model": str(asked.address.at("/calls").filtered("model", item.model))},
-            to=str(asked.address.at("/calls").filtered("model", item.model)),
+            {"model": str(request.address.at("/calls").filtered("model", item.model))},
+            to=str(request.address.at("/calls").filtered("model", item.model)),
         )
         for item in shown.items
     ]
@@ -125,7 +127,7 @@ def _items(asked: Asked, shown: WhatIfShown) -> Table:
 
 def _left_out(shown: WhatIfShown) -> Table:
     rows = [Row({"why": text}) for text in shown.left_out]
-    columns = [Column("why", "Model, its cost, and why", "text")]
+    columns = [Column("why", "Model, its cost, and why", "prose")]
     return Table("left-out", "Left out, and in none of these numbers", columns, rows, empty="Nothing.")
 
 

@@ -125,7 +125,7 @@ class Begun(Unary):
             provider_id=job_id,
             created_at=plan.started_at,
             deadline_at=plan.deadline_at,
-            asked={**endpoint.facts, **endpoint.api.asked(attempt.call), **facts},
+            asked={**endpoint.facts, **endpoint.api.request_facts(attempt.call), **facts},
             attributes=dict(plan.attributes),
             intent=intent,
             flags=("budget_unverified",) if attempt.unverified else (),

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from proxy.bounded_table import BoundedTable
 from proxy.jobs import job as jobs
 from proxy.jobs.job import Job
-from proxy.latest import Latest
 
 _MOST = 20_000
 _MOST_UPLOADS, _MOST_WAITING_BYTES = 1000, 64 * 1024 * 1024
@@ -74,9 +74,9 @@ class KnownJobs:
     uploads: files on their way in parts. recall: asks the ledger. tasks: work that goes on behind an answer."""
 
     recall: Recall | None = None
-    by_digest: Latest[str, Job] = field(default_factory=lambda: Latest(_MOST))
-    asked_at: Latest[str, float] = field(default_factory=lambda: Latest(_MOST))
-    withdrawn: Latest[str, bool] = field(default_factory=lambda: Latest(_MOST))
+    by_digest: BoundedTable[str, Job] = field(default_factory=lambda: BoundedTable(_MOST))
+    asked_at: BoundedTable[str, float] = field(default_factory=lambda: BoundedTable(_MOST))
+    withdrawn: BoundedTable[str, bool] = field(default_factory=lambda: BoundedTable(_MOST))
     ending: set[str] = field(default_factory=set)
     uploads: Uploads[Any] = field(default_factory=Uploads)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -123,7 +123,7 @@ def priced_line(
         book=configured.book, provider=route.provider, model=route.model, at_s=int(now), until_s=int(now) + _KEPT_S,
         attributes=attributes_of_key(identity, route),
         fixed={**_BATCH, **call.fixed}, without=ceilings.impossible_units(call, written), media=bound.media,
-        things=call.things, free=call.free, answers=route.answers or (),
+        quantities=call.quantities, free=call.free, answers=route.answers or (),
     )  # fmt: skip
     nanousd = price(bound.usage) if bound.usage and facts.priced else 0 if call.free else None
     missing = "" if nanousd is not None else bound.missing or f"the model {route.requested} has no price here"

@@ -22,7 +22,7 @@ from proxy.exchange.attempt import Attempt, NoRoomError
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.plan import other_model, plan
 from proxy.exchange.realtime.turn import Turn
-from proxy.exchange.reserve import guard, no_room, patience, reserve
+from proxy.exchange.reserve import guard, no_room, reserve, wait_for_room
 from proxy.times import now_s, now_us
 from proxy.types import Call, Route
 from proxy.upstream.websocket import Socket
@@ -90,7 +90,10 @@ class Slices:
         self._talk.granted(wanted)
 
     async def _replaced(self, old: Attempt, made: Attempt | None) -> bool:
-        """Give `old` back, unless a turn has begun with it while `made` was asked for; whether one has."""
+        """Keep `made` for the next turn and release `old`, unless a turn took `old` while `made` was being reserved.
+
+        Returns whether one did.
+        """
         begun = self._ahead is not old
         self._ahead = made
         if not begun:
@@ -150,7 +153,7 @@ class Slices:
         try:
             if not again:
                 await guard(attempt)
-            await reserve(attempt, (patience,))
+            await reserve(attempt, (wait_for_room,))
         except BaseException:
             await attempt.unused()
             raise

@@ -85,8 +85,8 @@ def parse_effect(raw: bytes) -> Call:
     body = _json(raw, _EFFECT)
     _text(body, "text")
     length = _number(body, "duration_seconds", _MOST_EFFECT_S)
-    things = {"request": 1, "audio_second": ceil(length or _MOST_EFFECT_S)}
-    return _call(raw, body, "audio.effect", "eleven_text_to_sound_v2", things)
+    quantities = {"request": 1, "audio_second": ceil(length or _MOST_EFFECT_S)}
+    return _call(raw, body, "audio.effect", "eleven_text_to_sound_v2", quantities)
 
 
 def parse_music(raw: bytes) -> Call:
@@ -137,22 +137,22 @@ def of_sound(
 ) -> Call:  # fmt: skip
     if len(sent) > 1:
         raise invalid_request("There must be exactly one recording.", "file")
-    things = {"audio_second": channels * media.most_seconds(sent[0])} if sent else {}
-    call = _call(raw, body, operation, model, things, named=named)
+    quantities = {"audio_second": channels * media.most_seconds(sent[0])} if sent else {}
+    call = _call(raw, body, operation, model, quantities, named=named)
     files = sum(len(part.data) for part in form.parts if part.filename is not None or part.data in sent)
     why = "" if sent else "the length of the recording at its URL is not known"
     return call._replace(form=form, opaque_bytes=files, unbounded=why)
 
 
 def _call(
-    raw: bytes, body: dict[str, Any], operation: str, model: str, things: dict[str, int], *, named: bool = True
+    raw: bytes, body: dict[str, Any], operation: str, model: str, quantities: dict[str, int], *, named: bool = True
 ) -> Call:
     if named:
         body.setdefault("model_id", model)
         model = fields.model_name({"model": body["model_id"]})
     return Call(
         dialect="elevenlabs.speech", operation=operation, model=model, body=body, stream=False, size_bytes=len(raw),
-        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things=things,
+        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, quantities=quantities,
     )  # fmt: skip
 
 
@@ -189,13 +189,15 @@ def _number(body: Mapping[str, Any], name: str, most: int) -> Quantity | None:
 
 def bounded(call: Call, units: frozenset[str]) -> Call:
     """In one of the units that its model is priced in, the one in which its answer will be read."""
-    things = dict(call.things)
-    if "credit" in units and "character" in things:
+    quantities = dict(call.quantities)
+    if "credit" in units and "character" in quantities:
         factor = Decimal("0.5") if _HALF.search(call.model) else 1
-        return call._replace(units=units, things={"credit": ceil(things["character"] * factor * _FACTOR_OF_VOICES)})
-    priced_units = [unit for unit in ("character", "request", "audio_second") if unit in units and unit in things]
+        return call._replace(
+            units=units, quantities={"credit": ceil(quantities["character"] * factor * _FACTOR_OF_VOICES)}
+        )
+    priced_units = [unit for unit in ("character", "request", "audio_second") if unit in units and unit in quantities]
     if priced_units:
-        return call._replace(units=units, things={priced_units[0]: things[priced_units[0]]})
+        return call._replace(units=units, quantities={priced_units[0]: quantities[priced_units[0]]})
     if units == {"credit"}:
         why = f"nobody knows how many credits {call.model!r} takes: give it a price by the call or the second of sound"
         return call._replace(units=units, unbounded=call.unbounded or why)
@@ -205,12 +207,12 @@ def bounded(call: Call, units: frozenset[str]) -> Call:
 # What it came to
 
 
-def asked(call: Call) -> Mapping[str, Any]:
+def request_facts(call: Call) -> Mapping[str, Any]:
     exact = {"request": 1}
     if call.operation == "audio.speech":
         exact["character"] = _characters(call.body)
     elif call.operation in ("audio.effect", "audio.music") and _says_length(call.body):
-        exact["audio_second"] = call.things.get("audio_second", 0)
+        exact["audio_second"] = call.quantities.get("audio_second", 0)
     return {"units": sorted(call.units), "things": exact, "operation": call.operation}
 
 
@@ -225,13 +227,13 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
     taken, units = number(answer.headers.get("character-cost")), job.asked.get("units", ())
     if taken is not None and taken >= 0 and "credit" in units:
         return Ended("ok", Reading(usage={"credit": taken} if taken else {}, source="provider"))
-    things: dict[str, Quantity] = dict(job.asked.get("things", {}))
+    quantities: dict[str, Quantity] = dict(job.asked.get("things", {}))
     seconds = number(answer.body.get("audio_duration_secs"))
     if seconds is not None and seconds > 0:
-        things["audio_second"] = seconds
+        quantities["audio_second"] = seconds
     for unit in ("character", "request", "audio_second"):
-        if unit in units and unit in things:
-            return Ended("ok", Reading(usage={unit: things[unit]} if things[unit] else {}, source="provider"))
+        if unit in units and unit in quantities:
+            return Ended("ok", Reading(usage={unit: quantities[unit]} if quantities[unit] else {}, source="provider"))
     return Ended("ok", None)
 
 
@@ -327,7 +329,7 @@ SOUND = JobApi(
     poll=lambda job: "",
     read_end=read_end,
     job_id=lambda body: None,
-    asked=asked,
+    request_facts=request_facts,
     providers=frozenset({"elevenlabs", "eleven-labs"}),
-    things=bounded,
+    bounded=bounded,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from pricing.usage import Reading
 from proxy.dialects import fields, media, openai, references
 from proxy.dialects.vendors import ELEVENLABS
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, text_id
-from proxy.jobs.apis.elevenlabs import asked, bounded, encode, of_sound, refuse_others
+from proxy.jobs.apis.elevenlabs import bounded, encode, of_sound, refuse_others, request_facts
 from proxy.jobs.job import Job
 from proxy.meters.reading_builder import number
 from proxy.types import Call
@@ -33,8 +33,8 @@ def parse(raw: bytes) -> Call:
     call = of_sound(raw, form, body, "audio.dubbing", "dubbing", sent, named=False)
     if end is not None:
         length = max(end - (start or 0), 1)
-        sent_length = call.things.get("audio_second", length)
-        call = call._replace(things={"audio_second": min(sent_length, length)}, unbounded="")
+        sent_length = call.quantities.get("audio_second", length)
+        call = call._replace(quantities={"audio_second": min(sent_length, length)}, unbounded="")
     return call
 
 
@@ -86,12 +86,12 @@ API = JobApi(
     poll=lambda job: f"/v1/dubbing/{job.provider_id}",
     read_end=read_end,
     job_id=lambda body: text_id(body.get("dubbing_id", body.get("id"))),
-    asked=asked,
+    request_facts=request_facts,
     creation_facts=creation_facts,
     withdrawn=withdrawn,
     providers=frozenset({"elevenlabs", "eleven-labs"}),
     list_of="dubs",
     id_of="dubbing_id",
     next_page=lambda page, items: {"cursor": page["next_cursor"]} if page.get("has_more") and page.get("next_cursor") else {},
-    things=bounded,
+    bounded=bounded,
 )  # fmt: skip

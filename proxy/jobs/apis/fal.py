@@ -21,7 +21,7 @@ from proxy.dialects import fields, openai
 from proxy.dialects.family import Family
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.dialects.vendors import FAL, FAL_RUN
-from proxy.jobs import things
+from proxy.jobs import media_usage
 from proxy.jobs.api import Answer, Does, Ended, JobApi, JobEndpoint, JobRoute, text_id
 from proxy.jobs.job import Job
 from proxy.meters.reading_builder import number
@@ -52,11 +52,11 @@ def parse(model: str, raw: bytes) -> Call:
 
 
 def bounded(call: Call, units: frozenset[str]) -> Call:
-    return things.at_most(call, call.body, units, gpu_seconds=_LONGEST_S)
+    return media_usage.with_max_usage(call, call.body, units, gpu_seconds=_LONGEST_S)
 
 
-def asked(call: Call) -> Mapping[str, Any]:
-    return {"units": sorted(call.units), "fields": things.kept(call.body)}
+def request_facts(call: Call) -> Mapping[str, Any]:
+    return {"units": sorted(call.units), "fields": media_usage.price_fields(call.body)}
 
 
 def read_end(job: Job, answer: Answer) -> Ended | None:
@@ -108,7 +108,7 @@ def _reading(job: Job, answer: Answer) -> Reading | None:
         if unit is None:
             return None
         made = {**{name: 0 for name in units if not is_token(name)}, unit: billed}
-    return things.used(units, job.asked.get("fields", {}), made)
+    return media_usage.reading_of(units, job.asked.get("fields", {}), made)
 
 
 def _billed_unit(units: Iterable[str], made: Mapping[str, Quantity | None]) -> str | None:
@@ -125,7 +125,7 @@ def _made(body: Mapping[str, Any]) -> dict[str, Quantity | None]:
     usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
     made: dict[str, Quantity | None] = {
         "image": len(images) if images else None,
-        "megapixel": things.megapixels(images) if images else None,
+        "megapixel": media_usage.megapixels(images) if images else None,
         "video_second": _length(body.get("video")),
         "audio_second": _length(body.get("audio")) or _length(body.get("audio_file")),
         "gpu_second": number(_mapping(body.get("timings")).get("inference")),
@@ -225,11 +225,11 @@ QUEUE = JobApi(
     read_end=read_end,
     read_result=read_result,
     job_id=request_id,
-    asked=asked,
+    request_facts=request_facts,
     creation_facts=creation_facts,
     providers=_PROVIDERS,
     shown=shown,
-    things=bounded,
+    bounded=bounded,
 )
 RUN = JobApi(
     name="fal.run",
@@ -240,7 +240,7 @@ RUN = JobApi(
     read_end=read_end,
     read_result=read_result,
     job_id=lambda body: None,
-    asked=asked,
+    request_facts=request_facts,
     providers=_PROVIDERS,
-    things=bounded,
+    bounded=bounded,
 )

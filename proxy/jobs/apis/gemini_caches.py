@@ -91,7 +91,7 @@ def placed(call: Call, job: Job | None, now_us: int) -> Call:
     model = str(job.intent["model_requested"])
     if type(tokens) is not int:
         return call._replace(model=model, unbounded="nobody knows how large this cache is")
-    return call._replace(model=model, kept_s=kept_s, things={"token_hour": -(-tokens * kept_s // 3600)})
+    return call._replace(model=model, kept_s=kept_s, quantities={"token_hour": -(-tokens * kept_s // 3600)})
 
 
 def _kept_s(body: Mapping[str, Any], now_us: int) -> int:
@@ -132,7 +132,7 @@ def _renews(call: Call) -> bool:
     return any(map(_NAME.match, call.held))
 
 
-def asked(call: Call) -> Mapping[str, Any]:
+def request_facts(call: Call) -> Mapping[str, Any]:
     return {"made": not _renews(call)}
 
 
@@ -240,7 +240,7 @@ API = JobApi(
     poll=lambda job: f"/v1beta/{job.provider_id}",
     read_end=read_end,
     job_id=_job_id,
-    asked=asked,
+    request_facts=request_facts,
     creation_facts=creation_facts,
     gone=gone,
     followed=followed,

@@ -54,12 +54,12 @@ def parse_video(model: str, raw: bytes) -> Call:
     resolution = fields.text(parameters, "resolution")
     return Call(
         dialect="gemini.video", operation="video", model=model, body=body, stream=False, size_bytes=len(raw),
-        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things={"video_second": length * count},
+        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, quantities={"video_second": length * count},
         fixed={"resolution": resolution.lower()} if resolution else {},
     )  # fmt: skip
 
 
-def asked_video(call: Call) -> Mapping[str, Any]:
+def request_facts_of_video(call: Call) -> Mapping[str, Any]:
     parameters = call.body["parameters"]
     return {"parameters": {name: parameters[name] for name in _ASKED if name in parameters}}
 
@@ -249,7 +249,7 @@ VIDEO = JobApi(
     poll=lambda job: f"/v1beta/{job.provider_id}",
     read_end=read_video,
     job_id=partial(_named, _NAME),
-    asked=asked_video,
+    request_facts=request_facts_of_video,
     providers=_GOOGLE,
 )
 BATCHES = JobApi(

@@ -17,7 +17,7 @@ from proxy.dialects import fields, openai
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.dialects.vendors import LUMA
 from proxy.errors import invalid_request
-from proxy.jobs import things
+from proxy.jobs import media_usage
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, seconds
 from proxy.jobs.job import Job
 from proxy.types import Call
@@ -29,7 +29,7 @@ _DEFAULTS = {"video": "ray-2", "image": "photon-1"}
 # docs.lumalabs.ai/docs/video-generation: without them it makes 5 seconds at 720p [memory of the docs, 2026-11].
 _DURATION, _RESOLUTION = "5s", "720p"
 # Of models of other vendors: here they would make a request seem smaller than what comes of it.
-_OTHERS = frozenset(things.SIZES) - {"aspect_ratio"}
+_OTHERS = frozenset(media_usage.SIZES) - {"aspect_ratio"}
 _RESOLUTIONS = ("540p", "720p", "1080p", "4k")
 
 
@@ -73,11 +73,11 @@ def _mentioned(body: Mapping[str, Any]) -> Iterable[str]:
 
 
 def bounded(call: Call, units: frozenset[str]) -> Call:
-    return things.at_most(call, call.body, units, gpu_seconds=0)
+    return media_usage.with_max_usage(call, call.body, units, gpu_seconds=0)
 
 
-def asked(call: Call) -> Mapping[str, Any]:
-    return {"units": sorted(call.units), "fields": things.kept(call.body)}
+def request_facts(call: Call) -> Mapping[str, Any]:
+    return {"units": sorted(call.units), "fields": media_usage.price_fields(call.body)}
 
 
 def read_end(job: Job, answer: Answer) -> Ended | None:
@@ -87,8 +87,10 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
         return Ended("upstream_error", Reading(source="provider"))
     if state != "completed":
         return None
-    ordered = {**job.asked.get("fields", {}), **things.kept(_ordered(body))}
-    reading = things.used(job.asked.get("units", ()), ordered, {"image": 1}, conditions=things.said(ordered))
+    ordered = {**job.asked.get("fields", {}), **media_usage.price_fields(_ordered(body))}
+    reading = media_usage.reading_of(
+        job.asked.get("units", ()), ordered, {"image": 1}, conditions=media_usage.conditions_of(ordered)
+    )
     return Ended("ok", reading, seconds(body.get("completed_at")))
 
 
@@ -97,7 +99,9 @@ def withdrawn(job: Job) -> Ended:
     generation fails, we fully refund the amount", docs.lumalabs.ai/docs/faq, read 2026-11-29). Nothing says that what is
     deleted meanwhile is given back."""
     ordered = job.asked.get("fields", {})
-    reading = things.used(job.asked.get("units", ()), ordered, {"image": 1}, conditions=things.said(ordered))
+    reading = media_usage.reading_of(
+        job.asked.get("units", ()), ordered, {"image": 1}, conditions=media_usage.conditions_of(ordered)
+    )
     return Ended("upstream_error", None if reading is None else reading._replace(source="estimated"))
 
 
@@ -172,11 +176,11 @@ API = JobApi(
     ),
     poll=lambda job: f"{job.asked.get('root', '')}/generations/{job.provider_id}",
     read_end=read_end,
-    asked=asked,
+    request_facts=request_facts,
     providers=frozenset({"luma", "lumaai", "luma-ai"}),
     list_of="generations",
     next_page=next_page,
     by_offset=True,
     withdrawn=withdrawn,
-    things=bounded,
+    bounded=bounded,
 )  # fmt: skip

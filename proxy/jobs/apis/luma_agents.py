@@ -42,21 +42,21 @@ def parse(raw: bytes) -> Call:
         raise invalid_request(f"`type` must be one of {', '.join((*_IMAGES, *_VIDEOS, 'layering'))}.", "type")
     body.setdefault("model", _MODELS.get(kind, _DEFAULT_MODEL))
     model, unbounded = fields.model_name(body), ""
-    things: dict[str, int] = {}
+    quantities: dict[str, int] = {}
     conditions: dict[str, str] = {}
     if kind in _VIDEOS:
-        things, conditions = _film(body, kind)
+        quantities, conditions = _film(body, kind)
     elif kind == "layering":
         unbounded = "nobody knows how many layers it makes"
     else:
         sent = len(fields.optional_objects(body, "image_ref")) + (body.get("source") is not None)
         if sent > _MOST_REFERENCES:
             raise invalid_request(f"At most {_MOST_REFERENCES} pictures can be sent along.", "image_ref")
-        things, conditions = {"image": 1}, {"mode": f"references-{sent}"}
+        quantities, conditions = {"image": 1}, {"mode": f"references-{sent}"}
     return Call(
         dialect="luma.generation", operation="video" if kind in _VIDEOS else "image",
         model=f"{model}/{_KINDS[kind]}" if kind in _KINDS else model, body=body, stream=False, size_bytes=len(raw),
-        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things=things, fixed=conditions, unbounded=unbounded,
+        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, quantities=quantities, fixed=conditions, unbounded=unbounded,
         held=tuple(f"{NAME} {one}" for one in _mentioned(body)),
     )  # fmt: skip
 
@@ -94,15 +94,15 @@ def _mentioned(body: Any) -> Iterable[str]:
 
 
 def bounded(call: Call, units: frozenset[str]) -> Call:
-    things = {unit: count for unit, count in {**call.things, "request": 1}.items() if unit in units}
+    quantities = {unit: count for unit, count in {**call.quantities, "request": 1}.items() if unit in units}
     why = "" if units == {"request"} else call.unbounded
-    if units and not things:
+    if units and not quantities:
         why = f"its model is priced by the {min(units)}, and makes something else"
-    return call._replace(units=units, things=things, unbounded=why)
+    return call._replace(units=units, quantities=quantities, unbounded=why)
 
 
-def asked(call: Call) -> Mapping[str, Any]:
-    return {"units": sorted(call.units), "things": dict(call.things), "conditions": dict(call.fixed)}
+def request_facts(call: Call) -> Mapping[str, Any]:
+    return {"units": sorted(call.units), "things": dict(call.quantities), "conditions": dict(call.fixed)}
 
 
 def read_end(job: Job, answer: Answer) -> Ended | None:
@@ -156,8 +156,8 @@ API = JobApi(
     ),
     poll=lambda job: f"/v1/generations/{job.provider_id}",
     read_end=read_end,
-    asked=asked,
+    request_facts=request_facts,
     providers=frozenset({"luma", "lumaai", "luma-ai"}),
     withdrawn=withdrawn,
-    things=bounded,
+    bounded=bounded,
 )  # fmt: skip

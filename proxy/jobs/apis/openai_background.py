@@ -20,7 +20,7 @@ _ENDS = {"completed": "ok", "incomplete": "ok", "failed": "upstream_error", "can
 _ASKED = ("service_tier", "prompt_cache_retention", "prompt_cache_options")
 
 
-def asked(call: Call) -> Mapping[str, Any]:
+def request_facts(call: Call) -> Mapping[str, Any]:
     return {name: call.body[name] for name in _ASKED if isinstance(call.body.get(name), str | dict)}
 
 
@@ -42,7 +42,7 @@ API = JobApi(
     routes=(),
     poll=lambda job: f"/responses/{job.provider_id}",
     read_end=read_end,
-    asked=asked,
+    request_facts=request_facts,
 )
 
 

@@ -45,7 +45,7 @@ def parse(raw: bytes) -> Call:
     return Call(
         dialect="openai.video", operation="video", model=fields.model_name(body), body=body, stream=False,
         size_bytes=len(raw), output_caps=(0,), least_output_tokens=fields.MAX_TOKENS,
-        things={"video_second": count * length}, fixed=fixed, form=form,
+        quantities={"video_second": count * length}, fixed=fixed, form=form,
         opaque_bytes=0 if form is None else sum(len(part.data) for part in form.parts if part.filename is not None),
     )  # fmt: skip
 
@@ -62,7 +62,7 @@ def _seconds(body: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def asked(call: Call) -> Mapping[str, Any]:
+def request_facts(call: Call) -> Mapping[str, Any]:
     return {name: call.body[name] for name in ("seconds", "duration", "n", *_ASKED) if name in call.body}
 
 
@@ -107,6 +107,6 @@ API = JobApi(
     ),
     poll=lambda job: f"/videos/{job.provider_id}",
     read_end=read_end,
-    asked=asked,
+    request_facts=request_facts,
     changes_later=True,
 )

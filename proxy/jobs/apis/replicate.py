@@ -19,7 +19,7 @@ from proxy.dialects import fields, openai
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.dialects.vendors import REPLICATE
 from proxy.errors import invalid_request
-from proxy.jobs import things
+from proxy.jobs import media_usage
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, JobRoute, seconds, text_id
 from proxy.jobs.job import Job
 from proxy.meters.reading_builder import number
@@ -81,7 +81,7 @@ def parse(model: str, raw: bytes) -> Call:
 
 def _files(inputs: Mapping[str, Any]) -> Iterable[str]:
     """Uploaded files that an input names by their URLs: they have to be the team's own."""
-    for text in things.texts(inputs):
+    for text in media_usage.texts(inputs):
         begin = len(_BLANKS.match(text)[0])  # type: ignore[index]  # it matches anything
         if match := _FILE.match(unquote(text[begin : begin + _LONGEST_URL])):
             yield match[1]
@@ -103,11 +103,11 @@ def deadline(call: Call, headers: Mapping[bytes, bytes]) -> Call:
 def bounded(call: Call, units: frozenset[str]) -> Call:
     longest = call.extra.get("gpu_second", _LONGEST_S)
     extra = {name: count for name, count in call.extra.items() if name != "gpu_second"}
-    return things.at_most(call._replace(extra=extra), call.body["input"], units, gpu_seconds=longest)
+    return media_usage.with_max_usage(call._replace(extra=extra), call.body["input"], units, gpu_seconds=longest)
 
 
-def asked(call: Call) -> Mapping[str, Any]:
-    return {"units": sorted(call.units), "fields": things.kept(call.body["input"])}
+def request_facts(call: Call) -> Mapping[str, Any]:
+    return {"units": sorted(call.units), "fields": media_usage.price_fields(call.body["input"])}
 
 
 def read_end(job: Job, answer: Answer) -> Ended | None:
@@ -130,7 +130,7 @@ def read_end(job: Job, answer: Answer) -> Ended | None:
         return Ended(outcome, Reading(usage=usage, source="provider", conditions=_conditions(job, body)), at_s)
     if counted["image"] is None:
         counted["image"] = _urls(body.get("output"))
-    reading = things.used(units, job.asked.get("fields", {}), counted, conditions=_conditions(job, body))
+    reading = media_usage.reading_of(units, job.asked.get("fields", {}), counted, conditions=_conditions(job, body))
     return Ended(outcome, reading and reading._replace(model=_another(job, body)), at_s)
 
 
@@ -151,7 +151,9 @@ def _counted(metrics: Mapping[str, Any], names: Iterable[str]) -> Quantity | Non
 def _conditions(job: Job, body: Mapping[str, Any]) -> Mapping[str, str]:
     """As the model was told, by what the provider repeats of it."""
     inputs = body.get("input")
-    return things.said({**job.asked.get("fields", {}), **(things.kept(inputs) if isinstance(inputs, dict) else {})})
+    return media_usage.conditions_of(
+        {**job.asked.get("fields", {}), **(media_usage.price_fields(inputs) if isinstance(inputs, dict) else {})}
+    )
 
 
 def _urls(output: Any) -> int | None:
@@ -257,13 +259,13 @@ PREDICTIONS = JobApi(
     ),
     poll=lambda job: f"{_LIST}/{job.provider_id}",
     read_end=read_end,
-    asked=asked,
+    request_facts=request_facts,
     providers=_PROVIDERS,
     list_of="results",
     next_page=next_page,
     envelope=envelope,
     shown=shown,
-    things=bounded,
+    bounded=bounded,
 )  # fmt: skip
 
 # Their URLs stay Replicate's own: they are what an input names, and Replicate fetches them itself.

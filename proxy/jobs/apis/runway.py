@@ -3,7 +3,7 @@
 A task says itself what it costs: the answer to its creation the most (`estimatedCost`), its end what was charged (`cost`:
 "Fully refunded tasks report 0; tasks that later returned unused prepaid credits report what remains charged"), so that
 moderated ones are charged as Runway does. Before it is made its model's price by the second or the image bounds it, and what
-`outputFormat` adds; sound by its characters or seconds (`runway_sound.py`). What is made with things of the account's own
+`outputFormat` adds; sound by its characters or seconds (`runway_sound.py`). What is made with quantities of the account's own
 (voices, avatars, documents, saved routers, workflows) is nobody's here. Types: runwayml SDK 5.24.0 (`TaskRetrieveResponse`,
 `ImageToVideoCreateParams`, …).
 """
@@ -77,10 +77,11 @@ def parse(kind: str, raw: bytes) -> Call:
     if recipe:
         fields.refuse_names({"model": None} if "model" in body else {}, frozenset())
     model = kind if recipe else fields.model_name(body)
-    things, unbounded = _things(kind, body, model)
+    quantities, unbounded = _max_quantities(kind, body, model)
     return Call(
         dialect="runway.task", operation=_operation(kind), model=model, body=body, stream=False, size_bytes=len(raw),
-        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things=things, fixed=_conditions(body), unbounded=unbounded,
+        output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, quantities=quantities, fixed=_conditions(body),
+        unbounded=unbounded,
     )  # fmt: skip
 
 
@@ -88,27 +89,27 @@ def of_model(kind: str, call: Call, model: str) -> Call:
     """What the provider's model makes at most: clients may know it by another name."""
     if model == call.model or kind.startswith("recipes/"):
         return call
-    bound = runway_sound.things if kind in runway_sound.KINDS else _things
-    things, unbounded = bound(kind, call.body, model)
-    return call._replace(things=things, unbounded=unbounded)
+    bound = runway_sound.max_quantities if kind in runway_sound.KINDS else _max_quantities
+    quantities, unbounded = bound(kind, call.body, model)
+    return call._replace(quantities=quantities, unbounded=unbounded)
 
 
-def _things(kind: str, body: dict[str, Any], model: str) -> tuple[dict[str, int], str]:
+def _max_quantities(kind: str, body: dict[str, Any], model: str) -> tuple[dict[str, int], str]:
     """What it comes to at most, and why nothing bounds that."""
     if kind.startswith("recipes/"):
         return {}, ""
     count = fields.integer(body, "outputCount", 1, _MOST_IMAGES) or (1 if model in _ONE_IMAGE else _IMAGES_BY_DEFAULT)
-    things: dict[str, int] = {"image": count}
+    quantities: dict[str, int] = {"image": count}
     unbounded = ""
     if kind not in _IMAGES:
         length = _seconds(body, kind, model)
         surcharge = _SURCHARGES.get(fields.text(body, "outputFormat") or "mp4", _DEAREST_SURCHARGE)
-        things = {"video_second": length or 0} | ({"credit": surcharge * (length or 0)} if surcharge else {})
+        quantities = {"video_second": length or 0} | ({"credit": surcharge * (length or 0)} if surcharge else {})
         if length is None:
             unbounded = "its video is as long as the one that is sent, of which nothing is known here"
     elif kind == "image_upscale":
         unbounded = "an enlarged image costs by its size, of which nothing is known here"
-    return things, unbounded
+    return quantities, unbounded
 
 
 def _seconds(body: Mapping[str, Any], kind: str, model: str) -> int | None:
@@ -164,21 +165,21 @@ def _refuse_uploads(body: Any) -> None:
 
 def bounded(call: Call, units: frozenset[str]) -> Call:
     """In those of its units that its model is priced in; what `outputFormat` adds stands in credits."""
-    things = {**call.things, "request": 1}
-    billed = {unit: count for unit, count in things.items() if unit in units or unit == "credit"}
+    quantities = {**call.quantities, "request": 1}
+    billed = {unit: count for unit, count in quantities.items() if unit in units or unit == "credit"}
     measured = units - {"credit"}
     why = "" if measured == {"request"} else call.unbounded  # priced by the call, it is bounded whatever it makes
     if measured and measured.isdisjoint(billed):
         why = f"the model is priced by the {min(measured)}, and makes something else on this path"
     elif not measured:
-        unit = next((unit for unit in call.things if unit != "credit"), "call")
+        unit = next((unit for unit in call.quantities if unit != "credit"), "call")
         why = f"nobody knows how many credits {call.model!r} takes: give it a price by `{unit}`, or by `request`"
-    return call._replace(units=units, things=billed, unbounded=why)
+    return call._replace(units=units, quantities=billed, unbounded=why)
 
 
-def asked(call: Call) -> Mapping[str, Any]:
+def request_facts(call: Call) -> Mapping[str, Any]:
     return {
-        "units": sorted(call.units), "things": dict(call.things), "conditions": dict(call.fixed),
+        "units": sorted(call.units), "things": dict(call.quantities), "conditions": dict(call.fixed),
     }  # fmt: skip
 
 
@@ -230,8 +231,8 @@ def _reading(job: Job, charged: Quantity, made: int | None) -> Reading:
     """In credits; in seconds or images (made: how many) where that is what the operator has a price for."""
     units = job.asked.get("units", ())
     conditions: Mapping[str, str] = job.asked.get("conditions", {})
-    things: Mapping[str, int] = job.asked.get("things", {})
-    own: dict[str, Quantity] = {unit: things[unit] for unit in units if unit in things}
+    quantities: Mapping[str, int] = job.asked.get("things", {})
+    own: dict[str, Quantity] = {unit: quantities[unit] for unit in units if unit in quantities}
     if made and "image" in own:
         own["image"] = made
     if "credit" in units or not own or not charged:
@@ -277,10 +278,10 @@ API = JobApi(
     ),
     poll=lambda job: f"/v1/tasks/{job.provider_id}",
     read_end=read_end,
-    asked=asked,
+    request_facts=request_facts,
     creation_facts=creation_facts,
     withdrawn=withdrawn,
     changes_later=True,
     providers=frozenset({"runway", "runwayml"}),
-    things=bounded,
+    bounded=bounded,
 )  # fmt: skip

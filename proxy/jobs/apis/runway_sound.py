@@ -29,14 +29,14 @@ _LONGEST_S: Mapping[str, int | None] = {"eleven_text_to_sound_v2": 30, "mirelo_s
 def parse(kind: str, body: dict[str, Any], size: int) -> Call:
     """kind: the last word of the path."""
     model = fields.model_name(body)
-    bounded, unbounded = things(kind, body, model)
+    bounded, unbounded = max_quantities(kind, body, model)
     return Call(
         dialect="runway.task", operation="audio", model=model, body=body, stream=False, size_bytes=size, output_caps=(0,),
-        least_output_tokens=fields.MAX_TOKENS, things=bounded, unbounded=unbounded,
+        least_output_tokens=fields.MAX_TOKENS, quantities=bounded, unbounded=unbounded,
     )  # fmt: skip
 
 
-def things(kind: str, body: dict[str, Any], model: str) -> tuple[dict[str, int], str]:
+def max_quantities(kind: str, body: dict[str, Any], model: str) -> tuple[dict[str, int], str]:
     """What it comes to at most, and why nothing bounds that."""
     if kind == "text_to_speech":
         text = fields.text(body, "promptText")

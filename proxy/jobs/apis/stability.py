@@ -69,19 +69,19 @@ def parse(name: str, raw: bytes) -> Call:
     return Call(
         dialect="stability.image", operation=operation,
         model=fields.model_name(body) if name == "stable-image/generate/sd3" else name, body=body, stream=False,
-        size_bytes=len(raw), output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, things={_UNIT[operation]: 1}, form=form,
-        opaque_bytes=sum(len(part.data) for part in files),
+        size_bytes=len(raw), output_caps=(0,), least_output_tokens=fields.MAX_TOKENS, quantities={_UNIT[operation]: 1},
+        form=form, opaque_bytes=sum(len(part.data) for part in files),
     )  # fmt: skip
 
 
 def bounded(call: Call, units: frozenset[str]) -> Call:
     """By the image or by the call, as its price is, or in credits: what its operator says a call takes is one of these."""
     priced_units = [unit for unit in ("image", "request") if unit in units]
-    return call._replace(units=units, things={priced_units[0]: 1}) if priced_units else call._replace(units=units)
+    return call._replace(units=units, quantities={priced_units[0]: 1}) if priced_units else call._replace(units=units)
 
 
-def asked(call: Call) -> Mapping[str, Any]:
-    return {"things": dict(call.things)}
+def request_facts(call: Call) -> Mapping[str, Any]:
+    return {"things": dict(call.quantities)}
 
 
 def read_end(job: Job, answer: Answer) -> Ended | None:
@@ -150,9 +150,9 @@ API = JobApi(
     ),
     poll=lambda job: str(job.asked.get("results", _RESULTS)).format(id=job.provider_id),
     read_end=read_end,
-    asked=asked,
+    request_facts=request_facts,
     gone=gone,
     providers=frozenset({"stability", "stability-ai", "stabilityai"}),
-    things=bounded,
+    bounded=bounded,
     makes_bytes=True,
 )

@@ -14,8 +14,8 @@ import orjson
 from pricing.money import to_nanousd
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.corrections import CHANGED, REPRICED
+from proxy.ledger.row_checks import UNREADABLE, is_amount
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
-from proxy.ledger.sound import UNREADABLE, is_amount
 
 _KINDS = ("attempt", "correction")
 _STATUSES = ("settled", "unconfirmed", "void", RUNNING)

@@ -10,7 +10,7 @@ from proxy.budgets.budget import Amounts, BudgetIndex, Raise
 from proxy.budgets.key_limits import WINDOWS, KeyLimits, key_budgets
 from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
-from proxy.control.made_here import made_here
+from proxy.control.runtime_settings import runtime_settings
 from proxy.ledger import keys
 from proxy.ledger.database import open_ledger
 from proxy.types import Identity, Route
@@ -53,13 +53,13 @@ def test_what_a_budget_counts_is_the_same_whoever_has_a_key() -> None:
 def test_a_revoked_key_leaves_its_budget_and_no_limit(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
     keys.create_key(engine, "plain")
-    assert made_here(engine).limits == []
+    assert runtime_settings(engine).limits == []
     for name in ("gone", "gone-too", "lives"):
         keys.create_key(engine, name, limits=keys.limits_named(name, "0.5", "week", 3))
     keys.create_key(engine, "once", limits=keys.limits_named("once", "0.25", tpm=10))
     for name in ("gone", "gone-too", "once"):
         keys.revoke_key(engine, name)
-    made = made_here(engine)
+    made = runtime_settings(engine)
     assert len([limit for limit in made.limits if not limit.live]) == 2
     budgets = {budget.name: budget for budget in key_budgets(made.limits)}
     assert list(budgets) == ["key:week", "key:total", "key:rpm", "key:tpm"]
@@ -69,7 +69,7 @@ def test_a_revoked_key_leaves_its_budget_and_no_limit(tmp_path: Path) -> None:
     rotated = keys.rotate_key(engine, "lives", grace_s=60)
     assert rotated is not None
     assert (rotated[0]["budget_usd"], rotated[0]["budget_window"], rotated[0]["rpm"]) == ("0.5", "week", 3)
-    assert [limit.nanousd for limit in made_here(engine).limits if limit.live] == [500_000_000] * 2
+    assert [limit.nanousd for limit in runtime_settings(engine).limits if limit.live] == [500_000_000] * 2
     engine.dispose()
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from proxy.capacity.closing import Carried, Terms, close, late, union
+from proxy.capacity.closing import Carried, close, late, union
 from proxy.capacity.rates import MINUTE_US, Rates, Step
 from proxy.capacity.runs import Run, tokens_within
-from proxy.capacity.server_metrics import Passed
-from proxy.capacity.split import Power, Span, Weights
+from proxy.capacity.server_metrics import Increase
+from proxy.capacity.split import Power, Span, Terms, Weights
 
 TERMS = Terms(Rates([Step(0, 2_000_000_000)], [Step(0, 1)]))
 MINUTE = Span(0, MINUTE_US)
 S = 1_000_000
 
 
-def sample(start: int, end: int, prompt: int = 0, output: int = 0, **more: int | float) -> Passed:
-    return Passed(start * S, end * S, prompt, 0, prompt, output, **more)  # type: ignore[arg-type]
+def sample(start: int, end: int, prompt: int = 0, output: int = 0, **more: int | float) -> Increase:
+    return Increase(start * S, end * S, prompt, 0, prompt, output, **more)  # type: ignore[arg-type]
 
 
 def test_what_calls_explain_is_not_outside() -> None:
@@ -44,7 +44,7 @@ def test_tokens_that_a_server_counts_before_or_after_we_spread_them_are_nobodys_
     for counted in ((1000, 0, 0), (0, 1000, 0), (400, 600, 0)):
         carried, outside = Carried(), 0
         for minute, tokens in zip((MINUTE, second, third), counted, strict=True):
-            seen = [Passed(minute.start, minute.end, tokens, 0, tokens, tokens)]
+            seen = [Increase(minute.start, minute.end, tokens, 0, tokens, tokens)]
             closed, carried = close(minute, TERMS, [run], seen, None, carried)
             outside += closed.split.outside
         assert outside == 0
@@ -62,8 +62,8 @@ def test_a_call_that_ends_with_the_minute_may_be_counted_in_the_next() -> None:
     assert carried.output == 0
 
 
-def counted(start: int, end: int, prompt: int, cached: int, output: int = 0) -> Passed:
-    return Passed(start * S, end * S, prompt, cached, prompt - cached, output)
+def counted(start: int, end: int, prompt: int, cached: int, output: int = 0) -> Increase:
+    return Increase(start * S, end * S, prompt, cached, prompt - cached, output)
 
 
 def test_cached_input_that_calls_are_not_told_of_is_the_caches() -> None:
@@ -129,11 +129,11 @@ def test_stated_watts_go_by_what_runs_and_a_meter_by_what_it_says() -> None:
 
     closed, _ = close(
         MINUTE, metered, [run],
-        [Passed(0, 30 * S, millijoules=1000), Passed(30 * S, 60 * S, millijoules=400)], None, Carried(),
+        [Increase(0, 30 * S, millijoules=1000), Increase(30 * S, 60 * S, millijoules=400)], None, Carried(),
     )  # fmt: skip
     assert closed.split.power == Power(500, 900, True)
 
-    closed, _ = close(MINUTE, metered, [run], [Passed(0, 30 * S, millijoules=1000)], None, Carried())
+    closed, _ = close(MINUTE, metered, [run], [Increase(0, 30 * S, millijoules=1000)], None, Carried())
     assert closed.split.power is None
     assert closed.split.shares["a"].millijoules is None
 

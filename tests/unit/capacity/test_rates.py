@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.capacity.rates import DAY_US, HOUR_US, MINUTE_US, Rates, Step, deal
+from proxy.capacity.rates import DAY_US, HOUR_US, MINUTE_US, Rates, Step, apportion
 
 DAY = 20_000 * DAY_US
 NANO = 1_000_000_000
@@ -54,7 +54,7 @@ def test_the_parts_of_a_span_add_up(
 
 @given(total=st.integers(0, 10**15), weights=st.lists(st.integers(0, 10**30), min_size=1, max_size=20).filter(any))
 def test_dealt_parts_are_whole_and_add_up(total: int, weights: list[int]) -> None:
-    parts = deal(total, weights)
+    parts = apportion(total, weights)
 
     assert sum(parts) == total
     for part, weight in zip(parts, weights, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.capacity.server_metrics import Reading, passed, reading
+from proxy.capacity.server_metrics import Reading, increase, reading
 
 # As running servers wrote it (vLLM 0.32.0, xllamacpp 2026.10); SGLang's and TensorRT-LLM's by their documentation.
 VLLM = """# TYPE vllm:num_requests_running gauge
@@ -92,7 +92,7 @@ def zeroed(made: Reading) -> Reading:
 
 def test_vllm_with_two_engines() -> None:
     now = read(VLLM, 5)
-    made = passed(zeroed(now), now)
+    made = increase(zeroed(now), now)
 
     assert (made.prompt, made.cached, made.computed, made.output) == (1500, 740, 760, 300)
     assert (made.prefill_us, made.decode_us, made.steps) == (6_210_000, 9_680_000, 41)
@@ -103,7 +103,7 @@ def test_vllm_with_two_engines() -> None:
 
 def test_llama_cpp_states_what_it_computed_and_the_prompt_is_that_and_what_was_cached() -> None:
     now = read(LLAMA_CPP)
-    made = passed(zeroed(now), now)
+    made = increase(zeroed(now), now)
 
     assert (made.prompt, made.cached, made.computed, made.output) == (400, 100, 300, 40)
     assert (made.prefill_us, made.decode_us, made.running) == (1_500_000, 2_500_000, 1.0)
@@ -111,7 +111,7 @@ def test_llama_cpp_states_what_it_computed_and_the_prompt_is_that_and_what_was_c
 
 def test_sglang() -> None:
     now = read(SGLANG)
-    made = passed(zeroed(now), now)
+    made = increase(zeroed(now), now)
     assert (made.prompt, made.cached, made.computed, made.output) == (8_128_902, 1010, 8_127_892, 7_557_572)
     assert (made.prefill_us, made.decode_us, made.drafts, made.preemptions) == (1_500_000, 6_500_000, 2_500_000, 5)
     assert (made.running, made.waiting, made.kv_used) == (7.0, 2.0, 0.28)
@@ -122,35 +122,35 @@ def test_of_the_ranks_of_one_sglang_engine_one_is_taken_and_of_several_engines_a
     ranks = ('tp_rank="0",dp_rank="0"', 'tp_rank="1",dp_rank="0"', 'tp_rank="2",dp_rank="1"', 'tp_rank="3",dp_rank="1"')
     lines = [f"sglang:num_running_reqs{{{rank}}} 4\nsglang:prompt_tokens_total{{{rank}}} 30" for rank in ranks]
     now = read("\n".join(lines) + "\n")
-    made = passed(zeroed(now), now)
+    made = increase(zeroed(now), now)
     assert (made.running, made.prompt) == (8.0, 60)
 
 
 def test_a_server_that_has_just_started_says_that_there_is_nothing_yet() -> None:
     """SGLang and TensorRT-LLM show a counter's name before its first value."""
     started = read("# TYPE sglang:prompt_tokens_total counter\n# TYPE sglang:cached_tokens_total counter\n")
-    made = passed(started, read(SGLANG))
+    made = increase(started, read(SGLANG))
     assert (made.prompt, made.cached, made.output) == (8_128_902, 1010, None)
     times = read("# TYPE trtllm_request_prefill_time_seconds histogram\n")
-    assert (passed(times, read(TENSORRT_LLM)).prefill_us, times.counters) == (250_000, {})
+    assert (increase(times, read(TENSORRT_LLM)).prefill_us, times.counters) == (250_000, {})
 
 
 def test_tensorrt_llm() -> None:
     now = read(TENSORRT_LLM)
-    made = passed(zeroed(now), now)
+    made = increase(zeroed(now), now)
     assert (made.prompt, made.cached, made.computed, made.output) == (100, 64, 36, 30)
     assert (made.prefill_us, made.decode_us) == (250_000, 1_750_000)
     assert (made.drafts, made.drafted, made.accepted) == (10, 18, 12)
     assert (made.running, made.waiting, made.kv_used) == (3.0, 1.0, 0.4)
     older = read("\n".join(line for line in TENSORRT_LLM.splitlines() if "token_position" not in line) + "\n")
-    made = passed(zeroed(older), older)
+    made = increase(zeroed(older), older)
     assert (made.drafts, made.drafted, made.accepted) == (None, 18, 12)
 
 
 def test_a_vllm_that_does_not_say_from_where_it_had_what_was_cached() -> None:
     lines = [line for line in VLLM.splitlines() if "by_source" not in line]
     now = read("\n".join([*lines, 'vllm:prompt_tokens_cached_total{engine="0"} 640']) + "\n")
-    assert passed(zeroed(now), now).cached == 640
+    assert increase(zeroed(now), now).cached == 640
 
 
 def energy(*rows: tuple[str, int]) -> Reading:
@@ -159,7 +159,7 @@ def energy(*rows: tuple[str, int]) -> Reading:
 
 def test_a_meter_of_gpus() -> None:
     now = read(DCGM)
-    assert passed(zeroed(now), now).millijoules == 3_000_000
+    assert increase(zeroed(now), now).millijoules == 3_000_000
 
 
 def test_the_energy_of_a_gpu_is_its_own_whoever_works_on_it() -> None:
@@ -170,8 +170,8 @@ def test_the_energy_of_a_gpu_is_its_own_whoever_works_on_it() -> None:
     shared = energy(
         *[(f'{first},pod="{pod}",GPU_I_ID="{n}"', 10**9 + 500) for n, pod in enumerate("xy")], (second, 2 * 10**9)
     )
-    assert passed(before, moved).millijoules == 570
-    assert passed(before, shared).millijoules == 500
+    assert increase(before, moved).millijoules == 570
+    assert increase(before, shared).millijoules == 500
 
 
 def test_a_gpu_that_is_new_has_not_had_all_of_its_life_since_the_last_reading() -> None:
@@ -179,9 +179,9 @@ def test_a_gpu_that_is_new_has_not_had_all_of_its_life_since_the_last_reading() 
         energy(('gpu="0",Hostname="h"', 100)),
         energy(('gpu="0",Hostname="h"', 130), ('gpu="1",Hostname="h"', 10**9)),
     )
-    assert passed(before, now).millijoules == 30
+    assert increase(before, now).millijoules == 30
     restarted = energy(('gpu="0",Hostname="h"', 20))
-    assert passed(before, restarted).millijoules == 20
+    assert increase(before, restarted).millijoules == 20
 
 
 def test_a_counter_that_fell_began_again_each_engine_by_itself() -> None:
@@ -191,7 +191,7 @@ def test_a_counter_that_fell_began_again_each_engine_by_itself() -> None:
         'prompt_tokens_total{engine="1",model_name="tiny"} 20.0',
     )
 
-    made = passed(before, read(restarted.replace("1000.0", "1007.0"), 5))
+    made = increase(before, read(restarted.replace("1000.0", "1007.0"), 5))
 
     assert made.prompt == 7 + 20
     assert made.output == 0
@@ -200,8 +200,8 @@ def test_a_counter_that_fell_began_again_each_engine_by_itself() -> None:
 def test_an_engine_that_is_new_began_at_nothing_and_of_a_server_that_is_new_nothing_is_known() -> None:
     one = "\n".join(line for line in VLLM.splitlines() if 'engine="1"' not in line) + "\n"
 
-    assert passed(read(one), read(VLLM)).prompt == 500
-    assert passed(NOTHING, read(VLLM)).prompt is None
+    assert increase(read(one), read(VLLM)).prompt == 500
+    assert increase(NOTHING, read(VLLM)).prompt is None
 
 
 def test_what_is_no_count_is_not_taken() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import gc
 import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
-from http.client import HTTPResponse
+from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,25 +18,27 @@ from typer.testing import CliRunner
 from pricing.report import Hole
 from proxy.ceilings.learned import Learned
 from proxy.cli.main import app
-from proxy.control.auditing import AuditStatus
+from proxy.control.auditing import Auditor, AuditStatus
 from proxy.dialects import openai
 from proxy.errors import not_found
+from proxy.ledger.audit.verify import Report
 from proxy.ledger.reconciliations import reconciliations_of
 from proxy.times import now_s
 from tests.support.http_server import Handler, listening
-from tests.unit.control.conftest import ADMIN_KEY, CONFIG, Control, control, ledger, loop  # noqa: F401 - fixtures
+from tests.unit.control.conftest import ADMIN_KEY, CONFIG, Control, control, ledger, loop, served  # noqa: F401 - fixtures
 
 Ask = Callable[..., Any]
 
 
-def serving(control: Control) -> ThreadingHTTPServer:  # noqa: F811 - the fixture's value
+@pytest.fixture(scope="module")
+def address(served: Control) -> Iterator[str]:  # noqa: F811 - the fixture's value
     """The API on a socket: each request goes to the test client as it came, but for the client's own key."""
 
     class Bridge(BaseHTTPRequestHandler):
         def _pass(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             headers = {"authorization": self.headers.get("authorization", "none"), "content-type": "application/json"}
-            answer = control.client.request(self.command, self.path, content=body, headers=headers)
+            answer = served.client.request(self.command, self.path, content=body, headers=headers)
             self.send_response(answer.status_code)
             self.send_header("content-length", str(len(answer.content)))
             self.end_headers()
@@ -48,24 +49,15 @@ def serving(control: Control) -> ThreadingHTTPServer:  # noqa: F811 - the fixtur
         def log_message(self, *_: Any) -> None:
             pass
 
-    return ThreadingHTTPServer(("127.0.0.1", 0), Bridge)
+    with listening(Bridge) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
-def ask(control: Control, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:  # noqa: F811 - the fixture's value
-    """A command's result; `server`: asked there with the key of the environment."""
-    server = serving(control)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+def ask(address: str, control: Control, monkeypatch: pytest.MonkeyPatch) -> Ask:  # noqa: F811 - the fixture's value
+    """A command's result, asked at the server with the key of the environment."""
     monkeypatch.setenv("TAXIMETER_ADMIN_KEY", ADMIN_KEY)
-
-    def run(*arguments: str) -> Any:
-        return CliRunner().invoke(app, [*arguments, "--server", f"http://127.0.0.1:{server.server_port}"])
-
-    yield run
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    return lambda *arguments: CliRunner().invoke(app, [*arguments, "--server", address])
 
 
 @pytest.fixture
@@ -143,6 +135,8 @@ def test_the_ledger_is_verified_there(ask: Ask, here: Ask, control: Control, mon
     monkeypatch.setattr("proxy.ledger.audit.store._CATCH_UP_S", 0)
     local = json.loads(here("verify", "--json").output)
     first = ask("verify", "--json")
+    # The process that looked through it is asked once: the ledger stays as it is.
+    monkeypatch.setattr(Auditor, "_report", lambda _: Report(result["counted"]))
     result = json.loads(first.output)
     assert (first.exit_code, result["ok"], result["counted"]["entries"]) == (0, True, local["counted"]["entries"])
     assert result["counted"].keys() - {"spool records"} == local["counted"].keys() - {"spool records"}
@@ -173,6 +167,7 @@ def test_an_audit_that_cannot_be_made_is_told(ask: Ask, monkeypatch: pytest.Monk
 def test_an_audit_that_breaks_is_over(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it would run for ever, and none could begin after it."""
     monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.2)
+    monkeypatch.setattr(Auditor, "_report", lambda _: Report({"entries": 0}))
     with monkeypatch.context() as broken:
         broken.setattr("proxy.control.auditing.compare_store", None)
         assert ask("verify").output == "error: the server could not verify its ledger: TypeError\n"
@@ -374,17 +369,24 @@ def test_a_redirect_is_not_followed_with_the_key(monkeypatch: pytest.MonkeyPatch
 def test_a_refusal_that_is_too_long_to_be_read_leaves_no_connection_open(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it is found when it is collected, in whichever test that is."""
 
+    got: list[HTTPResponse] = []
+
     class Long(Handler):
         def answer_request(self) -> None:
             self.send(b"x" * 100_000, status=401)
 
+    class Noted(HTTPResponse):
+        def begin(self) -> None:
+            super().begin()
+            got.append(self)
+
     monkeypatch.setenv("TAXIMETER_ADMIN_KEY", ADMIN_KEY)
+    monkeypatch.setattr(HTTPConnection, "response_class", Noted)
     with listening(Long) as port:
         done = CliRunner().invoke(app, ["keys", "list", "--server", f"http://127.0.0.1:{port}"])
-        open_ones = [thing for thing in gc.get_objects() if isinstance(thing, HTTPResponse) and not thing.isclosed()]
+        assert [one.isclosed() for one in got] == [True]
 
     assert done.output.startswith("error: the server refused: it answered 401")
-    assert open_ones == []
 
 
 ASKED = [

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from proxy.cli.main import app
 from proxy.config.checks import load_config
-from proxy.config.from_litellm import TABLES, moved
+from proxy.config.from_litellm import TABLES, convert
 from tests.support.rows import each_row
 
 AT = datetime(2026, 11, 29, 6, tzinfo=UTC)
@@ -141,7 +141,7 @@ def test_a_database_brings_the_same(tmp_path: Path) -> None:
 
 def test_rows_as_postgresql_gives_them() -> None:
     """Lists and numbers, not their text."""
-    made, left = moved({}, {
+    made, left = convert({}, {
         "keys": [{"token": "A" * 64, "key_alias": "k", "models": ["a"], "max_budget": 0.1, "budget_duration": "1mo", "rpm_limit": 5}],
     }, AT)  # fmt: skip
 
@@ -156,7 +156,7 @@ def test_rows_as_postgresql_gives_them() -> None:
 
 
 def budgets_of(**tables: Any) -> dict[str, dict[str, Any]]:
-    made, _ = moved({}, tables, AT)
+    made, _ = convert({}, tables, AT)
     return {budget["name"]: budget for budget in made.get("budgets", ())}
 
 
@@ -208,7 +208,7 @@ def test_limits_of_a_model_and_of_several_windows() -> None:
 
 
 def test_an_organization_and_a_project_are_labels_of_their_keys() -> None:
-    made, left = moved({}, {
+    made, left = convert({}, {
         "keys": [
             {"token": "a" * 64, "key_alias": "one", "team_id": "t", "project_id": "p"},
             {"token": "b" * 64, "key_alias": "two", "organization_id": "o"},
@@ -235,7 +235,7 @@ def test_an_organization_and_a_project_are_labels_of_their_keys() -> None:
 
 def test_several_with_one_alias_are_told_apart() -> None:
     """LiteLLM knows them by their ids; one's calls count in no other's budget."""
-    made, left = moved({}, {
+    made, left = convert({}, {
         "keys": [
             {"token": "a" * 64, "key_alias": "one", "team_id": "t1", "project_id": "p1"},
             {"token": "b" * 64, "key_alias": "two", "team_id": "t2", "project_id": "p2"},
@@ -285,7 +285,7 @@ def test_several_with_one_alias_are_told_apart() -> None:
     ],
 )
 def test_a_key_may_use_what_its_team_may_use_too(key: list[str], team: list[str], models: Any) -> None:
-    made, _ = moved({}, {
+    made, _ = convert({}, {
         "keys": [{"token": "a" * 64, "key_alias": "k", "team_id": "t", "models": key}],
         "teams": [{"team_id": "t", "models": team}],
     }, AT)  # fmt: skip
@@ -294,7 +294,7 @@ def test_a_key_may_use_what_its_team_may_use_too(key: list[str], team: list[str]
 
 
 def test_budgets_keep_the_time_zone_of_their_windows() -> None:
-    made, left = moved(
+    made, left = convert(
         {"litellm_settings": {"max_budget": 5, "budget_duration": "1d", "timezone": "Europe/Berlin"}}, {}, AT
     )
 

@@ -42,7 +42,7 @@ def call_of(model: str, body: dict[str, Any]) -> Call:
 def test_a_model_that_makes_pictures_is_bounded_by_their_number(model: str, body: dict[str, Any], count: int) -> None:
     call = call_of(model, body)
 
-    assert (dict(call.things), call.output_caps, call.unbounded) == ({"image": count}, (0,), "")
+    assert (dict(call.quantities), call.output_caps, call.unbounded) == ({"image": count}, (0,), "")
 
 
 @each_row("model", ["meta.llama3-8b-instruct-v1:0", "alias", "amazon.nova-reel-v1:1", "astability.sd3"])
@@ -51,7 +51,7 @@ def test_what_looks_like_pictures_bounds_no_other_model(model: str, body: dict[s
     call = call_of(model, body)
 
     assert call.unbounded
-    assert not call.things
+    assert not call.quantities
 
 
 @pytest.mark.parametrize("count", [0, -1, 6, 2.0, "2", True, [2]])

@@ -106,7 +106,7 @@ def test_seconds_of_audio_are_bounded_by_its_bytes() -> None:
     assert media.most_seconds(WAV) == 12  # 10 s, rounded up, with its head
     assert media.most_seconds(b"ID3\4" + bytes(6) + b"OggS" + bytes(1596)) >= 100
     call = transcription()
-    assert (call.things, call.hidden_tokens, call.opaque_bytes) == ({"audio_second": 12}, 384, len(WAV))
+    assert (call.quantities, call.hidden_tokens, call.opaque_bytes) == ({"audio_second": 12}, 384, len(WAV))
 
 
 def test_an_image_is_bounded_by_its_size() -> None:
@@ -114,7 +114,7 @@ def test_an_image_is_bounded_by_its_size() -> None:
         call = pictures.of_model(
             media.parse_images(orjson.dumps({"model": "m", "prompt": "p"} | changes)), "gpt-image-1.5"
         )
-        return call.output_caps[0], call.sequences, dict(call.things)
+        return call.output_caps[0], call.sequences, dict(call.quantities)
 
     assert tokens(size="1024x1536", n=2) == (6144 + 256, 2, {"image": 2})
     assert tokens()[0] == tokens(size="auto")[0] == 16_640 + 256
@@ -174,7 +174,7 @@ def test_edited_images_are_counted_as_images_not_as_bytes() -> None:
 
 def test_speech_is_bounded_by_its_characters() -> None:
     call = media.parse_speech(orjson.dumps({"model": "m", "voice": "v", "input": "héllo"}))
-    assert (dict(call.things), call.stream) == ({"character": 5}, False)
+    assert (dict(call.quantities), call.stream) == ({"character": 5}, False)
     assert refusal(media.parse_speech, orjson.dumps({"model": "m", "input": ["x"]})).param == "input"
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import orjson
 
-from proxy.downstream.repeats import Notes
+from proxy.downstream.head_cache import Notes
 from proxy.exchange.intent import intent_bytes, intent_record
 from proxy.types import Attribution, Call, Identity, Route
 

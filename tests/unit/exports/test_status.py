@@ -20,7 +20,7 @@ from proxy.times import now_us
 from tests.support.export_receiver import KEY
 from tests.support.exported import Told, drain, exporter, ids
 from tests.support.made_up import fill, made_up
-from tests.unit.control.conftest import Control, control, ledger, loop  # noqa: F401 - fixtures
+from tests.unit.control.conftest import Control, control, ledger, loop, served  # noqa: F401 - fixtures
 
 
 def row(told: Told) -> dict[str, Any]:

@@ -37,7 +37,7 @@ _OF_AN_ACCOUNT = (
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "things", "bounded"),
+    ("kind", "body", "quantities", "bounded"),
     [
         ("character_performance", {"model": "act_two", "duration": 1}, {"video_second": 30}, True),
         ("video_to_hdr", {"model": "ruby", "duration": 1}, {"video_second": 0}, False),
@@ -49,15 +49,15 @@ _OF_AN_ACCOUNT = (
         ("recipes/product_ad", {"version": "2026-06"}, {}, True),
     ],
 )
-def test_what_runway_makes_is_bounded_by_what_it_reads(kind: str, body: Any, things: Any, bounded: bool) -> None:
+def test_what_runway_makes_is_bounded_by_what_it_reads(kind: str, body: Any, quantities: Any, bounded: bool) -> None:
     call = runway.parse(kind, orjson.dumps(body))
-    assert (dict(call.things), not call.unbounded) == (things, bounded)
+    assert (dict(call.quantities), not call.unbounded) == (quantities, bounded)
     assert runway.bounded(call, frozenset({"credit"})).unbounded  # nobody knows how many credits that is
     assert not runway.bounded(call, frozenset({"credit", "request"})).unbounded  # its operator says what it costs
 
 
 @pytest.mark.parametrize(
-    ("kind", "body", "model", "things"),
+    ("kind", "body", "model", "quantities"),
     [
         ("character_performance", {}, "act_two", {"video_second": 30}),
         ("image_to_video", {}, "veo3.1", {"video_second": 8}),
@@ -67,12 +67,12 @@ def test_what_runway_makes_is_bounded_by_what_it_reads(kind: str, body: Any, thi
     ],
 )
 def test_a_model_under_another_name_is_bounded_as_what_it_is(
-    kind: str, body: dict[str, Any], model: str, things: dict[str, int]
+    kind: str, body: dict[str, Any], model: str, quantities: dict[str, int]
 ) -> None:
-    known = dict(runway.parse(kind, orjson.dumps({"model": model, **body})).things)
+    known = dict(runway.parse(kind, orjson.dumps({"model": model, **body})).quantities)
     for name in ("ours", "gen4_turbo", "gen4_image", "mirelo_sfx_2_0"):
         call = runway.of_model(kind, runway.parse(kind, orjson.dumps({"model": name, **body})), model)
-        assert (dict(call.things), call.unbounded, known) == (things, "", things)
+        assert (dict(call.quantities), call.unbounded, known) == (quantities, "", quantities)
 
 
 @each_row("api", APIS, ids=lambda api: api.name)
@@ -113,7 +113,7 @@ def task(kind: str = "image_to_video", **fields: Any) -> Any:
 
 
 @each_row(
-    ("kind", "fields", "things"),
+    ("kind", "fields", "quantities"),
     [
         ("image_to_video", {"duration": 5}, {"video_second": 5}),
         ("image_to_video", {}, {"video_second": 15}),
@@ -129,9 +129,9 @@ def task(kind: str = "image_to_video", **fields: Any) -> Any:
         ("text_to_image", {"model": "gen4_image"}, {"image": 1}),
     ],
 )
-def test_what_a_task_takes_at_most(kind: str, fields: dict[str, Any], things: dict[str, int]) -> None:
+def test_what_a_task_takes_at_most(kind: str, fields: dict[str, Any], quantities: dict[str, int]) -> None:
     call = task(kind, **fields)
-    assert (call.things, call.unbounded) == (things, "")
+    assert (call.quantities, call.unbounded) == (quantities, "")
 
 
 def test_a_duration_is_no_bound_where_the_model_takes_none() -> None:
@@ -247,7 +247,7 @@ def spoken(text: str, **fields: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("units", "model", "things"),
+    ("units", "model", "quantities"),
     [
         ({"credit", "character"}, "eleven_v3", {"credit": 20}),
         ({"credit", "character"}, "eleven_flash_v2_5", {"credit": 10}),
@@ -255,17 +255,19 @@ def spoken(text: str, **fields: Any) -> Any:
         ({"character"}, "eleven_flash_v2_5", {"character": 10}),
     ],
 )
-def test_speech_is_bounded_in_the_unit_in_which_it_is_read(units: set[str], model: str, things: dict[str, int]) -> None:
+def test_speech_is_bounded_in_the_unit_in_which_it_is_read(
+    units: set[str], model: str, quantities: dict[str, int]
+) -> None:
     call = elevenlabs.bounded(spoken("ten letters"[:10], model_id=model), frozenset(units))
-    assert (call.things, call.unbounded) == (things, "")
-    told = elevenlabs.read_end(job(dict(elevenlabs.asked(call))), Answer(200, {}, {"character-cost": "7"}))
+    assert (call.quantities, call.unbounded) == (quantities, "")
+    told = elevenlabs.read_end(job(dict(elevenlabs.request_facts(call))), Answer(200, {}, {"character-cost": "7"}))
     assert usage(told) == ({"credit": 7} if "credit" in units else {"character": 10})
 
 
 def test_a_plans_credits_are_what_a_sound_costs_where_the_operator_says_so() -> None:
     call = elevenlabs.bounded(elevenlabs.parse_effect(b'{"text": "rain"}'), CREDITS)
     assert "credits" in call.unbounded
-    asked = job(dict(elevenlabs.asked(call)))
+    asked = job(dict(elevenlabs.request_facts(call)))
     assert usage(elevenlabs.read_end(asked, Answer(200, {}, {"character-cost": "120"}))) == {"credit": 120}
     for odd in ("", "-3", "NaN", "many"):
         assert usage(elevenlabs.read_end(asked, Answer(200, {}, {"character-cost": odd}))) is None
@@ -279,27 +281,31 @@ def test_a_plans_credits_are_what_a_sound_costs_where_the_operator_says_so() -> 
      ({"composition_plan": {"sections": [{"duration_ms": 60_000}]}, "music_length_ms": 1000}, 60)],
 )  # fmt: skip
 def test_music_is_bounded_by_its_length(body: dict[str, Any], seconds: int) -> None:
-    assert elevenlabs.parse_music(orjson.dumps(body)).things == {"audio_second": seconds}
+    assert elevenlabs.parse_music(orjson.dumps(body)).quantities == {"audio_second": seconds}
 
 
 def test_a_transcript_of_several_channels_and_of_an_address() -> None:
     raw = form(model_id="scribe_v2", use_multi_channel="true", file="ID3" + "y" * 997)
-    assert elevenlabs.parse_transcript(raw).things == {"audio_second": 5 * 1000}  # no recording: a second for each byte
+    assert elevenlabs.parse_transcript(raw).quantities == {
+        "audio_second": 5 * 1000
+    }  # no recording: a second for each byte
     assert elevenlabs.parse_transcript(form(model_id="scribe_v2", source_url="https://a.invalid/b")).unbounded
     with pytest.raises(Refused):
         elevenlabs.parse_transcript(form(model_id="scribe_v2", webhook="true", file="a"))
 
 
 @pytest.mark.parametrize(
-    ("fields", "things", "unbounded"),
+    ("fields", "quantities", "unbounded"),
     [({"file": "ID3" + "y" * 9_997, "target_lang": "es"}, {"audio_second": 10_000}, False),
      ({"file": "ID3" + "y" * 9_997, "start_time": "2", "end_time": "5"}, {"audio_second": 3}, False),
      ({"source_url": "https://a.invalid/b"}, {}, True),
      ({"source_url": "https://a.invalid/b", "end_time": "30"}, {"audio_second": 30}, False)],
 )  # fmt: skip
-def test_a_dubbing_is_as_long_as_what_was_sent(fields: dict[str, str], things: dict[str, int], unbounded: bool) -> None:
+def test_a_dubbing_is_as_long_as_what_was_sent(
+    fields: dict[str, str], quantities: dict[str, int], unbounded: bool
+) -> None:
     call = elevenlabs_dubbing.parse(form(**fields))
-    assert (call.things, bool(call.unbounded)) == (things, unbounded)
+    assert (call.quantities, bool(call.unbounded)) == (quantities, unbounded)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_a_cache_may_hold_the_teams_own_files() -> None:
     uri = "https://generativelanguage.googleapis.com/v1beta/files/film"
     body = {"model": "models/gemini-2.5-flash", "contents": [{"parts": [{"fileData": {"fileUri": uri}}]}]}
     call = caches.parse(orjson.dumps(body))
-    assert (call.held, caches.asked(call)["made"]) == (("files/film",), True)
+    assert (call.held, caches.request_facts(call)["made"]) == (("files/film",), True)
     assert call.media_items > len(call.media)
 
 
@@ -117,7 +117,7 @@ def test_how_long_it_is_kept(body: dict[str, Any], kept_s: int) -> None:
 def test_an_update_is_bounded_by_the_tokens_that_are_stored() -> None:
     call = caches.parse_update("cachedContents/a", b'{"ttl": "1800s"}')
     renewed = caches.placed(call, stretch(), BEGAN)
-    assert (renewed.model, renewed.things, renewed.held) == ("fast", {"token_hour": 500_000}, ("cachedContents/a",))
+    assert (renewed.model, renewed.quantities, renewed.held) == ("fast", {"token_hour": 500_000}, ("cachedContents/a",))
     assert caches.placed(call, stretch(tokens=None), BEGAN).unbounded
 
 

@@ -25,16 +25,16 @@ def call(**fields: Any) -> Call:
 def bound(asked: Call) -> int | None:
     book = load_book()
     known = luma_agents.bounded(asked, book.units("luma", asked.model, NOW, {}))
-    if known.unbounded or not known.things:
+    if known.unbounded or not known.quantities:
         return None
     return book.ceiling_nanousd(
-        known.things, provider="luma", model=known.model, at_s=NOW, until_s=NOW, attributes={}, fixed=known.fixed
+        known.quantities, provider="luma", model=known.model, at_s=NOW, until_s=NOW, attributes={}, fixed=known.fixed
     )
 
 
 def job(asked: Call) -> Job:
     known = luma_agents.bounded(asked, load_book().units("luma", asked.model, NOW, {}))
-    return Job("j", luma_agents.NAME, "d", "g", 0, 0, luma_agents.asked(known), {}, {"provider": "luma", "model": asked.model,
+    return Job("j", luma_agents.NAME, "d", "g", 0, 0, luma_agents.request_facts(known), {}, {"provider": "luma", "model": asked.model,
                "model_requested": asked.model, "upstream": "luma"})  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_an_image_costs_what_is_sent_along_too(fields: dict[str, Any], nanousd: 
 )  # fmt: skip
 def test_a_film_is_bounded_by_its_seconds(fields: Any, model: str, seconds: int, conditions: Any) -> None:
     asked = call(**fields)
-    assert (asked.model, dict(asked.things), dict(asked.fixed)) == (model, {"video_second": seconds}, conditions)
+    assert (asked.model, dict(asked.quantities), dict(asked.fixed)) == (model, {"video_second": seconds}, conditions)
     assert b'"model":"ray-3.2"' in luma_agents._encode(asked, asked.model).written({})
 
 

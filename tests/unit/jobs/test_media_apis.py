@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.config.model import Config, Upstream
+from proxy.config.model import Config
+from proxy.config.upstream import Upstream
 from proxy.downstream.address import root_of
 from proxy.errors import Refused
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, Matched
@@ -164,7 +165,7 @@ def test_files_of_replicates_that_an_input_names_have_to_be_ones_own(url: str, h
 def test_a_deadline_bounds_the_time(value: bytes, seconds: int) -> None:
     call = replicate.parse("a/b", orjson.dumps({"input": {}}))
     bounded = replicate.bounded(replicate.deadline(call, {b"cancel-after": value}), frozenset({"gpu_second"}))
-    assert bounded.things == {"gpu_second": seconds}
+    assert bounded.quantities == {"gpu_second": seconds}
     for bad in (b"", b"soon", b"0", b"-5", b"5m5m"):
         with pytest.raises(Refused):
             replicate.deadline(call, {b"cancel-after": bad})

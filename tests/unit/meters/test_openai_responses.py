@@ -65,10 +65,10 @@ def test_the_preview_tool_of_the_request_counts_where_the_answer_repeats_no_tool
     request = {"tools": [{"type": "web_search_preview_2025_03_11"}]}
     theirs = Context(provider="openai", model="gpt-4o", request=request, from_client=True)
     last = {"type": "response.completed", "response": whole()}
-    assert streamed(last, context=theirs).asked == {"web_search": "preview"}
+    assert streamed(last, context=theirs).requested == {"web_search": "preview"}
     assert streamed(last, context=theirs._replace(from_client=False)).conditions == {"web_search": "preview"}
     said = {"type": "response.completed", "response": whole(tools=[{"type": "web_search"}])}
-    assert (streamed(said, context=theirs).asked, streamed(said, context=theirs).conditions) == ({}, {})
+    assert (streamed(said, context=theirs).requested, streamed(said, context=theirs).conditions) == ({}, {})
 
 
 @each_row(

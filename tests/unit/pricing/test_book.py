@@ -205,7 +205,9 @@ def test_capacity_of_anthropics_that_was_bought_beforehand_is_no_dearer_tier() -
     ("model", "counts"), [("claude-opus-5", True), ("claude-opus-5-latest", True), ("claude-sonnet-4-5", False)]
 )
 def test_what_is_asked_for_counts_only_where_a_price_of_that_model_depends_on_it(model: str, counts: bool) -> None:
-    asked = BOOK.asked_that_count({"speed": "fast"}, provider="anthropic", model=model, at_s=at("2026-11-23T00:00:00Z"))
+    asked = BOOK.relevant_conditions(
+        {"speed": "fast"}, provider="anthropic", model=model, at_s=at("2026-11-23T00:00:00Z")
+    )
     assert asked == ({"speed": "fast"} if counts else {})
 
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from proxy.processes.priority import behind_calls
+from proxy.processes.priority import yield_to_calls
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread has no priority of its own elsewhere")
@@ -17,7 +17,7 @@ def test_only_the_thread_that_asks_steps_back() -> None:
     seen: list[int] = []
 
     def work() -> None:
-        behind_calls()
+        yield_to_calls()
         seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
     thread = threading.Thread(target=work)

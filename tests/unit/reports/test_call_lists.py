@@ -15,7 +15,7 @@ from proxy.ledger.database import open_ledger
 from proxy.ledger.rollups import DAY_US, HOUR_US
 from proxy.ledger.schema import entries
 from proxy.reports import call_lists
-from proxy.reports.call_lists import listed
+from proxy.reports.call_lists import call_page
 from proxy.reports.calls import requests
 from tests.support.bought import bought
 from tests.support.made_up import START, fill, made_up
@@ -30,7 +30,7 @@ def pages_of(engine: sa.Engine, filters: Mapping[str, str | None], *span: int | 
     ids: list[str] = []
     before: str | None = None
     while True:
-        page = listed(engine, limit=7, before=before, filters=filters, since=span[0], until=span[1])
+        page = call_page(engine, limit=7, before=before, filters=filters, since=span[0], until=span[1])
         ids += [row["id"] for row in page.rows]
         assert (page.back_to is None) == (len(page.rows) == 7 or page.next is None)
         if page.next is None:
@@ -64,7 +64,7 @@ def test_where_there_are_none_no_entry_is_read(database: str) -> None:
     fill(engine, [bought(START + hour * HOUR_US, "0.1", {"input": 5}) for hour in range(60)])
     asked: list[str] = []
     sa.event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
-    assert listed(engine, limit=5, before=None, filters={"priced": "no"}, since=None, until=None).rows == []
+    assert call_page(engine, limit=5, before=None, filters={"priced": "no"}, since=None, until=None).rows == []
     assert asked
     assert not [statement for statement in asked if "FROM entries" in statement]
     engine.dispose()
@@ -96,7 +96,7 @@ def test_what_no_sums_are_kept_by_is_looked_for_a_bounded_part_at_a_time(
     for request_id in ("r-7", "r-390", "none such"):
         wanted = of_all(engine, {"request_id": request_id}, None, None)
         assert pages_of(engine, {"request_id": request_id}, None, None) == wanted, request_id
-    page = listed(engine, limit=7, before=None, filters={"client": "none such"}, since=None, until=None)
+    page = call_page(engine, limit=7, before=None, filters={"client": "none such"}, since=None, until=None)
     latest = requests(engine, limit=41, before=None, filters={}, since=None, until=None)
     assert page.back_to == began_at(latest[-1]["id"])
     assert page.next is not None

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from pricing.load import load_book
 from pricing.usage import Reading
 from proxy.capacity.rates import MINUTE_US
-from proxy.capacity.server_metrics import Passed
+from proxy.capacity.server_metrics import Increase
 from proxy.cli.capacity import app
 from proxy.config.capacity import Capacity
 from proxy.ledger.capacity_books import close_minutes, open_books, read_books
@@ -24,7 +24,7 @@ from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_
 from proxy.ledger.database import open_ledger, writing
 from proxy.reports.capacity import CapacityReport, capacity_report
 from proxy.reports.capacity_shapes import CapacityShown, capacity_shown
-from proxy.reports.elsewhere import prices_of
+from proxy.reports.compared_prices import compared_prices
 from proxy.times import BadQuestion
 from tests.support.machines import MORNING, POOL, TERMS, call, finish, ship, simulate, sums
 
@@ -157,7 +157,7 @@ def test_a_call_with_a_long_context_is_compared_at_the_price_of_that(tmp_path: P
         return {one.model: one.nanousd for one in made.compared}
 
     assert told() == alone  # nothing is closed yet
-    prices = prices_of(BOOK, models, end // 1_000_000)
+    prices = compared_prices(BOOK, models, end // 1_000_000)
     while close_minutes(engine, POOL, row.terms(), end, elsewhere=prices) is not None:
         pass
     assert told() == alone
@@ -237,7 +237,7 @@ SAID = {  # what a server's counters came to in a minute, and what is shown of s
 def test_what_the_servers_counters_say(tmp_path: Path, kind: str) -> None:
     said, speculation, server = SAID[kind]
     engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
-    sample = Passed(MORNING, MORNING + MINUTE_US, prompt=5, computed=5, output=7, **said)
+    sample = Increase(MORNING, MORNING + MINUTE_US, prompt=5, computed=5, output=7, **said)
     with writing(engine).begin() as connection:
         open_books(connection, POOL, MORNING)
         row = {"capacity": POOL, "minute_at": MORNING, "instance": "i", "samples": json.dumps([sample])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from proxy.reports.dealing import deal
+from proxy.reports.apportion import apportion
 from proxy.reports.economics import break_even_calls, break_even_price, fee_of, percentile, projected
 
 HOUR_US = 3_600_000_000
@@ -44,8 +44,8 @@ def test_a_fee_is_rounded_half_to_even() -> None:
 
 
 def test_what_is_dealt_out_adds_up() -> None:
-    assert deal(100, [1, 1, 1]) == [34, 33, 33]
-    assert deal(-100, [1, 1, 1]) == [-33, -33, -34]
-    assert deal(7, [0, 0]) == [4, 3]
-    assert deal(10, [-5, 1]) == [0, 10]
-    assert deal(1, []) == []
+    assert apportion(100, [1, 1, 1]) == [34, 33, 33]
+    assert apportion(-100, [1, 1, 1]) == [-33, -33, -34]
+    assert apportion(7, [0, 0]) == [4, 3]
+    assert apportion(10, [-5, 1]) == [0, 10]
+    assert apportion(1, []) == []

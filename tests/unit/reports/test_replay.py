@@ -36,7 +36,7 @@ def test_what_is_refused_counts_nowhere() -> None:
     )
 
     assert (made.calls, made.refused, made.refused_nanousd / NANO, made.unknown) == (6, 2, 2.5, 1)
-    assert [(one.budget.name, one.calls, one.nanousd / NANO, one.first_at_s) for one in made.passed] == [
+    assert [(one.budget.name, one.calls, one.nanousd / NANO, one.first_at_s) for one in made.exceeded] == [
         ("b0", 2, 2.5, DAY + 1)
     ]
 
@@ -44,7 +44,7 @@ def test_what_is_refused_counts_nowhere() -> None:
 def test_a_warning_refuses_nothing() -> None:
     made = replayed([{"limit_usd": 1, "window": "total", "action": "warn"}], [call(0, 1), call(1, 1), call(2, 1)])
 
-    assert (made.refused, [one.calls for one in made.passed]) == (0, [2])
+    assert (made.refused, [one.calls for one in made.exceeded]) == (0, [2])
 
 
 def test_tokens_of_a_minute() -> None:

@@ -11,7 +11,7 @@ from proxy.serve.at_start import AT_THE_TOP, OF_SERVER, as_started, needs_restar
 from tests.support.rows import each_row
 
 CHANGED: dict[str, Any] = {
-    "store": "redis://127.0.0.1/3", "store_lease_share": 0.1, "ledger": "sqlite:///other.db", "data_dir": "other",
+    "store": "redis://127.0.0.1/3", "store_lease_share": 0.1, "store_timeout_s": 0.5, "ledger": "sqlite:///other.db", "data_dir": "other",
     "spool.mode": "fsync", "spool.max_mb": 5, "spool.keep_shipped_s": 5, "log.sample": 0.5,
     "server.host": "127.0.0.2", "server.port": 4860, "server.admin_host": "127.0.0.2", "server.admin_port": 4861,
     "server.max_connections": 5, "server.max_head_kb": 5, "server.header_timeout_s": 5, "server.body_timeout_s": 5,

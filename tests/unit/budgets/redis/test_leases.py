@@ -22,8 +22,8 @@ def test_what_calls_give_back_is_no_more_than_redis_counts_as_taken_ahead() -> N
     for number in range(4):
         assert leases.grant(f"{number}", [claim], 100.0, 110.0, b"") is not None
     (lease,) = leases.all()
-    assert (lease.free, lease.flying) == (60, 40)
+    assert (lease.free, lease.in_flight) == (60, 40)
     tell(free=100)
     for number in range(4):
         assert leases.end(f"{number}", [1])
-    assert (lease.free, lease.flying, lease.used) == (100, 0, 4)
+    assert (lease.free, lease.in_flight, lease.used) == (100, 0, 4)

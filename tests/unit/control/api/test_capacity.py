@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Engine
 
-from proxy.control.pages.capacity import levers_said
+from proxy.control.pages.capacity import levers_text
 from proxy.ledger.capacity_books import open_books
 from proxy.ledger.database import writing
 from proxy.reports.capacity_shapes import CapacityShown
@@ -61,7 +61,7 @@ def test_a_server_that_cannot_be_asked_is_said(control: Control, monkeypatch: py
     monkeypatch.setattr(app.state, "control", dataclasses.replace(app.state.control, keeper=keeper))
     made = control.get("/api/capacity/pool")
     assert made["problem"] == problems["pool"]
-    said = levers_said(CapacityShown.model_validate(made))["said"]
+    said = levers_text(CapacityShown.model_validate(made))["said"]
     assert said[-1] == "its server cannot be asked: it does not answer (503)"
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.control.metrics.observed import _dealt, deal
+from proxy.control.metrics.observed import _dealt, apportion
 
 AMOUNTS = st.one_of(
     st.integers(0, 10**15).map(lambda nanousd: str(Decimal(nanousd) / 10**9)),
@@ -29,8 +29,8 @@ def by_unit(parts: Any) -> dict[str, int]:
 @given(lines=LINES, off=st.sampled_from([0, 0, 0, 1, -7]))
 def test_the_short_way_gives_what_the_long_way_gives(lines: list[dict[str, str]], off: int) -> None:
     total = int(sum((Decimal(line["cost_usd"]) for line in lines), Decimal()) * 10**9) + off
-    assert by_unit(deal(total, lines)) == by_unit(_dealt(total, lines, "settled"))
-    assert sum(by_unit(deal(total, lines)).values()) == total
+    assert by_unit(apportion(total, lines)) == by_unit(_dealt(total, lines, "settled"))
+    assert sum(by_unit(apportion(total, lines)).values()) == total
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,5 @@ def test_the_short_way_gives_what_the_long_way_gives(lines: list[dict[str, str]]
     ids=str,
 )  # fmt: skip
 def test_odd_lines_lose_no_money(lines: Any) -> None:
-    assert sum(nanousd for _, nanousd in deal(100, lines)) == 100
-    assert by_unit(deal(100, lines)) == by_unit(_dealt(100, lines, "settled"))
+    assert sum(nanousd for _, nanousd in apportion(100, lines)) == 100
+    assert by_unit(apportion(100, lines)) == by_unit(_dealt(100, lines, "settled"))

@@ -12,17 +12,17 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from proxy.control.pages import live
-from proxy.control.pages.live import Live, Look
+from proxy.control.pages.live import Live, LiveQuery
 from proxy.control.state import Unavailable
 
 
 class Counted:
-    """A look whose answers are counted; `answer` makes each one from the count."""
+    """A query whose answers are counted; `answer` makes each one from the count."""
 
     def __init__(self, answer: Any = lambda count: {"part": f"answer {count}"}) -> None:
         self.count = 0
         self.answer = answer
-        self.look = Look("counted", self)
+        self.query = LiveQuery("counted", self)
 
     def __call__(self) -> Mapping[str, Any]:
         self.count += 1
@@ -37,7 +37,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def start(*counted: Counted) -> Live:
-    return Live([[one.look] for one in counted], asyncio.get_running_loop())
+    return Live([[one.query] for one in counted], asyncio.get_running_loop())
 
 
 async def until_part(watch: Any, name: str, value: Any) -> None:
@@ -64,7 +64,7 @@ async def test_a_commit_is_told_to_every_watcher() -> None:
     threading.Thread(target=page.shipped).start()
     await until_part(first, "part", "answer 2")
     await until_part(second, "part", "answer 2")
-    assert counted.count == 2  # one look for both
+    assert counted.count == 2  # one query for both
     await first.aclose()
     await second.aclose()
 
@@ -102,10 +102,10 @@ async def test_many_commits_are_one_answer() -> None:
     await watch.aclose()
 
 
-async def test_a_dear_look_is_taken_seldom() -> None:
+async def test_a_slow_query_is_run_seldom() -> None:
     """0.2 s of work at most a tenth of the time; its neighbours are fresh all the same."""
     cheap, dear = Counted(lambda count: {"cheap": count}), Counted(lambda count: {"dear": time.sleep(0.2) or count})
-    page = Live([[cheap.look, dear.look]], asyncio.get_running_loop())
+    page = Live([[cheap.query, dear.query]], asyncio.get_running_loop())
     watch = page.watch()
     await until_part(watch, "dear", 1)
     for count in (2, 3, 4):
@@ -160,7 +160,7 @@ async def test_the_heartbeat_looks_again_by_itself(monkeypatch: pytest.MonkeyPat
         (KeyError("x"), "The page's counted failed; the log says why."),
     ],
 )
-async def test_a_look_that_fails_is_told_and_comes_back(error: Exception, told: str) -> None:
+async def test_a_query_that_fails_is_told_and_comes_back(error: Exception, told: str) -> None:
     def answer(count: int) -> Mapping[str, Any]:
         if count == 2:
             raise error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,10 +19,10 @@ from tests.support.made_up import START, fill, made_up
 from tests.unit.control.conftest import Control
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Engine]:
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Its entries of the first two days are deleted."""
-    engine = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    engine = open_ledger(f"sqlite:///{tmp_path_factory.mktemp('spend')}/ledger.db")
     fill(engine, made_up(300, hours=84))
     while delete_some(engine, 10, START + 12 * DAY_US):
         pass

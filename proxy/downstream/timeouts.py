@@ -1,0 +1,90 @@
+"""The timeouts and limits of a client's connection: what makes the server end it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.downstream.cycle import Cycle
+from proxy.downstream.flow import Flow
+from proxy.errors import Refusal, request_timeout
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one connection, and of all together (`max_connections`). Sizes in bytes, times in seconds.
+
+    min_body_rate: bytes per second beyond which a body may take longer than `body_timeout_s`.
+    max_body_bytes: None where the application looks after it.
+    """
+
+    max_connections: int = 10_000
+    max_head_bytes: int = 65_536
+    max_headers: int = 256
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 30.0
+    min_body_rate: int = 4096
+    write_timeout_s: float = 30.0
+    keep_alive_s: float = 75.0
+    max_body_bytes: int | None = None
+
+
+class ConnectionTimeouts:
+    """The clock of a connection."""
+
+    limits: Limits
+    transport: asyncio.Transport
+    flow: Flow
+    cycle: Cycle | None
+    # Which part of a request is coming, and since when it is waited for (or for its end).
+    part: Literal["nothing", "head", "body"] = "nothing"
+    since = 0.0
+    had_request = False
+    body_bytes = 0
+    stalled_since = 0.0  # the client does not read; 0: it does
+    unread_bytes = 0
+
+    def refuse(self, refusal: Refusal) -> None:
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        raise NotImplementedError
+
+    def check_time(self, now: float) -> None:
+        """Close what has waited too long; called once a second."""
+        if self.stalled_since or self.transport.is_closing():
+            self._check_reader(now)
+        elif self._overdue(now):
+            if self.part == "nothing":
+                self._close()
+            else:
+                self.refuse(request_timeout(self.part).refusal)
+
+    def _check_reader(self, now: float) -> None:
+        """A client that has read nothing for a while is as good as gone."""
+        unread = self.transport.get_write_buffer_size()
+        if not self.stalled_since or unread < self.unread_bytes:
+            self.stalled_since = now
+        self.unread_bytes = unread
+        if now - self.stalled_since > self.limits.write_timeout_s:
+            self.drop()
+
+    def _overdue(self, now: float) -> bool:
+        """Whether the client takes too long to send its request, or its next one."""
+        limits, waited = self.limits, now - self.since
+        if self.part == "body":
+            cycle = self.cycle
+            answered = cycle is None or cycle.response_complete
+            if self.flow.read_paused and not answered:
+                return False  # it is we who do not read
+            earned = 0.0 if answered else self.body_bytes / limits.min_body_rate
+            return waited > limits.body_timeout_s + earned
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False  # it may wait for its answer as long as that takes
+        if self.part == "head" or not self.had_request:
+            return waited > limits.header_timeout_s
+        return waited > limits.keep_alive_s
