@@ -110,7 +110,7 @@ def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyP
     count = 0
     for intent, end in records_with_odd_values():
         with monkeypatch.context() as patched:
-            patched.setattr(entries, "intent_of", lambda _: None)
+            patched.setattr("proxy.ledger.pairing.intent_of", lambda _: None)
             thorough, expected = taken(intent, end)
 
         pairing, batch = taken(intent, end)
