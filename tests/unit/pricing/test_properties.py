@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.load import load_book
 from pricing.operator import parse_rows
 from pricing.usage import Reading
+from tests.support.examples import examples
 from tests.support.prices import at
 
 BOOK = load_book()
@@ -73,7 +74,7 @@ def test_costs_add_up_where_no_tier_applies(
     assert cost(*name, both, at_s, conditions) == parts
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     st.sampled_from([*FLAT, *TIERED, ("deepseek", "deepseek-v4-pro"), ("google", "gemini-4-argon")]),
     st.integers(0, 400_000),
@@ -129,7 +130,7 @@ OWN_ROWS = st.lists(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     st.sampled_from([*FLAT, *TIERED]),
     OWN_ROWS,
