@@ -20,11 +20,13 @@ _INSIDE = ("pricing", "proxy")
 # (it calls their interpreted constructors), an exchange's coroutines; and so is what tests replace in place.
 _COMPILED = (
     "pricing/book", "pricing/dearest", "pricing/lines", "pricing/money", "pricing/selection", "proxy/access/keys",
-    "proxy/access/routes", "proxy/budgets/counting", "proxy/budgets/memory", "proxy/budgets/waiting",
+    "proxy/access/routes", "proxy/budgets/counting", "proxy/budgets/memory",
+    "proxy/budgets/memory_standings", "proxy/budgets/waiting",
     "proxy/ceilings/rendered", "proxy/dialects/fields", "proxy/dialects/openai",
     "proxy/dialects/outgoing", "proxy/dialects/references", "proxy/dialects/turns",
     "proxy/exchange/passed_headers", "proxy/exchange/settlement", "proxy/ids", "proxy/sessions/keyed_hash",
     "proxy/bounded_table", "proxy/money", "proxy/shares", "proxy/times", "proxy/meters/failures", "proxy/meters/openai",
+    "proxy/meters/openai_usage",
     "proxy/meters/reader", "proxy/meters/reading_builder", "proxy/sessions/attribution", "proxy/sessions/chains",
     "proxy/sessions/costs", "proxy/upstream/outbox", "proxy/upstream/requests", "proxy/upstream/turns",
     "proxy/wire/lenient",

@@ -21,7 +21,7 @@ from proxy.capacity.runs import Run
 from proxy.capacity.split import Span, split
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Batch
+from proxy.ledger.pairing import Batch
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.money import usd_text
 from tests.support.machines import MORNING, POOL, TERMS, call, finish, simulate, sums

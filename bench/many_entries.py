@@ -20,8 +20,9 @@ from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids, first_id
 from proxy.ledger import partitions, parts_schema, schema
 from proxy.ledger.database import writing
-from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.entries import Entry, entry_of
 from proxy.ledger.label_weeks import add_up_a_week
+from proxy.ledger.pairing import Batch
 from proxy.ledger.person_calls import calls_of_persons
 from proxy.ledger.rollups import DAY_US, PART_US, WEEK_US, digest
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper

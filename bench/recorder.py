@@ -38,7 +38,7 @@ from proxy.control.metrics.series import MetricState
 from proxy.ledger import recorder as recording
 from proxy.ledger import shipping
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Pairing
+from proxy.ledger.pairing import Pairing
 from proxy.ledger.rolling import Rolling
 from proxy.ledger.shipping import Shipper
 from proxy.processes.log import call_logger

@@ -34,7 +34,7 @@ _priced = maker(Cost)
 
 
 class Book:
-    """Prices of a day and every other day. `version` names its content."""
+    """All prices, each with the time in which it holds. `version` names its content."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The packaged price book, from its files: the only place in `pricing` that reads any."""
+"""The packaged price book, from its files; nothing else in `pricing` reads them at run time."""
 
 from __future__ import annotations
 

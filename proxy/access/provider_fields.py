@@ -18,7 +18,7 @@ from typing import Any
 
 from proxy.access.engine_fields import ALL_ENGINES, ENGINES, ENGINES_BY_PROVIDER, Rule, is_off
 from proxy.access.public_urls import is_public
-from proxy.config.model import is_local, plain_name
+from proxy.config.upstream import is_local, plain_name
 from proxy.dialects.fields import PlainNames, is_plain_reasoning
 from proxy.dialects.references import BOOKKEEPING
 from proxy.dialects.turns import messages_of

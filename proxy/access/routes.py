@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from proxy.config.model import Model, Upstream
+from proxy.config.model import Model
+from proxy.config.upstream import Upstream
 from proxy.errors import model_not_found
 from proxy.types import Identity, Route
 

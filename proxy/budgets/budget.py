@@ -32,7 +32,7 @@ _STEPS: dict[str, Callable[[datetime], datetime]] = {
     "week": lambda t: t.replace(hour=0, minute=0, second=0) - timedelta(days=t.weekday()),
     "month": lambda t: t.replace(day=1, hour=0, minute=0, second=0),
 }
-# Long enough to leave the window wherever in it one stands, short enough not to skip one.
+# From anywhere in a window, one stride leads into the next one: never stays, never skips one.
 _STRIDE = {"minute": 60, "hour": 3600, "day": 36 * 3600, "week": 8 * 86_400, "month": 32 * 86_400}
 
 

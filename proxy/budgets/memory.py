@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from heapq import heappush, heapreplace
 from math import inf
 
+from proxy.budgets import memory_standings
 from proxy.budgets.budget import Budget
 from proxy.budgets.counting import Bases, Counter, Idle, Reservation, Window, digest
 from proxy.budgets.store import (
@@ -34,7 +34,6 @@ from proxy.budgets.waiting import WaitingRoom
 from proxy.types import Claim
 
 _MOST_COUNTERS = 50_000
-IDLE = "(idle)"
 _GRANTED = Granted()
 
 
@@ -300,69 +299,13 @@ class MemoryStore(InProcess):
         self._waiting.wake_all()
 
     def standings(self, budget: str | None = None, group: str | None = None) -> list[Standing]:
-        """Every counter, or those of one budget, of one group; those that are idle together, as the group "(idle)", but by
-        the name of a group that is asked for."""
-        standings = [
-            Standing(name, of, start, c.window_end, measure, c.limit, c.spent, c.reserved)
-            for (name, of, measure, start), c in self._counters.items()
-            if (budget is None or name == budget) and (group is None or of == group)
-        ]
-        for (name, measure, start), idle in self._idle.items():
-            if budget is not None and name != budget:
-                continue
-            spent = sum(idle.spent.values()) if group is None else idle.spent.get(digest(group))
-            if spent is not None:
-                standings.append(
-                    Standing(name, IDLE if group is None else group, start, idle.window_end, measure, 0, spent, 0)
-                )
-        return standings
+        return memory_standings.standings(self._counters, self._idle, budget, group)
 
     def fullest(self, most: int, now_s: float) -> tuple[list[Standing], dict[str, int]]:
-        """For each budget the `most` counters of the current window with the highest spend, and how many it has.
-
-        For reports: made in one pass and without a value for each counter, because calls wait meanwhile.
-        """
-        heaps: dict[str, list[tuple[int, CounterKey]]] = {}
-        counts: dict[str, int] = {}
-        for key, counter in self._counters.items():
-            if counter.window_end is not None and counter.window_end <= now_s:
-                continue
-            name = key[0]
-            heap = heaps.get(name)
-            if heap is None:
-                heap, counts[name] = heaps.setdefault(name, []), 0
-            counts[name] += 1
-            if len(heap) < most:
-                heappush(heap, (counter.spent, key))
-            elif counter.spent > heap[0][0]:
-                heapreplace(heap, (counter.spent, key))
-        for (name, _, _), idle in self._idle.items():
-            if idle.window_end is not None and idle.window_end <= now_s:
-                continue
-            counts[name] = counts.get(name, 0) + len(idle.spent)
-        keys = [key for heap in heaps.values() for _, key in heap]
-        return [self._as_it_stands(key) for key in keys], counts
+        return memory_standings.fullest(self._counters, self._idle, most, now_s)
 
     def totals(self, budgets: Sequence[Budget], now_s: float) -> list[Totals]:
-        """What the budgets' groups come to in their current windows: made in one pass, because calls wait meanwhile."""
-        by_window: dict[Window, Totals] = {
-            (one.name, one.measure, one.window_now(now_s)[0]): Totals(one, now_s) for one in budgets
-        }
-        for (name, group, measure, start), counter in self._counters.items():
-            totals = by_window.get((name, measure, start))
-            if totals is not None:
-                totals.add(group, counter.spent, counter.reserved)
-        for window, totals in by_window.items():
-            idle = self._idle.get(window)
-            if idle is not None:
-                named = {digest(group): group for group in totals.named}
-                for key, spent in idle.spent.items():
-                    totals.add(named.get(key, IDLE), spent, 0)
-        return list(by_window.values())
-
-    def _as_it_stands(self, key: CounterKey) -> Standing:
-        counter, (name, group, measure, start) = self._counters[key], key
-        return Standing(name, group, start, counter.window_end, measure, counter.limit, counter.spent, counter.reserved)
+        return memory_standings.totals(self._counters, self._idle, budgets, now_s)
 
     def remaining(self, claim: Claim) -> int:
         """What is left to reserve on the counter that `claim` counts in."""

@@ -300,7 +300,7 @@ class InProcess:
     up = True
 
     def outlives(self, reservation_id: str) -> None:
-        """It is put back from the ledger when the process begins again."""
+        """Nothing is to be done: the ledger puts such reservations back when the process starts again."""
 
     def ends_here(self, reservation_id: str) -> bool:
         return True

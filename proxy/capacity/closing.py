@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from proxy.capacity.rates import Rates
 from proxy.capacity.runs import Run, Tokens, tokens_within
 from proxy.capacity.server_metrics import GAUGES, Increase
-from proxy.capacity.split import Others, Power, Share, Span, Split, Weights, overlap, split
+from proxy.capacity.split import Others, Power, Span, Split, Terms, Weights, overlap, split
 
 _LAG_US = 15_000_000  # a server is read every five seconds; what a call had may be counted that much later
 _FEW = 50  # tokens: below it no ratio is worth measuring
@@ -25,17 +24,6 @@ _SUMMED = (
     "prompt", "cached", "computed", "output", "prefill_us", "decode_us", "drafts", "drafted", "accepted", "preemptions",
     "steps",
 )  # fmt: skip
-
-
-class Terms(NamedTuple):
-    """What the operator says of a capacity. milliwatts: of one unit, while something runs and while nothing does; None where
-    there is a meter, or nothing is known. metered: energy is what the meter says."""
-
-    rates: Rates
-    share: Share = "tokens"
-    milliwatts: tuple[int, int] | None = None
-    metered: bool = False
-    nanousd_per_kwh: int = 0
 
 
 class Carried(NamedTuple):
@@ -76,14 +64,12 @@ def close(
     others, untold, carried = _unexplained(minute, runs_in_minute, samples, server, carried)
     made = split(
         minute,
-        terms.rates,
+        terms,
         runs_in_minute,
-        share=terms.share,
         weights=weights,
         others=others,
         observed=observed,
         power=_power(minute, terms, runs_in_minute, others, samples),
-        nanousd_per_kwh=terms.nanousd_per_kwh,
         untold=untold,
     )
     if untold:

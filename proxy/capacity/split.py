@@ -36,6 +36,17 @@ class Weights(NamedTuple):
     measured: bool = False
 
 
+class Terms(NamedTuple):
+    """What the operator says of a capacity. milliwatts: of one unit, while something runs and while nothing does; None where
+    there is a meter, or nothing is known. metered: energy is what the meter says."""
+
+    rates: Rates
+    share: Share = "tokens"
+    milliwatts: tuple[int, int] | None = None
+    metered: bool = False
+    nanousd_per_kwh: int = 0
+
+
 class Others(NamedTuple):
     """What the server did for nobody of ours: when, and for how many at once where that is known; tokens by its counters."""
 
@@ -111,31 +122,29 @@ class _Segment(NamedTuple):
 
 def split(
     minute: Span,
-    rates: Rates,
+    terms: Terms,
     runs: Iterable[Run],
     *,
-    share: Share = "tokens",
     weights: Weights | None = None,
     others: Others | None = None,
     observed: Sequence[Span] | None = None,
     power: Power | None = None,
-    nanousd_per_kwh: int = 0,
     untold: int = 0,
 ) -> Split:
     """Split one minute (or what of it belongs to the books).
 
-    runs: those that touch it, in any order. observed: when somebody looked, in order and apart; None is always.
-    nanousd_per_kwh: what power costs that the price does not include. untold: input that the server had cached and whose calls
-    were not told so: it is in their `input`, and in their shares.
+    runs: those that touch it, in any order. observed: when somebody looked, in order and apart; None is always. power: what was
+    drawn, whatever `terms` say of it. untold: input that the server had cached and whose calls were not told so: it is in their
+    `input`, and in their shares.
     """
     weights, others = weights or Weights(), others or Others()
     runs_in_minute = sorted(run for run in runs if run.start < minute.end and run.end > minute.start)
-    segments = _segments(minute, rates, runs_in_minute, others.spans)
-    cost = rates.cost(*minute)
+    segments = _segments(minute, terms.rates, runs_in_minute, others.spans)
+    cost = terms.rates.cost(*minute)
     tokens = [tokens_within(run, *minute) for run in runs_in_minute]
     work = [_work(run, minute, weights) for run in runs_in_minute]
     work_of_others = (others.input * weights.input + others.output * weights.output) * FINE
-    if share == "time" or not (sum(work) or work_of_others):
+    if terms.share == "time" or not (sum(work) or work_of_others):
         work, parts = _by_time(segments, runs_in_minute)
     else:
         parts = _by_work(segments, sum(work), work_of_others)
@@ -143,7 +152,7 @@ def split(
     drawn: list[int] = []
     if power is not None:
         drawn = [*_deal(power.busy, (parts[0], parts[2])), power.idle]
-        paid = sum(drawn) * nanousd_per_kwh // MJ_PER_KWH
+        paid = sum(drawn) * terms.nanousd_per_kwh // MJ_PER_KWH
         of_power = _deal(paid, drawn)
         cost, busy, outside, idle = cost + paid, busy + of_power[0], outside + of_power[1], idle + of_power[2]
     shares = _deal(busy, work)

@@ -131,11 +131,10 @@ def raise_budget(
         raise fail(f"there is no budget {name!r}")
     _whose(name, budget.per, group, all_groups)
     named = None if new_group else raises.named_groups(budget, _keys(settings, ledger))
+    until_s = None if (end_at := _ahead(until, now)) is None else end_at / 1e6
+    wanted = raises.RaiseRequest(name, Decimal(_amount(by, "--by")), group, until_s, reason)
     try:
-        row = raises.make_raise(
-            ledger, compiled, name, by=Decimal(_amount(by, "--by")), group=group, named=named, now_s=now, reason=reason,
-            until_s=None if (end_at := _ahead(until, now)) is None else end_at / 1e6,
-        )  # fmt: skip
+        row = raises.make_raise(ledger, compiled, wanted, now_s=now, named=named)
     except raises.UnknownGroupError as problem:
         raise fail(f"{problem}; --new-group raises it all the same", 2) from None
     except raises.RaiseProblem as problem:

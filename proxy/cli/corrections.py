@@ -15,8 +15,9 @@ from proxy.config.file import ConfigError
 from proxy.config.model import Config
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.corrections import record_of
-from proxy.ledger.entries import Batch, Entry
+from proxy.ledger.entries import Entry
 from proxy.ledger.instances import name_of
+from proxy.ledger.pairing import Batch
 from proxy.ledger.schema import entries
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.serve.data_dir import lock_data_dir
@@ -33,7 +34,7 @@ def write_corrections(settings: Config, engine: Engine, corrections: Sequence[En
     if not folder.is_dir():
         if settings.store != "memory":
             raise fail(
-                f"budgets are counted in {settings.store.partition('@')[2] or 'Redis'}: run this where a server runs"
+                f"budgets are counted in {settings.store.partition('@')[2] or 'Redis'}: run this on a server's machine"
             )
         _ship(engine, by, corrections)
         return

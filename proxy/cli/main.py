@@ -60,7 +60,7 @@ def _options(
 
 
 def main() -> None:
-    """The command line, read whole."""
+    """Run the command line, with all its commands and options; `start.py` runs the plainest ones without it."""
     telling_problems(app)
 
 

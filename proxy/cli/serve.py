@@ -9,7 +9,7 @@ import typer
 from proxy.cli.options import ConfigOption, new_app
 from proxy.cli.start import MOST_WORKERS
 from proxy.processes import log
-from proxy.serve.supervisor import serve as run
+from proxy.serve.start import serve as run
 
 app = new_app()
 

@@ -66,7 +66,7 @@ def plainly(arguments: Sequence[str], environ: Mapping[str, str]) -> Serve | Non
 
 def _serve(options: Serve) -> None:
     from proxy.processes import log
-    from proxy.serve.supervisor import serve
+    from proxy.serve.start import serve
 
     log.set_up()
     sys.exit(serve(options.config, options.workers, standby=options.standby))

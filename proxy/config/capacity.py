@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from proxy.capacity.carbon import grids
-from proxy.capacity.closing import Terms
 from proxy.capacity.rates import Rates, Step
+from proxy.capacity.split import Terms
 from proxy.config.fields import SECTION, Names, Usd, money
 from proxy.config.file import Problem
 from proxy.money import NANO

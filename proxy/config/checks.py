@@ -22,9 +22,10 @@ from proxy.config.fields import HEADER_NAME, KEY_BUDGETS, fits_a_header
 from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
 from proxy.config.ledger_url import parse_postgres
 from proxy.config.likely_mistakes import likely_mistakes
-from proxy.config.model import ATTRIBUTES, Budget, Config, Key, Upstream, override_limit
+from proxy.config.model import ATTRIBUTES, Budget, Config, Key, override_limit
 from proxy.config.plans import Plan
 from proxy.config.store_url import parse_address
+from proxy.config.upstream import Upstream
 from proxy.config.wording import meant, problems_of
 from proxy.times import now_s
 

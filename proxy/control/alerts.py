@@ -21,7 +21,8 @@ from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.ids import Ids
 from proxy.ledger.database import insert_into, writing
-from proxy.ledger.entries import Entry, RefusedCall
+from proxy.ledger.entries import Entry
+from proxy.ledger.pairing import RefusedCall
 from proxy.ledger.schema import alerts
 from proxy.money import usd_text
 from proxy.times import now_s, now_us, rfc3339

@@ -39,7 +39,8 @@ from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import let_go, open_ledger, why_not_opened
 from proxy.ledger.definitions import definitions, take_definitions
-from proxy.ledger.entries import Entry, RefusedCall
+from proxy.ledger.entries import Entry
+from proxy.ledger.pairing import RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.processes.heaps import Rest, give_back
 from proxy.processes.http_server import Server

@@ -30,8 +30,9 @@ from proxy.jobs.job import of as job_of
 from proxy.ledger import instances
 from proxy.ledger.counters import ended_amounts, spent, sums
 from proxy.ledger.definitions import definitions
-from proxy.ledger.entries import Entry, Leased
+from proxy.ledger.entries import Entry
 from proxy.ledger.jobs import running_jobs
+from proxy.ledger.pairing import Leased
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.row_checks import BudgetAmount
 from proxy.rate_limited_log import RateLimitedLog

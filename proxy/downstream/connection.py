@@ -318,7 +318,7 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
         self.flow.resume_writing()
         self.stalled_since = 0.0
 
-    # Before each of these ends a connection: an answer that is complete may wait for its turn's end.
+    # Each of these may close the connection. An answer that is complete may still wait in the outbox, so that is flushed first.
 
     def shutdown(self) -> None:
         """The server stops: the answer to a request that is being served is this connection's last."""

@@ -34,7 +34,7 @@ log.addFilter(rate_limit_tracebacks)
 Header = tuple[bytes, bytes]
 Message = MutableMapping[str, Any]
 
-_SHORT_TARGET = 200  # bytes: of these it is remembered what they say
+_SHORT_TARGET = 200  # bytes: how targets up to that length were read is remembered
 _NO_BODY = (204, 304)
 _OF_A_WISH = (b"upgrade", b"connection", b"http2-settings")
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}

@@ -14,7 +14,7 @@ from pricing.cost import Cost, CostLine
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
 from pricing.values import maker
-from proxy.config.model import is_local
+from proxy.config.upstream import is_local
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
 from proxy.exchange.attempt import Attempt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from proxy.config.model import is_local
+from proxy.config.upstream import is_local
 from proxy.exchange.exchange import Exchange
 from proxy.types import Route
 from proxy.upstream.requests import request_head

@@ -17,7 +17,7 @@ from proxy.ceilings.conditions import ORDINARY, dearer_unpriced, fixed_condition
 from proxy.ceilings.costly import sound_apart
 from proxy.ceilings.habits import name_cap, thoughts_left_out
 from proxy.ceilings.rendered import rendered_size
-from proxy.config.model import is_local
+from proxy.config.upstream import is_local
 from proxy.dialects.openai import LLAMA_CPP, ask_for_usage_each
 from proxy.dialects.outgoing import Outgoing
 from proxy.errors import invalid_request, model_not_found, model_not_priced, unbounded_cost

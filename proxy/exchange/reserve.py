@@ -13,7 +13,7 @@ from proxy.budgets import refusals
 from proxy.budgets.guards import request_digest
 from proxy.budgets.store import Granted, StoreUnavailable
 from proxy.ceilings import clamp
-from proxy.config.model import is_local
+from proxy.config.upstream import is_local
 from proxy.errors import Refusal, budget_store_unavailable
 from proxy.exchange.attempt import Attempt, NoRoomError
 from proxy.exchange.tighten import cache_is_trusted, tightened

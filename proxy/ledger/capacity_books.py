@@ -16,11 +16,11 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from proxy.capacity.closing import Carried, Closed, Terms, close, late
+from proxy.capacity.closing import Carried, Closed, close, late
 from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.runs import Run, Tokens, tokens_within
 from proxy.capacity.server_metrics import Increase
-from proxy.capacity.split import Shared, Span
+from proxy.capacity.split import Shared, Span, Terms
 from proxy.ledger.capacity_calls import Pending, pending
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_samples, capacity_shares
 from proxy.ledger.capacity_totals import Prices, Totals, add_to_share

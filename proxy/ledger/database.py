@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from proxy.config.ledger_url import parse_postgres
-from proxy.ledger import capacity_schema, export_schema, partitions, parts_schema, view_schema  # noqa: F401 - their tables
+from proxy.ledger import capacity_schema, export_schema, partitions, parts_schema, rollup_schema, view_schema  # noqa: F401 - their tables
 from proxy.ledger.schema import HEAD, metadata
 from proxy.ledger.sql_view import view_sql
 

@@ -37,7 +37,7 @@ def adopt(engine: Engine, instance: str, data_dir: Path) -> None:
 
 
 def beat(engine: Engine, instance: str, now_us: int) -> None:
-    """This instance lives."""
+    """Note that this instance is alive."""
     statement = insert_into(engine, instances).values(instance=instance, heartbeat_at=now_us)
     with writing(engine).begin() as connection:
         connection.execute(statement.on_conflict_do_update(index_elements=["instance"], set_={"heartbeat_at": now_us}))

@@ -32,19 +32,17 @@ from proxy.ledger.parts_schema import (
 )
 from proxy.ledger.person_calls import calls_of_persons
 from proxy.ledger.rolling import ENTRY_SUMS
-from proxy.ledger.rollups import DAY_US, PART_US, Units, digest, units_of
-from proxy.ledger.schema import (
+from proxy.ledger.rollup_schema import (
     ALL_NAMES,
     SUMS,
-    counted,
-    entries,
-    horizon,
     label_days,
     spend_days,
     spend_hours,
     spend_label_days,
     spend_units,
 )
+from proxy.ledger.rollups import DAY_US, PART_US, Units, digest, units_of
+from proxy.ledger.schema import counted, entries, horizon
 
 MOST_NAMES = 16
 MOST_GROUPS = 50_000

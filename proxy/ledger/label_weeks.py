@@ -32,8 +32,8 @@ from proxy.ledger.label_days import (
     write,
 )
 from proxy.ledger.parts_schema import label_weeks, spend_impersonal_weeks, spend_label_weeks
+from proxy.ledger.rollup_schema import ALL_NAMES, SUMS, spend_days, spend_units
 from proxy.ledger.rollups import WEEK_US
-from proxy.ledger.schema import ALL_NAMES, SUMS, spend_days, spend_units
 
 WEEKS = Stretch(WEEK_US, spend_label_weeks, spend_impersonal_weeks, label_weeks, spend_days)
 

@@ -60,13 +60,13 @@ def partitions(connection: Connection) -> list[Partition]:
 
 
 def by_months(table: sa.Table, connection: Connection, **_: object) -> None:
-    """Before `entries` is made: said only to PostgreSQL, for to name a dialect is to import it."""
+    """Before `entries` is made: divided by id on PostgreSQL. Other databases are not told: naming a dialect would import it."""
     if connection.dialect.name == "postgresql":
         table.dialect_options["postgresql"]["partition_by"] = "RANGE (id)"
 
 
 def first_months(_: sa.Table, connection: Connection, **__: object) -> None:
-    """After `entries` was made."""
+    """After `entries` was made: on PostgreSQL, the tables of this month and of those ahead."""
     if connection.dialect.name == "postgresql":
         start = _month_of(datetime.now(UTC))
         _add(connection, Partition(_BEFORE, None, _id_of(start)))

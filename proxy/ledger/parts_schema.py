@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Table, Text
 
-from proxy.ledger.schema import ALL_NAMES, added_up, metadata, rollup
+from proxy.ledger.rollup_schema import ALL_NAMES, added_up, rollup
+from proxy.ledger.schema import metadata
 
 IMPERSONAL = tuple(name for name in ALL_NAMES if name not in ("user", "customer"))
 """Most questions of labels ask for no persons, of whom there may be as many as calls."""

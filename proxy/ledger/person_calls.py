@@ -18,8 +18,9 @@ from sqlalchemy.engine import Connection
 
 from proxy.ids import first_id
 from proxy.ledger.parts_schema import label_parts, person_calls
+from proxy.ledger.rollup_schema import spend_days, spend_hours
 from proxy.ledger.rollups import DAY_US, PART_US
-from proxy.ledger.schema import entries, horizon, spend_days, spend_hours
+from proxy.ledger.schema import entries, horizon
 
 PERSONS = ("customer", "user")
 _MOST_CALLS = 100_000

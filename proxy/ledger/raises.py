@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -27,24 +27,33 @@ class UnknownGroupError(RaiseProblem):
     """No call was ever counted in the group, and nothing names it: it may be misspelt."""
 
 
+class RaiseRequest(NamedTuple):
+    """What somebody asks for: the budget's name, and by how much in its own measure (USD as a Decimal).
+
+    group: of a budget with groups; None: all of them. until_s: epoch seconds; None: to the end of the current window, of a
+    `total` for ever. reason: kept with the raise.
+    """
+
+    budget: str
+    by: Decimal
+    group: str | None = None
+    until_s: float | None = None
+    reason: str | None = None
+
+
 def make_raise(
     engine: Engine,
     budgets: Sequence[Budget],
-    name: str,
+    wanted: RaiseRequest,
     *,
-    by: Decimal,
-    group: str | None,
-    until_s: float | None,
     now_s: float,
     named: Collection[str] | None = None,
-    reason: str | None = None,
 ) -> dict[str, Any]:
-    """Record a raise of the budget `name` by an amount in its own measure (USD as a Decimal); the row. Raises KeyError
-    where there is no such budget, RaiseProblem where the raise makes no sense.
+    """Record a raise; its row. Raises KeyError where there is no such budget, RaiseProblem where the raise makes no sense.
 
-    until_s: epoch seconds; None: to the end of the current window, of a `total` for ever.
-    named: groups that may be raised before the ledger has anything of them; None: any. reason: kept with it, for whoever asks.
+    named: groups that may be raised before the ledger has anything of them; None: any.
     """
+    name, by, group, until_s, reason = wanted
     budget = _budget(budgets, name)
     amount = _amount(budget, by)
     if group is not None and not budget.per:

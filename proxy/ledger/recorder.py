@@ -19,7 +19,8 @@ import orjson
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.ledger.entries import Batch, Entry, Leased, RefusedCall
+from proxy.ledger.entries import Entry
+from proxy.ledger.pairing import Batch, Leased, RefusedCall
 from proxy.ledger.runs import Run, Runs
 from proxy.ledger.shipping import LedgerMovedError, Metrics, Positions, Shipper
 from proxy.rate_limited_log import RateLimitedLog

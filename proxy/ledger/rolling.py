@@ -13,11 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from proxy.ledger.parts_schema import label_parts
-from proxy.ledger.rollups import PART_US, Counted, roll_up
-from proxy.ledger.schema import (
+from proxy.ledger.rollup_schema import (
     SUMS,
-    TOKEN_COLUMNS,
-    entries,
     label_days,
     spend_days,
     spend_hours,
@@ -26,6 +23,8 @@ from proxy.ledger.schema import (
     spend_sessions,
     spend_units,
 )
+from proxy.ledger.rollups import PART_US, Counted, roll_up
+from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.upserts import Upsert
 
 _TABLES = (spend_hours, spend_days, spend_people_days, spend_people_weeks, spend_sessions, spend_units)

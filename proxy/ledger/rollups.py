@@ -15,16 +15,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from proxy.ledger.rollup_schema import spend_days, spend_hours, spend_people_days, spend_people_weeks, spend_sessions
 from proxy.ledger.row import Row
 from proxy.ledger.row_checks import MOST
-from proxy.ledger.schema import (
-    NOT_COUNTED,
-    spend_days,
-    spend_hours,
-    spend_people_days,
-    spend_people_weeks,
-    spend_sessions,
-)
+from proxy.ledger.schema import NOT_COUNTED
 
 HOUR_US = 3_600_000_000
 PART_US = 3 * HOUR_US

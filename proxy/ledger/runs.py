@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine, RowMapping
 
-from proxy.ledger.entries import Pairing
+from proxy.ledger.pairing import Pairing
 from proxy.ledger.schema import spool_positions
 from proxy.ledger.shipping import Positions
 from proxy.spool.frames import Position

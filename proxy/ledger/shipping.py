@@ -20,10 +20,11 @@ from proxy.jobs.machine import RUNNING, UNCONFIRMED
 from proxy.ledger import jobs
 from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
 from proxy.ledger.database import insert_into, writing
-from proxy.ledger.entries import Batch, Entry, budget_amounts
+from proxy.ledger.entries import Entry, budget_amounts
 from proxy.ledger.export_log import ENTRY, note
 from proxy.ledger.inserting import Inserting
 from proxy.ledger.jobs import is_of_a_job
+from proxy.ledger.pairing import Batch
 from proxy.ledger.rolling import Rolling
 from proxy.ledger.rollups import counted_rows
 from proxy.ledger.row_checks import storable

@@ -14,7 +14,7 @@ from typing import Any
 from pricing.usage import Part, Quantity
 from proxy.meters.charges import read_charge
 from proxy.meters.host_table import charge_of
-from proxy.meters.openai import read_usage
+from proxy.meters.openai_usage import read_usage
 from proxy.meters.places import states_counts, usage_nearby
 from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_tier
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, number, text

@@ -20,7 +20,7 @@ from pricing.media.images import image_size
 from pricing.media.source import Encoded
 from pricing.usage import Quantity
 from proxy.meters import anthropic
-from proxy.meters.openai import read_usage
+from proxy.meters.openai_usage import read_usage
 from proxy.meters.reader import Context, Reader, first_mapping, merge_counts, note_requested, note_tier
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.meters.openai import read_usage
+from proxy.meters.openai_usage import read_usage
 from proxy.meters.reader import Context, Reader, first_mapping
 from proxy.meters.reading_builder import ReadingBuilder, mapping, text
 

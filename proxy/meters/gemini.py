@@ -16,7 +16,7 @@ from typing import Any
 
 from pricing.usage import Quantity
 from proxy.meters.modality import MEDIA, split_input
-from proxy.meters.openai import read_usage
+from proxy.meters.openai_usage import read_usage
 from proxy.meters.reader import Context, Reader, merge_counts, note_tier
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, number, text
 

@@ -9,18 +9,9 @@ from typing import Any
 
 from pricing.units import INPUT_SIDE, TOKENS
 from pricing.usage import Part
-from proxy.meters.openai import (
-    INPUT_DETAILS,
-    USAGE_MARKS,
-    Host,
-    fold_chunk,
-    host_of,
-    read_envelope,
-    read_usage,
-    shaped_like_openai,
-    usage_in,
-)
+from proxy.meters.openai import USAGE_MARKS, fold_chunk, read_envelope, shaped_like_openai, usage_in
 from proxy.meters.openai_responses import responses_reader
+from proxy.meters.openai_usage import INPUT_DETAILS, Host, host_of, read_usage
 from proxy.meters.reader import Context, Reader, first_mapping
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, number, text
 

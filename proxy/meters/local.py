@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from proxy.meters.openai import Host, fold_chunk, read_envelope, read_usage, usage_in
+from proxy.meters.openai import fold_chunk, read_envelope, usage_in
+from proxy.meters.openai_usage import Host, read_usage
 from proxy.meters.reader import Context, Reader
 from proxy.meters.reading_builder import ReadingBuilder, mapping, text
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from proxy.meters.failures import is_failure
-from proxy.meters.openai import IMAGE_MODEL, Host, read_envelope, read_usage
+from proxy.meters.openai import read_envelope
 from proxy.meters.openai_responses import read_svg
+from proxy.meters.openai_usage import IMAGE_MODEL, Host, read_usage
 from proxy.meters.reader import Context, Reader, merge_counts, note_requested
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pricing.usage import Part
-from proxy.meters.openai import read_usage
 from proxy.meters.openai_media import read_transcript_usage
 from proxy.meters.openai_responses import read_delegated
+from proxy.meters.openai_usage import read_usage
 from proxy.meters.reader import Context, Reader, merge_counts
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from pricing.media.made import later_tokens
 from pricing.usage import Part
-from proxy.meters.openai import Host, fold_chunk, host_of, read_envelope, read_usage
+from proxy.meters.openai import fold_chunk, read_envelope
+from proxy.meters.openai_usage import Host, host_of, read_usage
 from proxy.meters.reader import Context, Reader, first_mapping, note_requested
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
 

@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.meters.charges import read_charge
-from proxy.meters.openai import USAGE_MARKS, Host, fold_chunk, host_of, read_envelope, read_usage
+from proxy.meters.openai import USAGE_MARKS, fold_chunk, read_envelope
 from proxy.meters.openai_responses import fold_event
+from proxy.meters.openai_usage import Host, host_of, read_usage
 from proxy.meters.reader import Context, Reader, note_requested
 from proxy.meters.reading_builder import ReadingBuilder, mapping, text
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.config.likely_mistakes import overlap
 from proxy.config.model import Key
-from proxy.ledger.schema import spend_days
+from proxy.ledger.rollup_schema import spend_days
 from proxy.money import usd_text
 from proxy.times import rfc3339
 

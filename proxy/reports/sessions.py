@@ -13,8 +13,9 @@ from sqlalchemy.engine import Connection, Engine, RowMapping
 from proxy.ledger.database import reading
 from proxy.ledger.person_calls import PERSONS, Run, runs_of_calls
 from proxy.ledger.rolling import ENTRY_SUMS
+from proxy.ledger.rollup_schema import SUMS, spend_sessions
 from proxy.ledger.rollups import DAY_US, digest
-from proxy.ledger.schema import SUMS, TOKEN_COLUMNS, counted, entries, horizon, spend_sessions
+from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.calls import entry
 from proxy.reports.session_tree import Node, Part, tree_of
 from proxy.reports.spans import LENGTHS_US, Span

@@ -18,17 +18,9 @@ from sqlalchemy.engine import Connection
 
 from proxy.ledger.label_days import DAYS, PARTS, Stretch, covered
 from proxy.ledger.label_weeks import WEEKS, covered_weeks
+from proxy.ledger.rollup_schema import ALL_NAMES, PEOPLE, spend_days, spend_hours, spend_people_days, spend_people_weeks
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
-from proxy.ledger.schema import (
-    ALL_NAMES,
-    PEOPLE,
-    entries,
-    horizon,
-    spend_days,
-    spend_hours,
-    spend_people_days,
-    spend_people_weeks,
-)
+from proxy.ledger.schema import entries, horizon
 
 LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
 LABEL = re.compile(r"(label|claimed)\.([A-Za-z0-9_.-]{1,100})\Z")

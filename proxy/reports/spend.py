@@ -18,16 +18,9 @@ from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.database import reading
 from proxy.ledger.label_days import label_value
 from proxy.ledger.rolling import ENTRY_SUMS
+from proxy.ledger.rollup_schema import SUMS, spend_sessions, spend_units
 from proxy.ledger.rollups import Units, quantity, units_of
-from proxy.ledger.schema import (
-    SUMS,
-    TOKEN_COLUMNS,
-    counted,
-    entries,
-    horizon,
-    spend_sessions,
-    spend_units,
-)
+from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.calls import GROUPS
 from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Part, Span, answering
 from proxy.times import BadQuestion, rfc3339

@@ -33,7 +33,7 @@ class Statement(NamedTuple):
 
 
 def read_statement(text: str, provider: str, zone: tzinfo = UTC) -> Statement:
-    """zone: in which buckets' beginnings are dated. Raises `BadQuestion`."""
+    """The lines of a provider's file. zone: whose days the times of its lines are dated by. Raises `BadQuestion`."""
     try:
         if text.lstrip()[:1] in ("{", "["):
             shape, lines = _json(_documents(text), provider, zone)

@@ -80,7 +80,7 @@ def learned_ratios(data_dir: Path) -> dict[str, float]:
 
 
 def cache_share(text: str | None) -> Decimal | None:
-    """Raises `BadQuestion`."""
+    """A share as it is typed. Raises `BadQuestion`."""
     if text is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The composition root: one supervisor that forks the control process and the data planes, and keeps them running.
+"""One supervisor that forks the control process and the data planes, and keeps them running.
 
 The supervisor holds what must outlive a child: the lock on the data directory, the listening socket, the configuration,
 the embedded model. It imports neither FastAPI nor a database.
@@ -11,7 +11,6 @@ import importlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -20,19 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pricing.load import packaged_book
-from proxy.config.checks import build, load_config
-from proxy.config.file import ConfigError, Expansion, Problem
+from proxy.config.checks import load_config
+from proxy.config.file import ConfigError
 from proxy.config.model import Config
 from proxy.config.translation import translate_socket
-from proxy.config.without_file import keys_of_ours, local_tree, needs_local_model, provider_tree
-from proxy.processes.descriptors import raise_limit
 from proxy.processes.garbage_collection import make_rare
-from proxy.processes.heaps import give_back, one_heap
+from proxy.processes.heaps import give_back
 from proxy.processes.not_installed import import_error_in, what_to_install
 from proxy.processes.orders import Orders
-from proxy.processes.sqlite_library import without_statistics
 from proxy.serve.at_start import as_started, needs_restart
-from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
+from proxy.serve.sockets import listen_at
 
 if TYPE_CHECKING:
     from proxy.serve.local_model import LocalModel
@@ -272,124 +268,3 @@ def _say_why(name: str, error: BaseException) -> int:
     else:
         log.error("%s", sentence)
     return _CANNOT_IMPORT if missing else 1
-
-
-def prepare_embedded() -> tuple[Config, list[str], LocalModel | None]:
-    """The configuration without a file: the providers whose keys are set; without any, the local model, started here."""
-    for name in keys_of_ours(os.environ):
-        log.warning("%s is a key of Taximeter's own, so it is not taken for a provider's", name)
-    if not needs_local_model(os.environ):
-        return *build(Expansion(provider_tree(os.environ), [], [])), None
-    from proxy.serve.local_model import LocalModelError, start_local_model  # only where it is needed
-
-    try:
-        local = start_local_model(Path(Config().data_dir))
-    except LocalModelError as error:
-        message = f"{error} Or set a provider's key, such as OPENAI_API_KEY, or write a configuration file."
-        raise ConfigError([Problem("", message)]) from None
-    tree = local_tree(local.base_url, local.model_name, local.context_tokens, local.api_key)
-    return *build(Expansion(tree, [], [])), local
-
-
-def listen(host: str, port: int, path: str) -> socket.socket:
-    """A bound listening socket. Raises ConfigError, naming the setting, where the address is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigError([Problem(path, f"cannot listen on {host}:{port}: {error.strerror}")]) from None
-    listener.listen(2048)
-    listener.set_inheritable(True)
-    return listener
-
-
-def listen_at(path: Path) -> socket.socket:
-    """A listening unix socket that only this user can reach. Raises ConfigError where its path cannot be one."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    path.unlink(missing_ok=True)
-    try:
-        listener.bind(str(path))
-    except OSError as error:
-        listener.close()
-        raise ConfigError([Problem("data_dir", f"cannot hold the socket {path}: {error}")]) from None
-    path.chmod(0o600)
-    listener.listen(2048)
-    listener.set_inheritable(True)
-    return listener
-
-
-def serve(config_path: Path | None, workers: int, *, standby: bool = False) -> int:
-    """`taximeter serve`: everything, until it is told to stop. standby: wait while another instance has the data directory.
-    Raises ConfigError before anything is served."""
-    if standby:  # the first process of a container has no handlers, and would not end
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: sys.exit(0))
-    if config_path is None:
-        lock = lock_data_dir(Path(Config().data_dir), wait=standby)  # before the local model writes there
-        config, warnings, local = prepare_embedded()
-    else:
-        config, warnings, lock = _locked(config_path, wait=standby)
-        local = None
-    try:
-        return _serve(config, config_path, warnings, workers, local)
-    finally:
-        if local is not None:
-            local.stop()
-        os.close(lock)
-
-
-def _locked(config_path: Path, *, wait: bool) -> tuple[Config, list[str], int]:
-    """The configuration, its warnings, and the lock of its data directory. While it is waited for, the file may become another,
-    and name another directory."""
-    config, warnings = load_config(config_path, os.environ)
-    while True:
-        folder = config.data_dir
-        lock = lock_data_dir(Path(folder), wait=wait)
-        if not wait:
-            return config, warnings, lock
-        config, warnings = load_config(config_path, os.environ)
-        if config.data_dir == folder:
-            return config, warnings, lock
-        os.close(lock)
-
-
-def _serve(
-    config: Config, config_path: Path | None, warnings: list[str], workers: int, local: LocalModel | None
-) -> int:
-    raise_limit()
-    if workers > 1 and config.store == "memory":
-        raise ConfigError(
-            [Problem("--workers", "several workers need a store that they share: set `store: redis://…`")]
-        )
-    check_ledger_folder(config.ledger)
-    server = config.server
-    data = listen(server.host, server.port, "server.port")
-    admin = listen(server.admin_host, server.admin_port, "server.admin_port")
-    for warning in warnings:
-        log.warning("%s", warning)
-    supervisor = Supervisor(config, config_path, local)
-
-    def control(orders: Orders) -> None:
-        without_statistics()
-        from proxy.control.process import run_control  # heavy, and only this child needs it
-
-        one_heap()
-        announce = config_path is None
-        run_control(supervisor.config, admin, data.getsockname()[1], orders, announce=announce, workers=workers)
-
-    def data_plane(worker: str) -> Callable[[Orders], None]:
-        def start(orders: Orders) -> None:
-            from proxy.dataplane.process import run  # after the fork: its event loop belongs to the child
-
-            run(supervisor.config, worker, data, orders)
-
-        return start
-
-    supervisor.add("control", control)
-    for number in range(workers):
-        supervisor.add(f"data-{number}", data_plane(f"data-{number}"))
-    supervisor.add_translators()
-    return supervisor.run()

@@ -43,7 +43,7 @@ class Kept(Protocol):
     """Where sessions by name outlive the process."""
 
     def load(self, most: int) -> Sequence[tuple[str, str]]:
-        """The latest, the oldest first."""
+        """The latest `most` pairs of name and session, in the order in which they were added."""
         ...
 
     def add(self, names: Sequence[str], session_id: str) -> None: ...

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.config.model import Upstream
 from proxy.config.translation import PLACES
+from proxy.config.upstream import Upstream
 
 # By the names that providers have here (proxy/access/provider_fields.py has the same families): LiteLLM's own, as of 1.110.2.
 _LITELLM = {

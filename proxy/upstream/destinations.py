@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from proxy.ceilings.ceiling import TRANSLATED_TOKENS
-from proxy.config.model import Config, Upstream, is_aws, is_local
+from proxy.config.model import Config
 from proxy.config.translation import translate_socket
+from proxy.config.upstream import Upstream, is_aws, is_local
 from proxy.upstream.aws.signer import Signer
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient

@@ -241,7 +241,7 @@ def test_the_price_library_stands_alone() -> None:
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("proxy.serve.supervisor", (*NOT_IN_THE_SUPERVISOR, *OF_ONE_CHILD)),
+        ("proxy.serve.start", (*NOT_IN_THE_SUPERVISOR, *OF_ONE_CHILD)),
         ("proxy.cli.serve", NOT_IN_THE_SUPERVISOR),
         ("proxy.cli.main", (*NOT_IN_THE_SUPERVISOR, "pydantic", "rich")),
         ("proxy.dataplane.process", NOT_IN_THE_DATA_PLANE),

@@ -236,7 +236,8 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/cli/keys.py:create_key": "the one time that a new key is shown",
     },
     environment_read_inside: {
-        "proxy/serve/supervisor.py": "the composition root of the supervisor",
+        "proxy/serve/start.py": "the composition root of the supervisor",
+        "proxy/serve/supervisor.py": "a reload reads the file anew, with the environment that it names",
         "pricing/tokens.py": "tiktoken is told by it where its files are; TAXIMETER_TOKENIZERS says where they may be unpacked",
         "proxy/cli/check_config.py": "TAXIMETER_CONFIG",
         "proxy/cli/start.py": "TAXIMETER_CONFIG",

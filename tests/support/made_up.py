@@ -12,7 +12,8 @@ from sqlalchemy.engine import Engine
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.corrections import correction_of
-from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.entries import Entry, entry_of
+from proxy.ledger.pairing import Batch
 from proxy.ledger.shipping import Positions, Shipper
 
 HOUR_US = 3_600_000_000

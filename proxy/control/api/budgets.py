@@ -169,9 +169,12 @@ def raise_budget(name: str, new: NewRaise, state: Control) -> Raised:
     budget = _named(state, name)
     try:
         row = raises.make_raise(
-            state.engine, state.budgets(), name, by=new.by_usd, group=new.group, until_s=until_s, now_s=now,
-            named=None if new.new_group or not budget.per else _groups(state, budget), reason=new.reason,
-        )  # fmt: skip
+            state.engine,
+            state.budgets(),
+            raises.RaiseRequest(name, new.by_usd, new.group, until_s, new.reason),
+            now_s=now,
+            named=None if new.new_group or not budget.per else _groups(state, budget),
+        )
     except raises.UnknownGroupError as problem:
         raise HTTPException(400, f"{problem}; `new_group: true` raises it all the same.") from None
     except raises.RaiseProblem as problem:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def in_own_thread(make: Callable[[], T]) -> T:
-    """In a thread of its own: all of the loop's may wait for a ledger that does not answer."""
+    """In a thread of its own: the loop's threads may all be waiting for a ledger that does not answer."""
     thread = ThreadPoolExecutor(1)
     try:
         return await asyncio.get_running_loop().run_in_executor(thread, make)

@@ -47,7 +47,7 @@ class Address(NamedTuple):
         return ZoneInfo(self.tz)
 
     def get(self, name: str, default: str = "") -> str:
-        """What the page itself reads."""
+        """A parameter of the page's own."""
         return dict(self.rest).get(name, default)
 
     @property

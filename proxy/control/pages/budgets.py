@@ -10,7 +10,7 @@ from fastapi import HTTPException
 from pydantic import ValidationError
 
 from proxy.budgets.budget import Budget
-from proxy.budgets.memory import IDLE
+from proxy.budgets.memory_standings import IDLE
 from proxy.control.api import budgets as api
 from proxy.control.api.standings import budgets_as_they_stand
 from proxy.control.pages import view

@@ -90,7 +90,10 @@ class Slices:
         self._talk.granted(wanted)
 
     async def _replaced(self, old: Attempt, made: Attempt | None) -> bool:
-        """Give `old` back, unless a turn has begun with it while `made` was asked for; whether one has."""
+        """Keep `made` for the next turn and release `old`, unless a turn took `old` while `made` was being reserved.
+
+        Returns whether one did.
+        """
         begun = self._ahead is not old
         self._ahead = made
         if not begun:

@@ -7,15 +7,9 @@ from sqlalchemy.engine import Connection
 
 from proxy.ledger.label_days import DAYS, PARTS, Stretch
 from proxy.ledger.label_weeks import WEEKS, covered_weeks
+from proxy.ledger.rollup_schema import SUMS, spend_days, spend_hours, spend_people_days, spend_people_weeks
 from proxy.ledger.rollups import DAY_US, WEEK_US
-from proxy.ledger.schema import (
-    SUMS,
-    horizon,
-    spend_days,
-    spend_hours,
-    spend_people_days,
-    spend_people_weeks,
-)
+from proxy.ledger.schema import horizon
 from proxy.times import rfc3339
 
 

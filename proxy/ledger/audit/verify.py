@@ -31,23 +31,25 @@ from proxy.ledger.label_days import DAYS, PARTS
 from proxy.ledger.label_weeks import WEEKS
 from proxy.ledger.parts_schema import label_parts
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, counted, pages
-from proxy.ledger.schema import (
+from proxy.ledger.rollup_schema import (
     SUMS,
-    TOKEN_COLUMNS,
-    budget_retired,
-    budget_spend,
-    entries,
-    horizon,
-    jobs,
     label_days,
-    metadata,
-    metric_state,
     spend_days,
     spend_hours,
     spend_people_days,
     spend_people_weeks,
     spend_sessions,
     spend_units,
+)
+from proxy.ledger.schema import (
+    TOKEN_COLUMNS,
+    budget_retired,
+    budget_spend,
+    entries,
+    horizon,
+    jobs,
+    metadata,
+    metric_state,
 )
 from proxy.ledger.shipping import upsert
 from proxy.times import rfc3339

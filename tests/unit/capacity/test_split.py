@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.capacity.rates import HOUR_US, MINUTE_US, Rates, Step
 from proxy.capacity.runs import Run, tokens_within
-from proxy.capacity.split import Others, Power, Share, Span, Split, Weights, level_of, split
+from proxy.capacity.split import Others, Power, Share, Span, Split, Terms, Weights, level_of, split
 
 LENGTH = 60  # microseconds: the reference looks at each of them
 DOLLAR_A_US = HOUR_US * 1_000_000_000  # nano-USD an hour, of something that costs a dollar a microsecond
@@ -96,9 +96,9 @@ def test_any_minute_adds_up_and_is_what_the_reference_says(
     others, weights = Others(spans, *extra), Weights(2, 7)
     shuffled = random.Random(seed).sample(runs, len(runs))
 
-    made = split(Span(0, LENGTH), rates, runs, share=share, weights=weights, others=others)
+    made = split(Span(0, LENGTH), Terms(rates, share), runs, weights=weights, others=others)
 
-    assert made == split(Span(0, LENGTH), rates, shuffled, share=share, weights=weights, others=others)
+    assert made == split(Span(0, LENGTH), Terms(rates, share), shuffled, weights=weights, others=others)
     assert made.cost == rates.cost(0, LENGTH)
     assert made.busy + made.idle + made.outside == made.cost
     assert sum(shared.nanousd for shared in made.shares.values()) == made.busy
@@ -113,10 +113,11 @@ def test_any_minute_adds_up_and_is_what_the_reference_says(
 
 @given(runs=schedules(), power=st.builds(Power, st.integers(0, 10**6), st.integers(0, 10**6)))
 def test_power_is_shared_as_money_is_and_what_it_costs_is_added(runs: list[Run], power: Power) -> None:
-    made = split(Span(0, LENGTH), Rates([Step(0, 10**12)], [Step(0, 1)]), runs, power=power, nanousd_per_kwh=10**12)
+    rates = Rates([Step(0, 10**12)], [Step(0, 1)])
+    made = split(Span(0, LENGTH), Terms(rates, nanousd_per_kwh=10**12), runs, power=power)
 
     assert made.busy + made.idle + made.outside == made.cost
-    paid = made.cost - Rates([Step(0, 10**12)], [Step(0, 1)]).cost(0, LENGTH)
+    paid = made.cost - rates.cost(0, LENGTH)
     used = power.busy + power.idle if made.busy_us else power.idle
     assert paid == used * 10**12 // 3_600_000_000
     joules = [shared.millijoules for shared in made.shares.values()]
@@ -132,7 +133,7 @@ def test_the_work_of_a_call_is_the_sum_of_its_parts(runs: list[Run], cuts: list[
 
 
 def minute(*runs: Run, share: Share = "time", others: Others | None = None, **more: object) -> Split:
-    return split(Span(0, MINUTE_US), TWO_DOLLARS_AN_HOUR, runs, share=share, others=others, **more)  # type: ignore[arg-type]
+    return split(Span(0, MINUTE_US), Terms(TWO_DOLLARS_AN_HOUR, share), runs, others=others, **more)  # type: ignore[arg-type]
 
 
 def test_alone_a_call_pays_its_time_and_the_rest_is_idle() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
-from proxy.config.model import Upstream
+from proxy.config.upstream import Upstream
 
 GOOD = """
 upstreams:

@@ -16,7 +16,8 @@ from proxy.config.model import Config
 from proxy.control import alerts as alerts_module
 from proxy.control.alerts import Alerts, blocks, overruns, payload
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry, RefusedCall, entry_of
+from proxy.ledger.entries import Entry, entry_of
+from proxy.ledger.pairing import RefusedCall
 from proxy.ledger.schema import alerts, budget_spend
 from tests.support.hook import Hook
 from tests.support.waiting import wait_until

@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.config.model import Config, Upstream
+from proxy.config.model import Config
+from proxy.config.upstream import Upstream
 from proxy.downstream.address import root_of
 from proxy.errors import Refused
 from proxy.jobs.api import Answer, Ended, JobApi, JobEndpoint, Matched

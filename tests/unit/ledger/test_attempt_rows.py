@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from proxy.ledger import attempt_rows, entries
-from proxy.ledger.entries import Batch, Entry, Pairing, entry_of
+from proxy.ledger.entries import Entry, entry_of
+from proxy.ledger.pairing import Batch, Pairing
 from proxy.spool.frames import Position, Record
 from proxy.spool.plain import Line
 from tests.support.spooled import AT, whole_intent, whole_settle

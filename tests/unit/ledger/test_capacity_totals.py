@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from proxy.capacity.closing import Carried, Terms, close
+from proxy.capacity.closing import Carried, close
 from proxy.capacity.rates import MINUTE_US, Rates, Step
 from proxy.capacity.runs import Run, Tokens
-from proxy.capacity.split import Span
+from proxy.capacity.split import Span, Terms
 from proxy.ledger.capacity_totals import Totals
 from tests.support.rows import each_row
 

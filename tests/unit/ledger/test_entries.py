@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.ledger.entries import Batch, Pairing
+from proxy.ledger.pairing import Batch, Pairing
 from proxy.spool.frames import Position, Record
 
 DEADLINE = 1_000_000_000

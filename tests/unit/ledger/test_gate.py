@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from proxy.ledger import instances
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry, Leased
+from proxy.ledger.entries import Entry
+from proxy.ledger.pairing import Leased
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import metric_state
 from proxy.spool.writer import SpoolWriter

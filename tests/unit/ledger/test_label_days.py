@@ -22,8 +22,9 @@ from proxy.ledger.database import open_ledger
 from proxy.ledger.label_days import MOST_NAMES, add_up_a_day, add_up_a_part, sureness_query
 from proxy.ledger.parts_schema import spend_label_parts
 from proxy.ledger.retention import delete_some
+from proxy.ledger.rollup_schema import spend_days, spend_label_days
 from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US
-from proxy.ledger.schema import entries, spend_days, spend_label_days
+from proxy.ledger.schema import entries
 from proxy.reports.overview import sureness
 from proxy.reports.spans import ENTRIES, Span, answering
 from proxy.reports.spend import spend

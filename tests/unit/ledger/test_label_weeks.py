@@ -21,8 +21,8 @@ from proxy.ledger.label_days import add_up_a_day
 from proxy.ledger.label_weeks import add_up_a_week
 from proxy.ledger.parts_schema import spend_impersonal_weeks, spend_label_weeks
 from proxy.ledger.retention import delete_some
+from proxy.ledger.rollup_schema import label_days as days_state
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
-from proxy.ledger.schema import label_days as days_state
 from proxy.reports.spans import answering
 from proxy.reports.spend import Span, spend
 from tests.support.bought import bought

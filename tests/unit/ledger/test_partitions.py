@@ -18,8 +18,9 @@ from proxy.ids import Ids, correction_id, first_id
 from proxy.ledger import partitions
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Batch, entry_of
+from proxy.ledger.entries import entry_of
 from proxy.ledger.export_schema import export_log
+from proxy.ledger.pairing import Batch
 from proxy.ledger.partitions import NotDivided, divide, make_months
 from proxy.ledger.retention import delete_some, drop_months
 from proxy.ledger.rollups import DAY_US

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.meters import openai, reader
+from proxy.meters import openai_usage, reader
 from proxy.meters.reader import Context
 
 COUNTS = st.one_of(st.integers(-2, 60), st.none(), st.sampled_from(["7", 1.5, True, 10**18]))
@@ -40,13 +40,13 @@ def test_the_short_way_equals_the_long_way(usage: dict[str, Any], adds_up: bool,
     one, context = reader("openai.chat", provider), Context(provider=provider)
     short = one.usage_only(usage, context)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openai, "read_plainly", lambda *_: False)
+        patch.setattr(openai_usage, "read_plainly", lambda *_: False)
         long = one.usage_only(usage, context)
     assert short == long
 
 
 def test_a_plain_usage_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai, "_read_input", lambda *_: 1 / 0)
+    monkeypatch.setattr(openai_usage, "_read_input", lambda *_: 1 / 0)
     usage = {
         "prompt_tokens": 19,
         "completion_tokens": 21,

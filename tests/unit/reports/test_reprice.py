@@ -18,8 +18,9 @@ from proxy.control.metrics.series import MetricState
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.corrections import record_of
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Batch, Entry, Pairing
+from proxy.ledger.entries import Entry
 from proxy.ledger.instances import name_of
+from proxy.ledger.pairing import Batch, Pairing
 from proxy.ledger.schema import budget_spend
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.reports.calls import requests

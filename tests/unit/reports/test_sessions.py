@@ -20,7 +20,8 @@ from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.schema import entries, spend_sessions
+from proxy.ledger.rollup_schema import spend_sessions
+from proxy.ledger.schema import entries
 from proxy.reports import sessions as session_queries
 from proxy.spool.writer import SpoolWriter
 from proxy.times import BadQuestion

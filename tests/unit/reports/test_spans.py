@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.ledger.rollup_schema import spend_days, spend_hours, spend_people_days, spend_people_weeks
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
-from proxy.ledger.schema import spend_days, spend_hours, spend_people_days, spend_people_weeks
 from proxy.reports.spans import ENTRIES, Source, Span, _cut, _nearest
 
 PEOPLE = [Source(spend_people_weeks, WEEK_US), Source(spend_people_days, DAY_US), ENTRIES]

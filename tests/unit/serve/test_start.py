@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config.file import ConfigError
-from proxy.serve import supervisor
+from proxy.serve import start
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir, make_data_dir
 
 
@@ -47,8 +47,8 @@ def test_who_stands_by_holds_the_folder_that_the_file_names_in_the_end(
         file.write_text(f"data_dir: {second}\n")
         return lock_data_dir(path, wait=wait)
 
-    monkeypatch.setattr(supervisor, "lock_data_dir", lock)
-    config, _, held = supervisor._locked(file, wait=True)
+    monkeypatch.setattr(start, "lock_data_dir", lock)
+    config, _, held = start._locked(file, wait=True)
     assert waited == [first, second]
     assert config.data_dir == str(second)
     os.close(lock_data_dir(first))

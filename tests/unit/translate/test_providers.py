@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.config.model import Upstream
+from proxy.config.upstream import Upstream
 from proxy.translate.providers import is_plain, target_of
 from tests.support.rows import each_row
 

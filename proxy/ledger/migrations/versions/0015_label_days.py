@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from proxy.ledger.schema import label_days, spend_label_days
+from proxy.ledger.rollup_schema import label_days, spend_label_days
 
 revision = "0015"
 down_revision = "0014"

@@ -6,8 +6,9 @@ from alembic import op
 from proxy.ledger.database import insert_into
 from proxy.ledger.missing import add_missing
 from proxy.ledger.parts_schema import label_parts
+from proxy.ledger.rollup_schema import spend_hours
 from proxy.ledger.rollups import PART_US
-from proxy.ledger.schema import horizon, spend_hours
+from proxy.ledger.schema import horizon
 
 revision = "0019"
 down_revision = "0018"

@@ -33,7 +33,8 @@ from proxy.ledger.audit.verify import verify
 from proxy.ledger.capacity_books import read_books
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_watch
 from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.entries import Batch, entry_of
+from proxy.ledger.entries import entry_of
+from proxy.ledger.pairing import Batch
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import budget_spend, entries
 from proxy.ledger.shipping import Positions, Shipper

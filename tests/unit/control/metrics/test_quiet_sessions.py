@@ -14,7 +14,8 @@ from proxy.control.metrics.quiet_sessions import MAX_OPEN, Call, Session, Sessio
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Batch, Entry, entry_of
+from proxy.ledger.entries import Entry, entry_of
+from proxy.ledger.pairing import Batch
 from proxy.ledger.row import row_of
 from proxy.ledger.shipping import Positions, Shipper
 

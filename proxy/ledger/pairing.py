@@ -1,0 +1,327 @@
+"""Joins the records of one run: each INTENT to its end. Pure: records in, a batch of entries and counts out; what it remembers
+are the open INTENTs.
+
+Nothing that a record may say can raise beyond `Pairing`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import deque
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+from msgspec import Raw
+
+from proxy.jobs.machine import RUNNING
+from proxy.ledger.entries import NO_END, Entry, entry_of, plain_entry
+from proxy.ledger.row import row_of
+from proxy.ledger.row_checks import BudgetAmount, bounded_amount, is_amount
+from proxy.spool import records
+from proxy.spool.frames import Position, Record
+from proxy.spool.plain import INTENT_BEGINS, SETTLE_BEGINS, Intent, intent_of, is_said, lease_of, settle_of
+
+_GRACE_US = 60_000_000  # whoever sweeps overdue reservations has that long to say so
+
+
+class Leased(NamedTuple):
+    """The end of a call that was granted out of a lease: in which epoch, and which report of the run tells of it."""
+
+    id: str
+    epoch: str
+    report: int
+    budgets: Sequence[BudgetAmount]
+    at: Position
+
+
+class RefusedCall(NamedTuple):
+    """An INTENT that a refusal closed: why, by which counter, of which session."""
+
+    reason: str
+    budget: str | None
+    group: str
+    window_start: int
+    session_id: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """What some records came to: entries for the ledger, the counts that have no row, and what nobody could read.
+
+    records: how many they were; the most of them end nothing, or only a refused call.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    refusals: list[RefusedCall] = field(default_factory=list)
+    tallies: list[records.Tally] = field(default_factory=list)
+    unreadable: list[Record] = field(default_factory=list)
+    records: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.refusals or self.tallies or self.unreadable)
+
+
+class Pairing:
+    """Joins each INTENT of one run to its end.
+
+    done: ends before this position are in the ledger already (a restart reads them again to pair them, not to count them).
+    lately: how many of the last ends are remembered.
+    """
+
+    def __init__(self, instance: str, done: Position, *, lately: int = 0) -> None:
+        self._instance = instance
+        self._done = done
+        self._open: dict[str, tuple[records.Intent | Intent, Record]] = {}
+        self._waiting: set[str] = set()
+        self._expired: set[str] = set()
+        self.lately: deque[Entry] = deque(maxlen=lately)
+        self.leased: deque[Leased] = deque(maxlen=lately)
+
+    def resume_at(self, behind: Position) -> Position:
+        """Where a restart has to read from: the earliest open INTENT, or the earliest end that may not be told to the shared
+        store; else `behind`."""
+        if self.leased:
+            behind = min(behind, self.leased[0].at)
+        for _, record in self._open.values():
+            return min(behind, record.start_position)
+        return behind
+
+    @property
+    def open_intents(self) -> int:
+        return len(self._open)
+
+    def in_flight(self) -> list[records.Intent]:
+        """The open INTENTs whose reservations stand. From any thread."""
+        without = self._waiting | self._expired
+        return [_whole(*both) for name, both in list(self._open.items()) if name not in without]
+
+    def open_since(self, upstreams: Container[str]) -> int | None:
+        """When the first of the attempts at these upstreams began that have no end; those whose deadline is over run on."""
+        return min(
+            (
+                started_at
+                for intent, _ in self._open.values()
+                if _of(intent, "upstream") in upstreams and isinstance(started_at := _of(intent, "started_at"), int)
+            ),
+            default=None,
+        )
+
+    def overdue(self, at_us: int) -> int:
+        """How many attempts have no end, though their reservations' deadlines are over. Work grows with these alone."""
+        count = 0
+        for intent, _ in self._open.values():
+            deadline_at = _of(intent, "deadline_at")
+            if not isinstance(deadline_at, int) or deadline_at + _GRACE_US > at_us:
+                break
+            count += 1
+        return count
+
+    def take(self, shipped: Iterable[Record], batch: Batch) -> None:
+        """Never raises: a record that makes no sense is kept in `batch.unreadable`, and its attempt is charged all the same."""
+        for record in shipped:
+            payload, value = record.payload, None
+            try:
+                if payload.startswith(INTENT_BEGINS) and (intent := intent_of(payload)) is not None:
+                    self._open[intent.id] = intent, record
+                elif not (payload.startswith(SETTLE_BEGINS) and self._take_plain(record, batch)):
+                    value = orjson.loads(payload)
+                    self._take(value, record, batch)
+            except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError):
+                if not self._is_known(record):  # else: the end of an attempt that began before where we resumed
+                    batch.unreadable.append(record)
+                    self._end_unread(value, batch)
+
+    def _take_plain(self, record: Record, batch: Batch) -> bool:
+        """Whether it was the end of an ordinary call."""
+        end = settle_of(record.payload)
+        intent, _ = self._open.get(end.id, _NOT_OPEN) if end is not None else _NOT_OPEN
+        if end is None or type(intent) is not Intent:
+            return False
+        entry = plain_entry(intent, end, record.payload, self._instance)
+        if entry is None:
+            return False
+        if is_said(end.lease):
+            try:
+                if (report := self._told_by(lease_of(end.lease))) is not None:
+                    self.leased.append(Leased(end.id, _text(end.epoch), report, entry.budgets, record.start_position))
+            except (TypeError, ValueError):
+                return False  # the whole record is looked at, and charged at the ceiling
+        self._close(end.id)
+        self.lately.append(entry)
+        if not self._is_known(record):
+            batch.entries.append(entry)
+        return True
+
+    def _begun(self, attempt_id: str) -> records.Intent:
+        """What an open INTENT says. Raises KeyError."""
+        return _whole(*self._open[attempt_id])
+
+    def _take(self, value: Any, record: Record, batch: Batch) -> None:
+        kind, is_known = value["t"], self._is_known(record)
+        if kind == "intent":
+            self._open[value["id"]] = (value, record)
+        elif kind in ("settle", "void"):
+            if value.get("lease") is not None and (report := self._told_by(value["lease"])) is not None:
+                budgets: list[Any] = [tuple(item) for item in value["budgets"] if is_amount(item)]
+                leased = Leased(_text(value["id"]), _text(value["epoch"]), report, budgets, record.start_position)
+                self.leased.append(leased)
+            job = value.get("job")  # its end brings its INTENT along
+            intent = job["intent"] if job else self._begun(value["id"])
+            entry = entry_of(intent, value, self._instance)
+            self._close(value["id"])
+            self.lately.append(entry)
+            if not is_known:
+                batch.entries.append(entry)
+        elif kind == "job":
+            self._close(value["id"])
+            if not is_known:
+                batch.entries.append(self._running(value))
+        elif kind == "correction":
+            if not is_known:
+                batch.entries.append(_corrected(value))
+        elif kind == "waiting":
+            self._waiting.add(value["id"])
+        elif kind == "reserved":
+            self._reserved_after_all(value)
+        elif kind == "expired":
+            if value["id"] in self._open:  # else another instance's
+                self._expired.add(value["id"])
+            if not is_known:
+                intent = value.get("intent") or self._begun(value["id"])
+                batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch")))
+        elif kind in ("refused", "unused"):
+            begun = self._begun(value["id"]) if kind == "refused" and value["id"] in self._open else None
+            self._close(value["id"])
+            if not is_known and kind == "refused":
+                batch.refusals.append(_refused(value, begun))
+        elif kind == "tally":
+            if not is_known:
+                batch.tallies.append(_sound_tally(value))
+        elif kind not in ("open", "epoch"):
+            raise ValueError(kind)
+
+    def _told_by(self, lease: Any) -> int | None:
+        """The report that tells of an end. Asked before all else, as the INTENT may stand before where we resumed."""
+        report, reported = lease or (None, 0)
+        while self.leased and self.leased[0].report <= operator.index(reported or 0):
+            self.leased.popleft()
+        return None if report is None else operator.index(report)
+
+    def _is_known(self, record: Record) -> bool:
+        return (record.segment, record.end) <= self._done
+
+    def _close(self, attempt_id: str) -> None:
+        self._open.pop(attempt_id, None)
+        if self._waiting or self._expired:
+            self._waiting.discard(attempt_id)
+            self._expired.discard(attempt_id)
+
+    def _reserved_after_all(self, value: records.Reserved) -> None:
+        """The reservation stands after a wait, or is smaller than the INTENT says."""
+        self._waiting.discard(value["id"])
+        record = self._open[value["id"]][1]
+        smaller: records.Intent = {
+            **self._begun(value["id"]),
+            "reserved_nanousd": value["reserved_nanousd"],
+            "budgets": value["budgets"],
+        }
+        self._open[value["id"]] = smaller, record
+
+    def _end_unread(self, value: Any, batch: Batch) -> None:
+        """The end of an attempt could not be read: it may have been billed, and is charged at its ceiling."""
+        attempt_id = value.get("id") if isinstance(value, dict) and value.get("t") in ("settle", "void") else None
+        if not isinstance(attempt_id, str) or attempt_id not in self._open:
+            return
+        intent = self._begun(attempt_id)
+        self._close(attempt_id)
+        batch.entries.append(self._at_its_ceiling(intent, "cut", intent.get("started_at")))
+
+    def crashed(self, batch: Batch, ended_at: int) -> None:
+        """The run is over. Its open INTENTs may have been billed, so each is charged at its ceiling, `unconfirmed`; but
+        one that was waiting for room had reserved nothing and sent nothing, and an expired one is charged already."""
+        for attempt_id, begun in self._open.items():
+            intent = _whole(*begun)
+            if attempt_id in self._waiting:
+                void: records.Void = {"t": "void", "id": attempt_id, "ended_at": ended_at, "outcome": "crashed"}
+                batch.entries.append(entry_of(intent, void, self._instance))
+            elif attempt_id not in self._expired:
+                batch.entries.append(self._at_its_ceiling(intent, "crashed", ended_at))
+        self._open.clear()
+        self._waiting.clear()
+        self._expired.clear()
+
+    def _running(self, value: records.JobBegun) -> Entry:
+        """The entry of a job that has begun: it counts as nothing until its end."""
+        end: records.Settle = {
+            "t": "settle", "id": value["id"], "ended_at": value["at"], "status": RUNNING, "outcome": RUNNING,
+            "cost_nanousd": None, "cost_source": "computed", "usage_source": "none", "budgets": (), "job": value["job"],
+            "stored": value.get("stored") or (), "stored_model": value.get("stored_model") or "",
+        }  # fmt: skip
+        if facts := value.get("stored_facts"):
+            end["stored_facts"] = facts
+        return entry_of(value["job"]["intent"], end, self._instance)
+
+    def _at_its_ceiling(self, intent: records.Intent, outcome: str, ended_at: Any, epoch: Any = None) -> Entry:
+        end: records.Settle = {
+            "t": "settle", "id": intent["id"], "ended_at": ended_at, "status": "unconfirmed", "outcome": outcome,
+            "cost_nanousd": intent.get("reserved_nanousd"), "cost_source": "computed", "usage_source": "none", "epoch": epoch,
+        }  # fmt: skip
+        return entry_of(intent, end, self._instance)
+
+
+_NOT_OPEN = (None, None)
+
+
+def _of(intent: records.Intent | Intent, name: str) -> Any:
+    return getattr(intent, name) if isinstance(intent, Intent) else intent.get(name)
+
+
+def _whole(intent: records.Intent | Intent, record: Record) -> records.Intent:
+    """All that an INTENT says."""
+    if not isinstance(intent, Intent):
+        return intent
+    said: records.Intent
+    try:
+        said = orjson.loads(record.payload)
+    except orjson.JSONDecodeError:  # a malformed number in its labels
+        values: Any = {name: getattr(intent, name) for name in intent.__struct_fields__}
+        said = values | {name: None for name, value in values.items() if isinstance(value, Raw)}
+    return said
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _refused(value: records.Refused, intent: records.Intent | None) -> RefusedCall:
+    return RefusedCall(
+        _text(value["reason"]),
+        _text_or_none(value.get("budget")),
+        _text(value.get("group") or ""),
+        operator.index(value.get("window_start") or 0),
+        _text((intent.get("root_session_id") if intent else None) or ""),
+    )
+
+
+def _corrected(value: records.Correction) -> Entry:
+    """A correction is written whole; a column that it does not know is empty. Raises where it is none."""
+    row = value["row"]
+    if row["kind"] != "correction" or not row["corrects_id"]:
+        raise ValueError(row["kind"])
+    return Entry(row_of(row), NO_END, [bounded_amount(item) for item in value["budgets"] if is_amount(item)])
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _sound_tally(value: records.Tally) -> records.Tally:
+    for reason, budget, count in value["refusals"]:
+        _text(reason), _text_or_none(budget), operator.index(count)
+    for budget, count in value["would_refuse"]:
+        _text(budget), operator.index(count)
+    return value
