@@ -8,7 +8,6 @@ statements that made them the first time (10 ms in place of 24 for a new ledger)
 from __future__ import annotations
 
 import functools
-import re
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,11 +46,11 @@ _create_all = metadata.create_all
 
 
 def _created(bind: Engine | Connection, tables: Any = None, **settings: Any) -> None:
-    if bind.dialect.name != "sqlite" or settings:
-        _create_all(bind, tables, **settings)
-    elif isinstance(bind, Engine):
+    if isinstance(bind, Engine):
         with bind.begin() as connection:
-            _created(connection, tables)
+            _created(connection, tables, **settings)
+    elif bind.dialect.name != "sqlite" or bind.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar():
+        _create_all(bind, tables, **settings)
     else:
         for statement in _statements(None if tables is None else tuple(tables)):
             bind.exec_driver_sql(statement)
@@ -59,14 +58,14 @@ def _created(bind: Engine | Connection, tables: Any = None, **settings: Any) -> 
 
 @functools.cache
 def _statements(tables: tuple[sa.Table, ...] | None) -> list[str]:
-    """Those that make the tables; what is there already is left as it is."""
+    """Those that make the tables in an empty database."""
     engine = sa.create_engine("sqlite://")
     _create_all(engine, None if tables is None else list(tables))
     with engine.connect() as connection:
         made = connection.execute(
             sa.text("SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY rowid")
         ).scalars()
-        statements = [re.sub(r"\ACREATE( UNIQUE)? (TABLE|INDEX) ", r"\g<0>IF NOT EXISTS ", sql) for sql in made]
+        statements = list(made)
     engine.dispose()
     return statements
 
