@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from pricing.load import load_book
 from pricing.operator import parse_rows
 from pricing.usage import Reading
-from tests.support.examples import examples
+from tests.support.examples import examples, tried
 from tests.support.prices import at
 
 BOOK = load_book()
@@ -171,16 +172,16 @@ CONDITIONS: list[dict[str, str]] = [{}, {"service_tier": "priority"}, {"region":
 
 
 def test_whichever_snapshot_answers_the_bill_is_within_the_ceiling_of_the_name_that_was_asked_for() -> None:
-    """Every name of the book with every snapshot of it, whichever is dearer."""
+    """Every name of the book (with few `EXAMPLES` some) with every snapshot of it, whichever is dearer."""
     at_s, usage = MOMENTS[0], {"input": 1000, "output": 1000, "request": 1}
     pairs = 0
-    for provider in BOOK.catalog.lines:
-        for model in BOOK.catalog.provider(provider).models:
-            ceiling = BOOK.ceiling_nanousd(usage, provider=provider, model=model, at_s=at_s, until_s=at_s + 600)
-            for served in BOOK.catalog.snapshots(provider, model, at_s):
-                pairs += served != model
-                for conditions in CONDITIONS:
-                    reading = Reading(usage, source="provider", model=served, conditions=conditions)
-                    bill = BOOK.cost(reading, provider=provider, model=model, at_s=at_s).cost_nanousd
-                    assert bill is None or (ceiling is not None and bill <= ceiling), (provider, model, served)
-    assert pairs > 400
+    names = [(provider, model) for provider in BOOK.catalog.lines for model in BOOK.catalog.provider(provider).models]
+    for provider, model in random.sample(names, min(tried(len(names)), len(names))):
+        ceiling = BOOK.ceiling_nanousd(usage, provider=provider, model=model, at_s=at_s, until_s=at_s + 600)
+        for served in BOOK.catalog.snapshots(provider, model, at_s):
+            pairs += served != model
+            for conditions in CONDITIONS:
+                reading = Reading(usage, source="provider", model=served, conditions=conditions)
+                bill = BOOK.cost(reading, provider=provider, model=model, at_s=at_s).cost_nanousd
+                assert bill is None or (ceiling is not None and bill <= ceiling), (provider, model, served)
+    assert pairs > (400 if tried(10) >= 10 else 0)
