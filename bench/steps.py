@@ -5,6 +5,7 @@
     python -m bench.steps --redis [--instructions]        budgets leased from a Redis of its own, which is not counted
     python -m bench.steps --stream [--instructions]       a chunk of a stream of 250, with its share of the call
     python -m bench.steps --bare [--instructions]         the floor: the same connections and pool, and nothing is accounted
+    python -m bench.steps --agent [--instructions]        an agent's request of 630 KB, in the pieces that a socket gives
 
 The first says microseconds of CPU, the best and the median of twenty parts. The second counts instructions (with valgrind, which
 has to be there): the same on a busy machine, so that two commits can be compared at any time.
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +34,7 @@ from uvicorn.server import ServerState
 
 from bench.peers import ROOT
 from bench.upstream import CHUNK, LAST, SSE_HEAD, framed
-from bench.wire import KEY, MODEL, UNARY_ANSWER, UNARY_BODY, request
+from bench.wire import AGENT_BODY, KEY, MODEL, UNARY_ANSWER, UNARY_BODY, request
 from pricing.load import load_book
 from proxy.budgets.redis import leased
 from proxy.budgets.redis.leased import LeasedStore
@@ -54,6 +55,7 @@ from tests.support.redis import RedisServer
 _PARTS = 20
 _REPORT_EVERY_S = 5.0  # under valgrind: a call there takes a hundred times as long, and a second has as many fewer
 _CHUNKS = 250
+_READ_BYTES = 131_072  # of a long request, as a socket gives them
 _STREAM_BODY = UNARY_BODY[:-1] + b',"stream":true,"stream_options":{"include_usage":true}}'
 _END = b"0\r\n\r\n"
 _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
@@ -67,6 +69,9 @@ class _Transport:
 
     def __init__(self, on_write: Callable[[bytes], object]) -> None:
         self.write = on_write
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        self.write(b"".join(pieces))
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
@@ -127,7 +132,7 @@ class _Upstream(Connection):
 class _Caller:
     """One client connection, which calls and waits for its answer."""
 
-    def __init__(self, app: Application | _Bare, *, stream: bool = False) -> None:
+    def __init__(self, app: Application | _Bare, body: bytes = UNARY_BODY, *, stream: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
         self._stream = stream
         self._head = b""
@@ -140,7 +145,8 @@ class _Caller:
         config.load()
         self._connection = protocol(config=config, server_state=ServerState(), app_state={}, _loop=self._loop)
         self._connection.connection_made(_Transport(self._take))
-        self._request = request(_STREAM_BODY if stream else UNARY_BODY)
+        whole = request(_STREAM_BODY if stream else body)
+        self._pieces = [whole[at : at + _READ_BYTES] for at in range(0, len(whole), _READ_BYTES)]
 
     def _take(self, data: bytes) -> None:
         self._head = self._head or data
@@ -150,7 +156,10 @@ class _Caller:
 
     async def call(self) -> None:
         self._answered = self._loop.create_future()
-        self._connection.data_received(self._request)
+        for number, piece in enumerate(self._pieces):
+            if number:
+                await asyncio.sleep(0)
+            self._connection.data_received(piece)
         answer = await self._answered
         if not answer.startswith(b"HTTP/1.1 200"):
             raise SystemExit(f"bench.steps: {answer[:300]!r}")
@@ -215,19 +224,20 @@ async def _plane(folder: Path, *, redis: bool) -> AsyncIterator[Plane]:
         print(f"granted: {', '.join(f'{count} by {who}' for who, count in store.answered.items())}")
 
 
-async def _measure(calls: int, pid: int | None, *, stream: bool, redis: bool, bare: bool) -> None:
+async def _measure(calls: int, pid: int | None, *, stream: bool, redis: bool, bare: bool, agent: bool) -> None:
     _without_sockets()
     if pid is not None:
         leased._REPORT_EVERY_S = _REPORT_EVERY_S  # noqa: SLF001 - see there
     with tempfile.TemporaryDirectory() as folder:
         async with _plane(Path(folder), redis=redis) as plane:
-            await _called(plane, calls, pid, stream=stream, bare=bare)
+            await _called(plane, calls, pid, stream=stream, bare=bare, agent=agent)
 
 
-async def _called(plane: Plane, calls: int, pid: int | None, *, stream: bool, bare: bool) -> None:
+async def _called(plane: Plane, calls: int, pid: int | None, *, stream: bool, bare: bool, agent: bool) -> None:
     plane.ready = True
     app = _Bare(plane) if bare else Application(plane)
-    caller, each = _Caller(app, stream=stream), _CHUNKS if stream else 1
+    caller = _Caller(app, AGENT_BODY if agent else UNARY_BODY, stream=stream)
+    each = _CHUNKS if stream else 1
     for _ in range(50 // each + 3):
         await caller.call()
     while isinstance(plane.store, LeasedStore) and plane.store.leased_calls < 20:
@@ -252,7 +262,7 @@ def _count(pid: int, *, on: bool) -> None:
     subprocess.run(["callgrind_control", "-i", "on" if on else "off", str(pid)], check=True, capture_output=True)
 
 
-def _instructions(calls: int, *, stream: bool, redis: bool, bare: bool) -> None:
+def _instructions(calls: int, *, stream: bool, redis: bool, bare: bool, agent: bool) -> None:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise SystemExit("bench.steps: there is no valgrind here")
@@ -260,7 +270,7 @@ def _instructions(calls: int, *, stream: bool, redis: bool, bare: bool) -> None:
         out = Path(folder) / "counts"
         # Of the main thread alone: the one that syncs the spool wakes 20 times a second, however few calls that are here.
         options = ["--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}"]
-        asked = {"--stream": stream, "--redis": redis, "--bare": bare}
+        asked = {"--stream": stream, "--redis": redis, "--bare": bare, "--agent": agent}
         more = [name for name, wanted in asked.items() if wanted]
         command = [valgrind, "--tool=callgrind", *options, sys.executable]
         done = subprocess.run(
@@ -282,16 +292,16 @@ def main() -> None:
     parser.add_argument("--stream", action="store_true", help="a stream's chunks in place of whole answers")
     parser.add_argument("--redis", action="store_true", help="budgets leased from a Redis, not in memory")
     parser.add_argument("--bare", action="store_true", help="the floor: the same connections, and no accounting")
+    parser.add_argument("--agent", action="store_true", help="an agent's long request in place of a short one")
     parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    kind = {"stream": given.stream, "redis": given.redis, "bare": given.bare, "agent": given.agent}
     if given.instructions:
-        _instructions(
-            given.calls or (8 if given.stream else 200), stream=given.stream, redis=given.redis, bare=given.bare
-        )
+        _instructions(given.calls or (8 if given.stream else 50 if given.agent else 200), **kind)
     else:
-        calls = given.calls or (200 if given.stream else 4000)
+        calls = given.calls or (200 if given.stream else 400 if given.agent else 4000)
         pid = os.getpid() if given.counted else None
-        uvloop.run(_measure(calls, pid, stream=given.stream, redis=given.redis, bare=given.bare))
+        uvloop.run(_measure(calls, pid, **kind))
 
 
 if __name__ == "__main__":

@@ -7,22 +7,24 @@ and tests that share a server are run by one worker.
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import gc
 import os
 import secrets
 from collections.abc import Generator, Iterator
-from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from pricing import tokens
 from tests.support import certificates, later, rows
-from tests.support.compiling import import_in_turn
 from tests.support.examples import tried
+from tests.support.forking import Dealer
 from tests.support.hook import Hook, webhook
 from tests.support.marks import WORKER
 from tests.support.programs import NEEDED, find_program, must_run_everything
-from tests.support.scheduling import ByFile
+from tests.support.scheduling import scopes_of
 from tests.support.spools import spools_closed
 from tests.support.warm import WARM
 
@@ -38,35 +40,57 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rows", action="store_true", help="make each row of a table a test of its own, to be chosen with -k"
     )
+    with contextlib.suppress(argparse.ArgumentError):  # pytest-xdist has it, where that is installed
+        # pytest leaves small letters to itself, and to who asks for one like this.
+        parser.getgroup("several cores")._addoption(
+            "-n", dest="numprocesses", type=int, metavar="WORKERS", help="run files beside each other, in so many forks"
+        )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Its number of workers is that of our forks: pytest-xdist starts none."""
+    config.option.workers, config.option.numprocesses = config.option.numprocesses or 1, None
 
 
 def pytest_configure(config: pytest.Config) -> None:
     rows.apart = config.getoption("rows")
     config.addinivalue_line("markers", "needs(*programs): servers that the test starts; left out where one is missing")
     WARM.wanted = True
-    if not config.getoption("numprocesses", None):  # not where the workers are started: they would be marked too
-        os.environ[WORKER] = secrets.token_hex(8)
+    mark_worker()
+
+
+def mark_worker() -> None:
+    """What is started from now on is this worker's."""
+    os.environ[WORKER] = secrets.token_hex(8)
 
 
 def pytest_unconfigure() -> None:
     WARM.close()
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With several workers (`-n`), a file's tests stay together; see `support/scheduling.py`."""
-    config.option.loadscopereorder = False
-    return ByFile(config, log)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """With several workers, each takes file after file; see `support/forking.py`."""
+    workers = session.config.option.workers
+    if workers < 2 or session.testsfailed or session.config.option.collectonly:
+        return None
+    tokens.load("o200k_base")  # takes half a second: once for all of them
+    Dealer(session, scopes_of(session.items), mark_worker).run(workers)
+    if session.shouldfail:
+        raise session.Failed(session.shouldfail)
+    if session.shouldstop:
+        raise session.Interrupted(session.shouldstop)
+    return True
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+def pytest_collection() -> Generator[None, object, object]:
     """All tests together are a million objects that stay to the end: the garbage collector need not visit them each time,
     neither while they come to be nor later. And what tests make it looks through less often: that was 8 % of their CPU.
     """
     gc.disable()
     gc.set_threshold(10_000, 20, 20)
-    import_in_turn(session.config.args)
     try:
         return (yield)
     finally:

@@ -1,4 +1,5 @@
-"""Look at every page: `python -m dashboards.pictures.every FOLDER`, light and dark, desktop and phone, several on a sheet.
+"""Look at every page: `python -m dashboards.pictures.every FOLDER`, light and dark, desktop, phone and paper,
+several on a sheet.
 
 The sheets are for whoever changes a page and are not committed; what README and docs show is taken by `page.py`.
 """
@@ -19,11 +20,13 @@ from tests.support.browser import chromium
 from tests.support.day import Day, running
 from tests.support.gateway import ADMIN_KEY
 
+PAPER = "paper"  # as wide as A4 between its margins
 SHAPES: dict[str, dict[str, Any]] = {
     "light": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
     "phone-dark": {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"},
+    PAPER: {"viewport": {"width": 703, "height": 1000}, "color_scheme": "dark"},
 }
 PATHS = (
     "", "spend?since=24h&by=team", "spend?by=team,model&compare=1&since=24h", "spend?metric=rate&by=model&since=24h",
@@ -34,7 +37,7 @@ PATHS = (
     "explain?by=team", "what-if?swap=gpt-5.4=gpt-5.4-mini", "capacity", "jobs", "health", "views",
 )  # fmt: skip
 _HIGHEST = 2400
-_ON_A_SHEET = {"light": 6, "dark": 6, "phone": 9, "phone-dark": 9}
+_ON_A_SHEET = {"light": 6, "dark": 6, "phone": 9, "phone-dark": 9, PAPER: 6}
 
 
 def main(folder: Path) -> None:
@@ -75,11 +78,15 @@ def _taken(
         if not path:
             for part in ("hour", "day", "flight", "budgets", "models", "teams", "sessions", "calls"):
                 page.locator(f"#part-{part} > *").first.wait_for()
+        if folder.name == PAPER:
+            page.evaluate("dispatchEvent(new Event('beforeprint'))")
+            page.emulate_media(media="print")
         height = min(_HIGHEST, int(page.evaluate("document.documentElement.scrollHeight")))
         picture = folder / f"{number:02}.png"
         page.screenshot(
             path=picture, clip={"x": 0, "y": 0, "width": shape["viewport"]["width"], "height": height}, full_page=True
         )
+        page.emulate_media(media="screen")
         pictures.append((path, picture))
     page.close()
     return pictures

@@ -28,6 +28,8 @@ _LONG_SAMPLED = b"0" * (
 )  # at least so many of every fourth byte lie within so many digits, wherever those begin
 _LONG_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)-?[0-9]{19,}(?![0-9.eE])")
 _LEAST, _MOST = -(2**63), 2**64 - 1
+_CONTAINERS = frozenset({dict, list})
+_SCANNED_BYTES, _LOOKED_AT_BYTES = 2048, 1024 * 1024  # a larger body may be nothing but numbers: its bytes are scanned
 _MOST_QUOTES = 1_000_000
 
 # Names that make some servers fetch a URL, use another credential, run a template or take engine internals.
@@ -47,9 +49,10 @@ FOREIGN = frozenset({
 def parse_object(raw: bytes) -> dict[str, Any]:
     """The body as an object. UTF-8 without BOM, no NaN; what is returned is what is forwarded.
 
-    Lists and objects take up to a hundred times their bytes in memory, so that their number is bounded.
+    Lists and objects take up to a hundred times their bytes in memory, so that their number is bounded. Each has two bytes or
+    more, so that short bodies need not be looked at.
     """
-    if len(raw) > _MAX_CONTAINERS and len(raw.translate(None, _NOT_OPENING)) > _MAX_CONTAINERS:
+    if len(raw) > 2 * _MAX_CONTAINERS and len(raw.translate(None, _NOT_OPENING)) > _MAX_CONTAINERS:
         raise invalid_request(f"The body has more than {_MAX_CONTAINERS:,} lists and objects.")
     try:
         body = orjson.loads(raw)
@@ -57,6 +60,10 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise invalid_request(f"The body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise invalid_request("The body must be a JSON object.")
+    # Where values are looked at first, they are fewer than bytes, and nearly never one of them can be such a number.
+    looked_at_first = _SCANNED_BYTES < len(raw) <= _LOOKED_AT_BYTES
+    if looked_at_first and _name_of_long(body) is None:
+        return body
     if _may_have_long(raw) and _has_long_integer(raw) and (name := _name_of_long(body)) is not None:
         raise invalid_request(
             f"`{name}` has a whole number of more than 64 bits, which cannot be passed on as it is.", name
@@ -84,17 +91,27 @@ def _has_long_integer(raw: bytes) -> bool:
 
 
 def _name_of_long(body: Mapping[str, Any]) -> str | None:
-    """The field of a body in which a number is that large; None where there is none."""
+    """The field of a body in which a number is that large, taken for a float by its reader; None where there is none."""
     for name, field in body.items():
-        waiting = [field]
+        waiting: list[Any] = [[field]]
         while waiting:
             value = waiting.pop()
-            if isinstance(value, dict):
-                waiting += value.values()
-            elif isinstance(value, list):
-                waiting += value
-            elif isinstance(value, float) and abs(value) >= -_LEAST:
+            if type(value) is dict:
+                for inner in value.values():
+                    if type(inner) is str:
+                        continue
+                    if type(inner) in _CONTAINERS:
+                        waiting.append(inner)
+                    elif type(inner) is float and abs(inner) >= -_LEAST:
+                        return name[:_MAX_NAME]
+                continue
+            kinds = {*map(type, value)}
+            if float in kinds and max([abs(number) for number in value if type(number) is float]) >= -_LEAST:
                 return name[:_MAX_NAME]
+            if kinds == _ONLY_OBJECTS:
+                waiting += value
+            elif not _CONTAINERS.isdisjoint(kinds):
+                waiting += [inner for inner in value if type(inner) in _CONTAINERS]
     return None
 
 

@@ -64,7 +64,7 @@ def parse_chat(raw: bytes) -> Call:
     if texts and references.nothing_beside(body, references.OPENAI, messages):
         referred = references.NO_REFERENCES
     else:
-        referred = references.of(body, references.OPENAI)
+        referred = references.of(body, references.OPENAI, messages if texts else None)
     if "top_logprobs" in body:
         fields.integer(body, "top_logprobs", 0, 20)
     if body.get("best_of") not in (None, 1):

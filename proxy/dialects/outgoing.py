@@ -29,37 +29,49 @@ _UNCHANGED: Mapping[str, Any] = MappingProxyType({})
 
 class Outgoing:
     """A body of one call: what does not change, written already, and the fields that may. Of a body that is no JSON nothing
-    changes. body: a small one, which is written whole."""
+    changes. body: a small one, which is written whole. Of a large one the fields that may change are `changing`, written as
+    `behind`, which stands behind the first `fixed_bytes` of what is written."""
 
-    __slots__ = ("_body", "_changing", "_fixed")
+    __slots__ = ("_behind", "_body", "_changing", "_fixed_bytes", "_written")
 
     def __init__(
         self,
-        fixed: bytes,
-        changing: Mapping[str, Any] = _UNCHANGED,
+        written: bytes,
         body: Mapping[str, Any] | None = None,
+        *,
+        changing: Mapping[str, Any] = _UNCHANGED,
+        behind: bytes = b"",
+        fixed_bytes: int = 0,
     ) -> None:
-        self._fixed = fixed
-        self._changing = changing
+        self._written = written
         self._body = body
+        self._changing = changing
+        self._behind = behind
+        self._fixed_bytes = fixed_bytes
 
     def written(self, changes: Mapping[str, Any]) -> bytes:
-        """The whole body with these fields changed."""
+        """The whole body with these fields changed. Of a large one there is but one copy: as it was asked for last."""
         if self._body is not None:
-            return dumps({**self._body, **changes}) if changes else self._fixed
-        return _joined(self._fixed, {**self._changing, **changes} if changes else self._changing)
+            return dumps({**self._body, **changes}) if changes else self._written
+        if self._fixed_bytes and (behind := dumps({**self._changing, **changes})) != self._behind:
+            fixed = memoryview(self._written)[: self._fixed_bytes]
+            self._written = b"".join([fixed, b"," if len(fixed) > 1 and len(behind) > 2 else b"", behind[1:]])
+            self._behind = behind
+        return self._written
 
 
 def json_body(body: Mapping[str, Any], size_bytes: int = _SMALL_BYTES) -> Outgoing:
     """A JSON object of about that size. Raises `Refused` (400) where it is nested deeper than can be written."""
     if size_bytes < _SMALL_BYTES:
-        return Outgoing(dumps(body), _UNCHANGED, body)
+        return Outgoing(dumps(body), body)
     fixed, changing = dict(body), {}
     for name, value in body.items():
         # Numbers and objects: one of them may be, or have, an output cap under another name.
         if name in CHANGING or type(value) is int or type(value) is dict:
             changing[name] = fixed.pop(name)
-    return Outgoing(dumps(fixed), changing)
+    written, behind = dumps({**fixed, **changing}), dumps(changing)
+    fixed_bytes = max(1, len(written) - (len(behind) if changing else 1))
+    return Outgoing(written, changing=changing, behind=behind, fixed_bytes=fixed_bytes)
 
 
 def dumps(body: Mapping[str, Any]) -> bytes:
@@ -68,11 +80,3 @@ def dumps(body: Mapping[str, Any]) -> bytes:
         return packed(body)
     except TypeError:
         raise invalid_request("The body is nested too deeply.") from None
-
-
-def _joined(fixed: bytes, changing: Mapping[str, Any]) -> bytes:
-    """Two objects' fields as one object's."""
-    if not changing:
-        return fixed
-    behind = dumps(changing)
-    return behind if fixed == b"{}" else b"".join([memoryview(fixed)[:-1], b",", memoryview(behind)[1:]])

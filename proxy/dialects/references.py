@@ -173,9 +173,10 @@ def squashed(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
-def of(body: dict[str, Any], names: Names) -> References:
-    """What a request refers to. Raises `Refused` (404) for what cannot be the caller's; takes out what may be left out."""
-    noted = _walk(body, names)
+def of(body: dict[str, Any], names: Names, seen: object = None) -> References:
+    """What a request refers to. Raises `Refused` (404) for what cannot be the caller's; takes out what may be left out. seen: a
+    list or an object in it in which there is nothing."""
+    noted = _walk(body, names, seen)
     if noted is _NOTHING_NOTED:
         return NO_REFERENCES
     for name, value in noted.ids:
@@ -227,12 +228,14 @@ NO_REFERENCES = References()
 _NOTHING_NOTED = _Noted()  # by nearly every walk
 
 
-def _walk(body: Any, names: Names) -> _Noted:
+def _walk(body: Any, names: Names, seen: object = None) -> _Noted:
     noted = _NOTHING_NOTED
     plain, known = names.plain, names.known
     stack: list[Any] = [body]
     while stack:
         value = stack.pop()
+        if value is seen:
+            continue
         if type(value) is list:
             stack += [inner for inner in value if type(inner) in _CONTAINERS]
         elif type(value) is dict and plain.issuperset(value):

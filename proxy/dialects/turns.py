@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 
+from proxy.bounded_table import BoundedTable
 from proxy.dialects import bedrock_turns
-from proxy.dialects.reminders import OPEN, without_reminders
+from proxy.dialects.reminders import has_reminders, without_reminders
 from proxy.dialects.tool_arguments import meaning
 from proxy.types import Call
 from proxy.wire.packed import packed
@@ -40,6 +41,9 @@ _INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "syste
 _MARK = {"cachePoint"}  # Converse's, a block of its own
 _NONE: Sequence[Any] = ()
 _LONG_CHARS, _BEGINNING_CHARS = 4096, 512  # of no turn is more than that looked at by itself
+# Digests of long texts by their Python hash, which is keyed and takes a third of the time: agents send the same texts again
+# and again. Whoever made two of one hash would only have his own conversations taken for one.
+_digests: BoundedTable[tuple[int, int], bytes] = BoundedTable(8192)
 _FIRST = (0, None)  # the first sequence, by its index
 _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
@@ -92,7 +96,7 @@ def turns_of(call: Call) -> list[bytes]:
             type(role) is str
             and len(message) == 2
             and type(content := message.get("content")) is str
-            and OPEN not in content
+            and (role != "user" or not has_reminders(content))
         ):
             spoken.append(
                 packed(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
@@ -117,7 +121,11 @@ def _brief(text: str) -> str:
     """A text as a turn has it: only compared. To write and hash all of a long one, keyed, would take most of a call's time."""
     if len(text) <= _LONG_CHARS:
         return text
-    return f"{text[:_BEGINNING_CHARS]}\n#{sha256(text.rstrip().encode('utf-8', 'surrogatepass')).hexdigest()}"
+    name = hash(text), len(text)
+    digest = _digests.get(name)
+    if digest is None:
+        digest = _digests[name] = sha256(text.rstrip().encode("utf-8", "surrogatepass")).digest()
+    return f"{text[:_BEGINNING_CHARS]}\n#{digest.hex()}"
 
 
 def _is_thought(item: Any) -> bool:

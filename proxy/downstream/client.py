@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 from proxy.dialects.family import Family
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.load import Load
+from proxy.downstream.weighing import weighed
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
 from proxy.upstream.outbox import OUTBOX
-from proxy.wire.json_weight import parsed_bytes
 
 Header = tuple[bytes, bytes]
+T = TypeVar("T")
 
 _JSON: Header = (b"content-type", b"application/json")
 
@@ -81,8 +83,6 @@ class Client:
         if size > self.load.max_body_bytes:
             raise too_large(self.load.max_body_bytes)
         self._hold(size)
-        if weight := parsed_bytes(body):
-            self._hold(weight)
         return body
 
     async def body(self) -> bytes:
@@ -108,10 +108,12 @@ class Client:
             if self.held_bytes > limit:
                 raise too_large(limit)
             chunks.append(chunk)
-        body = b"".join(chunks)
-        if weight := parsed_bytes(body):
-            self._hold(weight)  # a dense one takes many times its bytes once it is parsed
-        return body
+        return b"".join(chunks)
+
+    def parsed(self, body: bytes, parse: Callable[[bytes], T]) -> T:
+        """What `parse` makes of the body, which counts as in flight, too: a dense one takes many times its bytes. Raises what
+        `parse` does, and `Refused`."""
+        return weighed(body, parse, self._hold)
 
     async def pieces(self, limit: int) -> AsyncIterator[bytes]:
         """The request body as it comes, never whole in memory. Raises `Refused` beyond `limit` bytes, or `HungUp`."""

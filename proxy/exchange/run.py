@@ -49,6 +49,7 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
         body = await client.body()
         identity = plane.keys.again(identity, now_s)  # it may have taken its time
     call = _parse(endpoint, client, body)
+    del body  # of an agent's, a call has two copies as it is: its values, and what goes upstream
     endpoint = endpoint_of(endpoint, call)
     if stream_cost_wish(client.headers) and call.stream and endpoint.form.framed:
         raise invalid_request(
@@ -139,7 +140,7 @@ def _identified(plane: Plane, client: Client) -> Identity:
 
 
 def _parse(endpoint: Endpoint, client: Client, body: bytes) -> Call:
-    call = endpoint.parse(body)
+    call = client.parsed(body, endpoint.parse)
     header = client.headers.get(b"anthropic-beta")
     betas = betas_in(header) if header else ()
     if call.dialect == "anthropic.messages":

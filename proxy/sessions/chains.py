@@ -23,6 +23,8 @@ from proxy.types import Call
 _MAX_NAMES = 300_000  # at most three for each call
 _MAX_ASKED = 64
 _MAX_BEGINNINGS = 1000
+_LONG_TURNS, _MOST_TURNS = 16, 512  # of conversations whose chains are remembered
+_MAX_CHAINS = 128
 _LATEST_TURNS = 32
 _LATEST_REPLIES = 8
 _LATEST_PAIRS = 8
@@ -87,6 +89,7 @@ class Chains:
         self._asked, self._pairs = keyed.begun((b"asked",)), keyed.begun((b"pair",))
         self._begun: BoundedTable[tuple[str, str], hashlib.blake2b] = BoundedTable(_MAX_BEGINNINGS)
         self._sessions: BoundedTable[int, str] = BoundedTable(most)  # by a name's hash: half of the memory of the name
+        self._known: BoundedTable[int, Chain] = BoundedTable(_MAX_CHAINS)
         self._kept = kept
         for name, session_id in kept.load(most) if kept is not None else ():
             self._sessions[hash(name)] = session_id
@@ -95,7 +98,7 @@ class Chains:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
         begun = self._begun_of(whose, call.dialect, turns.system_of(call))
         spoken = turns.turns_of(call)
-        chain = self._keyed.chain(begun, spoken)
+        chain = self._chained(begun, spoken)
         replies: list[tuple[int, bytes]] = []
         pairs: list[tuple[bytes, bytes]] = []
         first = 0
@@ -110,6 +113,17 @@ class Chains:
                 (spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text
             ]
         return Conversation(chain, replies, system, spoken[-1] if spoken else b"", pairs)
+
+    def _chained(self, begun: hashlib.blake2b, spoken: Sequence[bytes]) -> Chain:
+        """The chain of a conversation. What of a long one was there in an earlier call is not hashed again, but recognised by
+        Python's own hash, which takes a quarter of the time: enough for a guess, and it is never stored."""
+        if not _LONG_TURNS <= len(spoken) <= _MOST_TURNS:
+            return self._keyed.chain(begun, spoken)
+        mark = hash(begun.digest())
+        marks = [mark := hash((mark, turn)) for turn in spoken]
+        known = next(filter(None, map(self._known.get, reversed(marks))), None)
+        chain = self._known[mark] = self._keyed.chain(begun, spoken, known)
+        return chain
 
     def _begun_of(self, whose: str, dialect: str, system: bytes) -> hashlib.blake2b:
         """The hash of a conversation before its first turn. What is remembered of it has no text."""

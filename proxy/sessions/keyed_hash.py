@@ -38,10 +38,16 @@ class KeyedHash:
             running.update(framed(part))
         return running
 
-    def chain(self, begin: Sequence[bytes] | hashlib.blake2b, parts: Sequence[bytes]) -> Chain:
-        """The digests of `parts`, one after another, behind `begin`."""
-        running = begin.copy() if isinstance(begin, hashlib.blake2b) else self.begun(begin)
-        digests = []
+    def chain(
+        self, begin: Sequence[bytes] | hashlib.blake2b, parts: Sequence[bytes], known: Chain | None = None
+    ) -> Chain:
+        """The digests of `parts`, one after another, behind `begin`. known: the row of the first of them, behind the same."""
+        if known is not None:
+            running, digests = known.running.copy(), [*known.digests]
+            parts = parts[len(digests) :]
+        else:
+            running = begin.copy() if isinstance(begin, hashlib.blake2b) else self.begun(begin)
+            digests = []
         update, digest = running.update, running.digest
         for part in parts:
             size = len(part)

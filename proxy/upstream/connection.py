@@ -15,6 +15,7 @@ from proxy.upstream.writing import Writing
 
 _MAX_HEAD_BYTES = 64 * 1024
 _MAX_INFORMATIONAL = 16
+_LONG_BYTES = 65_536  # of a body that is not copied once more, to stand behind its head
 _HANG_UP_S = 1.0  # how long an upstream may go on after a hang-up
 
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -111,7 +112,7 @@ class Connection(Writing):
         self._message_complete = self._needs_eof = self._chunk_ended = self._at_edge = False
         self._began_at = self._last_at = now = self._loop.time()
         self._look_at(now + self._shortest_s)
-        OUTBOX.write(self._transport, head + body, record)
+        OUTBOX.write(self._transport, head + body if len(body) < _LONG_BYTES else (head, body), record)
         return response
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from proxy.spool.pending import Pending, keep
 
 log = logging.getLogger("taximeter.connections")
 
+Pieces = bytes | tuple[bytes, ...]
 _MOST = 32  # writes that wait for others: what comes first must not wait for ever
 
 
@@ -24,16 +25,16 @@ class Outbox:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
         self._first: dict[Callable[[], object], None] = {}
-        self._waiting: list[tuple[asyncio.Transport, bytes, Pending | None]] = []
+        self._waiting: list[tuple[asyncio.Transport, Pieces, Pending | None]] = []
 
     def first(self, act: Callable[[], object]) -> None:
         """Call `act`, once, before anything that waits is written: by the end of the turn."""
         self._schedule()
         self._first[act] = None
 
-    def write(self, transport: asyncio.Transport, data: bytes, record: Pending | None = None) -> None:
-        """Write `data` before the loop waits again. record: has to be on disk by then; where the disk refuses it, nothing is
-        written, and the connection is broken off."""
+    def write(self, transport: asyncio.Transport, data: Pieces, record: Pending | None = None) -> None:
+        """Write `data`, or its pieces one behind the other, before the loop waits again. record: has to be on disk by then;
+        where the disk refuses it, nothing is written, and the connection is broken off."""
         self._schedule()
         self._waiting.append((transport, data, record))
         if len(self._waiting) >= _MOST:
@@ -70,7 +71,10 @@ class Outbox:
                 transport.abort()
             elif not transport.is_closing():
                 try:
-                    transport.write(data)
+                    if isinstance(data, bytes):
+                        transport.write(data)
+                    else:
+                        transport.writelines(data)
                 except (RuntimeError, OSError):  # one connection's trouble is not the others'
                     log.exception("a connection could not be written to")
                     transport.abort()

@@ -5,7 +5,7 @@ Work is O(bytes), in passes that run in C; what lies in strings does not count, 
 
 from __future__ import annotations
 
-_SMALL_BYTES = 16_384  # not worth a look
+SMALL_BYTES = 16_384  # not worth a look
 _DENSE = 14  # bytes for each mark of structure below which a text may weigh several times its size
 _OBJECT_BYTES, _LIST_BYTES, _VALUE_BYTES = (
     232,
@@ -21,7 +21,7 @@ _NOT_STRUCTURE_OR_QUOTE = bytes(set(range(256)) - set(b'{[,"'))
 
 def parsed_bytes(text: bytes) -> int:
     """About what the value that `text` says takes in memory; 0 where that is not far from its own size."""
-    if len(text) < _SMALL_BYTES or len(text.translate(None, _NOT_STRUCTURE)) * _DENSE < len(text):
+    if len(text) < SMALL_BYTES or len(text.translate(None, _NOT_STRUCTURE)) * _DENSE < len(text):
         return 0
     marks = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NOT_STRUCTURE_OR_QUOTE)
     quotes = marks.count(b'"')

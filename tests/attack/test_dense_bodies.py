@@ -8,6 +8,7 @@ import tracemalloc
 import orjson
 import pytest
 
+from proxy.downstream.weighing import weighed
 from proxy.wire.json_weight import parsed_bytes
 from tests.attack.test_shares import OTHER, TWO_KEYS
 from tests.flow.house import Build
@@ -39,6 +40,42 @@ def test_a_dense_text_is_weighed(name: str) -> None:
     text = orjson.dumps(DENSE[name])
     told = parsed_bytes(text) or len(text)
     assert taken(text) / 3 <= told + len(text) <= 4 * taken(text) + len(text)
+
+
+@pytest.mark.parametrize("copies", [1, 4], ids=["afterwards", "beforehand"])
+@pytest.mark.parametrize("name", DENSE)
+def test_a_dense_body_is_held_by_what_it_takes(name: str, copies: int) -> None:
+    """Of one that cannot take much, once it is parsed; of a longer one, before."""
+    dense = DENSE[name]
+    part = dict(list(dense.items())[:50_000]) if isinstance(dense, dict) else dense[:100_000]
+    text = orjson.dumps([part] * copies)
+    assert (len(text) < 1_048_576) == (copies == 1)
+    told: list[int] = []
+    assert weighed(text, orjson.loads, told.append)
+    assert taken(text) / 3 <= sum(told) + len(text) <= 4 * taken(text) + len(text)
+
+
+def test_what_is_not_dense_is_not_held_twice() -> None:
+    prose = orjson.dumps({"messages": [{"role": "user", "content": "prose, [with] {marks} " * 20_000}]})
+    told: list[int] = []
+    assert weighed(prose, orjson.loads, told.append) == orjson.loads(prose)
+    assert told == []
+
+
+def test_who_may_not_hold_it_does_not_get_it() -> None:
+    def full(_: int) -> None:
+        raise MemoryError
+
+    for size in (50_000, 500_000):
+        with pytest.raises(MemoryError):
+            weighed(orjson.dumps([[]] * size), orjson.loads, full)
+
+
+def test_where_python_counts_nothing_it_is_estimated_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.getallocatedblocks", lambda: 0)
+    told: list[int] = []
+    weighed(orjson.dumps([[]] * 50_000), orjson.loads, told.append)
+    assert told == [parsed_bytes(orjson.dumps([[]] * 50_000))]
 
 
 @pytest.mark.parametrize(

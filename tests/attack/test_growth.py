@@ -69,7 +69,8 @@ def _called(n: int) -> Fields:
 _ITEM = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hi"}]}
 SHAPES: dict[str, tuple[str, int, Callable[[int], Fields]]] = {
     "chat, messages": ("chat", 400, lambda n: {"messages": [{"role": "user", "content": f"hi {i}"} for i in range(n)]}),
-    "chat, a text": ("chat", 100_000, lambda n: {"messages": [{"role": "user", "content": "word " * n}]}),
+    "chat, a text": ("chat", 60_000, lambda n: {"messages": [{"role": "user", "content": "word " * n}]}),
+    "chat, a long text": ("chat", 250_000, lambda n: {"messages": [{"role": "user", "content": "word " * n}]}),
     "chat, accents": ("chat", 10_000, lambda n: {"messages": [{"role": "user", "content": "déjà l’été " * n}]}),
     "chat, growing text": ("chat", 10_000, lambda n: {"messages": [{"role": "user", "content": "½ﷺ" * n}]}),
     "chat, marks": ("chat", 10_000, lambda n: {"messages": [{"role": "user", "content": "e\u0301é\u0323" * n}]}),

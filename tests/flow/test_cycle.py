@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, cast
 
@@ -34,6 +34,9 @@ class Transport:
     def write(self, data: bytes) -> None:
         self.on_write()
         self.writes.append(data)
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        self.write(b"".join(pieces))
 
     def get_extra_info(self, _: str) -> None: ...
     def pause_reading(self) -> None: ...
@@ -119,6 +122,7 @@ async def _written(kind: type[Any], pieces: list[bytes], app: App) -> tuple[byte
 
 
 POST = b"POST /%s HTTP/1.1\r\nHost: x\r\nX-Twice: 1\r\nx-twice: 2\r\ncontent-length: 4\r\n\r\nbody"
+LONG_POST = b"POST / HTTP/1.1\r\nhost: x\r\nx: 1\r\ncontent-length: %d\r\n\r\n%b"
 CHUNKED = (
     b"PUT /a%%20b?q=1&r HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n%s\r\n2\r\nbo\r\n2;e=1\r\ndy\r\n0\r\n\r\n"
 )
@@ -152,6 +156,27 @@ REQUESTS = {
 @pytest.mark.parametrize("request_bytes", REQUESTS.values(), ids=REQUESTS)
 async def test_an_application_is_served_as_uvicorn_serves_it(request_bytes: bytes, cut: int) -> None:
     """cut: so many bytes at once; 0: all."""
+    pieces = [request_bytes[at : at + cut] for at in range(0, len(request_bytes), cut)] if cut else [request_bytes]
+    ours, theirs = [await _written(kind, pieces, echo) for kind in (Connection, HttpToolsProtocol)]
+    assert ours == theirs
+    assert ours[0].startswith(b"HTTP/1.1 ")
+
+
+LONG = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 700  # a body that reads like requests
+LONG_REQUESTS = {
+    "long": LONG_POST % (len(LONG), LONG),
+    "long, then others": LONG_POST % (len(LONG), LONG) + POST % b"" + LONG_POST % (len(LONG), LONG) + POST % b"sized",
+    "others, then long": POST % b"" * 3 + LONG_POST % (len(LONG), LONG),
+    "long, the last": LONG_POST.replace(b"x: 1", b"connection: close") % (len(LONG), LONG) + POST % b"never",
+    "long, in chunks": CHUNKED.partition(b"2\r\n")[0] % b"" + b"%x\r\n%b\r\n0\r\n\r\n" % (len(LONG), LONG) + POST % b"",
+    "blank lines before": b"\r\n\r\n" + LONG_POST % (len(LONG), LONG),
+    "many": POST % b"" * 300,
+}
+
+
+@pytest.mark.parametrize("cut", [0, 15_000, 16_384, 16_400])
+@pytest.mark.parametrize("request_bytes", LONG_REQUESTS.values(), ids=LONG_REQUESTS)
+async def test_in_a_long_body_no_request_begins(request_bytes: bytes, cut: int) -> None:
     pieces = [request_bytes[at : at + cut] for at in range(0, len(request_bytes), cut)] if cut else [request_bytes]
     ours, theirs = [await _written(kind, pieces, echo) for kind in (Connection, HttpToolsProtocol)]
     assert ours == theirs
@@ -422,6 +447,14 @@ async def test_writes_of_a_turn_are_made_at_its_end_in_their_order() -> None:
     assert [one.writes for one in transports.values()] == [[], []]
     await asyncio.sleep(0)
     assert [one.writes for one in transports.values()] == [[b"0", b"2"], [b"1"]]
+
+
+async def test_pieces_are_written_in_their_place_and_in_their_order() -> None:
+    box, transports = waiting("a", "b")
+    box.write(cast(asyncio.Transport, transports["a"]), (b"head", b"body"))
+    box.write(cast(asyncio.Transport, transports["a"]), b"3")
+    await asyncio.sleep(0)
+    assert [b"".join(one.writes) for one in transports.values()] == [b"0headbody3", b"1"]
 
 
 async def test_what_waits_is_written_at_once_when_asked_and_only_once() -> None:

@@ -43,7 +43,7 @@ def show(request: PageRequest) -> PageContent:
         Column("ends", "Resets", "moment"),
         Column("groups", "Groups", "count"),
         Column("action", "Then it", "text", note="when it is spent"),
-        Column("of", "Counts", "name"),
+        Column("of", "Counts", "prose"),
         Column(
             "would",
             "Would refuse",
@@ -209,7 +209,7 @@ def _no_groups() -> Table:
 def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: int, now_s: float) -> Table:
     unit = budget.measure
     columns = [
-        Column("group", ", ".join(budget.per), "mono"),
+        Column("group", ", ".join(budget.per).capitalize(), "mono"),
         Column("used", "Used", "percent"),
         Column("spent", "Spent", "figure"),
         Column("reserved", "Reserved", "figure"),
@@ -239,7 +239,7 @@ def _journal_table(budget: Budget, happenings: Sequence[journal.BudgetEvent]) ->
         Column("at", "Time", "moment"),
         Column("kind", "What", "text"),
         Column("group", "Group", "mono"),
-        Column("text", "", "name"),
+        Column("text", "", "prose"),
         Column("until", "Until", "moment"),
     ]
     rows = [

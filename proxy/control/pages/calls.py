@@ -41,7 +41,7 @@ def show(request: PageRequest) -> PageContent:
     values = {
         "facets": facets(request, since, until, _FACETS),
         "sum": _sum(request, since, until),
-        "back_to": None if listed.back_to is None else view.moment(listed.back_to),
+        "back_to": listed.back_to,
         "further": further,
         "at_once": call_lists.LOOKED_THROUGH,
     }

@@ -97,7 +97,7 @@ def _customers(request: PageRequest, margin: MarginShown, every: Margins, plans:
         Column("cost", "Cost", "usd"),
         Column("capacity", "Own GPUs", "usd"),
         Column("margin", "Margin", "usd"),
-        Column("rate", "Margin", "percent"),
+        Column("rate", "Of revenue", "percent"),
         Column("calls", "Calls", "count"),
         Column("each", "Each call", "rate"),
         Column("even", "Breaks even at", "count", note="calls, at what they cost on average"),

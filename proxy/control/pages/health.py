@@ -60,7 +60,7 @@ def _parts(request: PageRequest) -> Table:
             "version", True, f"Taximeter {version('taximeter')}, {view.plural(state.expected_workers, 'data plane')}"
         ),
     ]
-    columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "text")]
+    columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "prose")]
     return Table("parts", "Parts", columns, rows)
 
 
@@ -97,7 +97,7 @@ def _exports(request: PageRequest) -> Iterator[Row]:
 
 def _book(request: PageRequest) -> str:
     days = int((request.now_us / 1e6 - checked_at(request.state.book)) // 86_400)
-    return f"version {request.state.book.version}, prices checked {days} days ago"
+    return f"version {request.state.book.version}, prices checked {view.plural(days, 'day')} ago"
 
 
 def _sources(request: PageRequest) -> Table:
@@ -172,7 +172,7 @@ def _alerts(request: PageRequest) -> Table:
     columns = [
         Column("at", "Time", "moment"),
         Column("kind", "What", "text"),
-        Column("text", "", "name"),
+        Column("text", "", "prose"),
         Column("delivered", "Sent to the webhook", "moment"),
     ]
     return Table("alerts", "Latest alerts", columns, rows, empty="No alert yet.")

@@ -54,9 +54,8 @@ def show(request: PageRequest) -> PageContent:
     )
     states = [("all", str(address.without("state", "next")), not chosen)]
     states += [(name, str(address.without("next").having(state=name)), name == chosen) for name in get_args(State)]
-    return PageContent(
-        "jobs", "Jobs", {"states": states}, (table,), api=api_address(request, "/api/jobs", state=chosen)
-    )
+    title = f"Jobs: {chosen}" if chosen else "Jobs"
+    return PageContent("jobs", title, {"states": states}, (table,), api=api_address(request, "/api/jobs", state=chosen))
 
 
 _MARKS = {"running": "plain", "settled": "good", "unconfirmed": "warn"}

@@ -50,7 +50,7 @@ def _page(request: PageRequest, made: dict[str, Any] | None = None) -> PageConte
         Column("state", "", "text"),
         *[Column(name, name.capitalize(), "name") for name in _ATTRIBUTES],
         Column("models", "Models", "name"),
-        Column("limit", "May take", "text"),
+        Column("limit", "May take", "prose"),
         Column("expires", "Expires", "moment"),
         Column("used", "Last call", "text"),
         Column("calls", "Calls, 30 days", "count"),

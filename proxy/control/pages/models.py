@@ -142,7 +142,7 @@ def _own_price(request: PageRequest, row: SpendRow) -> dict[str, Any]:
 
 def _next_changes(request: PageRequest, rows: list[SpendRow]) -> Table:
     """Price changes that the book knows of, of the models in use."""
-    columns = [Column("at", "From", "moment"), Column("model", "Model", "name"), Column("change", "Prices", "text")]
+    columns = [Column("at", "From", "moment"), Column("model", "Model", "name"), Column("change", "Prices", "prose")]
     changes = sorted(
         {
             change

@@ -186,7 +186,7 @@ def _reconciled(request: PageRequest, question: MonthQuestion) -> Table:
         Column("days", "Of", "text"),
         Column("difference", "They say more", "usd", signed=True, note="theirs less ours, of what was compared"),
         Column("unexplained", "Unexplained", "usd"),
-        Column("missing", "Days not compared", "text"),
+        Column("missing", "Days not compared", "prose"),
     ]
     rows = []
     for provider in reconciled(request.state.engine, start, end, question.zone):

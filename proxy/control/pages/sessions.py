@@ -138,7 +138,7 @@ def _stops(request: PageRequest, nodes: Sequence[tuple[int, Node]]) -> list[dict
             "words": words[stop.kind],
             "name": names[stop.group or ""],
             "link": f"/sessions/{view.part(stop.group or '')}",
-            "at": view.moment(stop.at),
+            "at": stop.at,
         }
         for stop in journal.of_guards(request.state.engine, list(names))
     ]

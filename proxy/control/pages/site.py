@@ -1,7 +1,4 @@
-"""The pages' routes: sign-in, each page with its tables as CSV, each form's action, the files, and how a page fails.
-
-The files are open to everyone who reaches the port, because they say nothing; all else needs a signed-in viewer.
-"""
+"""The pages' routes: sign-in, each page with its tables as CSV, each form's action, and how a page fails."""
 
 from __future__ import annotations
 
@@ -41,6 +38,8 @@ from proxy.control.pages import (
 )
 from proxy.control.pages.address import ALL, Address, ranges, read
 from proxy.control.pages.authentication import COOKIE, LIFE_S, Authenticator, Viewer
+from proxy.control.pages.clock import Clock, kept
+from proxy.control.pages.files import add_files
 from proxy.control.pages.live import Live
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import csv_of, drawn, lines
@@ -78,7 +77,6 @@ ACTIONS: tuple[Action, ...] = (*budgets.ACTIONS, *keys.ACTIONS, *welcome.ACTIONS
 _OF_KEYS = frozenset(page.path.split("/")[1] for page in PAGES if page.for_keys)
 """What the holder of a virtual key may open: the first parts of paths."""
 
-_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _MOST_FORM_BYTES = 64 * 1024
 _MOST_FIELDS = 100
 
@@ -101,7 +99,7 @@ def add_pages(app: FastAPI, live: Live) -> None:
             raise HTTPException(401, "Sign in, or send the admin key as `Authorization: Bearer …`.")
         return StreamingResponse(_events(request, authenticator, live), media_type="text/event-stream")
 
-    _add_files(router)
+    add_files(router)
     app.router.routes.extend(router.routes)  # included, each would be made twice
     _add_lost(app, authenticator)
 
@@ -130,17 +128,6 @@ def _lost_page(authenticator: Authenticator, request: Request) -> Response:
 
 def _runtime_keys(state: ControlState) -> list[Identity]:
     return [Identity(**fields) for fields in ledger_keys.identities(state.engine)]
-
-
-def _add_files(router: APIRouter) -> None:
-    static = view.FOLDER / "static"
-    files = {path.name: path.read_bytes() for path in static.iterdir() if path.suffix in _TYPES}
-
-    @router.get("/page/{name}")
-    async def file(name: str) -> Response:
-        if name not in files:
-            raise HTTPException(404, "There is no such file.")
-        return Response(files[name], media_type=_TYPES[name[name.rindex(".") :]])
 
 
 # Signing in and out
@@ -291,12 +278,12 @@ def _csv(content: PageContent, name: str) -> Response:
 
 
 def _html(page: Page, page_request: PageRequest, content: PageContent) -> Response:
-    address = page_request.address
+    address, clock = page_request.address, Clock(page_request.address.tz, page_request.now_us)
     may_open = _OF_KEYS if page_request.viewer.role == "key" else None
     tables = {
         table.name: {
             "table": table,
-            "lines": lines(table, may_open),
+            "lines": lines(table, may_open, clock),
             "csv": str(address.having(csv=table.name)),
             "sorts": {
                 column.name: str(address.without("next").having(sort=column.name))
@@ -312,6 +299,8 @@ def _html(page: Page, page_request: PageRequest, content: PageContent) -> Respon
         "shown": content,
         "tables": tables,
         "address": address,
+        "clock": clock,
+        "on_paper": clock.on_paper(*page_request.moments(), page.whole) if page.ranged else clock.printed(),
         "viewer": page_request.viewer,
         "nav": _nav(page_request.viewer, page_request.address),
         "ranges": _ranges(page, address, page_request.now_us) if page.ranged else [],
@@ -322,7 +311,7 @@ def _html(page: Page, page_request: PageRequest, content: PageContent) -> Respon
         and page is not saved_views.PAGE,
         **content.values,
     }
-    return HTMLResponse(view.render(content.template, values))
+    return HTMLResponse(kept(view.render(content.template, values), address.tz))
 
 
 def _nav(viewer: Viewer, address: Address) -> list[dict[str, Any]]:

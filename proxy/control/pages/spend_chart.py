@@ -96,6 +96,7 @@ def chart(request: PageRequest, choice: Choice, shown: Sequence[Key], of_shown: 
         "money": choice.metric in ("cost", "rate"),
         "stacked": choice.metric != "rate",
         "step": choice.step,
+        "zone": "" if zone.key == address.zone.key else zone.key,
         "from": None if choice.since is None else choice.since // 1_000_000,
         "to": choice.until // 1_000_000,
         "at": [_at(time, zone) for time in times],

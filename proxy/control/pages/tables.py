@@ -15,18 +15,23 @@ from typing import Any, Literal, NamedTuple
 
 from proxy.control.pages import view
 from proxy.control.pages.address import Address
+from proxy.control.pages.clock import Clock
 from proxy.money import NANO, usd_text
 from proxy.reports.sheets import harmless
 from proxy.times import BadQuestion, rfc3339
 
-Kind = Literal["name", "mono", "text", "figure", "usd", "rate", "count", "tokens", "percent", "took", "moment", "mark"]
+Kind = Literal[
+    "name", "mono", "text", "prose", "figure", "usd", "rate", "count", "tokens", "percent", "took", "moment", "mark"
+]
 _LONG = 24  # of a name: what is longer may not fit, and is said when it is pointed at
+_MOST_PROSE = 400
 _NUMBERS = ("figure", "usd", "rate", "count", "tokens", "percent", "took")
 
 
 class Column(NamedTuple):
     """kind: `usd` and `rate` are nano-USD, `percent` is 0 to 100, `took` is milliseconds, `moment` epoch microseconds;
-    `figure` is a number as it is shown; `name` and `mono` may be a client's words; `mark` is (how it looks, what it says).
+    `figure` is a number as it is shown; `name`, `mono` and `prose`, which has several lines, may be a client's words; `mark`
+    is (how it looks, what it says).
 
     sort: it may be sorted by. note: what it is, where the title leaves that open. signed: a difference (`usd`) or a change
     (`percent`, of `view.change_of`), which has its sign. sparse: the page leaves it out where all of it is 0 or unknown.
@@ -123,9 +128,12 @@ class Line(NamedTuple):
     bar: float | None
 
 
-def lines(table: Table, may_open: Collection[str] | None = None) -> list[Line]:
+_UTC = Clock("UTC", now_us=0)
+
+
+def lines(table: Table, may_open: Collection[str] | None = None, clock: Clock = _UTC) -> list[Line]:
     """The rows as the template draws them, the total last. may_open: the first parts of the paths that links may lead to, if
-    not all."""
+    not all. clock: whose zone moments stand in."""
     rows = [*table.rows, *([table.rest.row] if table.rest else []), *([table.total] if table.total else [])]
     decimals = {
         column.name: view.decimals_for(row.cells.get(column.name) for row in rows)
@@ -134,7 +142,10 @@ def lines(table: Table, may_open: Collection[str] | None = None) -> list[Line]:
     }
     return [
         Line(
-            [_opened(_cell(column, row, decimals), may_open) for column in table.columns], row.depth, row.muted, row.bar
+            [_opened(_cell(column, row, decimals, clock), may_open) for column in table.columns],
+            row.depth,
+            row.muted,
+            row.bar,
         )
         for row in rows
     ]
@@ -147,7 +158,7 @@ def _opened(cell: Cell, may_open: Collection[str] | None) -> Cell:
     return cell if cell.link[1:].partition("?")[0].partition("/")[0] in may_open else cell._replace(link="")
 
 
-def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
+def _cell(column: Column, row: Row, decimals: Mapping[str, int], clock: Clock) -> Cell:
     value, link = row.cells.get(column.name), row.links.get(column.name, row.to if column.kind in _NUMBERS else "")
     css: str = "num" if column.kind in _NUMBERS else column.kind
     if value == "":
@@ -172,9 +183,11 @@ def _cell(column: Column, row: Row, decimals: Mapping[str, int]) -> Cell:
         case "took":
             return Cell(view.took(value), css, link)
         case "moment":
-            return Cell(f"{view.day(value)} {view.clock(value)}", css, link, at=view.moment(value))
+            return Cell(clock.shown(value), css, link, at=clock.utc(value))
         case "mark":
             return Cell(value[1], f"pill {value[0]}", link)
+        case "prose":
+            return Cell(view.clip(str(value), _MOST_PROSE), css, link)
         case _:
             return Cell(view.clip(str(value)), css, link, str(value) if len(str(value)) > _LONG else "")
 

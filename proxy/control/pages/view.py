@@ -51,10 +51,10 @@ def difference(nanousd: int | None, decimals: int = 2) -> str:
     return ("+" if nanousd and nanousd > 0 else "") + usd(nanousd, decimals)
 
 
-def clip(text: str | None) -> str:
+def clip(text: str | None, most: int = LONGEST) -> str:
     """A name that a client may have chosen: without limit there, at most 120 characters here."""
     text = text or ""
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def count(number: int) -> str:
@@ -114,12 +114,8 @@ def took(milliseconds: float | None) -> str:
 
 
 def moment(microseconds: int) -> str:
-    """For `<time datetime>`; the page shows it in the reader's own zone."""
+    """For `<time datetime>`."""
     return datetime.fromtimestamp(microseconds // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
-
-
-def day(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).strftime("%Y-%m-%d")
 
 
 def clock(microseconds: int) -> str:

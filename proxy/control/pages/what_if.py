@@ -104,7 +104,7 @@ def _items(request: PageRequest, shown: WhatIfShown) -> Table:
         Column("what_if", "Would be", "usd"),
         Column("low", "At least", "usd"),
         Column("high", "At most", "usd"),
-        Column("caveats", "Mind", "name"),
+        Column("caveats", "Mind", "prose"),
     ]
     rows = [
         Row(
@@ -127,7 +127,7 @@ def _items(request: PageRequest, shown: WhatIfShown) -> Table:
 
 def _left_out(shown: WhatIfShown) -> Table:
     rows = [Row({"why": text}) for text in shown.left_out]
-    columns = [Column("why", "Model, its cost, and why", "text")]
+    columns = [Column("why", "Model, its cost, and why", "prose")]
     return Table("left-out", "Left out, and in none of these numbers", columns, rows, empty="Nothing.")
 
 

@@ -1,5 +1,5 @@
 """Every page, opened once in the real Chromium, and all that holds for each: it answers, complains of nothing, fits into any
-window, its numbers are links, what clients send is text in it, and axe has nothing to say, in light and dark.
+window and on paper, its numbers are links, what clients send is text in it, and axe has nothing to say, in light and dark.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ pytestmark = [
 ]  # one visit for all: a busy machine takes its time
 
 WIDTHS = (1440, 360)
+PAPER = {"A4": 703, "Letter": 725}  # what is between its margins, of 12 mm
 PATHS = [
     "", "spend", "spend?by=team,model&compare=1&since=24h", "spend?metric=rate&by=model&since=24h", "spend?by=session&since=24h",
     "calls", "sessions?sort=cost", "budgets", "budgets/every-session", "budgets/research-today", "keys", "customers?by=team",
@@ -47,6 +48,21 @@ IDS = "[...document.querySelectorAll('[id]')].map((e) => e.id)"
 WIDTH = """
 () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() =>
   done(document.documentElement.scrollWidth))))
+"""
+# What a sheet does not show whole, and what it shows that is to be pressed.
+CUT = """
+() => [...document.querySelectorAll('body *')].filter((e) => e.checkVisibility() && !e.closest('.hidden, svg, .u-wrap')).filter((e) => {
+  const box = e.getBoundingClientRect();
+  return e.matches('header, nav, button, input, select') || (box.width && (box.right > innerWidth + 1 || box.left < -1
+    || (getComputedStyle(e).overflowX !== 'visible' && e.scrollWidth > e.clientWidth + 1)));
+}).map((e) => e.tagName + ': ' + e.textContent.trim().slice(0, 40)).slice(0, 5)
+"""
+# What is pressed on a phone and is lower than a finger; links within a sentence are as high as it is.
+LOW = """
+() => [...document.querySelectorAll('button, select, input:not([type=hidden], [type=checkbox], [type=radio]), .switch label, '
+  + 'nav a, .range li a, .range summary, .quick a, .csv, .chips a, .facets a, .curl summary, .data tbody td:not(:has(.muted)) > a, .data tbody th > a')]
+  .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 39.5)
+  .map((e) => e.tagName + ': ' + e.textContent.trim().slice(0, 40)).slice(0, 5)
 """
 SHORTENED = """
 document.querySelectorAll('tbody, ul, ol').forEach((list) => [...list.children].slice(8).forEach((row) => row.remove()))
@@ -75,13 +91,16 @@ async ([at, options]) => {
 
 
 class Visit(NamedTuple):
-    """What one page showed. wide: the document's width -> by the window's. faults: axe's, [rule, nodes] each."""
+    """What one page showed. wide: the document's width -> by the window's. low: what is too low for a finger. cut: what is
+    not whole on paper. faults: axe's, [rule, nodes] each."""
 
     status: int
     title: str
     markup: int
     complaints: list[str]
     wide: dict[int, int]
+    low: list[str]
+    cut: dict[str, list[str]]
     bare: list[str]
     twice: list[str]
     faults: list[Any]
@@ -114,6 +133,8 @@ class Walk:
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
             wide[width] = page.evaluate(WIDTH)
+        low = page.evaluate(LOW)  # in the last window, a phone's
+        cut = self.cut()
         page.set_viewport_size({"width": WIDTHS[0], "height": 800})
         markup = page.locator("main img, main script, main iframe").count()
         return Visit(
@@ -122,10 +143,21 @@ class Walk:
             markup=markup,
             complaints=list(self.complaints),
             wide=wide,
+            low=low,
+            cut=cut,
             bare=bare,
             twice=[name for name, times in ids.items() if times > 1],
             faults=self.faults(),
         )
+
+    def cut(self) -> dict[str, list[str]]:
+        page, found = self.page, {}
+        page.emulate_media(media="print")
+        for sheet, width in PAPER.items():
+            page.set_viewport_size({"width": width, "height": 1000})
+            found[sheet] = page.evaluate(CUT)
+        page.emulate_media(media="screen")
+        return {sheet: parts for sheet, parts in found.items() if parts}
 
     def faults(self) -> list[Any]:
         """What axe finds: a long table's last rows have the faults of the first, and in the dark only colours differ."""
@@ -178,6 +210,14 @@ def test_no_page_is_wider_than_the_window(seen: Seen) -> None:
     assert {
         path: visit.wide for path, visit in seen.items() if any(is_ > width for width, is_ in visit.wide.items())
     } == {}
+
+
+def test_every_page_is_whole_on_paper_and_nothing_of_it_is_to_be_pressed(seen: Seen) -> None:
+    assert {path: visit.cut for path, visit in seen.items() if visit.cut and path != SIGN_IN} == {}
+
+
+def test_what_is_pressed_on_a_phone_is_as_high_as_a_finger(seen: Seen) -> None:
+    assert {path: visit.low for path, visit in seen.items() if visit.low} == {}
 
 
 def test_what_clients_send_is_text_on_every_page(seen: Seen) -> None:

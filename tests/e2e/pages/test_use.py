@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -18,7 +20,7 @@ from tests.support.day import Day, running
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -297,15 +299,66 @@ def test_the_first_run_sends_a_test_call_that_shows_up(tmp_path: Path, browser: 
         page.context.close()
 
 
-def test_on_paper_there_are_tables_and_their_time_alone(day: Day, page: Page) -> None:
+PAPER_PX = 703  # of A4 between its margins
+WIDER = """
+document.querySelectorAll('.data tr').forEach((row) => { while (row.cells.length < 14) row.append(row.cells[2].cloneNode(true)); })
+"""
+
+
+def test_a_sheet_says_its_time_and_filters_and_is_light(day: Day, browser: Browser) -> None:
+    page = signed_in(day, browser, color_scheme="dark", timezone_id="America/New_York")
+    page.goto(day.url + "spend?since=2026-11-01&until=2026-11-02&tz=Asia/Tokyo")
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
     page.emulate_media(media="print")
-    page.goto(day.url + "spend?since=24h&by=team")
-    expect(page.get_by_text("24h, UTC", exact=True)).to_be_visible()
+    expect(page.get_by_text("Nov 1, 2026, 00:00 to Nov 2, 2026, 00:00, Asia/Tokyo", exact=True)).to_be_visible()
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+    page.goto(day.url + "spend?since=24h&by=team&filter.team=research")
+    expect(page.get_by_text("team = research")).to_be_visible()
     expect(page.get_by_role("table")).to_be_visible()
-    for hidden in (".top", ".range", "form", ".curl", ".csv"):
-        assert not any(part.is_visible() for part in page.locator(hidden).all()), hidden
-    page.set_viewport_size({"width": 680, "height": 900})
-    assert page.locator(".plot canvas").evaluate("canvas => canvas.getBoundingClientRect().right <= innerWidth")
+    page.set_viewport_size({"width": PAPER_PX, "height": 1000})
+    page.evaluate(WIDER)
+    for wide in (".plot canvas", "table.data"):
+        assert page.locator(wide).evaluate("wide => wide.getBoundingClientRect().right <= innerWidth"), wide
+    page.emulate_media(media="screen")
+    page.goto(day.url)
+    expect(page.locator("#chart canvas")).to_be_visible()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # as the browser does, while all is as on the screen
+    page.emulate_media(media="print")
+    assert page.locator("#chart").evaluate("box => box.scrollHeight <= box.clientHeight")
+    page.context.close()
+
+
+def test_times_stand_in_the_zone_of_the_range_wherever_the_reader_is(day: Day, browser: Browser) -> None:
+    page = signed_in(day, browser, timezone_id="America/New_York")
+    tokyo = ZoneInfo("Asia/Tokyo")
+
+    def shown(time: Locator) -> tuple[datetime, str]:
+        at = datetime.fromisoformat(time.get_attribute("datetime") or "").astimezone(tokyo)
+        return at, time.inner_text()
+
+    page.goto(day.url + "calls?since=24h&tz=Asia/Tokyo")
+    at, text = shown(page.locator("tbody time").first)
+    assert text == f"{at:%b} {at.day}, {at:%H:%M:%S}"
+    expect(page.locator("main").get_by_text("Asia/Tokyo")).to_have_count(2)  # the range's, and the sheet's
+    page.locator("tbody th a").first.click()
+    expect(page.get_by_text("times in Asia/Tokyo")).to_be_visible()
+    assert shown(page.locator("dd time").first) == (at, text)
+    page.get_by_role("link", name="Overview", exact=True).click()
+    expect(page.get_by_text("times in Asia/Tokyo")).to_be_visible()
+    at, text = shown(page.locator("#part-calls time").first)
+    assert text == f"{at:%H:%M:%S}"
+    assert page.evaluate("clockTime(1790000000)") == f"{datetime.fromtimestamp(1790000000, tokyo):%H:%M}"
+    page.context.close()
+
+
+def test_on_a_phone_the_cost_stands_at_the_edge_and_hides_what_is_under_it(day: Day, browser: Browser) -> None:
+    page = signed_in(day, browser, viewport={"width": 360, "height": 740})
+    page.goto(day.url + "calls?since=24h")
+    for scrolled in (0, 120):
+        page.locator(".scroll").evaluate("(box, left) => { box.scrollLeft = left; }", scrolled)
+        gap = "box => box.getBoundingClientRect().right - box.querySelector('td:last-child').getBoundingClientRect().right"
+        assert abs(page.locator(".scroll").evaluate(gap)) < 1
+    page.context.close()
 
 
 def test_without_scripts_ranges_and_filters_still_work(day: Day, browser: Browser) -> None:

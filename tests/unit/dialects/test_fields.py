@@ -35,3 +35,25 @@ def test_a_number_that_cannot_be_passed_on_is_refused_by_its_field(padding: int)
         parse_object(body + b"18446744073709551616}")
     assert refused.value.refusal.param == "seed"
     assert parse_object(orjson.dumps({"a": "1" * 30 + "b" * padding}))
+
+
+_LONG_NUMBERS = {
+    "beside": lambda number: b'"seed":%s' % number,
+    "below": lambda number: b'"seed":{"a":["b",{"c":[1,2.5,"d",%s]}]}' % number,
+    "among numbers": lambda number: b'"seed":[1,2,%s,3.5]' % number,
+    "among objects": lambda number: b'"seed":[{},{"a":"b","c":%s}]' % number,
+}
+
+
+@pytest.mark.parametrize("padding", [3000, 500_000, 1_200_000], ids=["short", "long", "longer"])
+@pytest.mark.parametrize("place", _LONG_NUMBERS)
+def test_it_is_found_in_bodies_of_any_length_and_depth(place: str, padding: int) -> None:
+    texts = b'{"a":"%s","messages":[{"role":"user","content":"%s"}],%s}'
+    for number, fits in ((b"18446744073709551615", True), (b"-9223372036854775809", False), (b"1e30", True)):
+        body = texts % (b"9" * 40, b"b" * padding, _LONG_NUMBERS[place](number))
+        if fits:
+            assert parse_object(body)["a"]
+            continue
+        with pytest.raises(Refused) as refused:
+            parse_object(body)
+        assert refused.value.refusal.param == "seed"

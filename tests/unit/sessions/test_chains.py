@@ -281,3 +281,40 @@ def test_a_long_answer_comes_back_in_blocks_or_whole_and_begins_as_it_did() -> N
     (told,) = answer_turns([{"choices": [{"index": 0, "message": {"role": "assistant", "content": LONG}}]}])
     assert told == turn_of({"role": "assistant", "content": [{"type": "text", "text": LONG}]})
     assert told.startswith(b'["assistant","A long line of a file.\\n')
+
+
+def test_a_conversation_that_was_read_before_reads_the_same() -> None:
+    """What of a long one is recognised, grown, cut, changed in its middle or another's, has the digests that it has anew."""
+    keyed = KeyedHash(b"k" * 32)
+    chains = Chains(keyed)
+    long = [{"role": ("user", "assistant")[number % 2], "content": f"{number} " * 2000} for number in range(40)]
+    text = long[20]["content"]
+    changed = [*long[:20], {"role": "user", "content": f"{text[:3000]}7{text[3001:]}"}, *long[21:]]
+    system = [{"role": "system", "content": "be brief"}, *long]
+    for whose in ("one", "other"):
+        for messages in (
+            long[:3],
+            long[:20],
+            long,
+            long,
+            changed,
+            long[:38],
+            system,
+            [*long, *changed],
+            long * 13,
+            long,
+        ):
+            call = call_of("chat", messages)
+            again, anew = chains.conversation(call, whose), Chains(keyed).conversation(call, whose)
+            assert list(again.chain.digests) == list(anew.chain.digests)
+            assert again.chain.extended([b"x"]) == anew.chain.extended([b"x"])
+            assert (again.replies, again.system, again.asked, again.pairs) == (
+                anew.replies,
+                anew.system,
+                anew.asked,
+                anew.pairs,
+            )
+    as_it_was, as_it_is = [
+        chains.conversation(call_of("chat", messages), "one").chain.digests for messages in (long, changed)
+    ]
+    assert [one == other for one, other in zip(as_it_was, as_it_is, strict=True)] == [True] * 20 + [False] * 20

@@ -7,7 +7,7 @@
   const chart = new SpendChart(byId('chart'), byId('readout'));
   const parser = new DOMParser();
   const series = {};
-  const CLOCK = { hourCycle: 'h23' };
+  const CLOCK = { hourCycle: 'h23', timeZone: ZONE };
   const RETRY_MS = [500, 10_000];
   const SILENT_MS = 20_000; // the server speaks every 5 s
   let stream = null;
@@ -20,9 +20,9 @@
   function showTimes(root) {
     for (const time of root.querySelectorAll('time')) {
       const at = new Date(time.dateTime);
-      const day = { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
+      const day = { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', ...CLOCK };
       time.textContent = time.dataset.show === 'day' ? at.toLocaleString([], day) : at.toLocaleTimeString([], CLOCK);
-      time.title = at.toLocaleString();
+      time.title = time.dateTime;
     }
   }
 

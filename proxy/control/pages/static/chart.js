@@ -1,6 +1,23 @@
 'use strict';
 // Spend over time, as bars. Colours come from the style sheet, so that light and dark have one source.
 
+/** The zone that all times of the page stand in. */
+const ZONE = zoneOf(document.getElementById('main')?.dataset.zone);
+
+/** A browser may not know all that the server knows. */
+function zoneOf(name) {
+  try {
+    return new Intl.DateTimeFormat([], { timeZone: name || 'UTC' }).resolvedOptions().timeZone;
+  } catch {
+    return 'UTC';
+  }
+}
+
+/** Of a chart in this box, or on a sheet of paper. */
+const sizeOf = (box, height) => (document.documentElement.classList.contains('paper') ? { width: 700, height: 230 } : { width: box.clientWidth, height });
+
+const inZone = (at) => uPlot.tzDate(new Date(at * 1000), ZONE);
+
 class SpendChart {
   /** box: where it is drawn; readout: where the bar under the pointer is told. */
   constructor(box, readout) {
@@ -35,7 +52,7 @@ class SpendChart {
   }
 
   size() {
-    return { width: this.box.clientWidth, height: Math.max(200, this.box.clientHeight) };
+    return sizeOf(this.box, Math.max(200, this.box.clientHeight));
   }
 
   resize() {
@@ -55,6 +72,7 @@ class SpendChart {
     this.plot = new uPlot(
       {
         ...this.size(),
+        tzDate: inZone,
         padding: [8, 32, 0, 0],  // the last label of the time needs room
         legend: { show: false },
         cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
@@ -100,7 +118,7 @@ class StackedChart {
   }
 
   size() {
-    return { width: this.box.clientWidth, height: 260 };
+    return sizeOf(this.box, 260);
   }
 
   /** Each series on top of those below it; the topmost first, so that the ones below are drawn over it. */
@@ -126,6 +144,7 @@ class StackedChart {
     this.plot = new uPlot(
       {
         ...this.size(),
+        tzDate: inZone,
         padding: [8, 32, 0, 0],  // the last label of the time needs room
         legend: { show: false },
         cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
@@ -159,11 +178,12 @@ class StackedChart {
     return marks;
   }
 
+  /** Days are counted from a midnight on, and some have 23 hours: a quarter of a day later it is the same day for sure. */
   label(mark) {
-    const when = new Date(mark * 1000);
+    const day = { day: 'numeric', month: 'short', timeZone: this.data.zone ? zoneOf(this.data.zone) : ZONE };
     return this.data.step === 'hour'
-      ? when.toLocaleString([], { day: 'numeric', month: 'short', hour: '2-digit', hourCycle: 'h23' })
-      : when.toLocaleDateString([], { day: 'numeric', month: 'short' });
+      ? new Date(mark * 1000).toLocaleString([], { ...day, hour: '2-digit', hourCycle: 'h23' })
+      : new Date((mark + 21600) * 1000).toLocaleDateString([], day);
   }
 
   /** Which series lies under the pointer; null where none does. */
@@ -213,7 +233,7 @@ function short(value) {
 }
 
 function clockTime(at) {
-  return new Date(at * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+  return new Date(at * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', timeZone: ZONE });
 }
 
 /** One more or one fewer decimal, so that an amount shows three digits. */
@@ -225,6 +245,7 @@ function dollars(amount) {
 /** The marks of an axis with the decimals that tell neighbours apart. */
 function axisDollars(marks) {
   const step = marks.length > 1 ? marks[1] - marks[0] : 1;
-  const decimals = Math.min(9, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+  let decimals = 0;
+  while (decimals < 9 && Math.abs(step * 10 ** decimals - Math.round(step * 10 ** decimals)) > 1e-6) decimals += 1;
   return marks.map((mark) => '$' + mark.toLocaleString('en-US', { minimumFractionDigits: decimals, maximumFractionDigits: decimals }));
 }

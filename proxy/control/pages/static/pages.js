@@ -1,15 +1,9 @@
 'use strict';
-// What every page can do: times in the reader's zone, charts, the keyboard, light and dark. Without it the pages still work.
+// What every page can do: charts, paper, the keyboard, light and dark. Without it the pages still work.
 (() => {
   const JUMP_MS = 1200;
 
-  for (const time of document.querySelectorAll('time[data-show=moment]')) {
-    const at = new Date(time.dateTime);
-    if (Number.isNaN(at.getTime())) continue;
-    const year = at.getFullYear() === new Date().getFullYear() ? undefined : 'numeric';
-    time.textContent = at.toLocaleString([], { year, month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' });
-    time.title = time.dateTime;
-  }
+  for (const time of document.querySelectorAll('main time')) time.title = time.dateTime;
 
   for (const box of document.querySelectorAll('[data-chart]')) {
     const chart = new StackedChart(box, document.getElementById('readout'), JSON.parse(box.dataset.chart));
@@ -22,6 +16,20 @@
     localStorage.setItem('theme', document.documentElement.dataset.theme);
     document.dispatchEvent(new Event('themechange'));
   });
+
+  // A canvas keeps the colours and the width that it was drawn with: for paper it is drawn anew, light and as wide as a sheet.
+  function draw(theme, paper) {
+    if (theme) document.documentElement.dataset.theme = theme;
+    else delete document.documentElement.dataset.theme;
+    document.documentElement.classList.toggle('paper', paper);
+    document.dispatchEvent(new Event('themechange'));
+  }
+  let screen;
+  addEventListener('beforeprint', () => {
+    screen = document.documentElement.dataset.theme;
+    draw('light', true);
+  });
+  addEventListener('afterprint', () => draw(screen, false));
 
   // What is to be pasted elsewhere is copied by one click; without a clipboard (no TLS, another host) it is selected.
   for (const block of document.querySelectorAll('main pre, main .secret')) {
@@ -48,10 +56,11 @@
     });
   }
 
-  // On a phone the navigation is wider than the screen: the page that is open is in sight.
-  const nav = document.querySelector('.top nav');
-  const open = nav?.querySelector('a[aria-current]');
-  if (open) nav.scrollLeft = open.offsetLeft - nav.offsetLeft - (nav.clientWidth - open.offsetWidth) / 2;
+  // On a phone the navigation is wider than the screen: what is open is in sight.
+  for (const row of document.querySelectorAll('.top nav, .months ul')) {
+    const open = row.querySelector('a[aria-current]');
+    if (open) row.scrollLeft = open.offsetLeft - row.offsetLeft - (row.clientWidth - open.offsetWidth) / 2;
+  }
 
   // The keyboard
 

@@ -794,6 +794,15 @@ def test_only_the_pages_files_are_served(control: Control, name: str) -> None:
     assert control.client.get(f"/page/{name}").status_code == 404
 
 
+def test_the_pages_files_are_compressed_for_who_can_read_that(control: Control) -> None:
+    plain = control.client.get("/page/pages.css", headers={"accept-encoding": "identity, gzip;q=0"})
+    small = control.client.get("/page/pages.css", headers={"accept-encoding": "gzip, br"})
+    assert "content-encoding" not in plain.headers
+    assert small.headers["content-encoding"] == "gzip"
+    assert small.content == plain.content
+    assert 2 * int(small.headers["content-length"]) < int(plain.headers["content-length"])
+
+
 def test_a_form_that_is_too_large_is_refused(control: Control) -> None:
     answer = signed_in(control).post("/keys/new", data={"name": "x" * 70_000})
     assert answer.status_code == 413

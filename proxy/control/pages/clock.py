@@ -1,0 +1,63 @@
+"""Moments as a page shows them: in the zone of its range, which the page names once. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, tzinfo
+from typing import NamedTuple
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from proxy.control.pages import view
+
+_LINK = re.compile(r'(?<= href=")(/(?!page/)[^"#]*)')
+
+
+class Clock(NamedTuple):
+    """tz: the zone. now_us: what is of another year says so."""
+
+    tz: str
+    now_us: int
+
+    def shown(self, at: int | str) -> str:
+        """`Nov 30, 08:15:02`. at: epoch microseconds, or RFC 3339."""
+        when, now = self._local(at), self._local(self.now_us)
+        year = "" if when.year == now.year else f" {when.year},"
+        return f"{when:%b} {when.day},{year} {when:%H:%M:%S}"
+
+    def utc(self, at: int | str) -> str:
+        """For `<time datetime>`."""
+        return at if isinstance(at, str) else view.moment(at)
+
+    def on_paper(self, since: int | None, until: int | None, whole: str) -> str:
+        """The time that a printed page is of: on paper nobody knows when "24h" was. whole: what it shows without a begin."""
+        last = self.now_us if until is None else until
+        return f"{whole if since is None else self._dated(since)} to {self._dated(last)}, {self.tz}"
+
+    def printed(self) -> str:
+        return f"as of {self._dated(self.now_us)}, {self.tz}"
+
+    def _dated(self, at: int) -> str:
+        when = self._local(at)
+        return f"{when:%b} {when.day}, {when.year}, {when:%H:%M}"
+
+    def _local(self, at: int | str) -> datetime:
+        when = datetime.fromisoformat(at) if isinstance(at, str) else datetime.fromtimestamp(at // 1_000_000, UTC)
+        zone: tzinfo = UTC if self.tz == "UTC" else ZoneInfo(self.tz)
+        try:
+            return when.astimezone(zone)
+        except OverflowError:  # the last hours of the calendar, which are over the edge in the east
+            return when
+
+
+def kept(html: str, tz: str) -> str:
+    """A page whose links to other pages lead to the same zone, where they name none."""
+    more = f"tz={quote(tz, safe='/')}"
+
+    def zoned(match: re.Match[str]) -> str:
+        link = match[1]
+        if "?tz=" in link or "&amp;tz=" in link:
+            return link
+        return f"{link}{'&amp;' if '?' in link else '?'}{more}"
+
+    return html if tz == "UTC" else _LINK.sub(zoned, html)
