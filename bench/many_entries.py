@@ -21,10 +21,11 @@ from proxy.ids import Ids, first_id
 from proxy.ledger import partitions, parts_schema, schema
 from proxy.ledger.database import writing
 from proxy.ledger.entries import Entry, entry_of
+from proxy.ledger.label_parts import add_up_a_part
 from proxy.ledger.label_weeks import add_up_a_week
 from proxy.ledger.pairing import Batch
-from proxy.ledger.person_calls import calls_of_persons
-from proxy.ledger.rollups import DAY_US, PART_US, WEEK_US, digest
+from proxy.ledger.rollup_schema import spend_sessions
+from proxy.ledger.rollups import DAY_US, WEEK_US, digest
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 
 BATCH = 1000
@@ -138,7 +139,7 @@ def months_of_the_past(engine: Engine, days: int) -> None:
 
 def copy_days(engine: Engine, days: int, names: Iterable[str]) -> None:
     """Days 2 to `days` in the tables of these names: the first one's rows with everything that must differ moved or marked."""
-    sessions = schema.spend_sessions
+    sessions = spend_sessions
     with engine.connect() as connection:
         query = sa.select(sessions).where(sessions.c.last_at < START + DAY_US)
         first = [dict(row) for row in connection.execute(query).mappings()]
@@ -161,22 +162,13 @@ def copy_days(engine: Engine, days: int, names: Iterable[str]) -> None:
 
 def list_calls(engine: Engine) -> None:
     """Ids are no copies of a day's."""
-    parts = parts_schema.label_parts.c
-    with engine.connect() as connection:
-        starts = (
-            connection.execute(sa.select(parts.start_at).where(parts.persons.is_distinct_from(parts.whole)))
-            .scalars()
-            .all()
-        )
-    for at in starts:
-        with writing(engine).begin() as connection:
-            rows = calls_of_persons(connection, at, PART_US)
-            connection.execute(sa.delete(parts_schema.person_calls).where(parts_schema.person_calls.c.start_at == at))
-            if rows:
-                connection.execute(sa.insert(parts_schema.person_calls), rows)
-            connection.execute(
-                sa.update(parts_schema.label_parts).where(parts.start_at == at).values(persons=parts.whole)
-            )
+    parts = parts_schema.label_parts
+    with writing(engine).begin() as connection:
+        connection.execute(sa.update(parts).values(persons=None, listed=None))
+        connection.execute(sa.delete(parts_schema.person_calls))
+        connection.execute(sa.delete(parts_schema.rare_calls))
+    while add_up_a_part(engine, ["plan"], time.time_ns() // 1000 + 366 * DAY_US):
+        pass
 
 
 def _make_weeks(engine: Engine) -> None:
@@ -201,7 +193,7 @@ def _make_weeks(engine: Engine) -> None:
 
 def _copy_sessions(connection: Connection, rows: Sequence[dict[str, Any]], number: int) -> None:
     """Those of the first day, some days later. Their key is a digest of their name."""
-    table = schema.spend_sessions
+    table = spend_sessions
     copies = []
     for row in rows:
         name = f"{row['session']}+{number}"

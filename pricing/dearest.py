@@ -75,7 +75,7 @@ class Dearest:
         return to_nanousd_up(total)
 
     def _least(self, unit: str, input_tokens: int) -> Decimal:
-        """What the smallest quantities that are billed come to, of a unit and of all that it may turn into."""
+        """The cost of the smallest quantities that are billed: of this unit, and of each unit that it may be counted as."""
         total = _ZERO
         for priced_unit in self._becomes(unit):
             quantity = max((self.least[name] for name in lineage(priced_unit) if name in self.least), default=_ZERO)

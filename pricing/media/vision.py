@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pricing.media.images import Size
 
-# What a picture's `detail` says of one that is made larger before it is looked at, as Qwen's `min_pixels` has it
+# `detail` of a picture that the model enlarges before it reads it, as Qwen's `min_pixels` asks for
 # (help.aliyun.com/zh/model-studio/vision).
 ENLARGED = "min_pixels"
 _SPARE = 16  # what stands round a picture: marks of its beginning, end and rows

@@ -68,12 +68,12 @@ def create_key(
         print(remote.post("/api/keys", name=name, **fields)["key"])
         return
     from proxy.ledger import keys as ledger_keys
-    from proxy.reports.key_use import useless
+    from proxy.reports.key_use import why_unusable
 
     settings = config_of(config)
     if any(key.name == name for key in settings.keys):
         raise fail(f"the configuration has a key named {name!r} already")
-    if why := useless(model, until, settings.models, now_s()):
+    if why := why_unusable(model, until, settings.models, now_s()):
         raise fail(f"--{why}", 2)
     try:
         limits = ledger_keys.limits_named(name, budget, per, rpm, tpm)

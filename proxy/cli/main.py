@@ -8,7 +8,7 @@ import typer
 
 from proxy.cli.lazy import LazyGroup
 from proxy.cli.options import new_app
-from proxy.cli.problems import telling_problems
+from proxy.cli.problems import report_errors
 
 COMMANDS = {
     "serve": ("serve", "Run the proxy, its ledger and its API."),
@@ -61,7 +61,7 @@ def _options(
 
 def main() -> None:
     """Run the command line, with all its commands and options; `start.py` runs the plainest ones without it."""
-    telling_problems(app)
+    report_errors(app)
 
 
 if __name__ == "__main__":

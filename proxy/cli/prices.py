@@ -59,7 +59,7 @@ def show(
         try:
             shown = PricesShown.model_validate(content)
         except ValueError:
-            raise remote.strange("it sent other JSON") from None
+            raise remote.unexpected("it sent other JSON") from None
     else:
         try:
             shown = prices_of(load_book().catalog, config_of(config).prices, model, provider, at, now_s())

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 
-def telling_problems(command: Callable[[], None]) -> None:
+def report_errors(command: Callable[[], None]) -> None:
     """Problems of the configuration are told one a line, and a damaged price book too, never as a traceback; exit 2."""
     from pricing.damaged import DamagedBookError
     from proxy.config.file import ConfigError

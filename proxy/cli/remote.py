@@ -39,7 +39,7 @@ class _Answer(dict[str, Any]):
         self._server = server
 
     def __missing__(self, name: str) -> Any:
-        raise self._server.strange(f"its answer has no `{name}`")
+        raise self._server.unexpected(f"its answer has no `{name}`")
 
 
 class Server:
@@ -98,9 +98,9 @@ class Server:
         try:
             answer = json.loads(content)
         except ValueError as error:
-            raise self.strange(error) from None
+            raise self.unexpected(error) from None
         if not isinstance(answer, dict):
-            raise self.strange("it sent other JSON")
+            raise self.unexpected("it sent other JSON")
         return _Answer(answer, self)
 
     def _content(self, method: str, path: str, body: Any = None, kinds: tuple[str, ...] = ()) -> bytes:
@@ -119,9 +119,9 @@ class Server:
             with error:  # its connection is open while its answer is not read whole
                 raise _refused(error) from None
         except (OSError, ValueError) as error:
-            raise self.strange(error) from None
+            raise self.unexpected(error) from None
 
-    def strange(self, error: Exception | str) -> typer.Exit:
+    def unexpected(self, error: Exception | str) -> typer.Exit:
         """Ends a command whose answer makes no sense: somebody else's server, most likely."""
         return fail(f"{self._url} does not answer as a Taximeter does ({getattr(error, 'reason', None) or error})")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.cli.problems import telling_problems
+from proxy.cli.problems import report_errors
 from proxy.processes import garbage_collection
 
 MOST_WORKERS = 64
@@ -28,19 +28,19 @@ class Serve(NamedTuple):
 def main() -> None:
     """The command line that this program was started with."""
     garbage_collection.pause()
-    options = plainly(sys.argv[1:], os.environ)
+    options = parse_plain(sys.argv[1:], os.environ)
     try:
         if options is None:
             from proxy.cli.main import main as command
 
             command()
         else:
-            telling_problems(lambda: _serve(options))
+            report_errors(lambda: _serve(options))
     except KeyboardInterrupt:  # before there was anything to stop; what the library makes of it later
         sys.exit(_INTERRUPTED)
 
 
-def plainly(arguments: Sequence[str], environ: Mapping[str, str]) -> Serve | None:
+def parse_plain(arguments: Sequence[str], environ: Mapping[str, str]) -> Serve | None:
     """What is asked of `serve`, each option at most once; None for anything that needs more of an answer."""
     if not arguments or arguments[0] != "serve":
         return None

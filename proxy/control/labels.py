@@ -1,4 +1,5 @@
-"""Adds up times that are over, by the configured labels and all other attributes (`ledger/label_*.py`)."""
+"""Adds up times that are over, by the configured labels and all other attributes (`ledger/label_*.py`), and notes whose
+an earlier version's sessions are."""
 
 from __future__ import annotations
 
@@ -12,8 +13,10 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
-from proxy.ledger.label_days import MOST_NAMES, add_up_a_day, add_up_a_part
+from proxy.ledger.label_days import MOST_NAMES, add_up_a_day
+from proxy.ledger.label_parts import add_up_a_part
 from proxy.ledger.label_weeks import add_up_a_week
+from proxy.ledger.session_keys import note_keys
 from proxy.times import now_us
 
 log = logging.getLogger("taximeter.control")
@@ -41,7 +44,7 @@ def _add_up(engine: Engine, names: list[str]) -> bool:
     now = now_us()
     # Each in its turn: of a ledger that an earlier version has filled, the parts alone take hours.
     each = add_up_a_part(engine, names, now), add_up_a_day(engine, names, now), add_up_a_week(engine, now)
-    return any(each)
+    return any([*each, note_keys(engine)])
 
 
 def label_names(config: Config, keys: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -22,7 +22,7 @@ _LOOK_FOR_OLD_S = 60.0
 _BETWEEN_DELETIONS_S = 0.05
 
 
-async def look_after_entries(engine: Engine, config: Callable[[], Config]) -> None:
+async def maintain_entries(engine: Engine, config: Callable[[], Config]) -> None:
     """For as long as the process lives."""
     deleted = 0
     while True:

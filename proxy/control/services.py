@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.control.api.lazy_front import LazyFront
 from proxy.control.capacity.keeper import Keeper
 from proxy.control.labels import add_up_labels
-from proxy.control.old_entries import look_after_entries
+from proxy.control.old_entries import maintain_entries
 from proxy.control.plan_watch import PlanWatch
 from proxy.control.resources import InForce, Resources
 from proxy.exports.running import Exports
@@ -66,7 +66,7 @@ class Services:
     def works(self) -> Sequence[Coroutine[Any, Any, None]]:
         """Each runs until it is cancelled."""
         return (
-            look_after_entries(self._engine, self._in_force.config),
+            maintain_entries(self._engine, self._in_force.config),
             add_up_labels(self._engine, self._in_force.config, lambda: self._in_force.made().keys),
             self._plans.watch(),
         )

@@ -13,6 +13,7 @@ import orjson
 
 from pricing.media.bounds import Medium
 from proxy.dialects import attachments, fields, references
+from proxy.dialects.outgoing import dumps
 from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
@@ -72,7 +73,7 @@ def call_of(body: dict[str, Any], raw: bytes, model: str, *, stream: bool) -> Ca
     if thread is not None:
         body["thread"] = thread
     bounds = tool_bounds(body)
-    written = raw if b"\\u" not in raw else orjson.dumps(body)  # as the provider gets it: escapes hide names
+    written = dumps(body)  # as the provider gets it: escapes hide names, and to look for those takes longer
     if b'"citations"' in written:
         hidden = _CITATIONS_PROMPT + _CITED_BLOCK * written.count(b'"type"')
         bounds = bounds._replace(hidden_tokens=bounds.hidden_tokens + hidden)

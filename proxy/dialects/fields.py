@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -29,6 +30,7 @@ _LONG_SAMPLED = b"0" * (
 _LONG_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)-?[0-9]{19,}(?![0-9.eE])")
 _LEAST, _MOST = -(2**63), 2**64 - 1
 _CONTAINERS = frozenset({dict, list})
+_MAY_HOLD_LONG = _CONTAINERS | {float}
 _SCANNED_BYTES, _LOOKED_AT_BYTES = 2048, 1024 * 1024  # a larger body may be nothing but numbers: its bytes are scanned
 _MOST_QUOTES = 1_000_000
 
@@ -81,7 +83,7 @@ def _may_have_long(raw: bytes) -> bool:
 def _has_long_integer(raw: bytes) -> bool:
     """Whether an integer of more than 64 bits stands in a JSON text, outside of its strings."""
     bare = raw
-    if raw.count(b'"') <= _MOST_QUOTES:  # beyond it strings are looked at, too
+    if raw.count(b'"') <= _MOST_QUOTES:  # with more, cutting strings out costs too much: they are searched too
         bare = b"".join(raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
     for match in _LONG_INTEGER.finditer(bare):
         digits = match[0].lstrip(b"-")
@@ -109,7 +111,8 @@ def _name_of_long(body: Mapping[str, Any]) -> str | None:
             if float in kinds and max([abs(number) for number in value if type(number) is float]) >= -_LEAST:
                 return name[:_MAX_NAME]
             if kinds == _ONLY_OBJECTS:
-                waiting += value
+                if not _MAY_HOLD_LONG.isdisjoint(map(type, chain.from_iterable(map(dict.values, value)))):
+                    waiting += value
             elif not _CONTAINERS.isdisjoint(kinds):
                 waiting += [inner for inner in value if type(inner) in _CONTAINERS]
     return None

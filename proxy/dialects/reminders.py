@@ -10,7 +10,7 @@ from typing import Any
 _OPEN, _CLOSE = "<system-reminder>", "</system-reminder>"
 
 
-def has_reminders(text: str) -> bool:
+def _has_reminders(text: str) -> bool:
     """Whether one may stand in it. A single character is found ten times as fast."""
     return "<" in text and _OPEN in text
 
@@ -19,15 +19,15 @@ def without_reminders(message: Any) -> Any:
     """A user's message without them; None where nothing else was in it. A message that has none is given as it is."""
     content = message.get("content")
     if isinstance(content, str):
-        if not has_reminders(content):
+        if not _has_reminders(content):
             return message
         rest = _without(content)
         return {**message, "content": rest} if rest else None
-    if not isinstance(content, list) or not any(has_reminders(part["text"]) for part in content if _is_text(part)):
+    if not isinstance(content, list) or not any(_has_reminders(part["text"]) for part in content if _is_text(part)):
         return message
     kept = []
     for part in content:
-        if not _is_text(part) or not has_reminders(part["text"]):
+        if not _is_text(part) or not _has_reminders(part["text"]):
             kept.append(part)
         elif rest := _without(part["text"]):
             kept.append({**part, "text": rest})

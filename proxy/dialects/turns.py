@@ -15,7 +15,7 @@ import orjson
 
 from proxy.bounded_table import BoundedTable
 from proxy.dialects import bedrock_turns
-from proxy.dialects.reminders import has_reminders, without_reminders
+from proxy.dialects.reminders import without_reminders
 from proxy.dialects.tool_arguments import meaning
 from proxy.types import Call
 from proxy.wire.packed import packed
@@ -96,7 +96,7 @@ def turns_of(call: Call) -> list[bytes]:
             type(role) is str
             and len(message) == 2
             and type(content := message.get("content")) is str
-            and (role != "user" or not has_reminders(content))
+            and (role != "user" or "<" not in content)  # of a reminder
         ):
             spoken.append(
                 packed(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])

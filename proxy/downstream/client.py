@@ -16,6 +16,7 @@ from proxy.downstream.load import Load
 from proxy.downstream.weighing import weighed
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
 from proxy.upstream.outbox import OUTBOX
+from proxy.wire.json_weight import SMALL_BYTES
 
 Header = tuple[bytes, bytes]
 T = TypeVar("T")
@@ -113,7 +114,7 @@ class Client:
     def parsed(self, body: bytes, parse: Callable[[bytes], T]) -> T:
         """What `parse` makes of the body, which counts as in flight, too: a dense one takes many times its bytes. Raises what
         `parse` does, and `Refused`."""
-        return weighed(body, parse, self._hold)
+        return parse(body) if len(body) < SMALL_BYTES else weighed(body, parse, self._hold)
 
     async def pieces(self, limit: int) -> AsyncIterator[bytes]:
         """The request body as it comes, never whole in memory. Raises `Refused` beyond `limit` bytes, or `HungUp`."""

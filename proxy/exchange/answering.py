@@ -139,7 +139,7 @@ class Answering:
             await attempt.settle(self._settlement(reading._replace(flags=flags), None, outcome))
             cost = None
         elif cost.status != "priced" and (cost.cost_nanousd or 0) < (attempt.reserved_nanousd or 0):
-            # It was reserved as money, and comes back in units that have no price: it was not free for all that.
+            # Money was reserved, but its usage is in units without a price: it is not free, so the ceiling is charged.
             await attempt.settle(self._settlement(reading._replace(flags=cost.flags), None, outcome, cost.lines))
             cost = None
         else:

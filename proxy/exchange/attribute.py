@@ -63,7 +63,7 @@ async def _recall(plane: Plane, recall: Recall, identity: Identity, session: Cli
     """At the first call of a session in this process: whose it is, where it stood and what it had cost before."""
     mine, trees = scope_of(identity), plane.trees
     ids = (session.session_id if session.session_id != own_id else None, session.parent)
-    names = trees.strange(mine, ids)
+    names = trees.unknown(mine, ids)
     if not names:
         return
     rows = {row["name"]: row for row in await recall(names) or ()}

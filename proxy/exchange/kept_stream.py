@@ -53,7 +53,7 @@ def alike(event: bytes) -> Alike | None:
     if match is None or event.find(b"\n\n") != len(event) - 2:
         return None
     try:
-        value = orjson.loads(payload)  # of what is JSON, such a match is a name and its value
+        value = orjson.loads(payload)  # where this is JSON, what matched is a field and its value
     except orjson.JSONDecodeError:
         return None
     if not isinstance(value, dict) or is_failure(value):

@@ -12,7 +12,7 @@ counts nothing, so what the stretch came to must be the same, too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,15 +22,11 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.parts_schema import (
     IMPERSONAL,
-    TOO_MANY,
     label_parts,
-    person_calls,
     spend_impersonal_days,
     spend_impersonal_parts,
     spend_label_parts,
-    spend_part_sources,
 )
-from proxy.ledger.person_calls import calls_of_persons
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollup_schema import (
     ALL_NAMES,
@@ -52,6 +48,11 @@ _AT_ONCE = 5000
 SETTLED_US = 600_000_000  # calls that ended at midnight are shipped by then
 
 Values = tuple[str | None, ...]
+Beside = Mapping[sa.Table, Sequence[Mapping[str, Any]]]
+"""Rows of a stretch that are no sums."""
+Look = Callable[[Connection, int, str | None, int], tuple[Mapping[str, str | None], Beside]]
+"""What else is read where a stretch is added up: more of its state, and rows beside it. Of when it begins, whether it is
+`whole`, and after how many changes."""
 
 
 class Stretch(NamedTuple):
@@ -183,76 +184,44 @@ def add_up_a_day(engine: Engine, names: Iterable[str], now_us: int) -> bool:
     Several instances may do so at once. names: at most `MOST_NAMES`, as reports may ask for them.
     """
     until = (now_us - SETTLED_US) // DAY_US * DAY_US
-    wanted = _wanted(names)
+    wanted = wanted_names(names)
     with reading(engine).connect() as connection:
         kept = horizon(connection) or 0
-        stale = [at for at, added in stretches(connection, DAYS, kept, until) if _is_stale(added, wanted)]
-    return bool(stale) and _add_up(engine, DAYS, stale[-1], wanted)
+        stale = [at for at, added in stretches(connection, DAYS, kept, until) if is_stale(added, wanted)]
+    return bool(stale) and add_up(engine, DAYS, stale[-1], wanted)
 
 
-def add_up_a_part(engine: Engine, names: Iterable[str], now_us: int) -> bool:
-    """As `add_up_a_day`, three hours."""
-    wanted, state = _wanted(names), label_parts.c
-    over = state.start_at <= now_us - SETTLED_US - PART_US
-    is_now = sa.and_(state.built == state.changes, state.persons.in_([state.whole, TOO_MANY]))
-    as_wanted = sa.and_(is_now, state.names == names_text(wanted))
-    with reading(engine).connect() as connection:
-        kept = horizon(connection) or 0
-        oldest = connection.execute(sa.select(sa.func.min(state.start_at))).scalar()
-        query = sa.select(label_parts).where(over, state.start_at >= kept, sa.func.coalesce(~as_wanted, True))
-        rows = connection.execute(query.order_by(state.start_at.desc())).all()
-    if oldest is not None and oldest < kept:
-        _drop_parts(engine, kept)
-    for row in rows:
-        is_so = row.names is not None and row.built == row.changes and row.persons in (row.whole, TOO_MANY)
-        if _is_stale(added_up_by(row) if is_so else None, wanted):
-            return _add_up(engine, PARTS, row.start_at, wanted)
-    return False
-
-
-def _wanted(names: Iterable[str]) -> list[str]:
+def wanted_names(names: Iterable[str]) -> list[str]:
     return sorted(names)[:MOST_NAMES]
 
 
-def _is_stale(added: AddedUp | None, wanted: Sequence[str]) -> bool:
+def is_stale(added: AddedUp | None, wanted: Sequence[str]) -> bool:
     """One that is left out is added up by nothing."""
     return added is None or (not added.is_left_out and not added.answers(wanted, True))
 
 
-def _drop_parts(engine: Engine, before: int) -> None:
-    """Where entries are deleted, only days are asked for. One at a time: the recorder waits for no more than that."""
-    with reading(engine).connect() as connection:
-        old = sa.select(label_parts.c.start_at).where(label_parts.c.start_at < before)
-        starts = connection.execute(old.order_by(label_parts.c.start_at)).scalars().all()
-    for at in starts:
-        with writing(engine).begin() as connection:
-            for table in (label_parts, PARTS.sums, PARTS.impersonal, spend_part_sources, person_calls):
-                connection.execute(sa.delete(table).where(table.c.start_at == at))
-            units = (spend_units.c.rollup.in_([PARTS.sums.name, PARTS.impersonal.name]), spend_units.c.start_at == at)
-            connection.execute(sa.delete(spend_units).where(*units))
-
-
-def _add_up(engine: Engine, stretch: Stretch, start_at: int, names: Sequence[str]) -> bool:
+def add_up(engine: Engine, stretch: Stretch, start_at: int, names: Sequence[str], look: Look | None = None) -> bool:
     """True."""
     state, same = stretch.state.c, stretch.same.c
     within = sa.and_(same.start_at >= start_at, same.start_at < start_at + stretch.length_us)
     with reading(engine).connect() as connection:
-        changes = connection.execute(sa.select(state.changes).where(state.start_at == start_at)).scalar()
+        changes = connection.execute(sa.select(state.changes).where(state.start_at == start_at)).scalar() or 0
         sums = sa.select(sa.func.sum(same.requests), sa.func.sum(same.cost_nanousd))
         requests, cost = connection.execute(sums.where(within)).one()
         groups = _groups(connection, stretch, start_at, names)
-        beside: dict[sa.Table, list[dict[str, Any]]] = {}
-        if stretch is PARTS:
-            beside = {spend_part_sources: _sources(connection, start_at), person_calls: []}
-            persons = calls_of_persons(connection, start_at, PART_US)
-            beside[person_calls] = persons or []
-    is_left_out = groups is None
-    text = "[]" if is_left_out else names_text(names)
-    as_it_is = {"built": changes or 0, "names": text, "requests": int(requests or 0), "cost_nanousd": int(cost or 0)}
-    as_it_is["whole"] = None if is_left_out else whole_text(changes or 0, text)
-    if stretch is PARTS:
-        as_it_is["persons"] = TOO_MANY if persons is None else as_it_is["whole"]
-    write(engine, stretch, start_at, as_it_is, groups or {}, beside)
+        text = "[]" if groups is None else names_text(names)
+        as_it_is: dict[str, Any] = {
+            "built": changes,
+            "names": text,
+            "requests": int(requests or 0),
+            "cost_nanousd": int(cost or 0),
+        }
+        as_it_is["whole"] = None if groups is None else whole_text(changes, text)
+        more: Mapping[str, str | None] = {}
+        beside: Beside = {}
+        if look is not None:
+            more, beside = look(connection, start_at, as_it_is["whole"], changes)
+    write(engine, stretch, start_at, {**as_it_is, **more}, groups or {}, beside)
     return True
 
 
@@ -266,7 +235,7 @@ class Group:
         self.units: Units = defaultdict(int)
 
 
-def _within(start_at: int, length_us: int) -> sa.ColumnElement[bool]:
+def within(start_at: int, length_us: int) -> sa.ColumnElement[bool]:
     return sa.and_(entries.c.started_at >= start_at, entries.c.started_at < start_at + length_us)
 
 
@@ -276,7 +245,7 @@ def _groups(
     """By all names, and the labels as JSON; None where there are too many."""
     columns: list[sa.ColumnElement[Any]] = [entries.c[name] for name in ALL_NAMES]
     columns += [label_value(connection, entries.c.labels, name).label(f"l_{name}") for name in names]
-    where = sa.and_(_within(start_at, stretch.length_us), counted())
+    where = sa.and_(within(start_at, stretch.length_us), counted())
     sums = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in SUMS]
     query = sa.select(*columns, *sums).where(where).group_by(*columns).limit(MOST_GROUPS + 1)
     groups: dict[Values, Group] = defaultdict(Group)
@@ -300,31 +269,13 @@ def _values(row: Sequence[Any], names: Sequence[str]) -> Values:
     return (*row[:size], orjson.dumps(labels).decode() if labels else None)
 
 
-def _sources(connection: Connection, start_at: int) -> list[dict[str, Any]]:
-    """How the calls of three hours came to their costs."""
-    query = sureness_query(_within(start_at, PART_US))
-    names = [column.name for column in spend_part_sources.columns]
-    rows = connection.execute(query).all()
-    return [
-        dict(zip(names, (start_at, status, source or "", *numbers), strict=True)) for status, source, *numbers in rows
-    ]
-
-
-def sureness_query(where: sa.ColumnElement[bool]) -> sa.Select[Any]:
-    """status, usage_source (None: none), calls, those without a price, and what the others cost: of the entries."""
-    sums = (ENTRY_SUMS["requests"], ENTRY_SUMS["unpriced_requests"], sa.func.coalesce(entries.c.cost_nanousd, 0))
-    source = sa.func.nullif(entries.c.usage_source, "")
-    query = sa.select(entries.c.status, source, *map(sa.func.sum, sums))
-    return query.where(where, entries.c.kind == "attempt", counted()).group_by(entries.c.status, source)
-
-
 def write(
     engine: Engine,
     stretch: Stretch,
     start_at: int,
     as_it_is: Mapping[str, Any],
     groups: Mapping[Values, Group],
-    beside: Mapping[sa.Table, Sequence[Mapping[str, Any]]],
+    beside: Beside,
 ) -> None:
     """In place of what was added up before; not where somebody else has added up something later meanwhile."""
     state = stretch.state

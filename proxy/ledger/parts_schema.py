@@ -17,6 +17,9 @@ IMPERSONAL = tuple(name for name in ALL_NAMES if name not in ("user", "customer"
 label_parts = added_up("label_parts")
 label_parts.append_column(Column("persons", Text))  # as `whole`, of a version that knows `person_calls`; or `TOO_MANY`
 TOO_MANY = "too many"
+label_parts.append_column(
+    Column("listed", Text)
+)  # after how many changes, and with which labels, `rare_calls` was filled
 
 # Whose calls lie in the three hours: the ids of a user's or a customer's entries, joined by commas in their order, so that a
 # list of them reads nobody else's. person: of a digest of (name, value), so that it is short; who else has the same is told
@@ -26,6 +29,17 @@ person_calls = Table(
     metadata,
     Column("start_at", BigInteger, primary_key=True),
     Column("person", BigInteger, primary_key=True),
+    Column("ids", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The same of what few calls of the three hours have: of a name (of `listed_calls.NAMES`, or a label that is added up by) and a
+# value or none. "": many calls have it. What is not there has none.
+rare_calls = Table(
+    "rare_calls",
+    metadata,
+    Column("start_at", BigInteger, primary_key=True),
+    Column("value", BigInteger, primary_key=True),
     Column("ids", Text, nullable=False),
     sqlite_with_rowid=False,
 )

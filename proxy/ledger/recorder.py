@@ -48,7 +48,7 @@ _shortages = RateLimitedLog(log, logging.ERROR)
 _MARKER = b'{"t":"epoch"'
 
 
-class ShippingHooks(Protocol):
+class ShippingGate(Protocol):
     """The recorder's side of shared budgets: what must be known before records are shipped, and who is told then."""
 
     def may_ship(self) -> bool: ...
@@ -92,7 +92,7 @@ class Recorder:
         instance: str,
         metrics: Metrics,
         on_shipped: Callable[[Sequence[Entry], Sequence[RefusedCall]], None] | None = None,
-        gate: ShippingHooks | None = None,
+        gate: ShippingGate | None = None,
         kept: Kept | None = None,
         capacity_of: Callable[[], Mapping[str, str]] = dict,
     ) -> None:

@@ -117,6 +117,8 @@ def _changes(table: sa.Table, dialect: sa.Dialect) -> dict[str, str | None]:
     if table is spend_sessions:
         changes |= {"first_at": f"{least}({{there}}, {{new}})"}
         changes |= dict.fromkeys(("last_at", "ended_at"), f"{greatest}({{there}}, {{new}})")
+        # A key that is not known stays so: what the session had before may have another (`session_keys.py`).
+        changes["keyed"] = "{there} + CASE WHEN excluded.key = spend_sessions.key THEN {new} ELSE 0 END"
         # As MAX over the entries has it: of several the last by name, and none only where all have none.
         changes["team"] = "CASE WHEN {there} IS NULL OR {new} > {there} THEN {new} ELSE {there} END"
     return changes

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
 
-from proxy.ledger.schema import TOKEN_COLUMNS, metadata
+from proxy.ledger.schema import TOKEN_COLUMNS, metadata, of_some_rows
 
 # What was spent, added up beforehand, so that a report need not read every entry: by hour and by day without users and
 # customers, of whom there may be as many as calls; with them by day and by seven days; and by session tree. `group` is a
@@ -71,7 +71,11 @@ def added_up(name: str) -> Table:
 
 label_days = added_up("label_days")
 
-# first_at, last_at: when the session's first and latest calls began; ended_at: when one of them ended last.
+# first_at, last_at: when the session's first and latest calls began; ended_at: when one of them ended last. key: of its first
+# call that was counted, "" for none, and `keyed`: how many of its requests have it. NULL: not known, as of sessions that an
+# earlier version has begun; where fewer are `keyed` than there are requests, the others may have any.
+_KEYLESS = Index("spend_sessions_keyless", "group")
+of_some_rows(_KEYLESS, "key IS NULL")
 spend_sessions = Table(
     "spend_sessions",
     metadata,
@@ -82,8 +86,11 @@ spend_sessions = Table(
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger, nullable=False),
+    Column("key", Text),
+    Column("keyed", BigInteger, nullable=False, server_default="0"),
     Index("spend_sessions_last_at", "last_at"),
     Index("spend_sessions_ended_at", "ended_at"),
+    _KEYLESS,
 )
 
 # Units without a column, of every roll-up: so many 10^-scale of the unit. Decimals add up exactly as integers of one scale.

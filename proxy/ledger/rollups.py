@@ -108,7 +108,8 @@ def _summed(rows: Sequence[Numbers]) -> Numbers:
 
 
 Groups = dict[tuple[int, Names], _Group]  # by where the hour or day begins, and the names
-_Call = tuple[Numbers, str | None, int, int]  # what it adds to its session: with its team, and when it began and ended
+_Call = tuple[Numbers, str | None, str, int, int]
+"""What it adds to its session: with its team and its key, and when it began and ended."""
 
 
 def roll_up(rows: Iterable[Sequence[Any]]) -> Rolled:
@@ -134,7 +135,7 @@ def roll_up(rows: Iterable[Sequence[Any]]) -> Rolled:
             started_at - started_at % HOUR_US, (provider, upstream, agent, key, team, model, user, customer)
         ]
         group.rows.append(numbers)
-        sessions[root].append((numbers, team, started_at, ended_at))
+        sessions[root].append((numbers, team, key or "", started_at, ended_at))
         if usage and (units := units_of(usage)):
             group.add_units(units)
             units_of_sessions[root].add_units(units)
@@ -173,14 +174,17 @@ def _rolled(
 
 
 def _session(name: str | None, calls: Sequence[_Call]) -> tuple[Any, ...]:
-    """A session's row: the last of its teams by name, when its first call and its latest began, and when one ended last."""
+    """A session's row: the last of its teams by name; when its first call and its latest began, and when one ended last; the
+    first of its keys, and how many requests have it."""
     group = digest((name,))
     if len(calls) == 1:
-        [(numbers, team, started_at, ended_at)] = calls
-        return (group, name, team, *numbers, started_at, started_at, ended_at)
-    numbers_of, teams, started, ended = zip(*calls, strict=True)
+        [(numbers, team, key, started_at, ended_at)] = calls
+        return (group, name, team, *numbers, started_at, started_at, ended_at, key, numbers[0])
+    numbers_of, teams, keys, started, ended = zip(*calls, strict=True)
     last_team = max((team for team in teams if team is not None), default=None)
-    return (group, name, last_team, *_summed(numbers_of), min(started), max(started), max(ended))
+    keyed = sum(numbers[0] for numbers, key in zip(numbers_of, keys, strict=True) if key == keys[0])
+    times = min(started), max(started), max(ended)
+    return (group, name, last_team, *_summed(numbers_of), *times, keys[0], keyed)
 
 
 _key = itemgetter(0, 1)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0021"  # the migration that this code expects; tests compare it with the newest file
+HEAD = "0022"  # the migration that this code expects; tests compare it with the newest file
 
 metadata = MetaData()
 
@@ -26,20 +26,20 @@ TOKEN_COLUMNS = {
 _CHILD_SESSION = Index("entries_child_session", "session_id")
 _CAPACITY = Index("entries_capacity", "capacity", "started_at")
 _CAPACITY_OPEN = Index("entries_capacity_open", "capacity")
-_ROWS = {
-    _CHILD_SESSION.name: "parent_session_id IS NOT NULL",  # few are: most sessions are roots
-    _CAPACITY.name: "capacity IS NOT NULL",
-    _CAPACITY_OPEN.name: "capacity IS NOT NULL AND capacity_nanousd IS NULL",  # those of the last minutes
-}
 
 
-def _of_some_rows(index: Index, connection: Connection, **_: object) -> None:
+def of_some_rows(index: Index, which: str) -> None:
     """Said only to the database's own dialect: to name others is to import them, 10 MB each."""
-    index.dialect_options[connection.dialect.name]["where"] = sa.text(_ROWS[index.name])
+
+    def say(_: Index, connection: Connection, **__: object) -> None:
+        index.dialect_options[connection.dialect.name]["where"] = sa.text(which)
+
+    sa.event.listen(index, "before_create", say)
 
 
-for _index in (_CHILD_SESSION, _CAPACITY, _CAPACITY_OPEN):
-    sa.event.listen(_index, "before_create", _of_some_rows)
+of_some_rows(_CHILD_SESSION, "parent_session_id IS NOT NULL")  # few are: most sessions are roots
+of_some_rows(_CAPACITY, "capacity IS NOT NULL")
+of_some_rows(_CAPACITY_OPEN, "capacity IS NOT NULL AND capacity_nanousd IS NULL")  # those of the last minutes
 
 
 entries = Table(

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ids import began_at, first_id
+from proxy.ledger.call_runs import Run
 from proxy.ledger.corrections import NOW_PRICED
-from proxy.ledger.person_calls import PERSONS, Run, runs_of_calls
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
 from proxy.times import BadQuestion, now_us
 
@@ -56,6 +56,7 @@ _FILTERS = {
 }
 FILTERS = tuple(_FILTERS)
 _LOOK_UP = 200
+_FIRST_LOOK = 2000  # entries; then more
 
 
 _LABEL = re.compile(r"(label|claimed)\.([A-Za-z0-9_.-]{1,100})\Z")
@@ -70,56 +71,92 @@ def requests(
     filters: Mapping[str, str | None],
     since: int | None,
     until: int | None,
-    runs: Iterable[Run] | None = None,
 ) -> list[dict[str, Any]]:
     """Ledger entries, the latest first; `before` is the id of the last one of the page before.
 
     filters: of `FILTERS`, `label.NAME` or `claimed.NAME`; None is what has no such value.
-    runs: outside of these there are none.
-    `priced` is yes (also of what a correction has given a price) or no, and nothing of a job that runs.
+    `priced` is yes (also of what a correction has given a price) or no, and nothing of a job that runs. Lists that few entries
+    pass: `call_lists.py`.
     """
-    statement = sa.select(entries).order_by(entries.c.id.desc()).limit(limit)
-    person = next(((name, value) for name in PERSONS if (value := filters.get(name))), None)
+    with engine.connect() as connection:
+        in_order = until is None or until >= now_us()
+        statement = list_of(connection, before=before, filters=filters, since=since, until=until, by_id=in_order)
+        return [entry(row) for row in connection.execute(statement.limit(limit)).mappings()]
+
+
+def list_of(
+    connection: Connection,
+    *,
+    before: str | None,
+    filters: Mapping[str, str | None],
+    since: int | None,
+    until: int | None,
+    by_id: bool,
+) -> sa.Select[Any]:
+    """As `requests`, of any length. by_id: the ids' index is gone through."""
+    statement = sa.select(entries).order_by(entries.c.id.desc())
     if before is not None:
         statement = statement.where(entries.c.id < before)
-    started_at: Any = entries.c.started_at
-    if until is None or until >= now_us() or person is not None or runs is not None:
-        # The latest are the first by id: as an expression, so that the time's index is not walked through and sorted.
-        started_at = sa.func.coalesce(started_at, 0)
+    # The latest are the first by id: as an expression, so that the time's index is not walked through and sorted.
+    started_at: Any = sa.func.coalesce(entries.c.started_at, 0) if by_id else entries.c.started_at
     if since is not None:
         # An id is not older than its call: what hardly any call passes is not looked for before that time.
         statement = statement.where(started_at >= since, entries.c.id >= first_id(max(since, 0)))
     if until is not None:
         statement = statement.where(started_at < until)
-    with engine.connect() as connection:
-        for name, value in filters.items():
-            column = attribute(name, connection.dialect.name)
-            statement = statement.where(column.is_(None) if value is None else column == value)
-        if runs is not None:
-            return [entry(row) for row in _of_runs(connection, statement, limit, runs)]
-        if person is None:
-            return [entry(row) for row in connection.execute(statement).mappings()]
-        began = None if before is None else began_at(before)
-        end = until if began is None else min(began + 1000, until or began + 1000)
-        return [
-            entry(row) for row in _of_runs(connection, statement, limit, runs_of_calls(connection, person, since, end))
-        ]
+    for name, value in filters.items():
+        column = attribute(name, connection.dialect.name)
+        statement = statement.where(column.is_(None) if value is None else column == value)
+    return statement
 
 
-def _of_runs(connection: Connection, statement: sa.Select[Any], limit: int, runs: Iterable[Run]) -> list[RowMapping]:
-    """The first rows of a list that only these runs have."""
+class Looked(NamedTuple):
+    """looked_to: the id of the last entry that was looked at, where there were too many to look at all."""
+
+    rows: list[RowMapping]
+    looked_to: str | None
+
+
+def of_runs(
+    connection: Connection, statement: sa.Select[Any], limit: int, runs: Iterable[Run], most: int | None = None
+) -> Looked:
+    """The first rows of a list that only these runs have. most: so many entries are looked at."""
     rows: list[RowMapping] = []
+    left = most
     for run in runs:
         if len(rows) >= limit:
             break
-        if run.ids is None:
-            rows += connection.execute(statement.where(run.holds)).mappings()
-            continue
-        ids = run.ids[::-1]
-        for first in range(0, len(ids), _LOOK_UP):
+        for first in range(0, len(run.ids or ()), _LOOK_UP):
+            some = (run.ids or ())[::-1][first : first + _LOOK_UP]
             if len(rows) < limit:
-                rows += connection.execute(statement.where(entries.c.id.in_(ids[first : first + _LOOK_UP]))).mappings()
-    return rows[:limit]
+                rows += connection.execute(statement.where(entries.c.id.in_(some)).limit(limit)).mappings()
+        if run.ids is not None:
+            continue
+        if left is None:
+            rows += connection.execute(statement.where(run.holds).limit(limit)).mappings()
+            continue
+        holds, size, count = run.holds, _FIRST_LOOK, 0
+        while len(rows) < limit:
+            size = min(size, left + 1)
+            count, last = _stretch(connection, statement, holds, size)
+            if count:
+                rows += connection.execute(statement.where(holds, entries.c.id >= last).limit(limit)).mappings()
+            left -= count
+            if left < 0 or count < size:
+                break
+            holds, size = sa.and_(holds, entries.c.id < last), 4 * size
+        if left < 0:
+            return Looked(rows[:limit], last if len(rows) < limit else None)
+    return Looked(rows[:limit], None)
+
+
+def _stretch(
+    connection: Connection, statement: sa.Select[Any], holds: sa.ColumnElement[bool], size: int
+) -> tuple[int, str]:
+    """How many entries there are next, at most so many, and the id of the last of them."""
+    ids = sa.select(entries.c.id).where(holds).order_by(entries.c.id.desc()).limit(size).subquery()
+    count, last = connection.execute(sa.select(sa.func.count(), sa.func.min(ids.c.id))).one()
+    return count, last or ""
 
 
 def check_filters(names: Iterable[str]) -> None:

@@ -60,7 +60,7 @@ def _use_of(name: str, use: Mapping[str, KeyUse]) -> dict[str, Any]:
     return {"last_used": used.last_used, "requests": used.requests, "cost_usd": usd_text(used.cost_nanousd)}
 
 
-def useless(
+def why_unusable(
     models: Sequence[str] | None, expires: datetime | None, models_here: Collection[str], now_s: float
 ) -> str | None:
     """Why nobody could use a key that is about to be made; None where somebody can.

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.ledger.database import reading
-from proxy.ledger.label_days import PARTS, covered, sureness_query
+from proxy.ledger.label_days import PARTS, covered
+from proxy.ledger.label_parts import certainty_query
 from proxy.ledger.parts_schema import spend_part_sources
 from proxy.ledger.rollups import PART_US
 from proxy.ledger.schema import alerts, counted, entries
@@ -50,7 +51,7 @@ class SessionSpent(NamedTuple):
     ended_at: int
 
 
-class Sure(NamedTuple):
+class CostCertainty(NamedTuple):
     """How calls came to their costs. status: `settled`, `unconfirmed` …; source: who counted: `provider`, `estimated` …"""
 
     status: str
@@ -60,26 +61,26 @@ class Sure(NamedTuple):
     unpriced: int
 
 
-def sureness(engine: Engine, since_us: int) -> list[Sure]:
+def cost_certainty(engine: Engine, since_us: int) -> list[CostCertainty]:
     """The calls since then by how their costs are known, the most frequent first."""
     sums: dict[tuple[str, str | None], list[int]] = defaultdict(lambda: [0, 0, 0])
     with reading(engine).connect() as connection:
         whole_since = -(-since_us // PART_US) * PART_US
         covered_spans = covered(connection, PARTS, whole_since, None, [], whole=True).known
-        for row in connection.execute(_sureness(since_us, covered_spans)):
+        for row in connection.execute(_certainty(since_us, covered_spans)):
             for position, number in enumerate(row[2:]):
                 sums[row[0], row[1] or None][position] += int(number)
-    rows = [Sure(*key, calls, cost, unpriced) for key, (calls, unpriced, cost) in sums.items()]
+    rows = [CostCertainty(*key, calls, cost, unpriced) for key, (calls, unpriced, cost) in sums.items()]
     return sorted(rows, key=lambda row: (-row.calls, row.status, row.source or ""))
 
 
-def _sureness(since_us: int, covered_spans: Sequence[tuple[int, int]]) -> sa.CompoundSelect[Any]:
+def _certainty(since_us: int, covered_spans: Sequence[tuple[int, int]]) -> sa.CompoundSelect[Any]:
     """What is added up of the time since then, and the entries of the rest."""
     since, until = [since_us, *(last for _, last in covered_spans)], [*(first for first, _ in covered_spans), None]
     rest = [Span(*ends).holds(entries.c.started_at) for ends in zip(since, until, strict=True)]
     parts = [Span(*ends).holds(spend_part_sources.c.start_at) for ends in covered_spans]
     added_up = sa.select(*spend_part_sources.columns[1:]).where(sa.or_(sa.false(), *parts))
-    return sa.union_all(sureness_query(sa.or_(*rest)), added_up)
+    return sa.union_all(certainty_query(sa.or_(*rest)), added_up)
 
 
 def latest_alerts(engine: Engine, since_us: int, limit: int) -> list[Mapping[str, Any]]:

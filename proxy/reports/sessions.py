@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, cast
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
+from proxy.ledger.call_runs import LATE_US, Run, is_listed, runs_of_calls
 from proxy.ledger.database import reading
-from proxy.ledger.person_calls import PERSONS, Run, runs_of_calls
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollup_schema import SUMS, spend_sessions
 from proxy.ledger.rollups import DAY_US, digest
@@ -26,8 +26,8 @@ Order = Literal["latest", "cost", "calls"]
 _CALLS = 1000
 _LOOK_UP = 500
 _LOOKED_AT, _MOST_LOOKED_AT = 500, 20_000  # sessions at once, for those that have some call
-_MOST_UNKNOWN_US = 2 * DAY_US  # of a person's calls, of which all entries are read
-_MOST_CALLS_OF_PERSON = 20_000
+_MOST_UNKNOWN_US = 2 * DAY_US  # of which all entries are read
+_MOST_LISTED = 20_000
 _MAX_DEPTH = 16
 _BY: dict[str, str] = {"latest": "ended_at", "cost": "cost_nanousd", "calls": "requests"}
 _MAX_INTEGER = 2**63 - 1
@@ -84,15 +84,17 @@ def sessions(
     page = _Page(order, limit, after, lone_counts)
     if not having:
         return _listed(engine, page, span, team)
-    if (among := _sessions_of_person(engine, span, having)) is not None:
+    key, of_key_alone = having.get("key"), having.keys() == {"key"}  # which sessions know themselves
+    if not of_key_alone and (among := _sessions_of_rare_calls(engine, span, having)) is not None:
         return _listed(engine, page, span, team, among)
     shown: list[SessionRow] = []
     looked_at = 0
-    days = _days_with(engine, span, having)
+    days = None if of_key_alone else _days_with(engine, span, having)
     # Without an index for the order all sessions are gone through for each piece.
     size = max(limit, _LOOKED_AT if order == "latest" else 10 * _LOOKED_AT) if days is None or days else 0
+    size = limit if of_key_alone else size
     while size:
-        rows = _listed(engine, _Page(order, size, after, lone_counts), span, team)
+        rows = _listed(engine, _Page(order, size, after, lone_counts), span, team, key=key)
         near = [row for row in rows if days is None or any(_touches(row, day) for day in days)]
         for first in range(0, len(near), _LOOK_UP):
             some = near[first : first + _LOOK_UP]
@@ -133,6 +135,9 @@ def _sessions_with(
     has: set[str | None] = set()
     root = entries.c.root_session_id
     with reading(engine).connect() as connection:
+        if having.keys() == {"key"}:
+            has |= _sessions_of_one_key(connection, names, having["key"])
+            names = [name for name in names if name not in has]
         columns = {name: column_of(connection, entries, entries.c.started_at, name) for name in having}
         of_such = (Kept(having, ()).holds(columns), span.holds(entries.c.started_at), counted())
         for first in range(0, len(names), _LOOK_UP):
@@ -146,22 +151,39 @@ def _sessions_with(
     return has
 
 
-def _sessions_of_person(engine: Engine, span: Span, having: Mapping[str, str]) -> list[str | None] | None:
-    """Those with such a call, where it is a user's or a customer's; None where to go through sessions is quicker, or nobody's
-    calls are known."""
-    person = next(((name, value) for name in PERSONS if (value := having.get(name))), None)
-    if person is None:
+def _sessions_of_one_key(connection: Connection, names: Sequence[str | None], key: str) -> set[str | None]:
+    """Those of these sessions whose calls all have this key."""
+    table = spend_sessions.c
+    alone = sa.and_(table.key == key, table.keyed == table.requests, table.requests > 0)
+    groups, has = [digest((name,)) for name in names], set[str | None]()
+    for first in range(0, len(groups), _LOOK_UP):
+        of_these = table.group.in_(groups[first : first + _LOOK_UP])
+        has |= set(connection.execute(sa.select(table.session).where(of_these, alone)).scalars())
+    return has
+
+
+def _may_have(key: str) -> sa.ColumnElement[bool]:
+    """Sessions of whose calls some may have this key."""
+    table = spend_sessions.c
+    return sa.or_(table.key == key, table.key.is_(None), table.keyed < table.requests, table.requests == 0)
+
+
+def _sessions_of_rare_calls(engine: Engine, span: Span, having: Mapping[str, str]) -> list[str | None] | None:
+    """Those with such a call, where such calls are listed; None where to go through sessions is quicker."""
+    listed: dict[str, str | None] = {name: value for name, value in having.items() if value and is_listed(name, value)}
+    if not listed:
         return None
     with reading(engine).connect() as connection:
         ids: list[str] = []
         rest: list[Run] = []
         unknown, kept = 0, horizon(connection) or 0
-        for run in runs_of_calls(connection, person, *span, counted_alone=True):
+        until = None if span.until is None else span.until + LATE_US
+        for run in runs_of_calls(connection, listed, span.since, until, counted_alone=True):
             ids += run.ids or ()
             if run.ids is None:
                 rest.append(run)
                 unknown += 0 if run.until is None else max(0, run.until - max(run.since, kept))
-            if unknown > _MOST_UNKNOWN_US or len(ids) > _MOST_CALLS_OF_PERSON:
+            if unknown > _MOST_UNKNOWN_US or len(ids) > _MOST_LISTED:
                 return None
         columns = {name: column_of(connection, entries, entries.c.started_at, name) for name in having}
         in_time = span.holds(
@@ -177,10 +199,17 @@ def _sessions_of_person(engine: Engine, span: Span, having: Mapping[str, str]) -
 
 
 def _listed(
-    engine: Engine, page: _Page, span: Span, team: str | None, among: Sequence[str | None] | None = None
+    engine: Engine,
+    page: _Page,
+    span: Span,
+    team: str | None,
+    among: Sequence[str | None] | None = None,
+    key: str | None = None,
 ) -> list[SessionRow]:
-    """among: of these sessions alone."""
+    """among: of these sessions alone. key: of those that may have a call with it, "" for none."""
     inside, across = within(span)
+    if key is not None:
+        inside, across = sa.and_(inside, _may_have(key)), None if across is None else sa.and_(across, _may_have(key))
     groups = None if among is None else [digest((name,)) for name in among]
     table = spend_sessions.c
     whole = sa.select(

@@ -142,7 +142,7 @@ def _row(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> SpendRow:
 
 
 def _with_units(tokens: Mapping[str, Any], units: Units) -> dict[str, int | str]:
-    """The quantities of these units, with what has a column of its own."""
+    """The quantity of each of these units: what its rows say, and what its column says, where it has one (`tokens`)."""
     scaled: dict[str, list[tuple[int, int]]] = {}
     for (unit, scale), amount in sorted(units.items()):
         scaled.setdefault(unit, [(0, tokens.get(unit, 0))]).append((scale, amount))

@@ -98,7 +98,8 @@ class Chains:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
         begun = self._begun_of(whose, call.dialect, turns.system_of(call))
         spoken = turns.turns_of(call)
-        chain = self._chained(begun, spoken)
+        remembered = _LONG_TURNS <= len(spoken) <= _MOST_TURNS
+        chain = self._chained(begun, spoken) if remembered else self._keyed.chain(begun, spoken)
         replies: list[tuple[int, bytes]] = []
         pairs: list[tuple[bytes, bytes]] = []
         first = 0
@@ -117,8 +118,6 @@ class Chains:
     def _chained(self, begun: hashlib.blake2b, spoken: Sequence[bytes]) -> Chain:
         """The chain of a conversation. What of a long one was there in an earlier call is not hashed again, but recognised by
         Python's own hash, which takes a quarter of the time: enough for a guess, and it is never stored."""
-        if not _LONG_TURNS <= len(spoken) <= _MOST_TURNS:
-            return self._keyed.chain(begun, spoken)
         mark = hash(begun.digest())
         marks = [mark := hash((mark, turn)) for turn in spoken]
         known = next(filter(None, map(self._known.get, reversed(marks))), None)

@@ -57,7 +57,7 @@ class SessionTrees:
         self._nodes[key] = node
         return node
 
-    def strange(self, scope: str, session_ids: Iterable[str | None]) -> list[str]:
+    def unknown(self, scope: str, session_ids: Iterable[str | None]) -> list[str]:
         """Of these sessions the names that they may have had before, where this is not known."""
         ids = [one for one in session_ids if one is not None and (scope, one) not in self._nodes]
         return [name for one in ids for name in (one, f"{one}@{scope}")]

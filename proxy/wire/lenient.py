@@ -154,7 +154,7 @@ def _plain_text(body: bytes) -> str:
     if len(body) > MAX_MENDED_BYTES or b"\0" in body or _PAGE.match(body):
         return ""
     if body.strip() == b"null" or any(start.startswith(body.strip()) for start in _EVENT_STARTS):
-        return ""  # says nothing, or only how an event begins
+        return ""  # no text: it is empty, or the beginning of an event
     try:
         return body.decode()
     except UnicodeDecodeError:

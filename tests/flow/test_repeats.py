@@ -83,7 +83,7 @@ async def _seen(pieces: list[bytes], *, recognises: bool) -> tuple[list[Any], by
         again = connection._begins_again
         connection._begins_again = lambda *given: again(*given) and not recognised.append(given[1])
     else:
-        connection.repeats = None
+        connection.head_cache = None
     for piece in pieces:
         if not transport.closing:
             connection.data_received(piece)
@@ -145,7 +145,7 @@ async def test_a_key_is_looked_up_again_in_each_request_and_may_change_on_a_conn
     identity = keys.identify({b"authorization": b"Bearer " + KEY.encode()}, 0)
     connection = connection_of(Transport(), connection_class(Limits(), serve=Application(house.plane).serve))
     assert [await ask(connection, house, KEY) for _ in range(3)] == [b"HTTP/1.1 200"] * 3
-    assert connection.repeats.head is not None
+    assert connection.head_cache.head is not None
     assert await ask(connection, house, KEY + "x") == b"HTTP/1.1 401"
     assert await ask(connection, house, KEY) == b"HTTP/1.1 200"
     keys.replace_configured_keys([replace(identity, team="other")])

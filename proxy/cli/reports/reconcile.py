@@ -105,4 +105,4 @@ def _asked_there(server: Server, apply: bool, text: str, **question: str | None)
     try:
         return printed(ReconcileShown.model_validate(content))
     except ValueError:
-        raise server.strange("it sent other JSON") from None
+        raise server.unexpected("it sent other JSON") from None

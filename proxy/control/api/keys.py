@@ -12,7 +12,7 @@ from proxy.config.fields import PositiveInt, Usd, Window
 from proxy.control.api.errors import NOT_FOUND, Problem
 from proxy.control.api.questions import Control, Page
 from proxy.ledger import keys
-from proxy.reports.key_use import key_use, keys_shown, useless
+from proxy.reports.key_use import key_use, keys_shown, why_unusable
 from proxy.reports.shapes import Shown
 from proxy.times import instant, now_s
 
@@ -125,7 +125,7 @@ def create_key(new: NewKey, state: Control) -> NewlyMadeKey:
     """Make a key and show it, this once."""
     if any(key.name == new.name for key in state.config().keys):
         raise HTTPException(409, "A key of the configuration has this name.")
-    problem = useless(new.models, new.expires, state.config().models, now_s())
+    problem = why_unusable(new.models, new.expires, state.config().models, now_s())
     if problem:
         raise HTTPException(400, f"{problem}.")
     try:

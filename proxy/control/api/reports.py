@@ -45,7 +45,7 @@ class ReportQuestion(Span):
     format: Literal["json", "csv", "table"] = "json"
 
 
-class ExplainAsked(ReportQuestion):
+class ExplainQuery(ReportQuestion):
     """`by`: names with commas between. `against`: another period, C..D; without it the one as long just before."""
 
     by: str = "customer,model"
@@ -60,7 +60,7 @@ class MarginQuestion(ReportQuestion, Filtered):
 
 
 @router.get("/explain", response_model=ExplainShown, responses=_FORMS)
-def explain(question: Annotated[ExplainAsked, Query()], state: Control) -> Any:
+def explain(question: Annotated[ExplainQuery, Query()], state: Control) -> Any:
     """Why the bill changed: the difference of two periods, split so that the parts add up to it exactly."""
     since, until = question.moments()
     against = against_of(question.against, now_s()) if question.against else None
@@ -82,7 +82,7 @@ def margin(question: Annotated[MarginQuestion, Query()], state: Control) -> Any:
     return _formed(margin_answer(state.engine, state.config().plans, asked, now_us()), question)
 
 
-class FocusAsked(ReportQuestion):
+class FocusQuery(ReportQuestion):
     """`version`: of FOCUS. `tags`: labels that become tags, with commas between. `ahead`: 1.5 writes the token classes as its
     draft names them. Days are UTC. Without a time: the running month."""
 
@@ -93,7 +93,7 @@ class FocusAsked(ReportQuestion):
 
 
 @router.get("/focus", response_model=FocusShown, responses=_FORMS)
-def focus(question: Annotated[FocusAsked, Query()], state: Control) -> Any:
+def focus(question: Annotated[FocusQuery, Query()], state: Control) -> Any:
     """Cost and usage rows in the FinOps format FOCUS, as CSV unless another form is asked for."""
     zone_named(question.tz)  # its days are UTC, as FOCUS wants them, but a wrong zone is still an error
     now = now_us()
@@ -105,7 +105,7 @@ def focus(question: Annotated[FocusAsked, Query()], state: Control) -> Any:
     return _formed(focus_answer(state.engine, asked, now), question)
 
 
-class MonthAsked(ReportQuestion, Filtered):
+class MonthQuery(ReportQuestion, Filtered):
     """`month`: 2026-11; without it that of `since`, else the one before this. `mark_up`: 0.10 charges a tenth more.
     `filter.NAME=VALUE`, of the names that calls are grouped by: only what has that value; "" is none."""
 
@@ -115,7 +115,7 @@ class MonthAsked(ReportQuestion, Filtered):
 
 
 @router.get("/month", response_model=MonthShown, responses=_FORMS)
-def month(question: Annotated[MonthAsked, Query()], state: Control) -> Any:
+def month(question: Annotated[MonthQuery, Query()], state: Control) -> Any:
     """What each group is charged for a month, in cents that add up. (`taximeter report month --close` closes it.)"""
     zone, now = zone_named(question.tz), now_us()
     since, _ = question.moments()
@@ -196,7 +196,7 @@ def reprice(question: Annotated[ReportQuestion, Query()], state: Control) -> Any
     return _formed(reprice_answer(repricing, begins, ends, applied=False), question)
 
 
-class WhatIfAsked(ReportQuestion):
+class WhatIfQuery(ReportQuestion):
     """`swap`: FROM=TO, several with commas between. `tier`: batch, flex or priority. `cache`: the share of the input that is
     read from a cache. `price.UNIT=USD`: what a unit of `model` (at `provider`, or at any) would cost, per million tokens or per
     thing, before what the configuration and the book say. Without a time: the last 30 days."""
@@ -219,7 +219,7 @@ class WhatIfAsked(ReportQuestion):
 
 
 @router.get("/what-if", response_model=WhatIfShown, responses=_FORMS)
-def what_if(question: Annotated[WhatIfAsked, Query()], state: Control) -> Any:
+def what_if(question: Annotated[WhatIfQuery, Query()], state: Control) -> Any:
     """What the period's calls would have cost otherwise. (`taximeter report what-if --prices FILE` takes a price list.)"""
     zone_named(question.tz)  # as above
     now, book = now_us(), state.own_book()

@@ -16,9 +16,9 @@ router = APIRouter()
 
 class ListQuestion(Span, Filtered):
     """Entries with exactly these values, the latest first. `filter.NAME=VALUE`, of the same names, label.NAME and claimed.NAME:
-    the same; "" is none. By what no sums are kept by (status, outcome, request_id, operation, client, usage_source, priced=yes,
-    claimed.NAME) an answer may have fewer items than `limit`, or none, and a `next`: it has looked through 100,000 entries, and
-    goes on there."""
+    the same; "" is none. Where it is not known in which hours such calls are (of the last three, by claimed.NAME or priced=yes)
+    an answer may have fewer items than `limit`, or none, and a `next`: it has looked through 100,000 entries, and goes on
+    there."""
 
     limit: Limit = 50
     next: str | None = None

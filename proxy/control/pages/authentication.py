@@ -48,7 +48,7 @@ class Authenticator:
         self._config = config
         self._runtime_keys = runtime_keys
         self._guard = guard
-        # Forms of a server without an admin key, and nothing else, depend on it.
+        # Signs the forms of a server without an admin key, and nothing else.
         self._own = secrets.token_bytes(32)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -23,7 +23,7 @@ class Clock(NamedTuple):
         """`Nov 30, 08:15:02`. at: epoch microseconds, or RFC 3339."""
         when, now = self._local(at), self._local(self.now_us)
         year = "" if when.year == now.year else f" {when.year},"
-        return f"{when:%b} {when.day},{year} {when:%H:%M:%S}"
+        return f"{when:%b} {when.day},{year} {when.hour:02}:{when.minute:02}:{when.second:02}"
 
     def utc(self, at: int | str) -> str:
         """For `<time datetime>`."""
@@ -42,12 +42,11 @@ class Clock(NamedTuple):
         return f"{when:%b} {when.day}, {when.year}, {when:%H:%M}"
 
     def _local(self, at: int | str) -> datetime:
-        when = datetime.fromisoformat(at) if isinstance(at, str) else datetime.fromtimestamp(at // 1_000_000, UTC)
-        zone: tzinfo = UTC if self.tz == "UTC" else ZoneInfo(self.tz)
+        seconds = datetime.fromisoformat(at).timestamp() if isinstance(at, str) else at // 1_000_000
         try:
-            return when.astimezone(zone)
-        except OverflowError:  # the last hours of the calendar, which are over the edge in the east
-            return when
+            return datetime.fromtimestamp(seconds, UTC if self.tz == "UTC" else ZoneInfo(self.tz))
+        except (OverflowError, ValueError):  # the last hours of the calendar, which are over the edge in the east
+            return datetime.fromtimestamp(seconds, UTC)
 
 
 def kept(html: str, tz: str) -> str:

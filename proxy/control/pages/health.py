@@ -102,7 +102,7 @@ def _book(request: PageRequest) -> str:
 
 def _sources(request: PageRequest) -> Table:
     """How the last day's attempts came to their costs."""
-    rows_of = overview.sureness(request.state.engine, moment("24h", request.now_us / 1e6))
+    rows_of = overview.cost_certainty(request.state.engine, moment("24h", request.now_us / 1e6))
     whole = sum(row.calls for row in rows_of)
     rows = [
         Row(

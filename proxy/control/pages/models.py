@@ -35,7 +35,7 @@ def show(request: PageRequest) -> PageContent:
         Column("thought", "Reasoning", "percent", note="share of the output that was reasoning"),
         Column("input_price", "Input price", "figure", note="of a plain call now, USD per million tokens"),
         Column("output_price", "Output price", "figure", note="of a plain call now, USD per million tokens"),
-        Column("source", "Price from", "name"),
+        Column("source", "Price from", "name", screen_only=True),
         Column("unpriced", "Unpriced", "count"),
     ]
     lines = [_row(request, row) for row in rows[:_MOST]]

@@ -199,7 +199,7 @@ def _planes(state: ControlState) -> dict[str, Any]:
 
 def _trust(state: ControlState, now_us: int) -> str:
     """How sure the last day's costs are, and what operators were told in the last week."""
-    rows = overview.sureness(state.engine, now_us - overview.DAY_US)
+    rows = overview.cost_certainty(state.engine, now_us - overview.DAY_US)
     calls = sum(row.calls for row in rows)
     said = sum(row.calls for row in rows if row.status == "settled" and row.source == "provider")
     unconfirmed = sum(row.calls for row in rows if row.status == "unconfirmed")

@@ -35,6 +35,7 @@ class Column(NamedTuple):
 
     sort: it may be sorted by. note: what it is, where the title leaves that open. signed: a difference (`usd`) or a change
     (`percent`, of `view.change_of`), which has its sign. sparse: the page leaves it out where all of it is 0 or unknown.
+    screen_only: paper has no room for it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Column(NamedTuple):
     note: str = ""
     signed: bool = False
     sparse: bool = False
+    screen_only: bool = False
 
 
 class Row(NamedTuple):
@@ -160,7 +162,7 @@ def _opened(cell: Cell, may_open: Collection[str] | None) -> Cell:
 
 def _cell(column: Column, row: Row, decimals: Mapping[str, int], clock: Clock) -> Cell:
     value, link = row.cells.get(column.name), row.links.get(column.name, row.to if column.kind in _NUMBERS else "")
-    css: str = "num" if column.kind in _NUMBERS else column.kind
+    css: str = ("num" if column.kind in _NUMBERS else column.kind) + " on-screen" * column.screen_only
     if value == "":
         return Cell("", css)  # nothing to click
     if value is None:

@@ -79,7 +79,7 @@ async def send(
     client_headers: Mapping[bytes, bytes] = _NO_HEADERS,
     holder: str = "",
 ) -> Response:
-    """Raises `UpstreamError`."""
+    """Send one request of a job's API; its response, whose body is still to come. Raises `UpstreamError`."""
     head = request_head(
         destination, method.encode(), target, len(body),
         family_headers=api.family.headers, client_headers=client_headers, attempt_id=attempt_id,

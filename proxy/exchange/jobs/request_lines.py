@@ -95,7 +95,7 @@ class RequestLines:
         return {**self._shapes.record(), "file": {name: file[name] for name in _SAYS_WHICH if name in file}}
 
     def _is_digest(self, stated: object) -> bool:
-        """In base64, of the digest or of its digits: Gemini sends the latter."""
+        """Whether `stated` is this file's SHA-256: base64 of its bytes or, as Gemini sends it, of its hexadecimal digits."""
         try:
             digest = base64.b64decode(stated) if isinstance(stated, str) else b""
         except binascii.Error:

@@ -64,8 +64,8 @@ _READ = tuple(
         )
     }.values()
 )
-_AT_ONCE = 5000
-_MICRO = 1_000_000
+_ANY_ORDER = ("team", "key", "keyed")  # of sessions: of several that of who was shipped first
+_AT_ONCE, _MICRO = 5000, 1_000_000
 
 
 class Difference(NamedTuple):
@@ -270,7 +270,7 @@ def _compare(
     since: of rows with an earlier `first_at` some entries are deleted, and nothing can be said.
     """
     keys = [column.name for column in table.primary_key]
-    names = [column.name for column in table.columns if not (table is spend_sessions and column.name == "team")]
+    names = [column.name for column in table.columns if not (table is spend_sessions and column.name in _ANY_ORDER)]
     count = 0
     with (
         again.connect() as scratch,

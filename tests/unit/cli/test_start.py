@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from proxy.cli import serve as command
 from proxy.cli.main import app
-from proxy.cli.start import Serve, plainly
+from proxy.cli.start import Serve, parse_plain
 from tests.support.rows import each_row
 
 LINES = [
@@ -68,12 +68,12 @@ def test_both_ways_ask_for_the_same(
     done = CliRunner().invoke(app, arguments, env={"TAXIMETER_CONFIG": None, **environ})
 
     assert done.exit_code == 0, done.output
-    assert [plainly(arguments, environ)] == asked
+    assert [parse_plain(arguments, environ)] == asked
 
 
 @each_row("arguments", OTHERS)
 def test_what_needs_another_answer_is_left_to_the_library(arguments: list[str]) -> None:
-    assert plainly(arguments, {}) is None
+    assert parse_plain(arguments, {}) is None
 
 
 def _ended(*arguments: str, after: str = "") -> subprocess.CompletedProcess[str]:

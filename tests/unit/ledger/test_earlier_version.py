@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.database import open_ledger
-from proxy.ledger.label_days import add_up_a_part
+from proxy.ledger.label_parts import add_up_a_part
 from proxy.ledger.recorder import Recorder
 from proxy.times import now_us
 

@@ -19,13 +19,14 @@ from proxy.control.labels import label_names
 from proxy.ledger import label_days
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
-from proxy.ledger.label_days import MOST_NAMES, add_up_a_day, add_up_a_part, sureness_query
+from proxy.ledger.label_days import MOST_NAMES, add_up_a_day
+from proxy.ledger.label_parts import add_up_a_part, certainty_query
 from proxy.ledger.parts_schema import spend_label_parts
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollup_schema import spend_days, spend_label_days
 from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US
 from proxy.ledger.schema import entries
-from proxy.reports.overview import sureness
+from proxy.reports.overview import cost_certainty
 from proxy.reports.spans import ENTRIES, Span, answering
 from proxy.reports.spend import spend
 from tests.support.bought import bought
@@ -137,8 +138,10 @@ def test_whom_agents_served_is_not_read_from_the_entries(filled: Engine) -> None
 @given(since=moments.filter(lambda at: at is not None))
 def test_how_sure_it_is_is_what_the_entries_say(filled: Engine, since: int) -> None:
     with filled.connect() as connection:
-        by_entry = [tuple(row) for row in connection.execute(sureness_query(entries.c.started_at >= since))]
-    said = [(row.status, row.source, row.calls, row.unpriced, row.cost_nanousd) for row in sureness(filled, since)]
+        by_entry = [tuple(row) for row in connection.execute(certainty_query(entries.c.started_at >= since))]
+    said = [
+        (row.status, row.source, row.calls, row.unpriced, row.cost_nanousd) for row in cost_certainty(filled, since)
+    ]
     assert sorted(said, key=repr) == sorted(by_entry, key=repr)
 
 
@@ -151,9 +154,9 @@ def test_parts_of_days_are_added_up_when_they_are_over(ledger: Engine) -> None:
     assert add_up_parts(ledger, ["plan"], first + 3 * PART_US) == 1
     assert add_up_parts(ledger, ["plan", "region"], first + 3 * PART_US) == 2
     assert add_up_parts(ledger, ["region"], first + 3 * PART_US) == 0
-    assert [(row.status, row.calls) for row in sureness(ledger, first)] == [("settled", 5)]
+    assert [(row.status, row.calls) for row in cost_certainty(ledger, first)] == [("settled", 5)]
     fill(ledger, calls(1, START + PART_US, plan="free"))
-    assert [(row.status, row.calls) for row in sureness(ledger, first)] == [("settled", 6)]
+    assert [(row.status, row.calls) for row in cost_certainty(ledger, first)] == [("settled", 6)]
     assert add_up_parts(ledger, ["region"], first + 3 * PART_US) == 1
 
 

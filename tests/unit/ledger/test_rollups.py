@@ -156,11 +156,14 @@ def test_whole_days_and_hours_are_not_read_from_the_entries(filled: Engine) -> N
 
 
 def rolled(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
+    """Of sessions with several keys it is that of the call that was shipped first."""
+    found = {}
     with engine.connect() as connection:
-        return {
-            name: sorted((tuple(row) for row in connection.execute(sa.select(schema.metadata.tables[name]))), key=repr)
-            for name in ROLLUPS
-        }
+        for name in ROLLUPS:
+            columns = [column for column in schema.metadata.tables[name].columns if column.name != "keyed"]
+            columns = [column for column in columns if name != "spend_sessions" or column.name != "key"]
+            found[name] = sorted((tuple(row) for row in connection.execute(sa.select(*columns))), key=repr)
+    return found
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from proxy.ledger.parts_schema import (
     label_parts,
     label_weeks,
     person_calls,
+    rare_calls,
     spend_impersonal_weeks,
     spend_label_weeks,
 )
@@ -127,7 +128,8 @@ for line in sys.stdin:
 
 
 def test_a_migration_that_is_killed_in_the_middle_is_made_anew(empty_database: str, opened: list[sa.Engine]) -> None:
-    """Weeks (0020) and lists of persons (0021): half of them, or all but for the number of the version."""
+    """Weeks (0020), lists of persons (0021), keys of sessions and lists of rare calls (0022): half of them, or all but for the
+    number of the version."""
     opened.append(open_ledger(empty_database))
     wanted = described(opened[0])
     with opened[0].begin() as connection:  # what version 0019 had
@@ -135,9 +137,16 @@ def test_a_migration_that_is_killed_in_the_middle_is_made_anew(empty_database: s
             sa.text("INSERT INTO label_parts (start_at, changes, built, requests, cost_nanousd) VALUES (0, 3, 2, 1, 7)")
         )
         connection.execute(sa.text("DROP VIEW ledger"))
-        connection.execute(sa.text("ALTER TABLE label_parts DROP COLUMN persons"))
-        for table in (label_weeks, spend_label_weeks, spend_impersonal_weeks, person_calls):
-            table.drop(connection)
+        connection.execute(sa.text("DROP INDEX spend_sessions_keyless"))
+        for table, column in (
+            ("label_parts", "persons"),
+            ("label_parts", "listed"),
+            ("spend_sessions", "key"),
+            ("spend_sessions", "keyed"),
+        ):
+            connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        for made in (label_weeks, spend_label_weeks, spend_impersonal_weeks, person_calls, rare_calls):
+            made.drop(connection)
         connection.execute(sa.text(view_sql(connection.dialect.name)))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0019'"))
     before = described(opened[0])
@@ -156,7 +165,8 @@ def test_a_migration_that_is_killed_in_the_middle_is_made_anew(empty_database: s
     assert described(opened[1]) == wanted
     assert current_version(opened[1]) == HEAD
     with opened[1].connect() as connection:
-        assert connection.execute(sa.select(label_parts.c.changes, label_parts.c.persons)).all() == [(3, None)]
+        state = sa.select(label_parts.c.changes, label_parts.c.persons, label_parts.c.listed)
+        assert connection.execute(state).all() == [(3, None, None)]
 
 
 def test_what_sqlite_has_committed_outlives_the_machine(tmp_path: Path, opened: list[sa.Engine]) -> None:

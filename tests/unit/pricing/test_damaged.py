@@ -10,7 +10,7 @@ import pytest
 
 from pricing import load
 from pricing.damaged import DamagedBookError
-from proxy.cli.problems import telling_problems
+from proxy.cli.problems import report_errors
 from proxy.config.model import Config
 from proxy.serve.supervisor import Supervisor
 
@@ -51,7 +51,7 @@ def test_it_is_one_sentence(book: Path, file: str, content: bytes | None, capsys
     else:
         (book / file).write_bytes(content)
     with pytest.raises(SystemExit) as ended:
-        telling_problems(load.packaged_book)
+        report_errors(load.packaged_book)
 
     (line,) = capsys.readouterr().err.splitlines()
     assert (ended.value.code, line.startswith(f"error: {SENTENCE}")) == (2, True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.ledger.database import open_ledger
-from proxy.reports.key_use import key_use, useless
+from proxy.reports.key_use import key_use, why_unusable
 from proxy.reports.spend import spend
 from tests.support.made_up import fill, made_up
 
@@ -41,7 +41,7 @@ def test_what_keys_came_to_is_what_the_reports_say(tmp_path: Path) -> None:
     ],
 )
 def test_a_key_that_nobody_could_use_is_told(models: list[str] | None, expires: datetime | None, says: str) -> None:
-    assert says in (useless(models, expires, ["gpt-*", "local"], NOW.timestamp()) or "")
+    assert says in (why_unusable(models, expires, ["gpt-*", "local"], NOW.timestamp()) or "")
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_a_key_that_nobody_could_use_is_told(models: list[str] | None, expires: 
     [(["gpt-5-mini"], ["gpt-*"]), (["gpt-*"], ["gpt-5"]), (["*"], ["local"]), (["any"], []), (None, ["x"])],
 )
 def test_a_key_that_somebody_can_use_is_none_of_them(models: list[str] | None, known: list[str]) -> None:
-    assert useless(models, datetime(2027, 1, 1, tzinfo=UTC), known, NOW.timestamp()) is None
+    assert why_unusable(models, datetime(2027, 1, 1, tzinfo=UTC), known, NOW.timestamp()) is None

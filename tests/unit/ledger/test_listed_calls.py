@@ -1,4 +1,4 @@
-"""Lists of a user's or a customer's calls and sessions: whatever is known of where they are, they are what all entries say."""
+"""Lists of somebody's or of rare calls, and of sessions: whatever is known of where they are, they are what all entries say."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
-from proxy.ledger import person_calls
+from proxy.ids import Ids
+from proxy.ledger import call_runs, listed_calls
+from proxy.ledger import label_parts as label_parts_module
+from proxy.ledger.call_runs import runs_of_calls
 from proxy.ledger.database import open_ledger
-from proxy.ledger.label_days import add_up_a_part
-from proxy.ledger.parts_schema import TOO_MANY, label_parts
+from proxy.ledger.label_parts import add_up_a_part
+from proxy.ledger.parts_schema import TOO_MANY, label_parts, rare_calls
 from proxy.ledger.parts_schema import person_calls as table
-from proxy.ledger.person_calls import runs_of_calls
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US
 from proxy.ledger.schema import entries
+from proxy.reports import call_lists
 from proxy.reports import sessions as lists
 from proxy.reports.calls import requests
 from tests.support.bought import bought, with_row
 from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up
 
+_ids = Ids()
 LATER = START + 60 * DAY_US
 moments = st.one_of(
     st.none(),
@@ -38,7 +42,7 @@ moments = st.one_of(
 
 def add_up(engine: Engine, now_us: int = LATER) -> int:
     count = 0
-    while add_up_a_part(engine, [], now_us):
+    while add_up_a_part(engine, ["plan"], now_us):
         count += 1
     return count
 
@@ -63,12 +67,17 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             and chance.random() < 0.1
         ):
             made[number] = with_row(entry, status="void")
+    # Some waited for their budgets from before the end of three hours until behind it.
+    for number in range(60):
+        late = START + (number + 1) * PART_US - 200_000_000
+        waited = bought(late, "0.001", {"input": 10}, id=_ids.new(late + 400_000_000), customer="acme", key="empty")
+        made += [waited, bought(late + 250_000_000, "0.001", {"input": 10}, customer="acme", key="empty")]
     chance.shuffle(made)
-    fill(engine, made[:400])
+    fill(engine, made[:500])
     assert add_up(engine) > 50
-    fill(engine, made[400:])
+    fill(engine, made[500:])
     for _ in range(20):
-        assert add_up_a_part(engine, [], LATER)
+        assert add_up_a_part(engine, ["plan"], LATER)
     yield engine
     engine.dispose()
 
@@ -78,12 +87,44 @@ def listed(
 ) -> list[str]:
     """All pages."""
     ids: list[str] = []
+    before: str | None = None
     while True:
-        before = ids[-1] if ids else None
-        page = requests(engine, limit=size, before=before, filters=filters, since=since, until=until)
-        ids += [row["id"] for row in page]
-        if len(page) < size:
+        page = call_lists.call_page(engine, limit=size, before=before, filters=filters, since=since, until=until)
+        ids += [row["id"] for row in page.rows]
+        if (before := page.next) is None:
             return ids
+
+
+RARE = {
+    "key": ["checkout", "empty", "none such"],
+    "team": ["research", "", None],
+    "model": ["odd", "none such"],
+    "provider": ["p", None],
+    "agent": ["coder", None],
+    "status": ["void", "unconfirmed", "running"],
+    "outcome": ["expired", "ok", "cut"],
+    "usage_source": ["none", "provider"],
+    "client": ["none such"],
+    "label.plan": ["pro", None],
+    "label.other": ["x", None],
+    "customer": ["acme", "nobody"],
+    "priced": ["no", "yes"],
+}
+
+
+@examples(25)
+@given(data=st.data(), since=moments, until=moments, size=st.sampled_from([4, 50]), most=st.sampled_from([30, 100_000]))
+def test_calls_of_any_filters_are_those_of_all_entries(
+    filled: Engine, data: st.DataObject, since: int | None, until: int | None, size: int, most: int
+) -> None:
+    names = data.draw(st.lists(st.sampled_from(sorted(RARE)), min_size=1, max_size=3, unique=True))
+    filters: dict[str, str | None] = {name: data.draw(st.sampled_from(RARE[name])) for name in names}
+    every = requests(filled, limit=10_000, before=None, filters=filters, since=since, until=until)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(call_lists, "LOOKED_THROUGH", most)
+        patch.setattr(call_runs, "_AT_ONCE_US", DAY_US)
+        assert listed(filled, filters, since, until, size) == [row["id"] for row in every]
 
 
 def ids_of(engine: Engine, name: str, value: str, since: int | None, until: int | None) -> list[str]:
@@ -125,7 +166,7 @@ def test_sessions_are_those_that_going_through_all_finds(
 
     known = all_pages()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lists, "_sessions_of_person", lambda *_: None)
+        patch.setattr(lists, "_sessions_of_rare_calls", lambda *_: None)
         assert known == all_pages()
 
 
@@ -144,10 +185,10 @@ def ledger(database: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def asked(engine: Engine, customer: str = "acme", **given: Any) -> list[tuple[int, int | None]]:
+def asked(engine: Engine, filters: Any = None, **given: Any) -> list[tuple[int, int | None]]:
     """Of which times the entries are read."""
     with engine.connect() as connection:
-        runs = list(runs_of_calls(connection, ("customer", customer), START, START + 4 * PART_US, **given))
+        runs = list(runs_of_calls(connection, filters or {"customer": "acme"}, START, START + 4 * PART_US, **given))
     return [
         ((run.since - START) // PART_US, run.until and (run.until - START) // PART_US)
         for run in runs
@@ -158,7 +199,7 @@ def asked(engine: Engine, customer: str = "acme", **given: Any) -> list[tuple[in
 def test_only_what_is_not_known_is_read_from_the_entries(ledger: Engine) -> None:
     assert asked(ledger) == [(1, 3)]  # where no call is counted there may be a void one
     assert asked(ledger, counted_alone=True) == []
-    assert asked(ledger, "nobody", counted_alone=True) == []
+    assert asked(ledger, {"customer": "nobody"}, counted_alone=True) == []
     assert len(listed(ledger, {"customer": "acme"}, None, None, 50)) == 4
 
 
@@ -184,18 +225,56 @@ def test_what_an_earlier_version_beside_this_one_writes_is_there(ledger: Engine)
     assert len(listed(ledger, {"customer": "acme"}, None, None, 50)) == 5
 
 
-def test_what_an_earlier_version_added_up_gets_its_lists(ledger: Engine) -> None:
+@pytest.mark.parametrize("column", ["persons", "listed"])
+def test_what_an_earlier_version_added_up_gets_its_lists(ledger: Engine, column: str) -> None:
+    filters = {"customer": "acme"} if column == "persons" else {"key": "app"}
     with ledger.begin() as connection:
-        connection.execute(sa.update(label_parts).values(persons=None))
-        connection.execute(sa.delete(table))
+        before = connection.execute(sa.select(label_parts)).all()
+        connection.execute(sa.update(label_parts).values(**{column: None}))
+        connection.execute(sa.delete(table if column == "persons" else rare_calls))
 
-    assert asked(ledger) == [(0, 4)]
+    assert asked(ledger, filters) == [(0, 4)]
     assert add_up(ledger) == 2
-    assert asked(ledger) == [(1, 3)]
+    assert asked(ledger, {"customer": "acme"}) == [(1, 3)]
+    with ledger.connect() as connection:
+        assert connection.execute(sa.select(label_parts)).all() == before
+
+
+def test_what_none_and_what_few_of_the_calls_have_is_known(ledger: Engine) -> None:
+    fill(ledger, calls(START + HOUR_US, 60, model="big") + calls(START + 2 * HOUR_US, model="tiny"))
+    assert asked(ledger, {"model": "tiny"}) == [(0, 3)]
+    assert add_up(ledger) == 1
+
+    assert asked(ledger, {"model": "none such"}) == [(1, 3)]
+    assert asked(ledger, {"model": "tiny"}) == [(1, 3)]
+    assert asked(ledger, {"model": "big"}) == [(0, 3)]
+    assert asked(ledger, {"model": "big", "label.plan": "x"}) == [(1, 3)]
+    assert asked(ledger, {"label.other": "x"}) == [(0, 4)]
+    assert asked(ledger, {"claimed.plan": "x"}) == [(0, 4)]
+    assert len(listed(ledger, {"model": "tiny"}, None, None, 50)) == 1
+
+
+def test_who_adds_up_meanwhile_is_not_put_back(ledger: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ledger.begin() as connection:
+        connection.execute(sa.update(label_parts).values(listed=None))
+    whole = label_parts_module.lists_of_calls
+
+    def meanwhile(*given: Any) -> Any:
+        monkeypatch.undo()
+        found = whole(*given)
+        fill(ledger, calls(START + 3 * PART_US + HOUR_US, customer="acme", model="tiny"))
+        assert add_up(ledger) == 2
+        return found
+
+    monkeypatch.setattr(label_parts_module, "lists_of_calls", meanwhile)
+    assert add_up_a_part(ledger, ["plan"], LATER)
+
+    assert len(listed(ledger, {"customer": "acme"}, None, None, 50)) == 5
+    assert len(listed(ledger, {"model": "tiny"}, None, None, 50)) == 1
 
 
 def test_of_too_many_calls_there_is_no_list(ledger: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(person_calls, "_MOST_CALLS", 5)
+    monkeypatch.setattr(listed_calls, "_MOST_CALLS", 5)
     fill(ledger, calls(START + HOUR_US, customer="acme"))
 
     assert add_up(ledger) == 1
@@ -207,7 +286,8 @@ def test_of_too_many_calls_there_is_no_list(ledger: Engine, monkeypatch: pytest.
 
 
 def test_two_with_one_number_are_told_apart(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(person_calls, "person_of", lambda name, value: 1)
+    for module in (listed_calls, call_runs):
+        monkeypatch.setattr(module, "value_of", lambda name, value: 1)
     engine = open_ledger(database)
     fill(
         engine, calls(START, 2, customer="acme", user="ann") + calls(START + 10_000, 3, customer="globex", user="acme")
