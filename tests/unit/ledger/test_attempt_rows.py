@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.ledger import attempt_rows, entries
+from proxy.ledger import attempt_rows
 from proxy.ledger.entries import Entry, entry_of
 from proxy.ledger.pairing import Batch, Pairing
 from proxy.spool.frames import Position, Record
@@ -69,7 +69,7 @@ def exactly(entry: Entry) -> list[tuple[type, Any]]:
 def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
     intent, end = whole_intent(), whole_settle()
     expected = entry_of(intent, end, "i")  # type: ignore[arg-type]
-    monkeypatch.setattr(entries, "entry_of", None)  # not asked
+    monkeypatch.setattr("proxy.ledger.pairing.entry_of", None)  # not asked
 
     pairing, batch = taken(intent, end)
 
@@ -93,7 +93,7 @@ def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatc
 def test_what_else_an_end_may_say_is_not_lost(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> None:
     intent, end = whole_intent(), whole_settle(**fields)
     expected = entry_of(intent, end, "i")  # type: ignore[arg-type]
-    monkeypatch.setattr(entries, "entry_of", None)
+    monkeypatch.setattr("proxy.ledger.pairing.entry_of", None)
 
     pairing, batch = taken(intent, end)
 
@@ -105,7 +105,7 @@ def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyP
     count = 0
     for intent, end in records_with_odd_values():
         with monkeypatch.context() as patched:
-            patched.setattr(entries, "intent_of", lambda _: None)
+            patched.setattr("proxy.ledger.pairing.intent_of", lambda _: None)
             thorough, expected = taken(intent, end)
 
         pairing, batch = taken(intent, end)
