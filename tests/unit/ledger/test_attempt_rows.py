@@ -60,7 +60,8 @@ def exactly(entry: Entry) -> list[tuple[type, Any]]:
     said = entry.end.get("cost_lines") or []
     if isinstance(said, list):
         said = [(line.unit, line.cost_usd) if isinstance(line, Line) else _part(line) for line in said]
-    named = [entry.end.get(name) for name in ("itl_ms_sum", "itl_count", "epoch", "stored", "stored_model", "job")]
+    named = [entry.end.get(name) for name in ("epoch", "stored", "stored_model", "job")]
+    named.append((entry.end.get("itl_count") and (entry.end.get("itl_ms_sum"), entry.end.get("itl_count"))) or None)
     flags = entry.end.get("flags") or []
     beside = [list(map(tuple, entry.budgets)), said, list(flags) if isinstance(flags, list | tuple) else flags, *named]
     return [(type(value), value) for value in (*entry.row, *beside)]
@@ -85,6 +86,10 @@ def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatc
     [
         {"stored": ["d" * 32], "stored_model": "m", "stored_facts": {"a": 1}},
         {"stored": None, "job": None, "epoch": None},
+        {"itl_ms_sum": 7.5, "itl_count": 3, "ttft_ms": 1},
+        {"usage": {"input": 3, "cache_read": 2, "cache_write_1h": 4, "output": 5, "reasoning": 6}},
+        {"usage": {}, "budgets": []},
+        {"budgets": [["b", "", 0, "usd", 400], ["c", "g", 7, "tokens", 9]]},
         {"cost_nanousd": None, "cost_lines": None, "price_version": None, "flags": []},
         {"epoch": "e", "lease": [3, 1]},
         {"epoch": "e", "lease": [3, 1], "stored": ["d" * 32], "stored_model": "m"},
