@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.ledger import attempt_rows, entries
+from proxy.ledger import attempt_rows
 from proxy.ledger.entries import Entry, entry_of
 from proxy.ledger.pairing import Batch, Pairing
 from proxy.spool.frames import Position, Record
@@ -70,7 +70,7 @@ def exactly(entry: Entry) -> list[tuple[type, Any]]:
 def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
     intent, end = whole_intent(), whole_settle()
     expected = entry_of(intent, end, "i")  # type: ignore[arg-type]
-    monkeypatch.setattr(entries, "entry_of", None)  # not asked
+    monkeypatch.setattr("proxy.ledger.pairing.entry_of", None)  # not asked
 
     pairing, batch = taken(intent, end)
 
@@ -98,7 +98,7 @@ def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatc
 def test_what_else_an_end_may_say_is_not_lost(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> None:
     intent, end = whole_intent(), whole_settle(**fields)
     expected = entry_of(intent, end, "i")  # type: ignore[arg-type]
-    monkeypatch.setattr(entries, "entry_of", None)
+    monkeypatch.setattr("proxy.ledger.pairing.entry_of", None)
 
     pairing, batch = taken(intent, end)
 
