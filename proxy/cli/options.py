@@ -48,10 +48,13 @@ def config_of(path: Path | None) -> Config:
     # Only here: the help of a command needs no schema.
     from proxy.config.checks import load_config
     from proxy.config.model import Config
-    from proxy.config.without_file import local_prices
+    from proxy.config.without_file import local_prices, names_none
     from proxy.serve.local_model import MODEL_NAME
 
-    return load_config(path, os.environ)[0] if path else Config.model_validate({"prices": local_prices(MODEL_NAME)})
+    config = load_config(path, os.environ)[0] if path else Config()
+    if not names_none(config):
+        return config
+    return config.model_copy(update={"prices": (*config.prices, *local_prices(MODEL_NAME))})
 
 
 def server_of(url: str | None) -> Server | None:

@@ -26,15 +26,23 @@ from proxy.config.model import ATTRIBUTES, Budget, Config, Key, override_limit
 from proxy.config.plans import Plan
 from proxy.config.store_url import parse_address
 from proxy.config.upstream import Upstream
+from proxy.config.without_file import complete
 from proxy.config.wording import meant, problems_of
 from proxy.times import now_s
 
 
-def load_config(path: Path | None, environ: Mapping[str, str]) -> tuple[Config, list[str]]:
-    """The configuration at `path` and its warnings. Raises `ConfigError` with all problems, each with its line."""
+def load_config(
+    path: Path | None, environ: Mapping[str, str], otherwise: Mapping[str, Any] | None = None
+) -> tuple[Config, list[str]]:
+    """The configuration at `path` and its warnings. Raises `ConfigError` with all problems, each with its line.
+
+    otherwise: upstreams, models and prices where no file names upstreams or models.
+    """
     if path is None:
-        return build(Expansion({}, [], []))
+        return build(Expansion(dict(otherwise or {}), [], []))
     expansion = load(path, environ)
+    if otherwise is not None:
+        complete(expansion.tree, otherwise)
     try:
         return build(expansion)
     except ConfigError as error:

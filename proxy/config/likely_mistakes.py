@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.config.model import Config
+from proxy.config.without_file import names_none
 from proxy.config.wording import meant
 
 
@@ -13,7 +14,9 @@ def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
     server = config.server
     if server.port and server.port == server.admin_port and server.host == server.admin_host:
         yield "server.admin_port is server.port too: the second to listen will find it taken; give each its own"
-    if not config.upstreams:
+    if names_none(config):
+        yield "upstreams: there is none, so `serve` takes the providers whose keys are set, else the small local model"
+    elif not config.upstreams:
         yield "upstreams: there is none, so no call can go anywhere"
     elif not config.models:
         yield "models: there is none, so every model is unknown (404); `'*': {upstream: NAME}` takes all"

@@ -1,9 +1,12 @@
-"""The configuration without a file: every provider whose key is in the environment, else the local model."""
+"""What is served without a file, or with one that names no upstream: every provider whose key is in the environment, else the
+local model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from proxy.config.model import Config
 
 # name -> (environment variables, base_url, provider, patterns of the models that it serves under their own names)
 _PROVIDERS: dict[str, tuple[tuple[str, ...], str, str, tuple[str, ...]]] = {
@@ -81,6 +84,23 @@ def provider_tree(environ: Mapping[str, str]) -> dict[str, Any]:
         models |= {pattern: {"upstream": name} for pattern in patterns}
         models[f"{name}/*"] = {"upstream": name, "model": "*"}
     return {"upstreams": upstreams, "models": models}
+
+
+def complete(tree: dict[str, Any], otherwise: Mapping[str, Any]) -> None:
+    """Put these upstreams, models and prices into the tree of a file that names neither upstreams nor models."""
+    if "upstreams" in tree or "models" in tree:
+        return
+    own = tree.get("prices", [])
+    tree |= otherwise
+    tree["prices"] = own
+    if isinstance(own, list):
+        named = [row.get("provider") for row in own if isinstance(row, dict)]
+        tree["prices"] = [*own, *(row for row in otherwise.get("prices", ()) if row["provider"] not in named)]
+
+
+def names_none(config: Config) -> bool:
+    """Whether the file of this configuration names neither upstreams nor models."""
+    return not config.model_fields_set & {"upstreams", "models"}
 
 
 def local_prices(model: str) -> list[dict[str, str]]:

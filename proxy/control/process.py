@@ -337,7 +337,7 @@ class _Control:
     # The first start
 
     def _make_first_key(self, engine: Engine) -> str | None:
-        if not self._announce or keys.list_keys(engine):
+        if not self._announce or self.config.keys or keys.list_keys(engine):
             return None
         return keys.create_key(engine, _FIRST_KEY)[1]
 

@@ -250,6 +250,7 @@ def _serve(weights: str, port: int) -> Any:
 
 def _child(weights: str, port: str, report_fd: str, parent_pid: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says when
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as a reload does where all are told by their name
     _end_with_parent(int(parent_pid))
     server = _serve(weights, int(port))
     os.write(int(report_fd), server.listening_address.encode())

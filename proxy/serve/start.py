@@ -6,14 +6,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from proxy.config.checks import build, load_config
-from proxy.config.file import ConfigError, Expansion, Problem
+from proxy.config.checks import load_config
+from proxy.config.file import ConfigError, Problem
 from proxy.config.model import Config
-from proxy.config.without_file import keys_of_ours, local_tree, needs_local_model, provider_tree
+from proxy.config.without_file import keys_of_ours, local_tree, names_none, needs_local_model, provider_tree
 from proxy.processes.descriptors import raise_limit
 from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("taximeter")
 
 
-def prepare_embedded() -> tuple[Config, list[str], LocalModel | None]:
-    """The configuration without a file: the providers whose keys are set; without any, the local model, started here."""
+def prepare_embedded(data_dir: Path) -> tuple[dict[str, Any], LocalModel | None]:
+    """Upstreams, models and prices without a file that names any: the providers whose keys are set; without any, the local
+    model, started here."""
     for name in keys_of_ours(os.environ):
         log.warning("%s is a key of Taximeter's own, so it is not taken for a provider's", name)
     if not needs_local_model(os.environ):
-        return *build(Expansion(provider_tree(os.environ), [], [])), None
+        return provider_tree(os.environ), None
     from proxy.serve.local_model import LocalModelError, start_local_model  # only where it is needed
 
     try:
-        local = start_local_model(Path(Config().data_dir))
+        local = start_local_model(data_dir)
     except LocalModelError as error:
         message = f"{error} Or set a provider's key, such as OPENAI_API_KEY, or write a configuration file."
         raise ConfigError([Problem("", message)]) from None
-    tree = local_tree(local.base_url, local.model_name, local.context_tokens, local.api_key)
-    return *build(Expansion(tree, [], [])), local
+    return local_tree(local.base_url, local.model_name, local.context_tokens, local.api_key), local
 
 
 def serve(config_path: Path | None, workers: int, *, standby: bool = False) -> int:
@@ -52,13 +52,15 @@ def serve(config_path: Path | None, workers: int, *, standby: bool = False) -> i
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit(0))
     if config_path is None:
-        lock = lock_data_dir(Path(Config().data_dir), wait=standby)  # before the local model writes there
-        config, warnings, local = prepare_embedded()
+        config, warnings = Config(), list[str]()
+        lock = lock_data_dir(Path(config.data_dir), wait=standby)  # before the local model writes there
     else:
         config, warnings, lock = _locked(config_path, wait=standby)
-        local = None
+    otherwise, local = prepare_embedded(Path(config.data_dir)) if names_none(config) else (None, None)
     try:
-        return _serve(config, config_path, warnings, workers, local)
+        if otherwise is not None:
+            config, warnings = load_config(config_path, os.environ, otherwise)
+        return _serve(config, config_path, warnings, workers, local, otherwise)
     finally:
         if local is not None:
             local.stop()
@@ -81,7 +83,12 @@ def _locked(config_path: Path, *, wait: bool) -> tuple[Config, list[str], int]:
 
 
 def _serve(
-    config: Config, config_path: Path | None, warnings: list[str], workers: int, local: LocalModel | None
+    config: Config,
+    config_path: Path | None,
+    warnings: list[str],
+    workers: int,
+    local: LocalModel | None,
+    otherwise: Mapping[str, Any] | None,
 ) -> int:
     raise_limit()
     if workers > 1 and config.store == "memory":
@@ -94,14 +101,14 @@ def _serve(
     admin = listen(server.admin_host, server.admin_port, "server.admin_port")
     for warning in warnings:
         log.warning("%s", warning)
-    supervisor = Supervisor(config, config_path, local)
+    supervisor = Supervisor(config, config_path, local, otherwise)
 
     def control(orders: Orders) -> None:
         without_statistics()
         from proxy.control.process import run_control  # heavy, and only this child needs it
 
         one_heap()
-        announce = config_path is None
+        announce = otherwise is not None
         run_control(supervisor.config, admin, data.getsockname()[1], orders, announce=announce, workers=workers)
 
     def data_plane(worker: str) -> Callable[[Orders], None]:

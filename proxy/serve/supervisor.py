@@ -13,10 +13,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pricing.load import packaged_book
 from proxy.config.checks import load_config
@@ -63,9 +63,17 @@ class Child:
 class Supervisor:
     """Runs the children until a signal says stop; restarts one that dies; hands out a new configuration on SIGHUP."""
 
-    def __init__(self, config: Config, config_path: Path | None, local: LocalModel | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path | None,
+        local: LocalModel | None,
+        otherwise: Mapping[str, Any] | None = None,
+    ) -> None:
+        """otherwise: as `load_config` takes it."""
         self.config = config
         self._config_path = config_path
+        self._otherwise = otherwise
         self._local = local
         self._children: list[Child] = []
         self._stopping = False
@@ -132,8 +140,10 @@ class Supervisor:
             return
         code = 1
         try:
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            # A reload is the supervisor's. Whoever tells it to all by their name, as `killall` does, must break no call.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             for other in self._children:
                 other.orders.for_child(mine=other is child)
@@ -237,7 +247,7 @@ class Supervisor:
             log.warning("there is no configuration file to reload")
             return
         try:
-            config, warnings = load_config(self._config_path, os.environ)
+            config, warnings = load_config(self._config_path, os.environ, self._otherwise)
         except ConfigError as error:
             log.error("the new configuration is not taken, the old one stays:\n%s", error)
             return

@@ -112,19 +112,20 @@ def environment() -> dict[str, str]:
     }
 
 
-def start(folder: Path) -> Serving:
-    """`taximeter serve` without a configuration, in `folder`; comes back when it has announced itself.
+def start(folder: Path, config: Path | None = None) -> Serving:
+    """`taximeter serve` in `folder`; comes back when it has announced itself. config: a file that names ports but no upstream.
 
-    It takes the default ports, so two test runs on one machine take turns.
+    Without one it takes the default ports, so two test runs on one machine take turns.
     """
     with contextlib.ExitStack() as on_failure:
-        turn = on_failure.enter_context(_TURN.open("ab"))
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        for port in PORTS:
-            with socket.socket() as probe:
-                assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is taken: end what listens there"
+        turn = None if config else on_failure.enter_context(_TURN.open("ab"))
+        if turn is not None:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            for port in PORTS:
+                with socket.socket() as probe:
+                    assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is taken: end what listens there"
         process = subprocess.Popen(
-            [sys.executable, "-m", "proxy", "serve"],
+            [sys.executable, "-m", "proxy", "serve", *(["--config", str(config)] if config else [])],
             cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         serving = Serving(process, folder, turn=turn)

@@ -3,7 +3,9 @@ that the product did not write: the model server's own token counters."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -228,3 +230,40 @@ def test_it_stops_when_told_and_the_next_start_goes_on(first: Serving, reported:
         assert after.cost_usd > before.cost_usd
     finally:
         assert again.stop() == 0
+
+
+def children_of(pid: int) -> list[int]:
+    """Control process, data plane and local model."""
+    return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def test_a_file_of_ports_and_budgets_alone_goes_on_with_the_local_model(tmp_path: Path) -> None:
+    """Written and reloaded as the README says, it stops a call and lets it through again."""
+    file = tmp_path / "taximeter.yaml"
+    ports = "server: {port: 0, admin_port: 0}\n"
+    file.write_text(ports)
+    running = serving.start(tmp_path, file)
+    try:
+        assert running.key
+        with openai.OpenAI(base_url=running.base_url, api_key=running.key, max_retries=0) as client:
+
+            def answer() -> int:
+                try:
+                    client.chat.completions.create(
+                        model=MODEL_NAME, messages=[{"role": "user", "content": "Hi"}], max_tokens=2
+                    )
+                except openai.APIStatusError as error:
+                    return error.status_code
+                return 200
+
+            assert answer() == 200
+            children = children_of(running.process.pid)
+            assert len(children) == 3
+            for limit, status in (("0.000000001", 402), ("1", 200)):
+                file.write_text(f"{ports}budgets: [{{name: day, limit_usd: {limit}, window: day}}]\n")
+                for pid in (*children, running.process.pid):  # as `killall -HUP` does
+                    os.kill(pid, signal.SIGHUP)
+                assert eventually(answer, status.__eq__) == status
+            assert children_of(running.process.pid) == children
+    finally:
+        assert running.stop() == 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -24,7 +25,7 @@ from proxy.control.api.probes import LEDGER_AWAY, SECURITY_HEADERS, missing, pro
 from proxy.control.state import ControlState, Unavailable
 
 if TYPE_CHECKING:
-    from proxy.control.pages.live import Live
+    from proxy.control.pages.live import LiveZones
 
 
 class Front:
@@ -34,7 +35,7 @@ class Front:
         self._state = state
         self._guard = Guard(lambda: state.config().server)
         self._making: asyncio.Task[ASGIApp] | None = None
-        self._live: Live | None = None  # until the pages are there
+        self._live: LiveZones | None = None  # until the pages are there
         self._closed = False
         self._own = {"/healthz": self._alive, "/readyz": self._ready, "/metrics": self._metrics}
 
@@ -57,11 +58,12 @@ class Front:
     def _make(self) -> ASGIApp:
         """In a thread: it takes half a second."""
         from proxy.control.api.app import create_app  # noqa: PLC0415 - who is asked for metrics only needs none of it
-        from proxy.control.pages.live import Live  # noqa: PLC0415 - as above
+        from proxy.control.pages.live import LiveZones  # noqa: PLC0415 - as above
         from proxy.control.pages.overview import live_queries  # noqa: PLC0415 - as above
         from proxy.control.pages.site import add_pages  # noqa: PLC0415 - as above
 
-        live, app = Live(live_queries(self._state), self._state.loop), create_app(self._state)
+        live = LiveZones(lambda tz: live_queries(self._state, ZoneInfo(tz)), self._state.loop)
+        app = create_app(self._state)
         add_pages(app, live)
         self._live = live
         if self._closed:

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from proxy.control.pages import view
 
-_LINK = re.compile(r'(?<= href=")(/(?!page/)[^"#]*)')
+_LINK = re.compile(r'(?:(?<= href=")|(?<=method="post" action="))(/(?!page/)[^"#]*)')
+_NAMED = re.compile(r"[?&;]tz=")
 
 
 class Clock(NamedTuple):
@@ -50,13 +51,13 @@ class Clock(NamedTuple):
 
 
 def kept(html: str, tz: str) -> str:
-    """A page whose links to other pages lead to the same zone, where they name none."""
-    more = f"tz={quote(tz, safe='/')}"
+    """A page whose links to other pages, and forms that change something, lead to the same zone, where they name none."""
+    return html if tz == "UTC" else _LINK.sub(lambda match: in_zone(match[1], tz, "&amp;"), html)
 
-    def zoned(match: re.Match[str]) -> str:
-        link = match[1]
-        if "?tz=" in link or "&amp;tz=" in link:
-            return link
-        return f"{link}{'&amp;' if '?' in link else '?'}{more}"
 
-    return html if tz == "UTC" else _LINK.sub(zoned, html)
+def in_zone(link: str, tz: str, and_: str = "&") -> str:
+    """A link of ours in this zone, unless it names one."""
+    if _NAMED.search(link):
+        return link
+    path, mark, place = link.partition("#")
+    return f"{path}{and_ if '?' in path else '?'}tz={quote(tz, safe='/')}{mark}{place}"

@@ -2,8 +2,8 @@
 
 A live query answers in parts (name -> HTML, or JSON). It runs in a thread, when the recorder has shipped something or a
 heartbeat is over, at most once a second and never for more than a tenth of the time: one that takes 2 s is not repeated for
-18 s. Those of one lane run one after the other; a lane holds up no other. All watchers share the answers. Without a watcher
-no query runs.
+18 s. Those of one lane run one after the other; a lane holds up no other. All watchers in one time zone share the answers.
+Without a watcher no query runs.
 """
 
 from __future__ import annotations
@@ -115,6 +115,34 @@ class Live:
     def _problem(self) -> str:
         problems = dict.fromkeys(query.problem for lane, _ in self._lanes for query in lane if query.problem)
         return " ".join(problems)
+
+
+class LiveZones:
+    """A `Live` for each time zone that somebody watches in: a zone has its own today. All but `shipped` belongs to the loop."""
+
+    def __init__(self, lanes: Callable[[str], Sequence[Sequence[LiveQuery]]], loop: asyncio.AbstractEventLoop) -> None:
+        self._lanes = lanes
+        self._loop = loop
+        self._zones: dict[str, Live] = {}
+        self._closed = False
+
+    def of(self, tz: str) -> Live:
+        if tz not in self._zones:
+            self._zones[tz] = Live(self._lanes(tz), self._loop)
+            if self._closed:
+                self._zones[tz].close()
+        return self._zones[tz]
+
+    def shipped(self) -> None:
+        """The recorder has committed a batch. From any thread."""
+        for live in tuple(self._zones.values()):
+            live.shipped()
+
+    def close(self) -> None:
+        """End every watch."""
+        self._closed = True
+        for live in self._zones.values():
+            live.close()
 
 
 async def _is_set_before(event: asyncio.Event, timeout_s: float) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from proxy.control.api.standings import budgets_as_they_stand
 from proxy.control.pages import view, welcome
@@ -44,7 +45,7 @@ def show(request: PageRequest) -> PageContent:
 def _own(request: PageRequest) -> PageContent:
     engine, address = request.state.engine, request.address
     tiles = []
-    for title, since in {"Today": _midnight(request.now_us), "This month": _month_start(request)}.items():
+    for title, since in {"Today": _midnight(request.now_us, address.zone), "This month": _month_start(request)}.items():
         total = total_of(spend_by(engine, [], since, None, only=address.only))
         calls = str(address.at("/calls")._replace(since=rfc3339(since) or ""))
         tiles.append(
@@ -112,8 +113,15 @@ def _moved(request: PageRequest) -> list[dict[str, Any]]:
     return moved
 
 
-def live_queries(state: ControlState) -> list[list[LiveQuery]]:
-    """What the page shows: a lane of quick queries, and one of what takes the longer the more calls a day has."""
+def live_queries(state: ControlState, zone: ZoneInfo) -> list[list[LiveQuery]]:
+    """What the page shows: a lane of quick queries, and one of what takes the longer the more calls a day has.
+
+    zone: whose today it is.
+    """
+
+    def today() -> _Today:
+        return _Today(now_us(), zone)
+
     return [
         [
             LiveQuery("latest calls", lambda: _latest(state)),
@@ -121,10 +129,10 @@ def live_queries(state: ControlState) -> list[list[LiveQuery]]:
             LiveQuery("budgets", lambda: _planes(state)),
         ],
         [
-            LiveQuery("day", lambda: _day(state, now_us())),
-            LiveQuery("models", lambda: {"models": _ranking(state, "model", "By model", "no model", now_us())}),
-            LiveQuery("teams", lambda: {"teams": _ranking(state, "team", "By team", "no team", now_us())}),
-            LiveQuery("sessions", lambda: {"sessions": _sessions(state, now_us())}),
+            LiveQuery("day", lambda: _day(state, today())),
+            LiveQuery("models", lambda: {"models": _ranking(state, "model", "By model", "no model", today())}),
+            LiveQuery("teams", lambda: {"teams": _ranking(state, "team", "By team", "no team", today())}),
+            LiveQuery("sessions", lambda: {"sessions": _sessions(state, today())}),
             LiveQuery("how sure it is", lambda: {"trust": _trust(state, now_us())}),
         ],
     ]
@@ -148,38 +156,50 @@ def _hour(state: ControlState, now_us: int) -> dict[str, Any]:
     return {"hour": view.render("hour", values), "minutes": _series(minutes, overview.MINUTE_US, about)}
 
 
-def _day(state: ControlState, now_us: int) -> dict[str, Any]:
-    hours = overview.spent_by_time(state.engine, now_us, overview.HOUR_US, 24)
-    today = [spent for at, spent in hours.items() if at >= _midnight(now_us)]
+class _Today(NamedTuple):
+    """The day that is running in a zone."""
+
+    now_us: int
+    zone: ZoneInfo
+
+    @property
+    def since_us(self) -> int:
+        return _midnight(self.now_us, self.zone)
+
+    def at(self, path: str, by: tuple[str, ...] = ()) -> Address:
+        """Another page, of today."""
+        day = datetime.fromtimestamp(self.now_us / 1e6, self.zone)
+        return Address(path, f"{day:%Y-%m-%d}", tz=self.zone.key, by=by)
+
+
+def _day(state: ControlState, today: _Today) -> dict[str, Any]:
+    hours = overview.spent_by_time(state.engine, today.now_us, overview.HOUR_US, 24)
+    total = total_of(spend_by(state.engine, [], today.since_us, None))
     values = {
-        "cost": _big(sum(spent.cost_nanousd for spent in today)),
-        "calls": sum(spent.calls for spent in today),
-        "unpriced": sum(spent.unpriced for spent in today),
-        "link": str(Address("/spend", _today(now_us), by=("model",))),
-        "calls_link": str(Address("/calls", _today(now_us))),
-        "unpriced_link": str(Address("/calls", _today(now_us)).filtered("priced", "no")),
+        "cost": _big(total.cost_nanousd),
+        "calls": total.requests,
+        "unpriced": total.unpriced_requests,
+        "zone": today.zone.key,
+        "link": str(today.at("/spend", by=("model",))),
+        "calls_link": str(today.at("/calls")),
+        "unpriced_link": str(today.at("/calls").filtered("priced", "no")),
     }
     about = f"{_big(sum(spent.cost_nanousd for spent in hours.values()))} in the last 24 hours, by hour"
     return {"day": view.render("day", values), "hours": _series(hours, overview.HOUR_US, about)}
 
 
-def _midnight(now_us: int) -> int:
-    return now_us - now_us % overview.DAY_US
+def _midnight(now_us: int, zone: ZoneInfo) -> int:
+    midnight = datetime.fromtimestamp(now_us / 1e6, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int(midnight.timestamp()) * 1_000_000
 
 
-def _today(now_us: int) -> str:
-    """As the address of another page has it."""
-    return f"{datetime.fromtimestamp(now_us / 1e6, UTC):%Y-%m-%d}"
+def _ranking(state: ControlState, by: str, title: str, nobody: str, today: _Today) -> str:
+    rows = [(name, *spent) for name, spent in overview.dearest(state.engine, by, today.since_us, _ROWS_SHOWN)]
+    return view.render("ranking", view.ranking(title, rows, nobody, today.at("/spend", by=("key",)), by))
 
 
-def _ranking(state: ControlState, by: str, title: str, nobody: str, now_us: int) -> str:
-    rows = [(name, *spent) for name, spent in overview.dearest(state.engine, by, _midnight(now_us), _ROWS_SHOWN)]
-    today = Address("/spend", _today(now_us), by=("key",))
-    return view.render("ranking", view.ranking(title, rows, nobody, today, by))
-
-
-def _sessions(state: ControlState, now_us: int) -> str:
-    sessions = overview.dearest_sessions(state.engine, _midnight(now_us), _ROWS_SHOWN)
+def _sessions(state: ControlState, today: _Today) -> str:
+    sessions = overview.dearest_sessions(state.engine, today.since_us, _ROWS_SHOWN)
     decimals = view.decimals_for(session.cost_nanousd for session in sessions)
     rows = [session._asdict() | {"cost": view.usd(session.cost_nanousd, decimals)} for session in sessions]
     return view.render("sessions", {"sessions": rows})

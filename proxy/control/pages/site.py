@@ -38,9 +38,9 @@ from proxy.control.pages import (
 )
 from proxy.control.pages.address import ALL, Address, ranges, read
 from proxy.control.pages.authentication import COOKIE, LIFE_S, Authenticator, Viewer
-from proxy.control.pages.clock import Clock, kept
+from proxy.control.pages.clock import Clock, in_zone, kept
 from proxy.control.pages.files import add_files
-from proxy.control.pages.live import Live
+from proxy.control.pages.live import LiveZones
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import csv_of, drawn, lines
 from proxy.control.state import ControlState, Unavailable
@@ -81,7 +81,7 @@ _MOST_FORM_BYTES = 64 * 1024
 _MOST_FIELDS = 100
 
 
-def add_pages(app: FastAPI, live: Live) -> None:
+def add_pages(app: FastAPI, live: LiveZones) -> None:
     """Every page, action and file, for the application that `create_app` made."""
     state: ControlState = app.state.control
     guard: Guard = app.state.guard
@@ -97,7 +97,8 @@ def add_pages(app: FastAPI, live: Live) -> None:
     async def stream(request: Request) -> StreamingResponse:
         if not _may_watch(authenticator, request):
             raise HTTPException(401, "Sign in, or send the admin key as `Authorization: Bearer …`.")
-        return StreamingResponse(_events(request, authenticator, live), media_type="text/event-stream")
+        tz = read(request.url.path, request.query_params.multi_items()).tz
+        return StreamingResponse(_events(request, authenticator, live, tz), media_type="text/event-stream")
 
     add_files(router)
     app.router.routes.extend(router.routes)  # included, each would be made twice
@@ -220,10 +221,12 @@ def _done(action: Action, state: ControlState, authenticator: Authenticator) -> 
                     403, "This form was not sent from a page of Taximeter, or is too old: load it again."
                 )
             fields = {name: value.strip() for name, value in form.items() if name != "csrf"}
-            page_request = PageRequest(state, viewer, Address(request.url.path), now_us(), request.path_params, fields)
+            address = Address(request.url.path, tz=read("", request.query_params.multi_items()).tz)
+            page_request = PageRequest(state, viewer, address, now_us(), request.path_params, fields)
             done = action.do(page_request)
             if isinstance(done, str):
-                return RedirectResponse(_inside(done), 303)
+                there = _inside(done)
+                return RedirectResponse(there if address.tz == "UTC" else in_zone(there, address.tz), 303)
             return _html(Page(action.path, "", lambda _: done, ranged=False), page_request, done)
 
         return _guarded(request, authenticator, for_keys=False, answer=answer)
@@ -300,6 +303,7 @@ def _html(page: Page, page_request: PageRequest, content: PageContent) -> Respon
         "tables": tables,
         "address": address,
         "clock": clock,
+        "is_form_answer": page not in PAGES,
         "on_paper": clock.on_paper(*page_request.moments(), page.whole) if page.ranged else clock.printed(),
         "viewer": page_request.viewer,
         "nav": _nav(page_request.viewer, page_request.address),
@@ -369,8 +373,9 @@ def _may_watch(authenticator: Authenticator, request: Request) -> bool:
     return viewer is not None and viewer.role != "key"
 
 
-async def _events(request: Request, authenticator: Authenticator, live: Live) -> AsyncIterator[bytes]:
-    async for parts in live.watch():
+async def _events(request: Request, authenticator: Authenticator, live: LiveZones, tz: str) -> AsyncIterator[bytes]:
+    async for parts in live.of(tz).watch():
         if not _may_watch(authenticator, request):  # signed out by a reload of the configuration, or by the clock
             return
-        yield b"data: " + orjson.dumps(parts) + b"\n\n"
+        zoned = {name: kept(part, tz) if isinstance(part, str) else part for name, part in parts.items()}
+        yield b"data: " + orjson.dumps(zoned) + b"\n\n"

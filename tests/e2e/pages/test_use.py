@@ -351,6 +351,27 @@ def test_times_stand_in_the_zone_of_the_range_wherever_the_reader_is(day: Day, b
     page.context.close()
 
 
+def test_a_reader_elsewhere_has_his_own_zone_in_one_click_and_keeps_it(day: Day, browser: Browser) -> None:
+    page = signed_in(day, browser, timezone_id="America/New_York")
+    for path in ("", "spend?since=24h&by=team", "budgets"):
+        page.goto(day.url + path)
+        page.get_by_role("link", name="in America/New_York").click()
+        expect(page).to_have_url(re.compile(r"[?&]tz=America/New_York"))
+        expect(page.get_by_role("link", name="in UTC")).to_be_visible()
+    page.goto(day.url + "?tz=America/New_York")
+    expect(page.locator("#part-day")).to_contain_text("since 00:00 America/New_York")
+    page.locator("#part-models .name").first.click()
+    expect(page).to_have_url(re.compile(r"/spend\?.*[?&]tz=America/New_York"))
+    page.get_by_role("link", name="in UTC").click()
+    expect(page.get_by_role("link", name="in America/New_York")).to_be_visible()
+    page.context.close()
+    here = signed_in(day, browser, timezone_id="UTC")
+    here.goto(day.url + "spend")
+    expect(here.get_by_text("· UTC")).to_be_visible()
+    expect(here.get_by_role("link", name=re.compile("^in "))).to_have_count(0)
+    here.context.close()
+
+
 def test_on_a_phone_the_cost_stands_at_the_edge_and_hides_what_is_under_it(day: Day, browser: Browser) -> None:
     page = signed_in(day, browser, viewport={"width": 360, "height": 740})
     page.goto(day.url + "calls?since=24h")

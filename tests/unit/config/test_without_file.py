@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
 from pricing.load import load_book
-from proxy.config.checks import build
-from proxy.config.file import Expansion
-from proxy.config.without_file import _PROVIDERS, keys_of_ours, needs_local_model, provider_tree
+from proxy.config.checks import build, load_config
+from proxy.config.file import ConfigError, Expansion
+from proxy.config.without_file import _PROVIDERS, keys_of_ours, local_tree, names_none, needs_local_model, provider_tree
 from proxy.control.banner import banner
 from tests.support.rows import each_row
 
@@ -53,3 +55,44 @@ def test_there_is_a_line_to_paste_in_each_dialect(dialect: str, path: str) -> No
     text = banner(data_url="http://h:1", admin_url="http://h:2", model="m", key="sk-tx-k", ledger="l", dialect=dialect)
 
     assert f"curl -i http://h:1{path} -H 'authorization: Bearer sk-tx-k'" in text
+
+
+LOCAL = local_tree("http://127.0.0.1:9/v1", "small", 2048, "sk-local-0123456789abcdef")
+
+
+def test_a_file_that_names_no_upstream_has_what_is_served_without_one(tmp_path: Path) -> None:
+    file = tmp_path / "taximeter.yaml"
+    file.write_text("server: {port: 4200}\nbudgets: [{name: all, limit_usd: 1, window: day}]\n")
+    config, warnings = load_config(file, {}, LOCAL)
+    assert (list(config.upstreams), list(config.models), warnings) == (["local"], ["small", "local"], [])
+    assert (config.server.port, config.budgets[0].name, config.prices) == (4200, "all", tuple(LOCAL["prices"]))
+    alone, warnings = load_config(file, {})
+    assert names_none(alone)
+    assert "`serve` takes the providers whose keys are set" in warnings[0]
+
+
+@each_row(
+    "text",
+    [
+        "upstreams: {mine: {base_url: 'http://127.0.0.1:8/v1'}}\n",
+        "models: {}\n",
+        "upstreams: {openai: {base_url: 'https://api.openai.com/v1', api_key: '${UNSET}'}}\n",
+    ],
+)
+def test_a_file_that_names_upstreams_or_models_has_its_own_alone(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "taximeter.yaml"
+        file.write_text(text)
+        config, _ = load_config(file, {}, LOCAL)
+        assert "local" not in config.upstreams
+        assert not names_none(config)
+
+
+def test_the_operators_price_of_the_local_model_takes_the_place_of_the_invented_one(tmp_path: Path) -> None:
+    file = tmp_path / "taximeter.yaml"
+    file.write_text("prices: [{provider: llama.cpp, model: '*', input: '1', output: '2'}]\n")
+    config, _ = load_config(file, {}, LOCAL)
+    assert [row["input"] for row in config.prices] == ["1"]
+    file.write_text("prices: cheap\n")
+    with pytest.raises(ConfigError, match="prices"):
+        load_config(file, {}, LOCAL)

@@ -23,7 +23,7 @@ from proxy.config.model import Config
 from proxy.control.api.app import create_app
 from proxy.control.auditing import Auditor
 from proxy.control.metrics.series import MetricState
-from proxy.control.pages.live import Live
+from proxy.control.pages.live import LiveZones
 from proxy.control.pages.site import add_pages
 from proxy.control.state import ControlState
 from proxy.ledger import raises
@@ -148,7 +148,7 @@ def served(ledger: Engine, loop: asyncio.AbstractEventLoop) -> Iterator[Control]
         alerts=SimpleNamespace(counts=dict), book=_book(),  # type: ignore[arg-type]  # as above
     )  # fmt: skip
     app = create_app(state)
-    add_pages(app, Live([], loop))
+    add_pages(app, LiveZones(lambda _: [], loop))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Control(client, ledger, link, recorder, refreshed, state)
 

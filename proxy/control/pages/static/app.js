@@ -8,6 +8,7 @@
   const parser = new DOMParser();
   const series = {};
   const CLOCK = { hourCycle: 'h23', timeZone: ZONE };
+  const TZ = document.getElementById('main').dataset.zone;
   const RETRY_MS = [500, 10_000];
   const SILENT_MS = 20_000; // the server speaks every 5 s
   let stream = null;
@@ -60,7 +61,7 @@
 
   /** Read one stream to its end. Resolves to whether the sign-in has ended, or throws. */
   async function read(signal, alive) {
-    const response = await fetch('/page/live', { headers: { accept: 'text/event-stream' }, signal, cache: 'no-store', credentials: 'same-origin' });
+    const response = await fetch(TZ ? `/page/live?tz=${encodeURIComponent(TZ)}` : '/page/live', { headers: { accept: 'text/event-stream' }, signal, cache: 'no-store', credentials: 'same-origin' });
     if (response.status === 401) return true;
     if (!response.ok) throw new Error((await response.json()).error.message);
     const pieces = response.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -56,6 +56,20 @@
     });
   }
 
+  // Whoever reads elsewhere finds his own zone in one click; it stands in the address then, and goes with every link.
+  const zone = document.getElementById('main').dataset.zone || 'UTC';
+  const mine = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
+  const other = mine === zone ? 'UTC' : mine;
+  for (const place of document.querySelectorAll('#range, main .zone:not(.fixed)')) {
+    if (other === zone || /^Etc\/(UTC|GMT|Unknown)$/.test(other)) break;
+    const there = new URL(location.href);
+    there.searchParams.set('tz', other);
+    const link = document.createElement('a');
+    link.href = there.pathname + there.search.replaceAll('%2F', '/') + there.hash;
+    link.textContent = `in ${other}`;
+    place.append(place.classList.contains('zone') ? ' · ' : '', link);
+  }
+
   // On a phone the navigation is wider than the screen: what is open is in sight.
   for (const row of document.querySelectorAll('.top nav, .months ul')) {
     const open = row.querySelector('a[aria-current]');

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from proxy.control.pages.clock import Clock, kept
+from proxy.control.pages.clock import Clock, in_zone, kept
 from tests.support.rows import each_row
 
 NOW_US = int(datetime(2026, 11, 30, 8, 15, 2, tzinfo=UTC).timestamp()) * 1_000_000
@@ -36,10 +36,25 @@ def test_links_to_other_pages_keep_the_zone_and_nothing_else_changes() -> None:
     html = (
         '<link href="/page/a.css"><a href="/calls/1#lines-1">1</a> <a href="/spend?by=team">2</a> '
         '<a href="/month?tz=UTC">3</a> <a href="#here">4</a> <a href="https://example.com/">5</a>'
+        '<form method="post" action="/keys/new"><form method="get" action="/spend">'
     )
     assert kept(html, "UTC") == html
     assert kept(html, "Etc/GMT+5") == (
         '<link href="/page/a.css"><a href="/calls/1?tz=Etc/GMT%2B5#lines-1">1</a> '
         '<a href="/spend?by=team&amp;tz=Etc/GMT%2B5">2</a> '
         '<a href="/month?tz=UTC">3</a> <a href="#here">4</a> <a href="https://example.com/">5</a>'
+        '<form method="post" action="/keys/new?tz=Etc/GMT%2B5"><form method="get" action="/spend">'
     )
+
+
+@each_row(
+    "link, zoned",
+    [
+        ("/budgets/day", "/budgets/day?tz=Asia/Tokyo"),
+        ("/budgets/day?group=a#b", "/budgets/day?group=a&tz=Asia/Tokyo#b"),
+        ("/spend?tz=UTC", "/spend?tz=UTC"),
+        ("/spend?by=model&tz=UTC", "/spend?by=model&tz=UTC"),
+    ],
+)
+def test_a_link_keeps_the_zone_that_it_names(link: str, zoned: str) -> None:
+    assert in_zone(link, "Asia/Tokyo") == zoned

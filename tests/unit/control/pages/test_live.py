@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from proxy.control.pages import live
-from proxy.control.pages.live import Live, LiveQuery
+from proxy.control.pages.live import Live, LiveQuery, LiveZones
 from proxy.control.state import Unavailable
 
 
@@ -193,3 +193,24 @@ async def test_closing_ends_every_watch() -> None:
     page.close()
     assert [parts async for parts in watch] == []
     assert page.watchers == 0
+
+
+async def test_a_zone_is_asked_for_itself_and_all_are_told_of_a_commit() -> None:
+    asked: dict[str, Counted] = {}
+
+    def lanes(tz: str) -> list[list[LiveQuery]]:
+        asked[tz] = Counted(lambda count: {"part": f"{tz} {count}"})
+        return [[asked[tz].query]]
+
+    zones = LiveZones(lanes, asyncio.get_running_loop())
+    watches = {tz: zones.of(tz).watch() for tz in ("UTC", "Asia/Tokyo")}
+    assert zones.of("UTC") is zones.of("UTC")
+    for tz, watch in watches.items():
+        await until_part(watch, "part", f"{tz} 1")
+    zones.shipped()
+    for tz, watch in watches.items():
+        await until_part(watch, "part", f"{tz} 2")
+    zones.close()
+    for watch in watches.values():
+        assert [parts async for parts in watch] == []
+    assert [parts async for parts in zones.of("Europe/Berlin").watch()] == []

@@ -8,11 +8,13 @@ import io
 import json
 import re
 from collections import defaultdict
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -22,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 
 from pricing.units import UNITS
 from proxy.config.plans import Plan
-from proxy.control.pages import tables
+from proxy.control.pages import overview, tables
 from proxy.control.pages.authentication import COOKIE
 from proxy.control.pages.overview import live_queries
 from proxy.control.pages.site import ACTIONS, PAGES
@@ -242,7 +244,9 @@ def _session_of_several(control: Control) -> str:
 def test_the_overview_says_how_sure_it_is_and_what_was_told(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
     state: Any = SimpleNamespace(engine=engine)
-    (query,) = [query for lane in live_queries(state) for query in lane if query.name == "how sure it is"]
+    (query,) = [
+        query for lane in live_queries(state, ZoneInfo("UTC")) for query in lane if query.name == "how sure it is"
+    ]
     assert "No call in the last 24 hours." in query.run()["trust"]
     fill(engine, made_up(5))
     with writing(engine).begin() as connection:
@@ -261,6 +265,49 @@ def test_the_overview_says_how_sure_it_is_and_what_was_told(tmp_path: Path) -> N
     assert re.search(r"25\.0 %</a> unconfirmed", trust)
     assert '<a href="/budgets/day">&lt;b&gt;full</a>' in trust
     engine.dispose()
+
+
+def test_today_is_that_of_the_readers_zone(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of Kolkata, whose midnight is at 18:30 UTC: what is shown is what the link of it shows."""
+    at = datetime(2026, 11, 24, 20, tzinfo=UTC)
+    monkeypatch.setattr(overview, "now_us", lambda: round(at.timestamp() * 1e6))
+    shown = {}
+    for zone in ("UTC", "Asia/Kolkata"):
+        day, models = (
+            query.run()
+            for lane in live_queries(control.state, ZoneInfo(zone))
+            for query in lane
+            if query.name in ("day", "models")
+        )
+        assert f"since 00:00 {zone}" in day["day"]
+        link, amount = re.findall(r'<p class="big.*?"><a href="(.*?)">(.*?)</a>', html.unescape(day["day"]))[0]
+        assert f"since={'2026-11-25' if zone == 'Asia/Kolkata' else '2026-11-24'}" in link
+        assert ("tz=Asia/Kolkata" in link) == (zone == "Asia/Kolkata") == ("tz=Asia/Kolkata" in models["models"])
+        costs = rows_of(control, f"{link}&csv=spend")
+        wanted = sum(Decimal(row["cost_usd"] or 0) for row in costs)
+        assert abs(Decimal(amount.strip("$").replace(",", "")) - wanted) <= Decimal("0.01"), zone
+        shown[zone] = amount
+    assert shown["UTC"] != shown["Asia/Kolkata"]
+
+
+def test_what_is_sent_from_a_page_leads_back_to_its_zone(control: Control) -> None:
+    browser = signed_in(control)
+    page = browser.get("/budgets/day?tz=Asia/Tokyo").text
+    form = re.search(r'<form method="post" action="(/budgets/day/raise[^"]*)"', page)
+    assert form
+    answer = browser.post(form[1], data={"csrf": token(page), "by": "0.10"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/budgets/day?tz=Asia/Tokyo")
+    assert browser.post("/budgets/day/raise?tz=Mars", data={"csrf": token(page), "by": "1"}).status_code == 400
+    raises.end_raise(control.engine, raises.in_force(control.engine)[-1]["id"], now_us() / 1e6)
+
+
+def test_a_saved_views_days_stay_those_of_its_zone(control: Control) -> None:
+    browser = signed_in(control)
+    fields = {"csrf": token(browser.get("/spend").text), "name": "in UTC", "address": "/spend?since=2026-11-01"}
+    assert browser.post("/views/save", data=fields).status_code == 303
+    page = html.unescape(browser.get("/views?tz=Asia/Tokyo").text)
+    assert 'href="/spend?since=2026-11-01&tz=UTC"' in page
+    browser.post("/views/forget", data={"csrf": fields["csrf"], "name": "in UTC"})
 
 
 def test_customers_are_the_margin_reports(control: Control) -> None:
