@@ -101,9 +101,9 @@ def _name_of_long(body: Mapping[str, Any]) -> str | None:
                 return name[:_MAX_NAME]
             if _CONTAINERS.isdisjoint(kinds):
                 break
-            objects = [value for value in level if type(value) is dict]
+            dicts = [value for value in level if type(value) is dict]
             lists = [value for value in level if type(value) is list]
-            level = [*chain.from_iterable(map(dict.values, objects)), *chain.from_iterable(lists)]
+            level = [*chain.from_iterable(map(dict.values, dicts)), *chain.from_iterable(lists)]
     return None
 
 

@@ -1,8 +1,8 @@
 """How much memory a body takes once it is parsed, which counts as in flight: a dense one takes up to thirty times its bytes.
 
 To estimate that takes as long as to parse it (`wire/json_weight.py`). A body that cannot take much, whatever it says, is parsed
-first: then Python says how many pieces of memory it has given out, but not how long they are. A long list of single digits counts
-as its text alone, of which it takes four times the bytes.
+first: then Python says how many pieces of memory it has given out, but not how long they are. A list of single digits counts as
+its text alone, of which it takes four times the bytes.
 """
 
 from __future__ import annotations
