@@ -68,7 +68,7 @@ class Provider:
         self.models = models
         self._aliases = tuple(aliases)
         self._exact = {other: model for other, model in names if "*" not in other}
-        self._patterns = tuple((other, model) for other, model in names if "*" in other)
+        self._patterns = tuple((other, other.strip("*"), model) for other, model in names if "*" in other)
         self._fallbacks = fallbacks
         self._snapshots: dict[str, list[str]] | None = None
         self._places: frozenset[tuple[str, str]] | None = None
@@ -85,7 +85,7 @@ class Provider:
         """All names by what is left of them without a date or version."""
         if self._snapshots is None:
             self._snapshots = {}
-            patterns = (pattern.strip("*").rstrip("-@") for pattern, _ in self._patterns)
+            patterns = (fixed.rstrip("-@") for _, fixed, _ in self._patterns)
             aliases = (alias.name for alias in self._aliases if "*" not in alias.name)
             for name in dict.fromkeys((*self.models, *self._exact, *aliases, *patterns)):
                 self._snapshots.setdefault(undated_name(name), []).append(name)
@@ -116,7 +116,8 @@ class Provider:
 
     def by_pattern(self, name: str) -> Model | None:
         """By the pattern that fixes most of the name."""
-        closest = max(((_closeness(pattern, name), model) for pattern, model in self._patterns), default=(0, ""))
+        near = ((_closeness(pattern, name), model) for pattern, fixed, model in self._patterns if fixed in name)
+        closest = max(near, default=(0, ""))
         return self.models.get(closest[1]) if closest[0] else None
 
     def places(self) -> frozenset[tuple[str, str]]:

@@ -305,6 +305,11 @@ class Attempt:
             return
         store = self.exchange.plane.store
         amounts = self._settled_amounts(settlement)
+        more: dict[str, Any] = {}
+        if store.epoch:
+            more["epoch"] = store.epoch
+            if (lease := store.lease(self.id)) is not None:
+                more["lease"] = [*lease]
         record = settle_record(
             settlement,
             attempt_id=self.id,
@@ -312,11 +317,8 @@ class Attempt:
             reserved_nanousd=self.reserved_nanousd,
             budgets=self._amounts(amounts),
             flags=("budget_unverified",) if self.unverified else (),
+            more=more,
         )
-        if store.epoch:
-            record["epoch"] = store.epoch
-            if (lease := store.lease(self.id)) is not None:
-                record["lease"] = [*lease]
         payload = orjson.dumps(record, str)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from pricing.book import Book
 from pricing.cost import Cost, CostLine
@@ -87,26 +87,19 @@ def settle_record(
     reserved_nanousd: int | None,
     budgets: records.Amounts,
     flags: Sequence[str] = (),
+    more: Mapping[str, Any] = {},
 ) -> records.Settle:
-    """The SETTLE record: what the recorder joins to the INTENT. flags: beside those of the reading and its price."""
+    """The SETTLE record: what the recorder joins to the INTENT. flags: beside those of the reading and its price. more: other
+    keys of the record."""
     reading, cost, timings = settlement.reading, settlement.cost, settlement.timings
     implausible = "implausible" in reading.flags  # kept for a person, never added up
-    record: records.Settle = {
+    record: dict[str, Any] = {
         "t": "settle",
         "id": attempt_id,
         "ended_at": settlement.ended_at,
-        "status": "settled" if cost is not None else "unconfirmed",
-        "outcome": settlement.outcome,
-        "http_status": settlement.http_status,
-        "model": (cost.model if cost else None) or reading.model or route.model,
-        "service_tier": reading.conditions.get("service_tier")
-        or (cost.requested.get("service_tier") if cost else None),
         "usage": {} if implausible else reading.usage,
         "told_usage": reading.usage if implausible else None,
-        "usage_source": reading.source,
         "cost_nanousd": cost.cost_nanousd if cost else reserved_nanousd,
-        "cost_source": cost.source if cost else "computed",
-        "flags": [*(cost.flags if cost else reading.flags), *flags],
         "budgets": budgets,
         "ttft_ms": timings.ttft_ms,
         "duration_ms": timings.duration_ms,
@@ -114,6 +107,7 @@ def settle_record(
         "itl_ms_sum": timings.itl_ms_sum,
         "itl_count": timings.itl_count,
         "upstream_request_id": settlement.upstream_request_id,
+        **more,
     }
     if settlement.stored:
         record["stored"], record["stored_model"] = settlement.stored, route.requested
@@ -121,8 +115,20 @@ def settle_record(
             record["stored_facts"] = settlement.stored_facts
     if lines := cost.lines if cost is not None else settlement.lines:
         record["cost_lines"] = records.lines_of(lines)
+    if cost is not None and cost.provider_reported_cost_usd is not None:
+        record["provider_cost_nanousd"] = to_nanousd(cost.provider_reported_cost_usd)
+    # From here on what many calls say alike: the recorder reads it once for all of them.
+    record |= {
+        "status": "settled" if cost is not None else "unconfirmed",
+        "outcome": settlement.outcome,
+        "http_status": settlement.http_status,
+        "model": (cost.model if cost else None) or reading.model or route.model,
+        "service_tier": reading.conditions.get("service_tier")
+        or (cost.requested.get("service_tier") if cost else None),
+        "usage_source": reading.source,
+        "cost_source": cost.source if cost else "computed",
+        "flags": [*(cost.flags if cost else reading.flags), *flags],
+    }
     if cost is not None:
         record["price_version"] = cost.price_version
-        if cost.provider_reported_cost_usd is not None:
-            record["provider_cost_nanousd"] = to_nanousd(cost.provider_reported_cost_usd)
-    return record
+    return cast(records.Settle, record)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
-from proxy.ledger.attempt_rows import any_row, plain_row
+from proxy.ledger.attempt_rows import any_row, kind_of, plain_row
 from proxy.ledger.row import Row
-from proxy.ledger.row_checks import BudgetAmount, is_valid, repaired, valid_amounts
+from proxy.ledger.row_checks import BudgetAmount, is_valid, plain_amounts, repaired, valid_amounts
 from proxy.spool import records
-from proxy.spool.plain import (
-    Intent,
-    Settle,
-    amounts_of,
-    flags_of,
-    is_said,
-    lines_of,
-)
+from proxy.spool.plain import Intent, Settle, is_said, lines_of
+
+_new = tuple.__new__
 
 NO_END: Any = {}
 """Of a correction, and of an entry as the ledger has it."""
@@ -49,27 +45,32 @@ def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
 
 def plain_entry(intent: Intent, end: Settle, payload: bytes, instance: str) -> Entry | None:
     """The entry of an ordinary call that its SETTLE (`payload`) ended, as `entry_of` has it; None where that has to look."""
-    if is_said(end.job) or end.status == "void":
-        return None
+    own = end.own
     try:
-        row = plain_row(intent, end, instance)
-        amounts, plain = valid_amounts(amounts_of(end.budgets))
-        ended: Any = {
-            "cost_lines": lines_of(end.cost_lines), "flags": flags_of(end.flags), "itl_ms_sum": end.itl_ms_sum,
-            "itl_count": end.itl_count, "epoch": end.epoch,
-        }  # fmt: skip
-        if is_said(end.stored):
+        kind = None if is_said(own.job) else kind_of(intent.common, end.common)
+        if kind is None:
+            return None
+        row = plain_row(intent, end, kind, instance)
+        amounts = plain_amounts(row.budgets, row.cost_nanousd, own.budgets)
+        if is_said(own.stored):
             ended = orjson.loads(payload)
+        else:
+            ended = {"cost_lines": lines_of(own.cost_lines)}
+            if kind.flags:
+                ended["flags"] = kind.flags
+            if own.itl_count:
+                ended["itl_ms_sum"], ended["itl_count"] = own.itl_ms_sum, own.itl_count
+            if own.epoch is not None:
+                ended["epoch"] = own.epoch
     except ValueError:
         return None
-    return Entry(row, ended, amounts) if row is not None and plain else None
+    return None if amounts is None else _new(Entry, (row, ended, amounts))
 
 
 def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], int]:
     """What the entries add to each budget's counter: (name, group, window start, measure) -> amount."""
-    amounts: dict[tuple[str, str, int, str], int] = {}
+    amounts: dict[tuple[str, str, int, str], int] = defaultdict(int)
     for entry in shipped:
-        for name, group, window_start, measure, amount in entry.budgets:
-            key = (name, group, window_start, measure)
-            amounts[key] = amounts.get(key, 0) + amount
+        for item in entry.budgets:
+            amounts[tuple(item[:4])] += item[4]  # type: ignore[index]  # a list of five, as JSON has it, or a tuple
     return amounts

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
-from msgspec import Raw
 
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.entries import NO_END, Entry, entry_of, plain_entry
@@ -21,7 +20,17 @@ from proxy.ledger.row import row_of
 from proxy.ledger.row_checks import BudgetAmount, bounded_amount, is_amount
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
-from proxy.spool.plain import INTENT_BEGINS, SETTLE_BEGINS, Intent, intent_of, is_said, lease_of, settle_of
+from proxy.spool.plain import (
+    INTENT_BEGINS,
+    SETTLE_BEGINS,
+    Intent,
+    intent_of,
+    is_said,
+    lease_of,
+    said_by,
+    settle_of,
+    whole_of,
+)
 
 _GRACE_US = 60_000_000  # whoever sweeps overdue reservations has that long to say so
 
@@ -103,7 +112,8 @@ class Pairing:
             (
                 started_at
                 for intent, _ in self._open.values()
-                if _of(intent, "upstream") in upstreams and isinstance(started_at := _of(intent, "started_at"), int)
+                if said_by(intent, "upstream") in upstreams
+                and isinstance(started_at := said_by(intent, "started_at"), int)
             ),
             default=None,
         )
@@ -112,7 +122,7 @@ class Pairing:
         """How many attempts have no end, though their reservations' deadlines are over. Work grows with these alone."""
         count = 0
         for intent, _ in self._open.values():
-            deadline_at = _of(intent, "deadline_at")
+            deadline_at = said_by(intent, "deadline_at")
             if not isinstance(deadline_at, int) or deadline_at + _GRACE_US > at_us:
                 break
             count += 1
@@ -124,7 +134,7 @@ class Pairing:
             payload, value = record.payload, None
             try:
                 if payload.startswith(INTENT_BEGINS) and (intent := intent_of(payload)) is not None:
-                    self._open[intent.id] = intent, record
+                    self._open[intent.own.id] = intent, record
                 elif not (payload.startswith(SETTLE_BEGINS) and self._take_plain(record, batch)):
                     value = orjson.loads(payload)
                     self._take(value, record, batch)
@@ -136,19 +146,19 @@ class Pairing:
     def _take_plain(self, record: Record, batch: Batch) -> bool:
         """Whether it was the end of an ordinary call."""
         end = settle_of(record.payload)
-        intent, _ = self._open.get(end.id, _NOT_OPEN) if end is not None else _NOT_OPEN
-        if end is None or type(intent) is not Intent:
+        if end is None:
             return False
-        entry = plain_entry(intent, end, record.payload, self._instance)
-        if entry is None:
+        own = end.own
+        intent, _ = self._open.get(own.id, _NOT_OPEN)
+        if type(intent) is not Intent or (entry := plain_entry(intent, end, record.payload, self._instance)) is None:
             return False
-        if is_said(end.lease):
+        if is_said(own.lease):
             try:
-                if (report := self._told_by(lease_of(end.lease))) is not None:
-                    self.leased.append(Leased(end.id, _text(end.epoch), report, entry.budgets, record.start_position))
+                if (report := self._told_by(lease_of(own.lease))) is not None:
+                    self.leased.append(Leased(own.id, _text(own.epoch), report, entry.budgets, record.start_position))
             except (TypeError, ValueError):
                 return False  # the whole record is looked at, and charged at the ceiling
-        self._close(end.id)
+        self._close(own.id)
         self.lately.append(entry)
         if not self._is_known(record):
             batch.entries.append(entry)
@@ -274,21 +284,12 @@ class Pairing:
 _NOT_OPEN = (None, None)
 
 
-def _of(intent: records.Intent | Intent, name: str) -> Any:
-    return getattr(intent, name) if isinstance(intent, Intent) else intent.get(name)
-
-
 def _whole(intent: records.Intent | Intent, record: Record) -> records.Intent:
     """All that an INTENT says."""
     if not isinstance(intent, Intent):
         return intent
-    said: records.Intent
-    try:
-        said = orjson.loads(record.payload)
-    except orjson.JSONDecodeError:  # a malformed number in its labels
-        values: Any = {name: getattr(intent, name) for name in intent.__struct_fields__}
-        said = values | {name: None for name, value in values.items() if isinstance(value, Raw)}
-    return said
+    whole: records.Intent = whole_of(intent, record.payload)
+    return whole
 
 
 def _text(value: Any) -> str:

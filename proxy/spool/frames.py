@@ -10,6 +10,8 @@ HEAD = struct.Struct("<II")
 _MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 _PAYLOAD_START = b'{"t":"'
 
+_new = tuple.__new__
+
 
 def frame(payload: bytes) -> bytes:
     return HEAD.pack(len(payload), zlib.crc32(payload)) + payload
@@ -41,20 +43,22 @@ class Record(NamedTuple):
 
 def frames(data: bytes, segment: int, offset: int) -> tuple[list[Record], int]:
     """The whole, sound frames at the beginning of `data`, and how many bytes they take."""
-    records = []
-    position = 0
-    end = len(data)
-    while position + 8 <= end:
-        length, crc = HEAD.unpack_from(data, position)
-        after = position + 8 + length
+    records: list[Record] = []
+    unpack, crc32 = HEAD.unpack_from, zlib.crc32
+    begin, end = 0, len(data)
+    payload_at = HEAD.size
+    while payload_at <= end:
+        length, crc = unpack(data, begin)
+        after = payload_at + length
         if after > end:
             break
-        payload = data[position + 8 : after]
-        if zlib.crc32(payload) != crc or not length:
+        payload = data[payload_at:after]
+        if crc32(payload) != crc or not length:
             break
-        records.append(Record(payload, segment, offset + position, offset + after))
-        position = after
-    return records, position
+        records.append(_new(Record, (payload, segment, offset + begin, offset + after)))
+        begin = after
+        payload_at = begin + HEAD.size
+    return records, begin
 
 
 def first_bytes(data: bytes) -> int:

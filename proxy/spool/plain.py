@@ -1,35 +1,56 @@
 """Quick reading of the two records that nearly every call has: only the fields that are needed.
 
-`records` says what each field means. Only the recorder reads records in this way: where one is odd (of an earlier version, or
-damaged, or of a job), or says what has no field here, it is read whole, as JSON.
+`records` says what each field means. Each of the two ends with what many calls have in common: that is read once for all whose
+bytes are the same there. Only the recorder reads records in this way: where one is odd (of an earlier version, damaged), or
+says what has no field here, it is read whole, as JSON.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
+import orjson
 from msgspec import Meta, Raw, Struct
 
 _R = TypeVar("_R", bound=Struct)
 _Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_Sum = Annotated[int, Meta(ge=-(2**53), le=2**53)]  # what can be added up: `ledger.row_checks.MOST`
 _Number = float | _Integer | None
 _NULL, _EMPTY_LIST = Raw(b"null"), Raw(b"[]")  # what is raw equals only what is raw
 _EMPTY = frozenset(("null", "{}", "[]", '""', "0", "false"))
 _LONGEST_EMPTY = 5
 
 INTENT_BEGINS, SETTLE_BEGINS = b'{"t":"intent",', b'{"t":"settle",'
+INTENT_COMMON, SETTLE_COMMON = b',"dialect":', b',"status":'  # where what is common begins
+_MOST_KNOWN, _MOST_BYTES = 1024, 2000
+
+_new = tuple.__new__
 
 
-class Intent(Struct, gc=False, frozen=True):
-    """`records.Intent`, every key that a data plane writes."""
+class OfIntent(Struct, gc=False, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="intent"):
+    """`records.Intent`: what an attempt says of itself."""
 
     id: str
     request_id: str
     attempt: _Integer
     started_at: _Integer
     deadline_at: _Integer
+    session_id: str | None
+    session_source: str | None
+    parent_session_id: str | None
+    root_session_id: str | None
+    agent: str | None
+    parent_agent: str | None
+    reserved_nanousd: _Sum | None
+    budgets: Raw
+    traceparent: str | None = None
+
+
+class Common(Struct, gc=False, frozen=True, eq=False, forbid_unknown_fields=True):
+    """`records.Intent`: what it says as others do. One object for all of them, and equal to no other."""
+
     dialect: str | None
     operation: str | None
     stream: bool | None
@@ -44,35 +65,23 @@ class Intent(Struct, gc=False, frozen=True):
     customer: str | None
     labels: Raw
     untrusted_labels: Raw
-    session_id: str | None
-    session_source: str | None
-    parent_session_id: str | None
-    root_session_id: str | None
-    agent: str | None
-    parent_agent: str | None
     client: str | None
-    reserved_nanousd: _Integer | None
-    budgets: Raw
     price_version: str | None
-    traceparent: str | None = None
 
 
-class Settle(Struct, gc=False, frozen=True):
-    """`records.Settle`. job, stored: only whether they are there."""
+class Intent(NamedTuple):
+    own: OfIntent
+    common: Common
+
+
+class OfSettle(Struct, gc=False, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="settle"):
+    """`records.Settle`: what an end says of itself. job, stored: only whether they are there."""
 
     id: str
     ended_at: _Integer
-    status: str
-    outcome: str
-    http_status: _Integer | None
-    model: str | None
-    service_tier: str | None
-    usage: dict[str, _Integer | float | str]
+    usage: Raw
     told_usage: Raw
-    usage_source: str | None
-    cost_nanousd: _Integer | None
-    cost_source: str | None
-    flags: Raw
+    cost_nanousd: _Sum | None
     budgets: Raw
     ttft_ms: _Number
     duration_ms: _Number
@@ -81,12 +90,34 @@ class Settle(Struct, gc=False, frozen=True):
     itl_count: _Integer | None
     upstream_request_id: str | None
     cost_lines: Raw = _NULL
-    price_version: str | None = None
-    provider_cost_nanousd: _Integer | None = None
+    provider_cost_nanousd: _Sum | None = None
     epoch: str | None = None
     lease: Raw = _NULL
     job: Raw = _NULL
     stored: Raw = _NULL
+    stored_model: Raw = _NULL
+    stored_facts: Raw = _NULL
+
+
+class CommonEnd(Struct, gc=False, frozen=True, forbid_unknown_fields=True):
+    """`records.Settle`: what it says as others do."""
+
+    status: str
+    outcome: str
+    http_status: _Integer | None
+    model: str | None
+    service_tier: str | None
+    usage_source: str | None
+    cost_source: str | None
+    flags: Raw
+    price_version: str | None = None
+
+
+class Settle(NamedTuple):
+    """common: a `CommonEnd` that is not read yet."""
+
+    own: OfSettle
+    common: bytes
 
 
 class Line(Struct, gc=False, frozen=True):
@@ -96,21 +127,64 @@ class Line(Struct, gc=False, frozen=True):
     cost_usd: str
 
 
-_intent = msgspec.json.Decoder(Intent)
-_settle = msgspec.json.Decoder(Settle)
+_of_intent = msgspec.json.Decoder(OfIntent)
+_common = msgspec.json.Decoder(Common)
+_of_settle = msgspec.json.Decoder(OfSettle)
+_common_end = msgspec.json.Decoder(CommonEnd)
+_usage = msgspec.json.Decoder(dict[str, _Integer | float | str])
 _lines = msgspec.json.Decoder(list[Line])
 _amounts = msgspec.json.Decoder(list[tuple[str, str, _Integer, str, _Integer]])
 _lease = msgspec.json.Decoder(tuple[_Integer | None, _Integer | None])
 _flags = msgspec.json.Decoder(list[str])
 
 
+_known: dict[bytes, Common] = {}
+
+
 def intent_of(payload: bytes) -> Intent | None:
-    """The plain INTENT in a record; None where the record has less, or other fields."""
-    return _read(_intent, payload)
+    """The plain INTENT in a record; None where the record has less, or other fields, or in another order."""
+    at = payload.find(INTENT_COMMON)
+    own = _read(_of_intent, payload[:at] + b"}") if at > 0 else None
+    if own is None:
+        return None
+    rest = payload[at:]
+    common = _known.get(rest) or _common_of(rest)
+    return None if common is None else _new(Intent, (own, common))
+
+
+def _common_of(rest: bytes) -> Common | None:
+    common = _read(_common, b"{" + rest[1:])
+    if common is not None and len(rest) <= _MOST_BYTES:  # a client's names may be long
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[rest] = common
+    return common
 
 
 def settle_of(payload: bytes) -> Settle | None:
-    return _read(_settle, payload)
+    at = payload.find(SETTLE_COMMON)
+    own = _read(_of_settle, payload[:at] + b"}") if at > 0 else None
+    return None if own is None else _new(Settle, (own, payload[at:]))
+
+
+def common_end_of(rest: bytes) -> CommonEnd | None:
+    return _read(_common_end, b"{" + rest[1:])
+
+
+def said_by(intent: Any, name: str) -> Any:
+    """What an INTENT says, read in either way."""
+    if not isinstance(intent, Intent):
+        return intent.get(name)
+    return getattr(intent.own if name in OfIntent.__struct_fields__ else intent.common, name)
+
+
+def whole_of(intent: Intent, payload: bytes) -> Any:
+    """All that an INTENT says, as JSON has it."""
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:  # a malformed number in its labels
+        said = {name: getattr(part, name) for part in intent for name in part.__struct_fields__}
+        return said | {name: None for name, value in said.items() if isinstance(value, Raw)}
 
 
 def is_said(raw: Raw) -> bool:
@@ -120,6 +194,11 @@ def is_said(raw: Raw) -> bool:
 def lines_of(raw: Raw) -> Sequence[Line]:
     """The lines of a cost. Raises ValueError where they are none."""
     return () if raw == _NULL else _lines.decode(raw)
+
+
+def usage_of(raw: Raw) -> dict[str, Any]:
+    """Raises ValueError where it is none."""
+    return _usage.decode(raw)
 
 
 def amounts_of(raw: Raw) -> list[Any]:

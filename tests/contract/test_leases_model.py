@@ -26,6 +26,7 @@ from proxy.budgets.redis.scripts import scripts
 from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Denied, Granted, Moved, StoreUnavailable
 from proxy.types import Claim
+from tests.support.examples import tried
 from tests.support.redis import RedisServer
 
 RUNS = itertools.count()
@@ -634,7 +635,7 @@ def test_whatever_happens_leases_keep_to_the_limits(world: World) -> None:
     # A history that fails is told as it was: to make it smaller takes minutes, against a real server.
     phases = [Phase.explicit, Phase.reuse, Phase.generate]
     wanted = settings(
-        max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=checks, phases=phases
+        max_examples=tried(20), stateful_step_count=30, deadline=None, suppress_health_check=checks, phases=phases
     )
     before = next(RUNS)
     SEEN.clear()

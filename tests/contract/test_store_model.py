@@ -20,6 +20,7 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Granted, Moved, Store
 from proxy.types import Claim
 from tests.contract.model import Model, key_of
+from tests.support.examples import tried
 from tests.support.redis import RedisServer
 
 NOW = time.time()
@@ -165,7 +166,7 @@ def test_every_store_answers_as_the_model(tmp_path: Path) -> None:
 
         shared, running = run.run(begin())
         checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-        wanted = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=checks)
+        wanted = settings(max_examples=tried(60), stateful_step_count=40, deadline=None, suppress_health_check=checks)
         before = next(RUNS)
         run_state_machine_as_test(lambda: Histories(run, shared), settings=wanted)
         assert next(RUNS) - before > 30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from importlib.machinery import PathFinder
@@ -34,7 +35,7 @@ def routes_of(package: str) -> list[SdkRoute]:
 def _calls(folder: Path, pattern: str) -> Iterator[tuple[str, ast.Call, str]]:
     """The file, a call in it, and the method that it stands in; of synchronous classes."""
     for file in sorted(folder.rglob(pattern)):
-        for kind in ast.parse(file.read_text(encoding="utf-8")).body:
+        for kind in ast.parse(_synchronous(file.read_text(encoding="utf-8"))).body:
             if not isinstance(kind, ast.ClassDef) or kind.name.startswith("Async") or "With" in kind.name:
                 continue
             for method in kind.body:
@@ -42,6 +43,12 @@ def _calls(folder: Path, pattern: str) -> Iterator[tuple[str, ast.Call, str]]:
                     for call in ast.walk(method):
                         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.args:
                             yield ".".join(file.relative_to(folder).with_suffix("").parts), call, method.name
+
+
+def _synchronous(source: str) -> str:
+    """Where only asynchronous classes and what wraps others follow, without them: they are half of what would be parsed."""
+    first, _, rest = source.partition("\nclass Async")
+    return source if re.search(r"^class (?!Async|\w*With)", rest, re.MULTILINE) else first
 
 
 def _stainless(root: Path) -> Iterator[tuple[str, str, str]]:

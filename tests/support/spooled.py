@@ -82,26 +82,33 @@ def settle(of: Mapping[str, Any], cost: int = 400, **fields: Any) -> dict[str, A
 
 
 def whole_intent(**fields: Any) -> dict[str, Any]:
-    """As a data plane writes it."""
-    return {
-        "t": "intent", "id": "a", "request_id": "r", "attempt": 1, "started_at": AT, "deadline_at": AT + 60,
+    """As a data plane writes it, in its order."""
+    own = {
+        "t": "intent", "id": "a", "request_id": "r", "attempt": 1, "started_at": AT, "deadline_at": AT + 60, "session_id": "r",
+        "session_source": "none", "parent_session_id": None, "root_session_id": "r", "agent": None, "parent_agent": None,
+        "reserved_nanousd": 1000, "budgets": [["b", "", 0, "usd", 1000]],
+    }  # fmt: skip
+    common = {
         "dialect": "openai.chat", "operation": "chat", "stream": False, "upstream": "u", "provider": "p",
         "model_requested": "m", "model": "m", "key": "k", "key_id": "d1", "team": "t", "user": None, "customer": "c",
-        "labels": {"plan": "pro"}, "untrusted_labels": {}, "session_id": "r", "session_source": "none",
-        "parent_session_id": None, "root_session_id": "r", "agent": None, "parent_agent": None, "client": "other",
-        "reserved_nanousd": 1000, "budgets": [["b", "", 0, "usd", 1000]], "price_version": "v1",
-    } | fields  # fmt: skip
+        "labels": {"plan": "pro"}, "untrusted_labels": {}, "client": "other", "price_version": "v1",
+    }  # fmt: skip
+    return own | {name: value for name, value in fields.items() if name not in common} | common | fields
 
 
 def whole_settle(**fields: Any) -> dict[str, Any]:
-    return {
-        "t": "settle", "id": "a", "ended_at": AT + 5, "status": "settled", "outcome": "ok", "http_status": 200, "model": "m2",
-        "service_tier": None, "usage": {"input": 7, "web_search": 2, "output": 3}, "told_usage": None,
-        "usage_source": "provider", "cost_nanousd": 400, "cost_source": "computed", "flags": ["partial"],
-        "budgets": [["b", "", 0, "usd", 400]], "ttft_ms": None, "duration_ms": 5.5, "overhead_ms": 1.5, "itl_ms_sum": None,
-        "itl_count": 0, "upstream_request_id": "up", "cost_lines": [{"unit": "input", "cost_usd": "0.0000004"}],
-        "price_version": "v2", "provider_cost_nanousd": 17,
-    } | fields  # fmt: skip
+    """As a data plane writes it, in its order."""
+    own = {
+        "t": "settle", "id": "a", "ended_at": AT + 5, "usage": {"input": 7, "web_search": 2, "output": 3}, "told_usage": None,
+        "cost_nanousd": 400, "budgets": [["b", "", 0, "usd", 400]], "ttft_ms": None, "duration_ms": 5.5, "overhead_ms": 1.5,
+        "itl_ms_sum": None, "itl_count": 0, "upstream_request_id": "up",
+        "cost_lines": [{"unit": "input", "cost_usd": "0.0000004"}], "provider_cost_nanousd": 17,
+    }  # fmt: skip
+    common = {
+        "status": "settled", "outcome": "ok", "http_status": 200, "model": "m2", "service_tier": None,
+        "usage_source": "provider", "cost_source": "computed", "flags": ["partial"], "price_version": "v2",
+    }  # fmt: skip
+    return own | {name: value for name, value in fields.items() if name not in common} | common | fields
 
 
 class Ledger:

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -48,8 +49,7 @@ _TIMES = (
     ("time_to_first_token_seconds", _of_row("ttft_ms")),
 )
 _cost, _reserved, _source = _of_row("cost_nanousd"), _of_row("reserved_nanousd"), _of_row("usage_source")
-_PLACES = 9  # of a nano-dollar
-_ZEROS = "0" * _PLACES
+_TENS = tuple(10 ** (9 - places) for places in range(10))  # nano-dollars, by the decimals of a number of dollars
 _labels = _of_row("provider", "model", "operation", "outcome", "team", "client", "upstream")
 
 
@@ -152,14 +152,15 @@ class Observed:
     def _observe_attempt(self, row: Row, end: records.Settle, alike: _Alike) -> None:
         """What its end says; what stands in columns is added up for all alike at the end of the batch (`spread`)."""
         cost = row.cost_nanousd
-        flags = end.get("flags") or ()
-        if cost is None or "partial" in flags:
+        flags = end.get("flags")
+        if cost is None or (flags and "partial" in flags):
             alike.unpriced += 1
-        if "unexpected_model" in flags:
+        if flags and "unexpected_model" in flags:
             self._count("unexpected_models_total", (alike.labels[6], alike.labels[1]))
         if cost is not None:
+            by_unit = alike.cost
             for unit, nanousd in apportion(cost, end.get("cost_lines") or (), row.status):
-                alike.cost[unit] += nanousd
+                by_unit[unit] += nanousd
         if row.stream and (between_ms := between_tokens_ms(end)) is not None:
             alike.between_us.append(int(between_ms * 1000))
         self._attempts += 1
@@ -183,13 +184,13 @@ class Observed:
         key = (name, labels)
         self.counters[key] = self.counters.get(key, 0) + amount
 
-    def _observe(self, name: str, labels: tuple[str, ...], values: Iterable[int]) -> Key:
+    def _observe(self, name: str, labels: tuple[str, ...], values: Sequence[int]) -> Key:
         """Count values in a histogram; its key."""
         key, limits = (name, labels), LIMITS[name]
         counts = self.histograms.setdefault(key, [0] * (len(limits) + 2))
-        for value in values:
-            counts[bisect_left(limits, value)] += 1
-            counts[-1] += value
+        for bucket, count in Counter(map(partial(bisect_left, limits), values)).items():
+            counts[bucket] += count
+        counts[-1] += sum(values)
         return key
 
     def _observe_with_exemplar(
@@ -300,12 +301,13 @@ def _whole_parts(lines: Sequence[Mapping[str, Any] | Line]) -> dict[str, int] | 
     try:
         for line in lines:
             unit, cost = (line.unit, line.cost_usd) if isinstance(line, Line) else (line["unit"], line["cost_usd"])
-            whole, _, fraction = cost.partition(".")
-            nanousd = int(whole + (fraction + _ZEROS)[:_PLACES])
-            if len(fraction) > _PLACES:
-                return None
+            point = cost.find(".")
+            places = len(cost) - point - 1 if point >= 0 else 0
+            nanousd = (
+                int(cost[:point] + cost[point + 1 :] if point >= 0 else cost) * _TENS[places]
+            )  # more places: IndexError
             if nanousd:
-                parts[str(unit)] = parts.get(str(unit), 0) + nanousd
+                parts[unit] = parts.get(unit, 0) + nanousd
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
     return parts

@@ -14,13 +14,19 @@ import pytest
 from typer.testing import CliRunner
 
 from pricing import load
-from pricing.load import load_book
+from pricing.load import load_book, packaged_book
 from pricing.report import holes
 from proxy.cli.prices import app
 from proxy.config.without_file import local_prices, local_tree
 from proxy.serve.local_model import MODEL_NAME
 
 RUN = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def book_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command reads it for its one answer; here it is the same for all of them."""
+    monkeypatch.setattr("proxy.cli.prices.load_book", packaged_book)
 
 
 def test_show_says_which_row_wins_and_why() -> None:

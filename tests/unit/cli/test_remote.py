@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from pricing.load import packaged_book
 from pricing.report import Hole
 from proxy.ceilings.learned import Learned
 from proxy.cli.main import app
@@ -61,8 +62,9 @@ def ask(address: str, control: Control, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
 
 @pytest.fixture
-def here(control: Control, tmp_path: Path) -> Ask:  # noqa: F811 - the fixture's value
-    """The same command on the ledger itself."""
+def here(control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:  # noqa: F811 - the fixture's value
+    """The same command on the ledger itself. The price book is read once for all."""
+    monkeypatch.setattr("proxy.cli.prices.load_book", packaged_book)
     config = tmp_path / "taximeter.yaml"
     config.write_text(
         json.dumps({**CONFIG, "ledger": str(control.engine.url), "data_dir": str(tmp_path / "data")}, default=str)
@@ -205,7 +207,7 @@ def test_a_session_s_tree_is_the_same(ask: Ask, here: Ask) -> None:
 
 
 def test_more_rows_than_a_page_come_whole(ask: Ask, here: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.cli.remote.PAGE", 7)
+    monkeypatch.setattr("proxy.cli.remote.PAGE", 40)
     command = ["spend", "--by", "hour,model,key", "--format", "json"]
 
     assert json.loads(ask(*command).output) == json.loads(here(*command).output)

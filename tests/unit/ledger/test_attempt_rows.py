@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.ledger import attempt_rows, entries
+from proxy.ledger import attempt_rows
 from proxy.ledger.entries import Entry, entry_of
 from proxy.ledger.pairing import Batch, Pairing
 from proxy.spool.frames import Position, Record
@@ -60,7 +60,8 @@ def exactly(entry: Entry) -> list[tuple[type, Any]]:
     said = entry.end.get("cost_lines") or []
     if isinstance(said, list):
         said = [(line.unit, line.cost_usd) if isinstance(line, Line) else _part(line) for line in said]
-    named = [entry.end.get(name) for name in ("itl_ms_sum", "itl_count", "epoch", "stored", "stored_model", "job")]
+    named = [entry.end.get(name) for name in ("epoch", "stored", "stored_model", "job")]
+    named.append((entry.end.get("itl_count") and (entry.end.get("itl_ms_sum"), entry.end.get("itl_count"))) or None)
     flags = entry.end.get("flags") or []
     beside = [list(map(tuple, entry.budgets)), said, list(flags) if isinstance(flags, list | tuple) else flags, *named]
     return [(type(value), value) for value in (*entry.row, *beside)]
@@ -69,7 +70,7 @@ def exactly(entry: Entry) -> list[tuple[type, Any]]:
 def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
     intent, end = whole_intent(), whole_settle()
     expected = entry_of(intent, end, "i")  # type: ignore[arg-type]
-    monkeypatch.setattr(entries, "entry_of", None)  # not asked
+    monkeypatch.setattr("proxy.ledger.pairing.entry_of", None)  # not asked
 
     pairing, batch = taken(intent, end)
 
@@ -85,6 +86,10 @@ def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatc
     [
         {"stored": ["d" * 32], "stored_model": "m", "stored_facts": {"a": 1}},
         {"stored": None, "job": None, "epoch": None},
+        {"itl_ms_sum": 7.5, "itl_count": 3, "ttft_ms": 1},
+        {"usage": {"input": 3, "cache_read": 2, "cache_write_1h": 4, "output": 5, "reasoning": 6}},
+        {"usage": {}, "budgets": []},
+        {"budgets": [["b", "", 0, "usd", 400], ["c", "g", 7, "tokens", 9]]},
         {"cost_nanousd": None, "cost_lines": None, "price_version": None, "flags": []},
         {"epoch": "e", "lease": [3, 1]},
         {"epoch": "e", "lease": [3, 1], "stored": ["d" * 32], "stored_model": "m"},
@@ -93,7 +98,7 @@ def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatc
 def test_what_else_an_end_may_say_is_not_lost(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> None:
     intent, end = whole_intent(), whole_settle(**fields)
     expected = entry_of(intent, end, "i")  # type: ignore[arg-type]
-    monkeypatch.setattr(entries, "entry_of", None)
+    monkeypatch.setattr("proxy.ledger.pairing.entry_of", None)
 
     pairing, batch = taken(intent, end)
 
@@ -105,7 +110,7 @@ def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyP
     count = 0
     for intent, end in records_with_odd_values():
         with monkeypatch.context() as patched:
-            patched.setattr(entries, "intent_of", lambda _: None)
+            patched.setattr("proxy.ledger.pairing.intent_of", lambda _: None)
             thorough, expected = taken(intent, end)
 
         pairing, batch = taken(intent, end)

@@ -107,17 +107,23 @@ def test_many_may_open_an_empty_ledger_at_once(empty_database: str, opened: list
     assert {current_version(engine) for engine in opened} == {HEAD}
 
 
+# One process after the other, each killed behind the statement that a line names. They are forks: nothing is imported twice.
 KILLED_AT = """
 import os, signal, sys
+import alembic.command
 import sqlalchemy as sa
 from proxy.ledger.database import open_ledger
 
-@sa.event.listens_for(sa.Engine, "after_cursor_execute")
-def kill(connection, cursor, statement, *rest):
-    if statement.lstrip().startswith(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
+for line in sys.stdin:
+    if not (child := os.fork()):
+        @sa.event.listens_for(sa.Engine, "after_cursor_execute")
+        def kill(connection, cursor, statement, *rest):
+            if statement.lstrip().startswith(line.strip()):
+                os.kill(os.getpid(), signal.SIGKILL)
 
-open_ledger(sys.argv[1])
+        open_ledger(sys.argv[1])
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -144,11 +150,17 @@ def test_a_migration_that_is_killed_in_the_middle_is_made_anew(empty_database: s
         connection.execute(sa.text(view_sql(connection.dialect.name)))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0019'"))
     before = described(opened[0])
-    for statement in ("ALTER TABLE", "UPDATE alembic_version"):
-        killed = subprocess.run([sys.executable, "-c", KILLED_AT, empty_database, statement], check=False)
-        assert killed.returncode == -signal.SIGKILL, statement
-        assert described(opened[0]) == before, statement
-        assert current_version(opened[0]) == "0019"
+    program = [sys.executable, "-c", KILLED_AT, empty_database]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdin is not None
+        assert killed.stdout is not None
+        for statement in ("ALTER TABLE", "UPDATE alembic_version"):
+            killed.stdin.write(f"{statement}\n")
+            killed.stdin.flush()
+            assert killed.stdout.readline() == f"{-signal.SIGKILL}\n", statement
+            assert described(opened[0]) == before, statement
+            assert current_version(opened[0]) == "0019"
+        killed.stdin.close()
     opened.append(open_ledger(empty_database))
     assert described(opened[1]) == wanted
     assert current_version(opened[1]) == HEAD

@@ -117,6 +117,7 @@ def test_an_error_that_is_damaged_behind_what_it_says_is_that_error(damage: byte
         assert said(in_pieces(one, body, [body])) == said(found.answer(lenient.answer(body), context))
 
 
+GROQ = next(one for one in recorded() if one.name.startswith("groq.chat") and one.streamed)
 TOOL = {"model": "groq/compound", "choices": [{"delta": {"executed_tools": [{"type": "search", "index": 0}]}}]}
 TOLD = (sse([TOOL]), sse([TOOL, TOOL]), b"data: " + dump(TOOL), sse([[TOOL]]), sse([dump(TOOL).decode()]))
 GARBAGE = (b"", b"garbage\n\n", b"data: {\n\n", b"\xff\xfe", b"{", b"data: [1]\n\n", b'data: "x"\n\n', b": waiting\n\n")
@@ -127,13 +128,12 @@ FAILED = (sse([ERROR]), dump(ERROR), b"event: error\n" + sse([ERROR]), sse([{"er
 @each_row("garbage", GARBAGE)
 @each_row("told", TOLD)
 def test_a_tool_and_garbage_and_an_error_read_the_same_in_any_order(told: bytes, garbage: bytes, failed: bytes) -> None:
-    one = next(one for one in recorded() if one.name.startswith("groq.chat") and one.streamed)
-    found, context = reader_of(one)
-    end = sse(one.line["events"][-1:])
-    for parts in itertools.permutations((told, garbage, failed)):
-        for body in (b"".join(parts), b"".join(parts) + end):
+    found, context = reader_of(GROQ)
+    end = sse(GROQ.line["events"][-1:])
+    for parts in {b"".join(parts) for parts in itertools.permutations((told, garbage, failed))}:
+        for body in (parts, parts + end):
             whole = said(found.answer(lenient.answer(body), context))
-            assert said(in_pieces(one, body, [body[at : at + 7] for at in range(0, len(body), 7)])) == whole
+            assert said(in_pieces(GROQ, body, [body[at : at + 7] for at in range(0, len(body), 7)])) == whole
 
 
 @settings(deadline=None)

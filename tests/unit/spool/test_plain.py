@@ -8,16 +8,30 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.spool import records
-from proxy.spool.plain import INTENT_BEGINS, SETTLE_BEGINS, Intent, Settle, intent_of, is_said, settle_of, text_of
+from proxy.spool import plain, records
+from proxy.spool.plain import (
+    INTENT_BEGINS,
+    SETTLE_BEGINS,
+    Common,
+    CommonEnd,
+    OfIntent,
+    OfSettle,
+    common_end_of,
+    intent_of,
+    is_said,
+    settle_of,
+    text_of,
+    usage_of,
+)
 from tests.support.spooled import whole_intent, whole_settle
 
 
 def test_every_key_of_a_record_is_a_field() -> None:
     """A key that a record gets must not be passed over in silence."""
-    assert {"t", *Intent.__struct_fields__} == set(records.Intent.__annotations__)
-    looked_up = {"stored_model", "stored_facts"}  # with `stored`, in the whole record
-    assert {"t", *Settle.__struct_fields__, *looked_up} == set(records.Settle.__annotations__)
+    fields = [*OfIntent.__struct_fields__, *Common.__struct_fields__]
+    assert sorted(["t", *fields]) == sorted(records.Intent.__annotations__)
+    fields = [*OfSettle.__struct_fields__, *CommonEnd.__struct_fields__]
+    assert sorted(["t", *fields]) == sorted(records.Settle.__annotations__)
 
 
 def test_what_a_data_plane_writes_is_read() -> None:
@@ -27,12 +41,43 @@ def test_what_a_data_plane_writes_is_read() -> None:
     begun, ended = intent_of(intent), settle_of(end)
     assert begun is not None
     assert ended is not None
-    assert (begun.customer, text_of(begun.labels), text_of(begun.untrusted_labels)) == ("c", '{"plan":"pro"}', None)
-    assert (ended.usage, ended.duration_ms, is_said(ended.stored)) == (
+    common = begun.common
+    assert (common.customer, text_of(common.labels), text_of(common.untrusted_labels)) == ("c", '{"plan":"pro"}', None)
+    assert (usage_of(ended.own.usage), ended.own.duration_ms, is_said(ended.own.stored)) == (
         {"input": 7, "web_search": 2, "output": 3},
         5.5,
         False,
     )
+    said = common_end_of(ended.common)
+    assert said is not None
+    assert (said.outcome, said.model, said.price_version) == ("ok", "m2", "v2")
+
+
+def test_what_is_common_is_one_object_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "_known", {})
+    monkeypatch.setattr(plain, "_MOST_KNOWN", 3)
+    begun = [intent_of(orjson.dumps(whole_intent(id=str(number), key=f"k{number % 2}"))) for number in range(4)]
+    assert begun[0] is not None
+    assert begun[2] is not None
+    assert begun[0].own.id != begun[2].own.id
+    assert begun[0].common is begun[2].common
+    for number in range(10):
+        intent_of(orjson.dumps(whole_intent(key=f"k{number}")))
+        intent_of(orjson.dumps(whole_intent(key="k" * 3000 + str(number))))  # names of a client's making
+    assert len(plain._known) <= 3
+    assert all(len(rest) < 3000 for rest in plain._known)
+
+
+def test_another_order_is_read_whole() -> None:
+    """That of an earlier version, and one in which a label looks like where what is common begins."""
+    intent, end = whole_intent(), whole_settle()
+    for record, read in ((intent, intent_of), (end, settle_of)):
+        turned = {"t": record.pop("t"), **dict(reversed(record.items()))}
+        assert read(orjson.dumps(turned)) is None
+    tricky = orjson.dumps(whole_intent()).replace(b'"labels":{"plan":"pro"},', b"")
+    tricky = tricky.replace(b',"dialect"', b',"labels":{"a":"b","dialect":"c"},"dialect"', 1)
+    assert orjson.loads(tricky) == whole_intent(labels={"a": "b", "dialect": "c"})
+    assert intent_of(tricky) is None
 
 
 @pytest.mark.parametrize(

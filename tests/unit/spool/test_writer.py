@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.spool import writer as spool
 from proxy.spool.frames import Position, frame
 from proxy.spool.reader import SpoolReader, runs
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
+from tests.support.examples import examples
 
 
 def payload(number: int) -> bytes:
@@ -306,7 +307,7 @@ def test_half_a_write_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.
 
 
 @given(cut=st.integers(1, 400))
-@settings(max_examples=60)
+@examples(60)
 def test_a_torn_tail_costs_only_the_torn_record(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     folder = tmp_path_factory.mktemp("torn")
     data = b"".join(frame(payload(number)) for number in range(20))
@@ -328,7 +329,7 @@ def test_an_incomplete_frame_is_waited_for_while_its_writer_lives(tmp_path: Path
 
 
 @given(at=st.integers(0, 500), junk=st.binary(min_size=1, max_size=30))
-@settings(max_examples=100)
+@examples(100)
 def test_damage_in_the_middle_costs_no_more_than_what_it_hit(
     tmp_path_factory: pytest.TempPathFactory, at: int, junk: bytes
 ) -> None:

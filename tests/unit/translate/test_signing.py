@@ -12,11 +12,12 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.translate import signing
 from proxy.upstream.aws import signer
+from tests.support.examples import examples
 
 NOW = datetime(2026, 11, 29, 12, 0, 0, tzinfo=UTC)
 BY_BOTOCORE = SigV4Auth.add_auth
@@ -45,7 +46,7 @@ def counted(asked: list[str]) -> Any:
     return signing.quicker(plain)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@examples(60)
 @given(
     host=st.sampled_from(["bedrock.invalid", "Bedrock.Invalid", "127.0.0.1:4100", "bedrock.invalid:443", "h:80"]),
     scheme=st.sampled_from(["http", "https"]),
