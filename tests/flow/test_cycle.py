@@ -294,7 +294,6 @@ async def test_however_much_comes_behind_the_last_request_it_has_its_answer(cut:
     connection.connection_lost(None)
 
 
-
 @pytest.mark.parametrize("app", FAULTY)
 async def test_who_was_not_answered_is_told_or_sees_the_connection_end(app: App) -> None:
     """Never an answer that looks whole; what had gone out by then is what uvicorn had written."""
