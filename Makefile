@@ -45,8 +45,8 @@ test: .venv/installed .venv/translate ## Run all tests (INSTALL=1: install the s
 	@PYTHON=$(BIN)/python tests/support/install.sh
 	$(BIN)/python -m pytest $(PARALLEL) $(if $(CI),--durations=25) $(TESTS) || $(ALONE)
 
-quick: .venv/installed ## Run the tests that need no server: units, flows, contracts; under two minutes
-	EXAMPLES=$(or $(EXAMPLES),0.2) $(BIN)/python -m pytest $(PARALLEL) -q -m 'not needs and not agents' tests/unit tests/flow tests/contract
+quick: .venv/installed .venv/translate ## Run the tests that need no server and are not long: units, flows, contracts; under a minute
+	EXAMPLES=$(or $(EXAMPLES),0.2) $(BIN)/python -m pytest $(PARALLEL) -q -m 'not needs and not agents and not long' tests/unit tests/flow tests/contract
 
 check: .venv/installed ## Format, lint, types, architecture: no server, under a minute
 	$(BIN)/ruff format --check .

@@ -30,7 +30,6 @@ _LONG_SAMPLED = b"0" * (
 _LONG_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)-?[0-9]{19,}(?![0-9.eE])")
 _LEAST, _MOST = -(2**63), 2**64 - 1
 _CONTAINERS = frozenset({dict, list})
-_MAY_HOLD_LONG = _CONTAINERS | {float}
 _SCANNED_BYTES, _LOOKED_AT_BYTES = 2048, 1024 * 1024  # a larger body may be nothing but numbers: its bytes are scanned
 _MOST_QUOTES = 1_000_000
 
@@ -95,26 +94,16 @@ def _has_long_integer(raw: bytes) -> bool:
 def _name_of_long(body: Mapping[str, Any]) -> str | None:
     """The field of a body in which a number is that large, taken for a float by its reader; None where there is none."""
     for name, field in body.items():
-        waiting: list[Any] = [[field]]
-        while waiting:
-            value = waiting.pop()
-            if type(value) is dict:
-                for inner in value.values():
-                    if type(inner) is str:
-                        continue
-                    if type(inner) in _CONTAINERS:
-                        waiting.append(inner)
-                    elif type(inner) is float and abs(inner) >= -_LEAST:
-                        return name[:_MAX_NAME]
-                continue
-            kinds = {*map(type, value)}
-            if float in kinds and max([abs(number) for number in value if type(number) is float]) >= -_LEAST:
+        level = [field]  # the values of one depth together, as a body may be nothing but short lists
+        while level:
+            kinds = {*map(type, level)}
+            if float in kinds and max([abs(number) for number in level if type(number) is float]) >= -_LEAST:
                 return name[:_MAX_NAME]
-            if kinds == _ONLY_OBJECTS:
-                if not _MAY_HOLD_LONG.isdisjoint(map(type, chain.from_iterable(map(dict.values, value)))):
-                    waiting += value
-            elif not _CONTAINERS.isdisjoint(kinds):
-                waiting += [inner for inner in value if type(inner) in _CONTAINERS]
+            if _CONTAINERS.isdisjoint(kinds):
+                break
+            dicts = [value for value in level if type(value) is dict]
+            lists = [value for value in level if type(value) is list]
+            level = [*chain.from_iterable(map(dict.values, dicts)), *chain.from_iterable(lists)]
     return None
 
 

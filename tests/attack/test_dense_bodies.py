@@ -78,6 +78,17 @@ def test_where_python_counts_nothing_it_is_estimated_beforehand(monkeypatch: pyt
     assert told == [parsed_bytes(orjson.dumps([[]] * 50_000))]
 
 
+def test_python_counts_its_memory_only_for_a_body_that_takes_longer_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("sys.getallocatedblocks", lambda: asked.append(1) or len(asked))
+    text = orjson.dumps([[]] * 20_000)
+    told: list[int] = []
+    weighed(text[:-1] + b"," + text[1:-1] + b"]", orjson.loads, told.append)
+    assert (told, asked) == ([], [1, 1])
+    weighed(text, orjson.loads, told.append)
+    assert (told, asked) == ([parsed_bytes(text)], [1, 1])
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -41,6 +41,7 @@ _LONG_NUMBERS = {
     "beside": lambda number: b'"seed":%s' % number,
     "below": lambda number: b'"seed":{"a":["b",{"c":[1,2.5,"d",%s]}]}' % number,
     "among numbers": lambda number: b'"seed":[1,2,%s,3.5]' % number,
+    "in lists of lists": lambda number: b'"seed":[[[1]],[[],[{"c":[]},%s]]]' % number,
     "among objects": lambda number: b'"seed":[{},{"a":"b","c":%s}]' % number,
 }
 

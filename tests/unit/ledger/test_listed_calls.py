@@ -113,6 +113,7 @@ RARE = {
 }
 
 
+@pytest.mark.long
 @examples(25)
 @given(data=st.data(), since=moments, until=moments, size=st.sampled_from([4, 50]), most=st.sampled_from([30, 100_000]))
 def test_calls_of_any_filters_are_those_of_all_entries(
@@ -136,6 +137,7 @@ def ids_of(engine: Engine, name: str, value: str, since: int | None, until: int 
         return list(connection.execute(query).scalars())
 
 
+@pytest.mark.long
 @examples(15)
 @given(data=st.data(), since=moments, until=moments, size=st.sampled_from([4, 50]))
 def test_calls_are_those_of_all_entries(

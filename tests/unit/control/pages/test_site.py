@@ -416,6 +416,7 @@ def test_what_a_month_lacks_is_said_of_what_is_asked_for(control: Control) -> No
     assert said("big") == []
 
 
+@pytest.mark.long
 def test_a_zone_with_a_sign_stays_in_links(control: Control) -> None:
     for path in ("/month?month=2026-10&by=team&tz=Etc/GMT%2B5", "/?tz=Etc/GMT%2B5"):
         page = html.unescape(control.client.get(path).text)
@@ -752,6 +753,7 @@ def shape_of(link: str) -> tuple[str, ...]:
     return first, str(len(rest)), *sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})
 
 
+@pytest.mark.long
 def test_no_link_of_a_key_holders_pages_is_closed_to_him(control: Control) -> None:
     row, secret = keys.create_key(control.engine, "checkout")
     browser = signed_in(control, secret)
