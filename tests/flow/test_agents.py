@@ -283,6 +283,7 @@ async def one_run(folder: Path, model: str, seed: int, forgets: int = 0, screens
     return run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("model", KINDS)
 async def test_a_small_session_budget_holds_and_is_used(tmp_path: Path, model: str, seed: int) -> None:
@@ -299,6 +300,7 @@ async def test_a_small_session_budget_holds_and_is_used(tmp_path: Path, model: s
     assert stranded < 0.05
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("forgets", [20, 30])
 async def test_a_cache_that_forgets_is_not_counted_on(tmp_path: Path, seed: int, forgets: int) -> None:
@@ -309,6 +311,7 @@ async def test_a_cache_that_forgets_is_not_counted_on(tmp_path: Path, seed: int,
     assert run.false == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("model", KINDS)
 async def test_an_agent_that_looks_at_its_screen_is_not_strangled(tmp_path: Path, model: str, seed: int) -> None:

@@ -152,6 +152,7 @@ REQUESTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cut", [0, 1, 7, 40])
 @pytest.mark.parametrize("request_bytes", REQUESTS.values(), ids=REQUESTS)
 async def test_an_application_is_served_as_uvicorn_serves_it(request_bytes: bytes, cut: int) -> None:

@@ -58,6 +58,7 @@ def _house(build: Build, base_url: str) -> House:
     return house
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("leaves", [False, True])
 def test_large_and_small_answers_alternate_on_one_connection(build: Build, *, streamed: bool, leaves: bool) -> None:

@@ -103,6 +103,7 @@ def nest(rng: random.Random) -> list[dict[str, Any]]:
     return budgets
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_no_nest_is_passed_and_none_refuses_what_fits(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)

@@ -78,6 +78,7 @@ async def _end(folder: Path, dialect: str, body: bytes, *, stream: bool) -> dict
     return house.records()[-1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("dialect", "answer"), READABLE, ids=lambda value: orjson.dumps(value).decode()[:40])
 async def test_what_can_be_read_is_counted(tmp_path: Path, dialect: str, answer: Any) -> None:
     body = orjson.dumps(answer)

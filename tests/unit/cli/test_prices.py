@@ -100,6 +100,7 @@ def litellm(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.long
 def test_refresh_shows_the_difference_and_asks_before_it_writes(data: Path, litellm: Path) -> None:
     before = (data / "prices.jsonl").read_bytes()
     result = RUN.invoke(app, ["refresh", "--litellm", str(litellm)])
@@ -134,6 +135,7 @@ def test_a_refresh_that_breaks_off_leaves_the_old_book_whole(
     assert not list(data.glob("*.new"))
 
 
+@pytest.mark.long
 def test_a_disagreement_that_nothing_settles_leaves_the_model_as_it_was(data: Path, litellm: Path) -> None:
     before = [
         line for line in (data / "prices.jsonl").read_bytes().splitlines() if b'"openai","model":"gpt-4o",' in line

@@ -72,6 +72,7 @@ def here(control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     return lambda *arguments: CliRunner().invoke(app, [*arguments, "--config", str(config)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [
@@ -132,6 +133,7 @@ def test_what_bills_taught_is_listed_and_taken_back_there(
     assert here("prices", "learned", "--reset", "org/model").exit_code == 1
 
 
+@pytest.mark.long
 def test_the_ledger_is_verified_there(ask: Ask, here: Ask, control: Control, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811 - the fixture's value
     monkeypatch.setattr("proxy.cli.verify._ASK_EVERY_S", 0.2)
     monkeypatch.setattr("proxy.ledger.audit.store._CATCH_UP_S", 0)
@@ -433,6 +435,7 @@ def stranger() -> Iterator[ThreadingHTTPServer]:
     thread.join()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ASKED, ids=" ".join)
 def test_another_program_at_the_address_is_one_sentence(
     stranger: ThreadingHTTPServer, command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

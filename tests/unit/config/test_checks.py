@@ -96,6 +96,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, path: str) -> None:
     assert path in problems(tmp_path, text, {})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("depth", [90, 300, 2000])
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ("{a: ", "}")])
 def test_a_file_without_a_bottom_is_a_problem_too(tmp_path: Path, depth: int, opening: str, closing: str) -> None:

@@ -99,6 +99,7 @@ def test_each_group_has_its_own(tmp_path: Path) -> None:
     office.alerts.stop()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trouble", [[500], [429, 503], [302]])
 def test_what_is_not_taken_is_sent_again_and_in_order(
     tmp_path: Path, hook: tuple[str, type[Hook]], monkeypatch: pytest.MonkeyPatch, trouble: list[int]

@@ -90,6 +90,7 @@ def what_becomes_of(reads: list[bytes], dialect: str, form: StreamForm) -> dict[
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_stream_of_events_that_are_alike_is_treated_as_any_other() -> None:
     chance = random.Random(7)
     for number in range(400):

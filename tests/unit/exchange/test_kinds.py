@@ -156,6 +156,7 @@ def test_every_field_of_a_shape_is_tried() -> None:
     assert FIELDS.keys() | {"model", "messages"} >= openai._SHAPED
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("field", FIELDS)
 def test_no_value_of_a_field_is_taken_for_another(plane: Plane, field: str) -> None:
     for name in NAMES:

@@ -55,6 +55,7 @@ def lines(package: str) -> list[str]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_every_route_of_an_sdk_has_been_looked_at(package: str) -> None:
     known = [line for line in TABLE.read_text(encoding="utf-8").splitlines() if line.startswith(f"{package}\t")]

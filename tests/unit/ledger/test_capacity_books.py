@@ -64,6 +64,7 @@ def adds_up(engine: Engine, length_us: int) -> dict[str, int]:
     return made
 
 
+@pytest.mark.long
 def test_a_simulated_day_in_small(database: str) -> None:
     """Bursts, a night, two instances that are killed and come back, calls longer than anybody waits for."""
     made = open_ledger(database)
@@ -115,6 +116,7 @@ def test_a_call_that_comes_late_has_what_was_idle_and_nobody_loses(engine: Engin
     assert (row.requests, row.busy_us, row.calls_us) == (2, 60_000_000, 70_000_000)
 
 
+@pytest.mark.long
 def test_a_call_that_expired_goes_on_where_it_was_charged(engine: Engine) -> None:
     """Longer than a day: it is charged when its reservation expires, and its machines are still its own until it ends."""
     charged = call(0, 3600, status="unconfirmed", outcome="expired", cost_nanousd=9, usage={})

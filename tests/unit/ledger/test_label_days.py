@@ -95,6 +95,7 @@ def filled(shared_database: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.mark.long
 @examples(15)
 @given(by=st.lists(st.sampled_from(NAMES), max_size=4, unique=True), since=moments, until=moments)
 def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since: int | None, until: int | None) -> None:

@@ -63,6 +63,7 @@ def filled(shared_database: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.mark.long
 @examples(40)
 @given(by=st.lists(st.sampled_from(NAMES), max_size=3, unique=True), since=moments, until=moments)
 def test_the_answer_is_that_of_the_entries(filled: Engine, by: list[str], since: int | None, until: int | None) -> None:
@@ -166,6 +167,7 @@ def rolled(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("shared_database", "empty_database"),
     [("sqlite", "sqlite"), pytest.param("postgresql", "postgresql", marks=pytest.mark.needs("postgres"))],

@@ -50,6 +50,7 @@ def described(engine: sa.Engine) -> dict[str, object]:
     return tables | {"views": inspector.get_view_names()}
 
 
+@pytest.mark.long
 def test_migrations_come_to_what_an_empty_database_gets(empty_database: str, opened: list[sa.Engine]) -> None:
     opened.append(connect(empty_database))
     with opened[0].connect() as connection:
@@ -127,6 +128,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.long
 def test_a_migration_that_is_killed_in_the_middle_is_made_anew(empty_database: str, opened: list[sa.Engine]) -> None:
     """Weeks (0020), lists of persons (0021), keys of sessions and lists of rare calls (0022): half of them, or all but for the
     number of the version."""

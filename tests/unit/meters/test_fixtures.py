@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from decimal import Decimal
 
+import pytest
+
 from proxy.meters import registry
 from tests.support.examples import tried
 from tests.support.fixtures import THINGS, Fixture, load, read_wire, total_usage, wire_bytes
@@ -41,6 +43,7 @@ def test_the_arithmetic_of_a_fixture_is_its_cost(fixture: Fixture) -> None:
     assert fixture.expected["source"]
 
 
+@pytest.mark.long
 @each_row("fixture", STREAMS, ids=names)
 def test_every_split_of_a_streams_bytes_reads_the_same(fixture: Fixture) -> None:
     """At every byte; with few `EXAMPLES` at some, other ones each time."""

@@ -66,6 +66,7 @@ def test_what_is_not_touched_is_read_as_before(one: Recorded, odd: Odd) -> None:
         assert said(after) == said(before)
 
 
+@pytest.mark.long
 @each_row(("one", "odd"), ALL, ids=names)
 def test_whole_and_offline_agree(one: Recorded, odd: Odd) -> None:
     found, context = reader_of(one)
@@ -124,6 +125,7 @@ GARBAGE = (b"", b"garbage\n\n", b"data: {\n\n", b"\xff\xfe", b"{", b"data: [1]\n
 FAILED = (sse([ERROR]), dump(ERROR), b"event: error\n" + sse([ERROR]), sse([{"error": None}]))
 
 
+@pytest.mark.long
 @each_row("failed", FAILED)
 @each_row("garbage", GARBAGE)
 @each_row("told", TOLD)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -171,6 +172,7 @@ def test_no_bill_is_above_its_ceiling_by_the_operators_own_prices(
 CONDITIONS: list[dict[str, str]] = [{}, {"service_tier": "priority"}, {"region": "eu"}]
 
 
+@pytest.mark.long
 def test_whichever_snapshot_answers_the_bill_is_within_the_ceiling_of_the_name_that_was_asked_for() -> None:
     """Every name of the book (with few `EXAMPLES` some) with every snapshot of it, whichever is dearer."""
     at_s, usage = MOMENTS[0], {"input": 1000, "output": 1000, "request": 1}

@@ -31,6 +31,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata"])
 @pytest.mark.parametrize("period", PERIODS)
 def test_every_period_adds_up_and_time_goes_forward(ledger: Engine, period: str, zone: str) -> None:

@@ -38,6 +38,7 @@ def pages_of(engine: sa.Engine, filters: Mapping[str, str | None], *span: int | 
         before = page.next
 
 
+@pytest.mark.long
 def test_they_are_those_of_all_entries(database: str) -> None:
     engine, chance = open_ledger(database), random.Random(8)
     fill(engine, made_up(400, hours=200))
@@ -70,6 +71,7 @@ def test_where_there_are_none_no_entry_is_read(database: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.long
 def test_what_no_sums_are_kept_by_is_looked_for_a_bounded_part_at_a_time(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

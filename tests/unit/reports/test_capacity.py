@@ -61,6 +61,7 @@ def adds_up(made: CapacityReport) -> None:
     assert sums["busy_nanousd"] + sums["idle_nanousd"] + sums["outside_nanousd"] == sums["cost_nanousd"]
 
 
+@pytest.mark.long
 def test_all_of_it(engine: Engine) -> None:
     made = report(engine, by=("team",))
 
@@ -284,6 +285,7 @@ def test_one_capacity_as_json_is_what_the_api_says(config: str) -> None:
     assert made["groups"][0].keys() == {"team", "requests", "usage", "capacity_usd", "usd_per_million", "joules"}
 
 
+@pytest.mark.long
 def test_tables_of_one_of_all_and_of_two_side_by_side(config: str) -> None:
     assert "break_even_ratio" in run(config, POOL, "--until", "2026-11-23T01:00:00Z")
     assert run(config, "--compare", POOL, "other").splitlines()[0].split() == [POOL, "other"]

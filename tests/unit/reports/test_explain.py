@@ -87,6 +87,7 @@ def test_new_gone_and_unpriced_are_apart(ledger: Engine) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("by", [("model",), ("customer", "model"), ("team",), ("label.plan",)])
 def test_it_adds_up_to_the_ledger_however_it_is_asked(ledger: Engine, by: tuple[str, ...]) -> None:
     fill(ledger, made_up(600, hours=24 * 8))

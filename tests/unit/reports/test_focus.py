@@ -95,6 +95,7 @@ def check(rows: Sequence[Row], version: Version) -> None:
             assert all(key.startswith("x_") for key in json.loads(row["SkuPriceDetails"] or ""))
 
 
+@pytest.mark.long
 def test_every_row_is_as_the_specification_says_and_all_add_up_to_the_ledger(ledger: Engine) -> None:
     fill(ledger, made_up(900))
     (total,) = spend(ledger, [], None, None)
@@ -178,6 +179,7 @@ def test_lines_that_are_no_quantity_at_a_price_lose_no_money(ledger: Engine, lin
     check([row], "1.4")
 
 
+@pytest.mark.long
 def test_own_machines_are_rows_and_idle_time_is_one(ledger: Engine) -> None:
     simulate(ledger, 150, seed=3, minutes=130)  # the second hour is an idle one
     since, until = MORNING, MORNING + DAY_US

@@ -108,6 +108,7 @@ def test_revenue_rows_count_in_place_of_the_plan_in_their_months(ledger: Engine)
     assert [shown.items[0].revenue_usd for shown in (november, december, whole)] == ["6", "6.2", "32.2"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("per", ["customer", "team"])
 def test_one_customer_comes_to_what_he_does_among_all(
     ledger: Engine, per: str, monkeypatch: pytest.MonkeyPatch

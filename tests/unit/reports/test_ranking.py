@@ -50,6 +50,7 @@ FILTERS: tuple[dict[str, str], ...] = ({}, {"customer": "acme"}, {"team": ""})
 TABLE = [(by, SPANS[j], FILTERS[(i + j) % 3]) for i, by in enumerate(BY) for j in range(len(SPANS))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("by", "span", "only"), TABLE)
 def test_the_first_are_those_of_the_whole_report(
     ledger: Engine, by: tuple[str, ...], span: Span, only: dict[str, str]
@@ -64,6 +65,7 @@ def test_the_first_are_those_of_the_whole_report(
         assert few == (ranked.first[:2], len(groups) if ranked.first else 0)
 
 
+@pytest.mark.long
 def test_either_database_ranks_so(database: str) -> None:
     engine = open_ledger(database)
     fill(engine, made_up(100))

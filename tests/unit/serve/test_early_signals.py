@@ -7,6 +7,8 @@ import subprocess
 import sys
 from functools import cache
 
+import pytest
+
 # Each in a fork of its own: what they stand on is imported once.
 _PROGRAM = r"""import json, os, signal, sys
 from proxy.config.model import Config
@@ -68,6 +70,7 @@ def _ends() -> list[tuple[int, list[str]]]:
     return ended
 
 
+@pytest.mark.long
 def test_behind_a_stop_nothing_is_begun() -> None:
     """It would serve until it is killed: who stopped told those only that were there."""
     before, between, _ = _ends()

@@ -65,6 +65,7 @@ def plainly(answer: Any) -> bool:
     return type(answer).__name__ == "Answer"
 
 
+@pytest.mark.long
 async def test_the_second_request_is_as_the_first_and_its_answer_too(
     client: openai.AsyncOpenAI, provider: Provider
 ) -> None:

@@ -131,6 +131,7 @@ async def test_a_login_that_fails_is_told_and_not_tried_by_every_call(monkeypatc
     assert logins.asked == 1
 
 
+@pytest.mark.long
 async def test_a_profile_is_found_by_awss_own_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process of its own, as in `serve`."""
     shared = tmp_path / "credentials"

@@ -89,6 +89,7 @@ def test_a_cut_body_beyond_the_bound_is_left() -> None:
     assert lenient.mended(b'{"a":"' + b"x" * lenient.MAX_MENDED_BYTES) is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("deep", [b"[", b'{"a":'])
 def test_depth_is_no_danger(deep: bytes) -> None:
     assert lenient.loads(deep * 100_000) is None
@@ -137,6 +138,7 @@ def test_an_answer_too_heavy_to_open_says_its_usage_all_the_same() -> None:
     assert lenient.answer(b"[" + filling + b"0]") == Answer([], cut=True)
 
 
+@pytest.mark.long
 def test_what_is_long_and_light_is_opened() -> None:
     vectors = b'{"data":[' + b"0.0123456789," * 500_000 + b'0],"usage":{"prompt_tokens":7}}'
     assert len(lenient.answer(vectors).values[0]["data"]) == 500_001

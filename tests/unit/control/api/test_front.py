@@ -63,6 +63,7 @@ def told(answer: Any) -> tuple[int, dict[str, str], bytes]:
     return answer.status_code, dict(answer.headers), answer.content
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("path", PATHS)
 def test_it_says_what_the_api_says(control: Control, door: TestClient, path: str, method: str) -> None:
@@ -166,6 +167,7 @@ IMPORTED = {
 }
 
 
+@pytest.mark.long
 def test_a_process_imports_what_it_needs_when_it_needs_it() -> None:
     """The API and the pages once somebody asks, and what is beside the recorder once calls are served."""
     code = (

@@ -35,6 +35,7 @@ FIRST = {
 NEEDED = {"what-if": {"tier": "batch"}}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_a_report_answers_in_every_form(control: Control, name: str) -> None:
     asked = {"since": "2026-11-20", "until": "2026-11-30"} | NEEDED.get(name, {})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.support.api_routes import CONTRACT
 from tests.unit.control.conftest import Control
 
@@ -13,6 +15,7 @@ def operations(control: Control) -> dict[tuple[str, str], dict[str, Any]]:
     return {(method, path): operation for path, of in paths.items() for method, operation in of.items()}
 
 
+@pytest.mark.long
 def test_the_contracts_routes_are_published(control: Control) -> None:
     assert set(operations(control)) >= CONTRACT
 

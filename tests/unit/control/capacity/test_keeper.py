@@ -226,6 +226,7 @@ def test_one_of_two_keeps_the_books(engine: Engine, clock: Clock) -> None:
     assert len({row.minute_at for row in minutes(engine)}) == len(minutes(engine)) >= 2
 
 
+@pytest.mark.long
 def test_counters_of_a_cost_go_on_with_whoever_closes_and_add_up(engine: Engine, clock: Clock) -> None:
     """What the first has closed stays its own; the second's counters begin at nothing, and Prometheus adds them up."""
     settings = config(pool())

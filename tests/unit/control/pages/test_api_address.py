@@ -49,6 +49,7 @@ def curl_of(page: str) -> str:
     return found[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", PATHS)
 def test_the_api_answers_what_a_page_says_as_curl(control: Control, path: str) -> None:
     page = control.client.get(path)
@@ -74,6 +75,7 @@ def test_and_with_the_same_calls(control: Control, path: str) -> None:
     ][:50]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", PATHS)
 def test_every_number_leads_to_a_page(control: Control, path: str) -> None:
     page = control.client.get(path).text

@@ -133,6 +133,7 @@ PLANTED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("shared_database", "name"), PLANTED, indirect=["shared_database"])
 def test_a_planted_error_is_found(copy: str, audit: Callable[..., Report], name: str) -> None:
     statement, told = ERRORS[name]
