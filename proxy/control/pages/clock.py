@@ -60,3 +60,9 @@ def kept(html: str, tz: str) -> str:
         return f"{link}{'&amp;' if '?' in link else '?'}{more}"
 
     return html if tz == "UTC" else _LINK.sub(zoned, html)
+
+
+def in_own_zone(link: str) -> str:
+    """An address that names no zone is of UTC, and not of the page's (`kept`)."""
+    names_one = "?tz=" in link or "&tz=" in link
+    return link if names_one else f"{link}{'&' if '?' in link else '?'}tz=UTC"

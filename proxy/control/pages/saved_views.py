@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from fastapi import HTTPException
 
 from proxy.control.pages.address import read
+from proxy.control.pages.clock import in_own_zone
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.ledger.views import SavedView, forget_view, save_view, views
@@ -24,7 +25,7 @@ def show(request: PageRequest) -> PageContent:
         Column("saved", "Saved", "moment"),
     ]
     rows = [
-        Row({"name": view.name, "address": view.address, "saved": view.saved_at}, {"name": view.address})
+        Row({"name": view.name, "address": view.address, "saved": view.saved_at}, {"name": in_own_zone(view.address)})
         for view in saved
     ]
     empty = "None yet. `Save this view`, at the end of a page, keeps what it shows under a name."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from proxy.control.pages.clock import Clock, kept
+from proxy.control.pages.clock import Clock, in_own_zone, kept
 from tests.support.rows import each_row
 
 NOW_US = int(datetime(2026, 11, 30, 8, 15, 2, tzinfo=UTC).timestamp()) * 1_000_000
@@ -43,3 +43,16 @@ def test_links_to_other_pages_keep_the_zone_and_nothing_else_changes() -> None:
         '<a href="/spend?by=team&amp;tz=Etc/GMT%2B5">2</a> '
         '<a href="/month?tz=UTC">3</a> <a href="#here">4</a> <a href="https://example.com/">5</a>'
     )
+
+
+@each_row(
+    "link, named",
+    [
+        ("/spend", "/spend?tz=UTC"),
+        ("/spend?since=7d", "/spend?since=7d&tz=UTC"),
+        ("/spend?tz=Asia/Tokyo", "/spend?tz=Asia/Tokyo"),
+        ("/spend?since=7d&tz=Asia/Tokyo", "/spend?since=7d&tz=Asia/Tokyo"),
+    ],
+)
+def test_a_link_that_has_a_zone_of_its_own_names_it(link: str, named: str) -> None:
+    assert in_own_zone(link) == named
