@@ -11,8 +11,9 @@ LOCKS := requirements.lock requirements-nodeps.lock
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(3 * (os.cpu_count() or 1), 16))')
 PARALLEL := -n $(WORKERS)
 # Real servers and browsers beside each other are slow at times: what failed beside others is run once more, alone and one by
-# one. What fails then has failed; the first run's output says which tests these were.
-ALONE = { echo "Once more, alone: the tests that failed beside others"; \
+# one. What fails then has failed; the first run's output says which tests these were. Not where it was more than tests that failed
+# (1): of a run that ended early, what did not run would be forgotten.
+ALONE = { test $$? -eq 1 && echo "Once more, alone: the tests that failed beside others" && \
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -n 0 $(TESTS); }
 
 # Companies' own certificate authorities are in the system's store.

@@ -149,6 +149,9 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
         return True
 
     def _feed(self, data: bytes) -> None:
+        cycle = self.cycle
+        if self.part == "nothing" and cycle is not None and not (cycle.keep_alive or cycle.stays or self.upgrades):
+            return  # it is behind the connection's last request, however much it is
         self.unframed_bytes += len(data)
         try:
             if self.upgrades:

@@ -126,11 +126,16 @@ def of_runs(
     for run in runs:
         if len(rows) >= limit:
             break
-        for first in range(0, len(run.ids or ()), _LOOK_UP):
-            some = (run.ids or ())[::-1][first : first + _LOOK_UP]
-            if len(rows) < limit:
-                rows += connection.execute(statement.where(entries.c.id.in_(some)).limit(limit)).mappings()
         if run.ids is not None:
+            ids = run.ids[::-1]
+            for first in range(0, len(ids), _LOOK_UP):
+                some = ids[first : first + _LOOK_UP]
+                rows += connection.execute(statement.where(entries.c.id.in_(some)).limit(limit)).mappings()
+                if len(rows) >= limit:
+                    break
+                left = None if left is None else left - len(some)
+                if left is not None and left < 0:
+                    return Looked(rows, some[-1])
             continue
         if left is None:
             rows += connection.execute(statement.where(run.holds).limit(limit)).mappings()

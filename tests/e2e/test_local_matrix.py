@@ -93,7 +93,11 @@ class Rig:
         def ask() -> tuple[Counters, bool]:
             now = self.counters()
             time.sleep(0.3)  # a step of the model; two readings apart say that it has stopped
-            return now - before, not _busy(self) and now == self.counters()
+            if busy := _busy(self):
+                # llama.cpp looks for its caller when nobody has got an answer of it for a second: who asks how it is
+                # more often than that keeps it at work for a caller that has left.
+                time.sleep(1.3)
+            return now - before, not busy and now == self.counters()
 
         return eventually(ask, lambda seen: seen[1], 60)[0]
 

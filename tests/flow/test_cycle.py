@@ -280,6 +280,21 @@ FAULTY: list[App] = [
 ]
 
 
+@pytest.mark.parametrize("cut", [1_000_000, 30_000], ids=["in one piece", "in several"])
+async def test_however_much_comes_behind_the_last_request_it_has_its_answer(cut: int) -> None:
+    last = b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    request_bytes = last + LONG_POST % (200_000, b"x" * 200_000)
+    pieces = [request_bytes[at : at + cut] for at in range(0, len(request_bytes), cut)]
+    transport = Transport()
+    connection = connection_of(transport)
+    for piece in pieces:
+        connection.data_received(piece)
+    for _ in range(12):
+        await asyncio.sleep(0)
+    assert b"".join(transport.writes).startswith(b"HTTP/1.1 200 OK\r\n")
+    connection.connection_lost(None)
+
+
 @pytest.mark.parametrize("app", FAULTY)
 async def test_who_was_not_answered_is_told_or_sees_the_connection_end(app: App) -> None:
     """Never an answer that looks whole; what had gone out by then is what uvicorn had written."""

@@ -45,7 +45,7 @@ def show(request: PageRequest) -> PageContent:
 def _own(request: PageRequest) -> PageContent:
     engine, address = request.state.engine, request.address
     tiles = []
-    for title, since in {"Today": _midnight(request.now_us, address.zone), "This month": _month_start(request)}.items():
+    for title, since in {"Today": _local_midnight(request), "This month": _local_midnight(request, day=1)}.items():
         total = total_of(spend_by(engine, [], since, None, only=address.only))
         calls = str(address.at("/calls")._replace(since=rfc3339(since) or ""))
         tiles.append(
@@ -63,15 +63,17 @@ def _own(request: PageRequest) -> PageContent:
     return PageContent("own", "Your key", {"tiles": tiles}, (table_of(latest, address.at("/calls")),))
 
 
-def _month_start(request: PageRequest) -> int:
-    zone = request.address.zone
-    first = datetime.fromtimestamp(request.now_us / 1e6, zone).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return int(first.timestamp()) * 1_000_000
+def _local_midnight(request: PageRequest, day: int | None = None) -> int:
+    """Of today in the page's zone, or of another day of the month."""
+    now = datetime.fromtimestamp(request.now_us / 1e6, request.address.zone)
+    return (
+        int(now.replace(day=day or now.day, hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()) * 1_000_000
+    )
 
 
 def _month(request: PageRequest) -> dict[str, Any]:
     """Spent since the month began, and where it ends if the rest goes on as the last seven days did."""
-    now, start = request.now_us, _month_start(request)
+    now, start = request.now_us, _local_midnight(request, day=1)
     first = datetime.fromtimestamp(start / 1e6, request.address.zone)
     end = int((first + timedelta(days=32)).replace(day=1).timestamp()) * 1_000_000
     spent = total_of(spend_by(request.state.engine, [], start, None)).cost_nanousd

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
-from proxy.ids import Ids
+from proxy.ids import Ids, began_at
 from proxy.ledger import call_runs, listed_calls
 from proxy.ledger import label_parts as label_parts_module
 from proxy.ledger.call_runs import runs_of_calls
@@ -25,6 +25,7 @@ from proxy.ledger.retention import delete_some
 from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US
 from proxy.ledger.schema import entries
 from proxy.reports import call_lists
+from proxy.reports import calls as calls_module
 from proxy.reports import sessions as lists
 from proxy.reports.calls import requests
 from tests.support.bought import bought, with_row
@@ -285,6 +286,22 @@ def test_of_too_many_calls_there_is_no_list(ledger: Engine, monkeypatch: pytest.
         state = sa.select(label_parts.c.persons).where(label_parts.c.start_at == START)
         assert connection.execute(state).scalar() == TOO_MANY
     assert len(listed(ledger, {"customer": "acme"}, None, None, 50)) == 5
+
+
+def test_a_page_looks_up_so_many_listed_calls_at_most(ledger: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(ledger, calls(START + HOUR_US, 30, customer="acme"))
+    assert add_up(ledger) == 1
+    monkeypatch.setattr(call_lists, "LOOKED_THROUGH", 10)
+    monkeypatch.setattr(calls_module, "_LOOK_UP", 4)
+    ids = ids_of(ledger, "customer", "acme", None, None)
+    nobodys: dict[str, str | None] = {"customer": "acme", "claimed.x": "none such"}
+
+    page = call_lists.call_page(ledger, limit=3, before=None, filters=nobodys, since=None, until=None)
+
+    assert (page.rows, page.back_to) == ([], began_at(page.next or ""))
+    assert ids.index(page.next or "") < 10 + 4
+    assert listed(ledger, nobodys, None, None, 3) == []
+    assert listed(ledger, {"customer": "acme"}, None, None, 3) == ids
 
 
 def test_two_with_one_number_are_told_apart(database: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -401,6 +401,8 @@ def test_a_view_is_saved_opened_and_forgotten(control: Control) -> None:
     assert client.get(shown[1]["address"]).status_code == 200
     assert shown[1]["address"] == fields["address"] == "/spend?by=team,model&since=7d&filter.team=payments&top=5"
     assert "<b>bold" not in client.get("/views").text
+    # A view of UTC is one, and shows the same, from whatever zone's page it is opened.
+    assert f'href="{html.escape(shown[1]["address"])}&amp;tz=UTC"' in client.get("/views?tz=Asia/Tokyo").text
     for wrong in (
         {"address": "https://else.where/"},
         {"address": "//else"},
@@ -775,9 +777,11 @@ def test_the_holder_of_a_key_sees_his_own_calls_and_nothing_else(control: Contro
         assert {line["key"] for line in calls} == {"checkout"}
         others = next(item for item in control.get("/api/requests", key="search")["items"])
         assert browser.get(f"/calls/{others['id']}").status_code == 404
-        own = browser.get("/").text
-        for tile in ("Today", "This month"):  # leads to the calls of that time, not of the last day
-            assert re.search(rf'<h2>{tile}</h2>.*?href="/calls\?since=20[^"]*00:00:00[.0]*Z', own), tile
+        for path, midnight in {"/": "00:00:00", "/?tz=Asia/Tokyo": "15:00:00"}.items():
+            for tile in ("Today", "This month"):  # leads to the calls of that time, not of the last day
+                own = re.search(rf"<h2>{tile}</h2>((?:(?!<h2>).)*)", browser.get(path).text, re.DOTALL)
+                assert own
+                assert re.search(rf'href="/calls\?since=20[^"]*T{midnight}[.0]*Z', own[1]), (path, tile)
         for path in ("/sessions", "/budgets", "/keys", "/models", "/health", "/budgets/day"):
             assert browser.get(path).status_code == 403
         csrf = token(browser.get("/").text)
@@ -790,10 +794,11 @@ def test_the_holder_of_a_key_sees_his_own_calls_and_nothing_else(control: Contro
 
 
 def shape_of(link: str) -> tuple[str, ...]:
-    """The same for links that differ in what they ask for, and not in which questions they ask."""
+    """The same for links that differ in ids, times and whose calls they ask for, and not in what of these."""
     parts = urlsplit(link)
-    first, *rest = parts.path.strip("/").split("/")
-    return first, str(len(rest)), *sorted({name for name, _ in parse_qsl(parts.query, keep_blank_values=True)})
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    kinds = {f"{name}={value}" if name in ("by", "csv", "order", "view") else name for name, value in asked}
+    return *(re.sub(r".*\d.*", "ID", part) for part in parts.path.split("/")), *sorted(kinds)
 
 
 @pytest.mark.long
