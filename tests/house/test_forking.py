@@ -84,6 +84,12 @@ def test_waits(stands):
         pass
     time.sleep(60)
 """
+# A shell starts what goes on behind it (`&`) with interrupts ignored, and Python leaves that so.
+INTERRUPTIBLE = """
+import signal, sys, pytest
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 TROUBLE = """
 def pytest_unconfigure(config):
     if hasattr(config, "workerinput"):
@@ -166,16 +172,14 @@ def test_what_goes_wrong_outside_of_tests_is_more_than_tests_that_failed(tmp_pat
 def test_workers_that_are_interrupted_take_down_what_their_tests_stand_on(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / f"test_{name}.py").write_text(INTERRUPTED)
+    python, _, _, *arguments = _command(tmp_path)
+    command = [python, "-c", INTERRUPTIBLE, *arguments]
     with subprocess.Popen(
-        _command(tmp_path), cwd=tmp_path, env=_environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, cwd=tmp_path, env=_environment(), stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as running:
         wait_until("both run", lambda: len(list(tmp_path.glob("*.up"))) == 2, 60)
         os.killpg(running.pid, signal.SIGINT)
-        try:
-            told = running.communicate(timeout=15)[0]
-        except subprocess.TimeoutExpired:  # Python loses an interrupt that comes while a destructor runs: once more
-            os.killpg(running.pid, signal.SIGINT)
-            told = running.communicate(timeout=60)[0]
+        told = running.communicate(timeout=60)[0]
 
     assert running.returncode == 2, told
     assert "KeyboardInterrupt" in told, told
