@@ -86,7 +86,8 @@ def _add_model(made: Conversion, row: Any, where: str) -> None:
     if not provider or not base:
         made.left.append(f"{where}: {name}: {target}: no upstream is known for it; name its base_url")
         return
-    more, taken = {}, _TAKEN_PARAMS
+    more: dict[str, Any] = {}
+    taken = _TAKEN_PARAMS
     if provider == "azure":
         model, more = _of_azure(made, row, params, model, where)
         taken |= {"api_version"}
@@ -134,7 +135,7 @@ def _of_azure(
 
 def _upstream(made: Conversion, provider: str, base: Any, key: Any, more: Mapping[str, Any]) -> str:
     upstreams = made.config["upstreams"]
-    entry = {"provider": provider, "base_url": str(base)} | ({"api_key": str(key)} if key else {}) | more
+    entry = {"provider": provider, "base_url": str(base), **({"api_key": str(key)} if key else {}), **more}
     for number in range(1, 10_000):
         name = provider if number == 1 else f"{provider}-{number}"
         if upstreams.setdefault(name, entry) == entry or _joined(upstreams[name], entry):
