@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _M_ARENA_MAX = -8  # <malloc.h>
-_WORK_S = 0.1  # of CPU between two looks
-_REST_S = 0.03
+_WORK_S = 0.1  # of CPU since it was at rest the last time
+_REST_S = 0.03  # between two looks
 _MADV_DONTNEED = 4  # <sys/mman.h>
 # A line for the mapping, and among those that follow it how much of it is no file's any more.
 _MAPPED_FILE = re.compile(
@@ -64,13 +64,14 @@ class Rest:
         self._cpu_s = cpu_s
         self._give = give
         self._seen_s = cpu_s()
-        self._worked = False
+        self._worked_s = 0.0
 
     def look(self) -> None:
         now_s = self._cpu_s()
         spent_s, self._seen_s = now_s - self._seen_s, now_s
-        if spent_s >= _WORK_S:
-            self._worked = True
-        elif self._worked and spent_s < _REST_S:
-            self._worked = False
+        if spent_s >= _REST_S:
+            self._worked_s += spent_s
+            return
+        worked_s, self._worked_s = self._worked_s, 0.0
+        if worked_s >= _WORK_S:
             self._give()

@@ -39,6 +39,8 @@ def test_threads_work_on_with_one_heap() -> None:
         ([0, 5, 10, 15], 0),  # at work
         ([0, 0.01, 0.02, 0.03], 0),  # never at work
         ([0, 5, 5.05, 5.06], 1),  # at rest, once the last of it is done
+        ([0, 0.08, 0.16, 0.24, 0.25, 0.26], 1),  # a little work, for long: beside other programs
+        ([0, 0.05, 0.06, 0.11, 0.12, 0.17, 0.18], 0),  # a little work now and then
         ([0, 5, 5.01, 5.02, 5.03, 9, 9.01], 2),
         ([0, 5, 5.05, 5.1, 5.15], 0),  # hardly at work, and not at rest
     ],
