@@ -51,9 +51,9 @@ def unmap_programs(smaps: Path = Path("/proc/self/smaps")) -> int:
 
 def _unwritten(smaps: str) -> Iterator[tuple[int, int]]:
     """Where a file is mapped that cannot be written to, and of which no page has become this process's own."""
-    for found in _MAPPED_FILE.finditer(smaps):
-        if found["own"] == "0":
-            yield int(found["first"], 16), int(found["last"], 16)
+    for mapping in _MAPPED_FILE.finditer(smaps):
+        if mapping["own"] == "0":
+            yield int(mapping["first"], 16), int(mapping["last"], 16)
 
 
 class Rest:
