@@ -87,8 +87,8 @@ def call_of(messages: Messages, raw: bytes, model: str, *, stream: bool) -> Call
         bounds = bounds._replace(hidden_tokens=bounds.hidden_tokens + hidden)
     if body.get("fallbacks"):
         bounds = bounds._replace(unbounded="`fallbacks` may answer with a model of another price; leave it out")
-    found = in_messages or _added_tools(fresh) or referred is not references.NO_REFERENCES
-    messages.remember(_is_plain, nothing_found=not found)
+    is_plain = not in_messages and not _added_tools(fresh) and referred is references.NO_REFERENCES
+    messages.remember(_is_plain, nothing_found=is_plain)
     return Call(
         dialect="anthropic.messages",
         operation="messages",

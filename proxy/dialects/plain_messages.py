@@ -9,7 +9,6 @@ found in is looked at each time; so is what stands beside the messages, which is
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,13 +20,11 @@ from proxy.wire.written_list import WrittenList
 
 # Of a body: in a shorter one there is nothing to gain, and one that is new takes up to half as long again as without all this.
 _FROM_BYTES, _TO_BYTES = 65_536, 2 * 1024 * 1024
-_MOST_MESSAGES = 2048
+_MOST_MESSAGES, _LEAST_BYTES = 2048, 256  # short messages, on average, are looked at as fast as they are recognised
 _MOST_BYTES = 65_536  # of a message that is remembered
 _MOST_KNOWN, _MOST_RESTS = 16_384, 1024
 _DEEP = 250  # lists and objects within each other that orjson writes, less a few
 _LATEST = 16  # where something was found, so many of the last are looked at by themselves
-# A hash of another algorithm, or one whose secret is known, might be met on purpose.
-_IS_KEYED = bool(sys.flags.hash_randomization) and sys.hash_info.algorithm.startswith("siphash")
 
 
 class Messages:
@@ -69,6 +66,9 @@ class PlainMessages:
     """The latest plain messages of one dialect, in the field `name` of its bodies. words: a pattern that finds in JSON what
     prices go by, if anything does. sends_model: whether the name of a model in a body is sent on."""
 
+    # Whether Python's hash is keyed by a secret that nobody knows: else one might be met on purpose, and nothing is recognised.
+    # It is for the process that serves to say.
+    hash_is_secret = False
     __slots__ = ("_sends_model", "find", "messages", "name", "rests")
 
     def __init__(self, name: str, words: str = "", *, sends_model: bool = False) -> None:
@@ -94,12 +94,7 @@ class PlainMessages:
         listed = body.get(self.name)
         messages = Messages(body, listed)
         known = None
-        if (
-            _FROM_BYTES <= len(raw) <= _TO_BYTES
-            and _IS_KEYED
-            and type(listed) is list
-            and len(listed) <= _MOST_MESSAGES
-        ):
+        if self.hash_is_secret and _FROM_BYTES <= len(raw) <= _TO_BYTES and _are_worth_it(listed, len(raw)):
             known = messages._sorted = _Sorted.of(self, messages)  # noqa: SLF001 - its own file's
         if known is None:
             fields.refuse_long_integers(raw, body)
@@ -148,8 +143,8 @@ class _Sorted:
         fresh_bytes = 0
         for number in new:
             fresh_bytes += len(written[number])
-            if found := known.find(written[number]):
-                words = words.union(found)
+            if own := known.find(written[number]):
+                words = words.union(own)
             elif len(written[number]) <= _MOST_BYTES:
                 self.candidates.append((marks[number], listed[number]))
         self.plain_bytes += sum(map(len, written)) - fresh_bytes
@@ -166,6 +161,10 @@ class _Sorted:
         else:
             plain = [(mark, one) for mark, one in plain[-_LATEST:] if is_plain(one) and _is_as_it_was(one, mark)]
         self.known.messages.put([mark for mark, _ in plain], True)
+
+
+def _are_worth_it(listed: Any, size: int) -> bool:
+    return type(listed) is list and len(listed) <= min(_MOST_MESSAGES, size // _LEAST_BYTES)
 
 
 def _is_as_it_was(message: Any, mark: int) -> bool:

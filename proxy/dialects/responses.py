@@ -130,8 +130,7 @@ def _call(read: Messages, size: int, dialect: str, operation: str) -> Call:
     inputs = _Inputs(items, read.fresh) if isinstance(items, list) else _Inputs((), ())
     previous = fields.text(body, "previous_response_id")
     referred = read.references(references.RESPONSES)
-    found = inputs.found or referred is not references.NO_REFERENCES
-    read.remember(_is_plain, nothing_found=not found)
+    read.remember(_is_plain, nothing_found=inputs.are_plain and referred is references.NO_REFERENCES)
     if previous is not None:
         inputs.looked_up.append(previous)
     return Call(
@@ -154,8 +153,8 @@ def _call(read: Messages, size: int, dialect: str, operation: str) -> Call:
 
 class _Inputs:
     """What is in `input` besides text: how many `media`, and the ids of items: those that the provider has to look up, and
-    those that are only `mentioned`, by items that say all there is to say. found: whether there is any of these, or an item
-    that brings tools or a summary. fresh: those of the items that have to be looked at."""
+    those that are only `mentioned`, by items that say all there is to say. are_plain: whether there is none of these, nor an
+    item that brings tools or a summary. fresh: those of the items that have to be looked at."""
 
     def __init__(self, items: Sequence[dict[str, Any]], fresh: Sequence[dict[str, Any]]) -> None:
         self.media: list[Medium] = []
@@ -171,7 +170,7 @@ class _Inputs:
                 self._read(content)
             if isinstance(item.get("result"), str) and item.get("type") == "image_generation_call":
                 self.media.append(Medium("image", item["result"]))
-        self.found = brings_more or bool(self.media or self.looked_up or self.mentioned)
+        self.are_plain = not (brings_more or self.media or self.looked_up or self.mentioned)
 
     def _refer(self, item: dict[str, Any], items: Sequence[dict[str, Any]]) -> None:
         kind, item_id = item.get("type"), item["id"]
@@ -194,7 +193,7 @@ class _Inputs:
 
 def _is_plain(item: dict[str, Any]) -> bool:
     """Whether nothing that is looked for stands in an item that was looked at."""
-    return not _Inputs((), [item]).found and references.nothing_in(item, references.RESPONSES)
+    return _Inputs((), [item]).are_plain and references.nothing_in(item, references.RESPONSES)
 
 
 def forget_ids(body: dict[str, Any], ids: frozenset[str]) -> None:
