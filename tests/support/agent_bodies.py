@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import hashlib
 import json
 import random
@@ -79,7 +80,6 @@ _MARKS: tuple[dict[str, Any], ...] = (
     {"service_tier": "priority"},
     {"n": 18446744073709551616},
     {"n": 1.8446744073709552e19},
-    {"n": 1e400},
     {"text": 5},
     {"cachedContent": "cachedContents/abc"},
     {"serviceAccount": "x"},
@@ -109,6 +109,7 @@ _TOP: tuple[dict[str, Any], ...] = (
     {"anthropic_beta": ["context-1m-2025-08-07"]},
     {"max_tokens": 0},
 )
+_ODD: tuple[Any, ...] = (7, None, {}, [], {"role": "user"}, {"role": "user", "content": 7})
 _TOOLS: tuple[dict[str, Any], ...] = (
     {"type": "web_search_20250305", "name": "web_search"},
     {"type": "web_search"},
@@ -131,22 +132,20 @@ def bodies(dialect: str, seed: int, *, long: bool = False) -> Iterator[bytes]:
         messages += _turn(dialect, rng, number, filler[0])
     for number in range(rng.randint(3, 7)):
         messages += _turn(dialect, rng, number, "")
-        if rng.random() < 0.35:
-            _marked(rng, messages, rng.choice(_MARKS))
         if rng.random() < 0.1:
-            messages.append(
-                rng.choice(
-                    [7, None, {}, [], {"role": "user"}, {"role": "user", "content": 7}, _deep(rng.randint(240, 260))]
-                )
-            )
+            _marked(rng, messages, rng.choice(_MARKS))
         changed = json.loads(json.dumps(body))
         if rng.random() < 0.25:
             changed |= rng.choice(_TOP)
         if rng.random() < 0.2:
             changed["tools"] = [*changed.get("tools", []), rng.choice(_TOOLS)] if rng.random() < 0.9 else 3
-        if rng.random() < 0.2:
-            listed = changed[FIELDS.get(dialect, "messages")]
+        listed = changed[FIELDS.get(dialect, "messages")]
+        if rng.random() < 0.4:
             _marked(rng, [rng.choice(listed)], rng.choice(_MARKS))
+        if rng.random() < 0.06:
+            listed.append(rng.choice(_ODD))
+        elif rng.random() < 0.06:
+            listed.append(_deep(rng.randint(240, 260)))
         yield _written(rng, changed)
         if rng.random() < 0.15:
             del messages[rng.randrange(len(messages))]
@@ -178,7 +177,7 @@ def _turn(dialect: str, rng: random.Random, number: int, filler: str) -> list[An
     if dialect in ("anthropic", "invoke"):
         result: list[Any] = [
             {"type": "text", "text": text},
-            *([{"type": "image", "source": _IMAGE}] if picture else []),
+            *([{"type": "image", "source": {**_IMAGE}}] if picture else []),
         ]
         return [
             {"role": "user", "content": text if rng.random() < 0.5 else [{"type": "text", "text": text}]},
@@ -228,7 +227,7 @@ def _marked(rng: random.Random, messages: list[Any], mark: dict[str, Any]) -> No
         elif isinstance(value, list):
             stack += value
     if places:
-        rng.choice(places).update(mark)
+        rng.choice(places).update(copy.deepcopy(mark))
 
 
 def _deep(depth: int) -> Any:
@@ -241,7 +240,6 @@ def _deep(depth: int) -> Any:
 def _written(rng: random.Random, body: dict[str, Any]) -> bytes:
     """As JSON: plain, with escapes of anything, or with a name that stands twice, of which readers take the last."""
     text = json.dumps(body, ensure_ascii=rng.random() < 0.5, separators=rng.choice([(",", ":"), (", ", ": ")]))
-    text = text.replace("Infinity", "1e400")
     way = rng.random()
     if way < 0.3:
         for word in ("1h", "citations", "cache_control", "cachePoint", "prompt_cache", "file_id", "type", "image"):
