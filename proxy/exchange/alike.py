@@ -134,7 +134,7 @@ def alike(event: bytes) -> Alike | None:
         return None
     said = next((span for span in texts if span[0] < span[1]), texts[0])
     spans = [(*said, "text")]
-    if any([event.find(mark, begin) >= 0 for mark in _MAY_FILL]):
+    if any(event.find(mark, begin) >= 0 for mark in _MAY_FILL):
         for filler in _FILLER.finditer(event, begin):
             assert filler.lastgroup is not None
             spans.append((*filler.span(filler.lastgroup), filler.lastgroup))
