@@ -162,7 +162,7 @@ def rolled(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
     found = {}
     table = spend_sessions.c
     with engine.connect() as connection:
-        named = {group: session for group, session in connection.execute(sa.select(table.group, table.session))}
+        named = {row.group: row.session for row in connection.execute(sa.select(table.group, table.session))}
         for name in ROLLUPS:
             columns = [column for column in schema.metadata.tables[name].columns if column.name != "keyed"]
             columns = [column for column in columns if name != "spend_sessions" or column.name != "key"]

@@ -53,9 +53,9 @@ def test_an_older_ledger_does_so_from_a_time_on(empty_database: str) -> None:
     fill(engine, made_up(200))
     keys = keys_of(engine)
     named = {name for name, [key] in keys.items() if name == key}
-    ids = {name for name in keys if is_id(name)}
-    assert named == {name for name in ids if int(name.rpartition("-")[2]) >= 20}  # it was made so many hours after START
-    assert named < ids
+    hours = {name: int(name.rpartition("-")[2]) for name in keys if is_id(name)}  # after START
+    assert named == {name for name, hour in hours.items() if hour >= 20}
+    assert named < hours.keys()
     engine.dispose()
 
 
