@@ -19,7 +19,7 @@ from proxy.dialects import fields, references
 from proxy.wire.written_list import WrittenList
 
 # Of a body: in a shorter one there is nothing to gain, and one that is new takes up to half as long again as without all this.
-_FROM_BYTES, _TO_BYTES = 65_536, 2 * 1024 * 1024
+FROM_BYTES, _TO_BYTES = 65_536, 2 * 1024 * 1024
 _MOST_MESSAGES, _LEAST_BYTES = 2048, 256  # short messages, on average, are looked at as fast as they are recognised
 _MOST_BYTES = 65_536  # of a message that is remembered
 _MOST_KNOWN, _MOST_RESTS = 16_384, 1024
@@ -94,7 +94,7 @@ class PlainMessages:
         listed = body.get(self.name)
         messages = Messages(body, listed)
         known = None
-        if self.hash_is_secret and _FROM_BYTES <= len(raw) <= _TO_BYTES and _are_worth_it(listed, len(raw)):
+        if self.hash_is_secret and FROM_BYTES <= len(raw) <= _TO_BYTES and _are_worth_it(listed, len(raw)):
             known = messages._sorted = _Sorted.of(self, messages)  # noqa: SLF001 - its own file's
         if known is None:
             fields.refuse_long_integers(raw, body)

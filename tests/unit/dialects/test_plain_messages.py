@@ -14,7 +14,7 @@ from pricing.load import load_book
 from proxy.ceilings.ceiling import impossible_units
 from proxy.config.model import Config
 from proxy.dataplane.process import build_plane
-from proxy.dialects import anthropic, fields, gemini, plain_messages, responses
+from proxy.dialects import anthropic, fields, gemini, openai, plain_messages, responses
 from proxy.dialects.plain_messages import PlainMessages
 from proxy.errors import Refused
 from tests.support import agent_bodies
@@ -32,7 +32,8 @@ def _recognised(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def short_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short bodies are treated as long ones are."""
-    monkeypatch.setattr(plain_messages, "_FROM_BYTES", 0)
+    monkeypatch.setattr(plain_messages, "FROM_BYTES", 0)
+    monkeypatch.setattr(openai, "FROM_BYTES", 0)
     monkeypatch.setattr(plain_messages, "_LEAST_BYTES", 1)
 
 
