@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pricing.load import load_book
@@ -15,8 +16,10 @@ from proxy.ceilings.ceiling import impossible_units
 from proxy.config.model import Config
 from proxy.dataplane.process import build_plane
 from proxy.dialects import anthropic, fields, gemini, openai, plain_messages, responses
+from proxy.dialects.outgoing import json_body
 from proxy.dialects.plain_messages import PlainMessages
 from proxy.errors import Refused
+from proxy.wire.written_list import WrittenList
 from tests.support import agent_bodies
 from tests.support.examples import tried
 from tests.support.rows import each_row
@@ -138,8 +141,19 @@ def test_the_json_of_the_messages_is_held_until_the_body_is_written() -> None:
     call = anthropic.parse_messages(json.dumps(_messages()).encode())
     assert call.written is not None
     first = fields.encode(call, "one").written({})
-    assert call.written.taken() is call.body["messages"]
+    assert call.written.placed() is call.body["messages"]
     assert fields.encode(call, "two").written({}) == first.replace(b'"model":"one"', b'"model":"two"')
+
+
+@each_row("count", [1, 2, 3])
+def test_a_body_is_written_with_its_list_in_place(count: int) -> None:
+    """However many items that has; and as it is where that list is no longer in it."""
+    items = [{"text": f"{number}\n{LONG}"} for number in range(count)]
+    for body in ({"a": 1, "x": items, "b": "\n"}, {"a": {}, "x": items}, {"x": items}, {"x": [*items], "b": 2}):
+        written_list = WrittenList(items, [*map(orjson.dumps, items)])
+        outgoing, plain = json_body(body, 10**6, written_list), json_body(body, 10**6)
+        assert outgoing.written({}) == plain.written({})
+        assert outgoing.written({"max_tokens": 5}) == plain.written({"max_tokens": 5})
 
 
 def test_a_hash_whose_secret_is_known_is_not_relied_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
