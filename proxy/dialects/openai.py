@@ -39,7 +39,7 @@ _LEGACY_COMPLETION_TOKENS = 16  # what /v1/completions gives where max_tokens is
 
 
 _chat = maker(Call)
-_PLAIN = PlainMessages("messages", '"(?:prompt_cache|1h")')
+_PLAIN = PlainMessages("messages")
 
 
 def parse_chat(raw: bytes) -> Call:
@@ -87,7 +87,6 @@ def parse_chat(raw: bytes) -> Call:
         held=referred.held,
         urls=referred.urls,
         shape=None if media or referred.held or referred.urls else _shape(body),
-        words=None if known is None else known.words,
         marks=None if known is None else known.marks,
         written=None if known is None else known.written,
     )

@@ -38,6 +38,7 @@ def short_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain_messages, "FROM_BYTES", 0)
     monkeypatch.setattr(openai, "FROM_BYTES", 0)
     monkeypatch.setattr(plain_messages, "_LEAST_BYTES", 1)
+    monkeypatch.setattr(plain_messages, "_LEAST_MESSAGES", 1)
 
 
 @pytest.mark.usefixtures("short_too")
@@ -127,7 +128,9 @@ def test_a_file_of_another_team_is_refused_each_time() -> None:
 def test_a_number_that_its_reader_changes_is_refused_where_its_like_has_passed() -> None:
     """As a float it passes; as a whole number it would be passed on as that float."""
     for number, passes in (("1.8446744073709552e19", True), ("18446744073709551616", False)) * 2:
-        body = json.dumps({"contents": [{"role": "user", "parts": [{"text": LONG}]}, {"role": "model", "n": "N"}]})
+        body = json.dumps(
+            {"contents": [*[{"role": "user", "parts": [{"text": LONG}]}] * 9, {"role": "model", "n": "N"}]}
+        )
         raw = body.replace('"N"', number).encode()
         if passes:
             gemini.parse_generate("m", False, raw)
