@@ -129,8 +129,8 @@ def _of_azure(
     if base.rstrip("/").endswith("/openai/v1") and model == deployment:
         return model, {}
     version = params.get("api_version")
-    told = {"api_version": str(_variable(version))} if version else {}
-    return model, {"via": "litellm", "params": {**told, "deployments": {model: deployment}}}
+    of_version = {"api_version": str(_variable(version))} if version else {}
+    return model, {"via": "litellm", "params": {**of_version, "deployments": {model: deployment}}}
 
 
 def _upstream(made: Conversion, provider: str, base: Any, key: Any, more: Mapping[str, Any]) -> str:
