@@ -13,7 +13,6 @@ from typing import Any
 from pricing.cost import Cost, CostLine
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
-from pricing.values import maker
 from proxy.config.upstream import is_local
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
@@ -30,7 +29,6 @@ from proxy.upstream.response import Response, UpstreamError
 
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate", "converse", "invoke"})
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid")
-_context, _settled, _timed = maker(Context), maker(Settlement), maker(Timings)
 
 
 class Answering:
@@ -58,7 +56,7 @@ class Answering:
             said = {HEADER: header.decode()} if (header := response.header(HEADER.encode())) else {}
         else:
             self.reader = exchange.plane.reader(attempt.call.dialect, route.provider, target)
-        self.context = _context(
+        self.context = Context(
             provider=route.provider,
             endpoint=target,
             model=route.model,
@@ -173,7 +171,7 @@ class Answering:
         for name in _REQUEST_IDS:
             if upstream_id := response.header(name):
                 break
-        return _settled(
+        return Settlement(
             outcome=outcome,
             http_status=response.status,
             reading=reading,
@@ -188,7 +186,7 @@ class Answering:
     def timings(self) -> Timings:
         now, began = time.perf_counter(), self.client.began
         overhead = self.attempt.dispatched - began - self.attempt.waited_s + now - (self.ended or now)
-        return _timed((now - began) * 1000, overhead * 1000)
+        return Timings((now - began) * 1000, overhead * 1000)
 
 
 def fault(error: UpstreamError) -> Refused:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from pricing.values import maker
+from pricing.values import Value, changing
 from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
 from proxy.ceilings.call_price import CallPrice
@@ -36,12 +36,11 @@ from proxy.types import Call, Claim, Route
 from proxy.upstream.outbox import OUTBOX
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of dialects that are translated
-_pending = maker(Pending)
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
 
 
-@dataclass(slots=True)
-class Attempt:
+@changing
+class Attempt(Value):
     """An attempt on its way. Nobody but its own methods changes it.
 
     changes: fields of the body that differ from what the client sent, by now. cached_tokens: of the input, which the ceiling
@@ -76,7 +75,7 @@ class Attempt:
 
     @classmethod
     def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
-        return _attempted(
+        return cls(
             exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, plan.claims,
             plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
         )  # fmt: skip
@@ -102,7 +101,7 @@ class Attempt:
         """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent. with_request: it is written with
         those of other calls, before the request, its end, or a reservation that outlives this process."""
         self._intent = intent_bytes(self.exchange, self.plan, self.reserved_nanousd, self._claimed())
-        self.pending = _pending(self.exchange.plane.spool, self._intent)
+        self.pending = Pending(self.exchange.plane.spool, self._intent)
         if not with_request:
             self._keep()
 
@@ -355,9 +354,6 @@ class Attempt:
         return [
             nanousd if budget.measure == "usd" else used.of(budget.measure, budget.units) for budget, _ in self.claims
         ]
-
-
-_attempted = maker(Attempt)
 
 
 class NoRoomError(Exception):
