@@ -196,12 +196,22 @@ class Client:
 
     async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole response."""
-        headers = [*headers, *self.own_headers(), (b"content-length", b"%d" % len(body))]
-        self.started = True
-        if not self.cycle.respond(status, headers, body):
+        if not self.respond_now(status, headers, body):
             OUTBOX.flush()
-            await self.cycle.send({"type": "http.response.start", "status": status, "headers": headers})
+            self.started = True
+            whole = self._of_whole(headers, body)
+            await self.cycle.send({"type": "http.response.start", "status": status, "headers": whole})
             await self.end(body)
+
+    def respond_now(self, status: int, headers: list[Header], body: bytes) -> bool:
+        """As `respond`, if that needs no waiting; whether it did not."""
+        if not self.cycle.respond(status, self._of_whole(headers, body), body):
+            return False
+        self.started = True
+        return True
+
+    def _of_whole(self, headers: list[Header], body: bytes) -> list[Header]:
+        return [*headers, *self.own_headers(), (b"content-length", b"%d" % len(body))]
 
     async def refuse(self, family: Family, refusal: Refusal) -> None:
         """Say no in the dialect's own shape; in a stream that has begun, as its proper end."""

@@ -145,13 +145,11 @@ class Answering:
             await attempt.settle(settlement, before_answer=self.answer_waits)
             note_bill(attempt, reading, cost)
             if cost.cost_nanousd:
-                session = exchange.attribution
-                await exchange.plane.add_to_session(
-                    exchange.identity.team,
-                    session.root_session_id,
-                    cost.cost_nanousd,
-                    alone=session.session_source == "none",
-                )
+                team, session, plane = exchange.identity.team, exchange.attribution, exchange.plane
+                total = plane.session_costs.add(team, session.root_session_id, cost.cost_nanousd)
+                if plane.store.epoch:
+                    alone = session.session_source == "none"
+                    await plane.share_session(team, session.root_session_id, cost.cost_nanousd, total, alone=alone)
         return cost
 
     async def settle_unknown(self, outcome: str) -> None:

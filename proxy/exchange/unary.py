@@ -57,7 +57,7 @@ class Unary(Answering):
         """first: what has been read of it already."""
         response, client, chunks = self.response, self.client, self._chunks
         size = 0
-        data = first
+        data: bytes | None = first
         while data:
             size += len(data)
             if size <= self.metered_bytes:
@@ -70,7 +70,9 @@ class Unary(Answering):
             elif size > self.held_bytes:
                 await client.start(response.status, self._passed_headers())
                 await client.write(b"".join(chunks) if chunks else data)
-            data = await self.body.read()
+            data = self.body.read_now()
+            if data is None:
+                data = await self.body.read()
         self.ended = time.perf_counter()
         body = b"".join(chunks) if len(chunks) != 1 else chunks[0]
         cost = await self._settle(body if size <= self.metered_bytes else b"")
@@ -84,7 +86,8 @@ class Unary(Answering):
             return Failure(response.status, tuple(headers), body)
         if cost is not None:
             headers += self._cost_headers(cost)
-        await client.respond(response.status, headers, body)
+        if not client.respond_now(response.status, headers, body):
+            await client.respond(response.status, headers, body)
         return None
 
     def _passed_headers(self) -> list[Header]:
