@@ -33,8 +33,6 @@ class Client:
 
     request_id = ""
     session_id = ""
-    clamped_tokens: int | None = None
-    attempts = 1
     started = False
     held_bytes = 0
     holder = ""
@@ -43,6 +41,8 @@ class Client:
         self.load = load
         self.began = time.perf_counter()
         self.cycle = cycle
+        self.clamped_tokens: int | None = None
+        self.attempts = 1
         self.path, self.query, self.headers, self.notes = cycle.path, cycle.query, cycle.named, cycle.notes
         self.connection = cycle.connection
 

@@ -43,6 +43,7 @@ _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; n
 class Attempt(Value):
     """An attempt on its way. Nobody but its own methods changes it.
 
+    claims: on each of `budgets`, in their order.
     changes: fields of the body that differ from what the client sent, by now. cached_tokens: of the input, which the ceiling
     takes to be read from the provider's cache. counted_by: the tokenizer family and o200k tokens of the input, where they
     were counted. waited_s: for room in a budget. unverified: the store could not be asked, and the budgets let the call go on
@@ -57,7 +58,8 @@ class Attempt(Value):
     bound: Ceiling
     price: CallPrice
     reserved_nanousd: int | None
-    claims: Sequence[tuple[Budget, Claim]]
+    budgets: Sequence[Budget]
+    claims: Sequence[Claim]
     may_be_ordinary: bool
     changes: dict[str, Any]
     tool_calls: int
@@ -75,8 +77,9 @@ class Attempt(Value):
 
     @classmethod
     def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
+        budgets, claims = zip(*plan.claims, strict=True) if plan.claims else ((), ())
         return cls(
-            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, plan.claims,
+            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, budgets, claims,
             plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
         )  # fmt: skip
 
@@ -110,7 +113,7 @@ class Attempt(Value):
         return intent_record(self.exchange, self.plan, self.reserved_nanousd, self._claimed())
 
     def _claimed(self) -> records.Amounts:
-        return self._amounts([claim.amount for _, claim in self.claims])
+        return [[one.budget, one.group, one.window_start, one.measure, one.amount] for one in self.claims]
 
     async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
@@ -118,7 +121,7 @@ class Attempt(Value):
         if not self.claims:
             return Granted()
         store = self.exchange.plane.store
-        claims = [claim for _, claim in self.claims]
+        claims = self.claims
         if least_nanousd is not None:
             claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
         if most_nanousd is not None:
@@ -130,12 +133,11 @@ class Attempt(Value):
                 raise NoRoomError(verdict)
             if isinstance(verdict, Granted):
                 return verdict if most_nanousd is None else replace(verdict, nanousd=most_nanousd)
-            windows = [budget.window_now(verdict.now_s) for budget, _ in self.claims]
-            claims = [c._replace(window_start=w[0], window_end=w[1]) for c, w in zip(claims, windows, strict=True)]
-            self.claims = [
-                (b, c._replace(window_start=w[0], window_end=w[1]))
-                for (b, c), w in zip(self.claims, windows, strict=True)
-            ]
+            windows = [budget.window_now(verdict.now_s) for budget in self.budgets]
+            claims, self.claims = (
+                [c._replace(window_start=w[0], window_end=w[1]) for c, w in zip(some, windows, strict=True)]
+                for some in (claims, self.claims)
+            )
             self._unsettled_terms = True  # the INTENT names windows that are over
         raise StoreUnavailable("the store's clock cannot be followed")
 
@@ -156,7 +158,7 @@ class Attempt(Value):
     async def wait_for_room(self, most_s: float) -> None:
         """Wait until something in flight has ended, and take the limits as they are then."""
         began = time.perf_counter()
-        await self.exchange.plane.store.wait_for_room(self.id, [claim for _, claim in self.claims], most_s)
+        await self.exchange.plane.store.wait_for_room(self.id, self.claims, most_s)
         self.waited_s += time.perf_counter() - began
         self._follow_limits()
 
@@ -164,8 +166,9 @@ class Attempt(Value):
         """A budget may have been raised meanwhile."""
         now = now_s()
         named = {budget.name: budget for budget in self.exchange.plane.configured.budgets.budgets}
-        current = [(named.get(budget.name, budget), claim) for budget, claim in self.claims]
-        self.claims = [(b, c._replace(limit=b.limit_for(c.group, now))) for b, c in current]
+        self.budgets = [named.get(budget.name, budget) for budget in self.budgets]
+        limits = [b.limit_for(c.group, now) for b, c in zip(self.budgets, self.claims, strict=True)]
+        self.claims = [claim._replace(limit=limit) for claim, limit in zip(self.claims, limits, strict=True)]
 
     def bound_input(self, input_tokens: int) -> None:
         """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""
@@ -200,7 +203,8 @@ class Attempt(Value):
         self.bound = bound
         self.reserved_nanousd = self.price(bound.usage)
         amounts = Amounts(self.reserved_nanousd, bound.usage, self.plan.requests)
-        self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.bounded_by))) for b, c in self.claims]
+        taken = [amounts.of(budget.measure, budget.bounded_by) for budget in self.budgets]
+        self.claims = [claim._replace(amount=amount) for claim, amount in zip(self.claims, taken, strict=True)]
 
     def most_output_tokens(self) -> int:
         """The most that each sequence may write by its ceiling, or by the cap that is sent along if that is less."""
@@ -218,8 +222,8 @@ class Attempt(Value):
         what a crash is charged at. Raises `Refused` (503)."""
         if nanousd is None and not self._unsettled_terms:
             return
-        amounts = granted_amounts([claim for _, claim in self.claims], nanousd)
-        self.claims = [(b, c._replace(amount=a)) for (b, c), a in zip(self.claims, amounts, strict=True)]
+        amounts = granted_amounts(self.claims, nanousd)
+        self.claims = [claim._replace(amount=amount) for claim, amount in zip(self.claims, amounts, strict=True)]
         if nanousd is not None:
             self.reserved_nanousd = nanousd
         record: records.Reserved = {
@@ -239,7 +243,7 @@ class Attempt(Value):
     def _amounts(self, amounts: Sequence[int]) -> records.Amounts:
         return [
             [claim.budget, claim.group, claim.window_start, claim.measure, amounts[index]]
-            for index, (_, claim) in enumerate(self.claims)
+            for index, claim in enumerate(self.claims)
         ]
 
     def _append(self, payload: bytes) -> bool:
@@ -328,7 +332,7 @@ class Attempt(Value):
         else:
             self._append(payload)
         if self.unverified:
-            await store.charge(self.id, [claim for _, claim in self.claims], amounts)
+            await store.charge(self.id, self.claims, amounts)
         elif self.claims:
             await store.settle(self.id, amounts)
 
@@ -348,12 +352,10 @@ class Attempt(Value):
     def _settled_amounts(self, settlement: Settlement) -> list[int]:
         """What each claim is settled with."""
         if settlement.cost is None:
-            return [claim.amount for _, claim in self.claims]
+            return [claim.amount for claim in self.claims]
         used = Amounts(settlement.cost.cost_nanousd, settlement.reading.usage, self.plan.requests)
         nanousd = used.nanousd or 0
-        return [
-            nanousd if budget.measure == "usd" else used.of(budget.measure, budget.units) for budget, _ in self.claims
-        ]
+        return [nanousd if one.measure == "usd" else used.of(one.measure, one.units) for one in self.budgets]
 
 
 class NoRoomError(Exception):

@@ -56,18 +56,19 @@ class Unary(Answering):
     async def relay(self, first: bytes) -> Failure | None:
         """first: what has been read of it already."""
         response, client, chunks = self.response, self.client, self._chunks
+        held_bytes, metered_bytes = self.held_bytes, self.metered_bytes
         size = 0
         data: bytes | None = first
         while data:
             size += len(data)
-            if size <= self.metered_bytes:
+            if size <= metered_bytes:
                 chunks.append(data)
             if client.started:
                 await client.write(data)
-            elif size > self.held_bytes and response.status >= 400:
+            elif size > held_bytes and response.status >= 400:
                 response.abort()  # no error is that long, and none goes out before it was looked through
                 break
-            elif size > self.held_bytes:
+            elif size > held_bytes:
                 await client.start(response.status, self._passed_headers())
                 await client.write(b"".join(chunks) if chunks else data)
             data = self.body.read_now()
@@ -75,7 +76,7 @@ class Unary(Answering):
                 data = await self.body.read()
         self.ended = time.perf_counter()
         body = b"".join(chunks) if len(chunks) != 1 else chunks[0]
-        cost = await self._settle(body if size <= self.metered_bytes else b"")
+        cost = await self._settle(body if size <= metered_bytes else b"")
         if client.started:
             await client.end()
             return None
@@ -141,7 +142,7 @@ class Unary(Answering):
         ]
         remaining = self.exchange.plane.store.remaining
         least: int | None = None
-        for _, claim in self.attempt.claims:
+        for claim in self.attempt.claims:
             if claim.measure == "usd":
                 left = remaining(claim)
                 least = left if least is None or left < least else least

@@ -33,7 +33,6 @@ _REPLY = b'["assistant"'
 _QUESTION = b'["user","'
 _SYSTEM = (b'["system"', b'["developer"')
 _NO_TOOLS = b",[],[]]"  # as `turns` writes one without
-_NO_SYSTEM = framed(b"")
 _OPENING = 48  # bytes of a turn that say how its text begins
 
 
@@ -87,7 +86,9 @@ class Chains:
     def __init__(self, keyed: KeyedHash, most: int = _MAX_NAMES, kept: Kept | None = None) -> None:
         self._keyed = keyed
         self._asked, self._pairs = keyed.begun((b"asked",)), keyed.begun((b"pair",))
-        self._begun: BoundedTable[tuple[str, str], hashlib.blake2b] = BoundedTable(_MAX_BEGINNINGS)
+        self._begun: BoundedTable[tuple[str, str], tuple[hashlib.blake2b, hashlib.blake2b, bytes]] = BoundedTable(
+            _MAX_BEGINNINGS
+        )
         self._sessions: BoundedTable[int, str] = BoundedTable(most)  # by a name's hash: half of the memory of the name
         self._known: BoundedTable[int, Chain] = BoundedTable(_MAX_CHAINS)
         self._kept = kept
@@ -96,7 +97,7 @@ class Chains:
 
     def conversation(self, call: Call, whose: str) -> Conversation:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
-        begun = self._begun_of(whose, call.dialect, turns.system_of(call))
+        begun, system = self._begun_of(whose, call.dialect, turns.system_of(call))
         spoken = turns.turns_of(call)
         remembered = _LONG_TURNS <= len(spoken) <= _MOST_TURNS
         chain = self._chained(begun, spoken) if remembered else self._keyed.chain(begun, spoken)
@@ -108,7 +109,8 @@ class Chains:
                 first += 1
             elif turn.startswith(_REPLY):
                 replies.append((number, turn[:_OPENING] if turn.endswith(_NO_TOOLS) else b""))
-        system = chain.digests[first - 1] if first else begun.digest()
+        if first:
+            system = chain.digests[first - 1]
         if replies:
             pairs = [
                 (spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text
@@ -124,14 +126,19 @@ class Chains:
         chain = self._known[mark] = self._keyed.chain(begun, spoken, known)
         return chain
 
-    def _begun_of(self, whose: str, dialect: str, system: bytes) -> hashlib.blake2b:
-        """The hash of a conversation before its first turn. What is remembered of it has no text."""
-        begun = self._begun.get((whose, dialect))
-        if begun is None:
-            begun = self._begun[whose, dialect] = self._keyed.begun((b"turns", whose.encode(), dialect.encode()))
+    def _begun_of(self, whose: str, dialect: str, system: bytes) -> tuple[hashlib.blake2b, bytes]:
+        """The hash of a conversation before its first turn, to be copied, and its digest. What is remembered has no text."""
+        known = self._begun.get((whose, dialect))
+        if known is None:
+            begun = self._keyed.begun((b"turns", whose.encode(), dialect.encode()))
+            without = self._keyed.begun((b"turns", whose.encode(), dialect.encode(), b""))
+            known = self._begun[whose, dialect] = begun, without, without.digest()
+        begun, without, digest = known
+        if not system:
+            return without, digest
         with_system = begun.copy()
-        with_system.update(framed(system) if system else _NO_SYSTEM)
-        return with_system
+        with_system.update(framed(system))
+        return with_system, with_system.digest()
 
     def session(self, conversation: Conversation) -> str | None:
         """The session of the latest call that this one extends."""
