@@ -29,9 +29,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
-import uvicorn
 import uvloop
-from uvicorn.server import ServerState
 
 from bench.agents import AGENTS, AgentRequest
 from bench.peers import ROOT
@@ -46,6 +44,7 @@ from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.downstream.connection import connection_class
 from proxy.downstream.cycle import Cycle
+from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import Limits
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plane import Plane
@@ -146,12 +145,7 @@ class _Caller:
         self._head = b""
         self._answered: asyncio.Future[bytes] = self._loop.create_future()
         protocol: Any = connection_class(Limits(), serve=app.serve)
-        config = uvicorn.Config(
-            cast(Any, app), http=protocol, ws="none", lifespan="off", log_config=None, access_log=False,
-            server_header=False, date_header=False, proxy_headers=False,
-        )  # fmt: skip
-        config.load()
-        self._connection = protocol(config=config, server_state=ServerState(), app_state={}, _loop=self._loop)
+        self._connection = protocol(app, ServerState(), self._loop)
         self._connection.connection_made(_Transport(self._take))
         whole = request(_STREAM_BODY if stream else UNARY_BODY)
         if agent is not None:

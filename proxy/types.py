@@ -8,7 +8,7 @@ upstream, an *identity* what the key says, an *attribution* what the call is cou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pricing.media.bounds import Medium
@@ -19,7 +19,7 @@ _NO_LABELS: Mapping[str, str] = NOTHING
 _NO_UNITS: Mapping[str, int] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identity:
     """Who is calling, by the virtual key alone. `key` is the key's name, `key_id` the hex SHA-256 of its secret."""
 
@@ -39,7 +39,7 @@ class Identity:
         return f"team:{self.team}" if self.team is not None else f"key:{self.key_id}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """Where a requested model goes: `upstream` names a configured host, `model` is the name that it knows; `answers` are others
     that may answer in its place, None: whoever likes."""

@@ -119,7 +119,7 @@ class _Control:
             await self._planes_serve()  # on a small machine the data planes need the time
             services = self._services or await self._begin_services(loop)
             server = admin_server(services.front, self.config.server)
-            serving = tasks.create_task(server.serve(sockets=[self._listener]))
+            serving = tasks.create_task(server.serve([self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
             for work in (self._look_after(server), self._poll_keys(), self._seed_when_reloaded(), *services.works()):
                 ending.callback(tasks.create_task(work).cancel)
@@ -204,7 +204,7 @@ class _Control:
     async def _end_serving(self, server: Server, serving: asyncio.Task[None]) -> None:
         if self._services is not None:
             self._services.front.close()
-        server.should_exit = True
+        server.stop()
         await asyncio.wait([serving])
 
     def _make_recorder(self, engine: Engine) -> Recorder:
@@ -251,7 +251,7 @@ class _Control:
             await asyncio.sleep(_TICK_S)
             rest.look()
             log_refused(self._metrics.take_refused())
-            check_times(server.server_state.connections, asyncio.get_running_loop().time())
+            check_times(server.state.connections, asyncio.get_running_loop().time())
 
     def _give_back(self) -> None:
         """In a thread."""

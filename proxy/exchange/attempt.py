@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from pricing.values import Value, changing
+from pricing.values import Value, slotted
 from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
 from proxy.ceilings.call_price import CallPrice
@@ -39,7 +39,7 @@ _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of diale
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
 
 
-@changing
+@slotted
 class Attempt(Value):
     """An attempt on its way. Nobody but its own methods changes it.
 

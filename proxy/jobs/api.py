@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from pricing.usage import Reading
+from pricing.values import frozen
 from proxy import meters
 from proxy.dialects import Endpoint
 from proxy.dialects.family import Family
@@ -66,7 +67,7 @@ class Ended(NamedTuple):
     ask: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobRoute:
     """One path of an API. pattern: of the whole path; its group `id` is a job's. target: below the upstream's base URL, with
     `{id}` and other groups. endpoint: of one that creates, by the API and the pattern's groups. queries: names of what is
@@ -88,7 +89,7 @@ def after_last(page: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> M
     return {"after": last} if page.get("has_more") and isinstance(last, str) else {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobApi:
     """One API.
 
@@ -163,7 +164,7 @@ class PassedLines(NamedTuple):
     body: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JobEndpoint(Endpoint):
     """The path that creates a job of an API.
 
@@ -175,7 +176,7 @@ class JobEndpoint(Endpoint):
     larger than one that is held.
     """
 
-    api: JobApi
+    api: JobApi = field(kw_only=True)
     facts: Mapping[str, Any] = field(default_factory=dict)
     query_names: frozenset[str] = frozenset()
     at_once: bool = False

@@ -14,11 +14,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pricing.load import packaged_book
+from pricing.values import slotted
 from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
 from proxy.config.model import Config
@@ -49,7 +50,7 @@ _BOTH_CHILDREN = (
 imported here: of what it writes to (half of it, as objects are counted in place) there would be two copies."""
 
 
-@dataclass(slots=True)
+@slotted
 class Child:
     """One supervised process. `start` runs in the fork and ends with it."""
 

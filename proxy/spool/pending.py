@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pricing.values import Value, changing
+from pricing.values import Value, slotted
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 
 
-@changing
+@slotted
 class Pending(Value):
     """An INTENT whose request waits to be written. kept: it is on disk. lost: the disk refused it, and what waits for it must
     not be sent."""
