@@ -193,7 +193,7 @@ def _compact(body: Mapping[str, Any]) -> bytes:
 _MESSAGE = (
     b'{"id":"msg_01","type":"message","role":"assistant","model":"gpt-4o-mini","content":[{"type":"text","text":"The test'
     b' passes now."}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":19,"cache_creation_input_tokens"'
-    b':2048,"cache_read_input_tokens":150000,"output_tokens":21}}'
+    b':2048,"cache_creation":{"ephemeral_5m_input_tokens":2048,"ephemeral_1h_input_tokens":0},"cache_read_input_tokens":150000,"output_tokens":21}}'
 )
 _RESPONSE = (
     b'{"id":"resp_01","object":"response","created_at":1700000000,"status":"completed","model":"gpt-4o-mini","output":[{"type"'

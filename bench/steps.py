@@ -42,6 +42,7 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
+from proxy.dialects.plain_messages import PlainMessages
 from proxy.downstream.connection import connection_class
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.server_state import ServerState
@@ -243,6 +244,7 @@ async def _called(
     plane: Plane, calls: int, pid: int | None, agent: AgentRequest | None, *, stream: bool, bare: bool
 ) -> None:
     plane.ready = True
+    PlainMessages.hash_is_secret = True  # where instructions are counted it is not, so that they are the same each time
     app = _Bare(plane) if bare else Application(plane)
     caller = _Caller(app, agent, stream=stream)
     each = _CHUNKS if stream else 1

@@ -7,13 +7,14 @@ upstream, an *identity* what the key says, an *attribution* what the call is cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
 from pricing.media.bounds import Medium
 from pricing.values import NOTHING, Value, frozen
 from proxy.wire.multipart import Form
+from proxy.wire.written_list import WrittenList
 
 _NO_LABELS: Mapping[str, str] = NOTHING
 _NO_UNITS: Mapping[str, int] = NOTHING
@@ -83,6 +84,9 @@ class Call(Value):
     goes in, and bills that by token-hours. stored_tokens: what all stored context comes to, where that is known.
     heard: of a session's turn, tokens of its input that are no text, by unit; hidden_tokens has them too.
     units: in which its model is priced, where its API counts in those.
+    words: of those that prices go by, the ones that stand in the body, as written; None: nobody has looked for them.
+    tools: all that it brings, wherever they stand; None: they stand in `tools` alone, or have to be looked for.
+    marks: a hash of each of its messages, keyed by a secret of the process; None: they have none. written: these as JSON.
     shape: what its plan depends on beside its size, its prompts and whether it streams, where that is little; else None.
     """
 
@@ -120,6 +124,10 @@ class Call(Value):
     stored_tokens: int = 0
     units: frozenset[str] = frozenset()
     shape: tuple[object, ...] | None = None
+    words: frozenset[bytes] | None = None
+    tools: tuple[dict[str, Any], ...] | None = None
+    marks: Sequence[int] | None = None
+    written: WrittenList | None = None
 
 
 @frozen

@@ -15,6 +15,7 @@ import signal
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +36,7 @@ from proxy.control.resources import InForce, Resources
 from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
 from proxy.ledger import instances, jobs, keys
+from proxy.ledger.changes import Changes
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import let_go, open_ledger, why_not_opened
@@ -60,6 +62,7 @@ T = TypeVar("T")
 
 _TICK_S = 1.0
 _POLL_KEYS_S = 0.3
+_LOOK_S = 10.0  # even where the database counts no commit: raises end by themselves
 _POLL_RUNS_S = 0.02
 _POLL_PLANES_S = 0.005
 _FIRST_KEY = "first"
@@ -289,18 +292,24 @@ class _Control:
 
     async def _poll_keys(self) -> None:
         """Keys and raises can be made by the command line and by other instances, straight in the database."""
-        while True:
-            await asyncio.sleep(_POLL_KEYS_S)
-            await self._refresh()
+        with contextlib.closing(Changes(self._engine)) as changes:
+            known, look_at = None, 0.0
+            while True:
+                await asyncio.sleep(_POLL_KEYS_S)
+                count, now = changes.count(), time.monotonic()
+                if (count is None or count != known or now >= look_at) and await self._refresh():
+                    known, look_at = count, now + _LOOK_S
 
-    async def _refresh(self) -> None:
+    async def _refresh(self) -> bool:
+        """Whether the database answered."""
         try:
             made = await asyncio.to_thread(runtime_settings, self._engine)
         except SQLAlchemyError:
-            return  # the last snapshot stays in force
+            return False  # the last snapshot stays in force
         if made != self._made:
             self._made = made
             self._link.push(self._made.snapshot())
+        return True
 
     def _reload(self, config: Config) -> None:
         self.config = config

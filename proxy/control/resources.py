@@ -42,4 +42,4 @@ class InForce:
     config: Callable[[], Config]
     made: Callable[[], RuntimeSettings]
     budgets: Callable[[], Sequence[Budget]]
-    refresh: Callable[[], Awaitable[None]]
+    refresh: Callable[[], Awaitable[object]]

@@ -43,7 +43,7 @@ class ControlState:
     metrics: MetricState
     recorder: Recorder
     loop: asyncio.AbstractEventLoop
-    refresh: Callable[[], Awaitable[None]]
+    refresh: Callable[[], Awaitable[object]]
     budgets: Callable[[], Sequence[Budget]]
     alerts: Alerts
     book: Book

@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_seeds
 from proxy.dataplane.repricings import charge_repricings
+from proxy.dialects.plain_messages import PlainMessages
 from proxy.downstream.connection import check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.downstream.timeouts import Limits
@@ -263,9 +265,16 @@ class _DataPlane:
                 log.warning("the spool cannot be written: counts of refusals are lost")
 
 
+def _has_secret_hash(environ: Mapping[str, str]) -> bool:
+    """Whether Python's hash of a text is one that nobody outside of this process can work out."""
+    is_drawn = bool(sys.flags.hash_randomization) and environ.get("PYTHONHASHSEED", "random") in ("", "random")
+    return is_drawn and sys.hash_info.algorithm.startswith("siphash")
+
+
 def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: Book) -> Plane:
     """A data plane that serves by `config` as soon as it is `ready`. book: without anything of the operator's."""
     data_dir = Path(config.data_dir)
+    PlainMessages.hash_is_secret = _has_secret_hash(environ)
     keys = KeyRing(identity_of(key) for key in config.keys)
     keyed = KeyedHash(_secret(data_dir / "conversations.key"))
     spool = SpoolWriter(data_dir / "spool", worker, mode=config.spool.mode, max_mb=config.spool.max_mb)

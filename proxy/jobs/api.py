@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from pricing.usage import Reading
@@ -69,18 +70,27 @@ class Ended(NamedTuple):
 
 @frozen
 class JobRoute:
-    """One path of an API. pattern: of the whole path; its group `id` is a job's. target: below the upstream's base URL, with
-    `{id}` and other groups. endpoint: of one that creates, by the API and the pattern's groups. queries: names of what is
-    passed on of the query string. has_body: the request's body is passed on. why: of a refusal."""
+    """One path of an API. pattern: a regular expression of the whole path; its group `id` is a job's. target: below the
+    upstream's base URL, with `{id}` and other groups. endpoint: of one that creates, by the API and the pattern's groups.
+    queries: names of what is passed on of the query string. has_body: the request's body is passed on. why: of a refusal."""
 
     method: str
-    pattern: re.Pattern[str]
+    pattern: str
     does: Does
     target: str = ""
     endpoint: Callable[[JobApi, Mapping[str, str]], JobEndpoint] | None = None
     queries: frozenset[str] = frozenset()
     has_body: bool = False
     why: str = ""
+
+    def match(self, path: str) -> re.Match[str] | None:
+        """The path's, where it is this one. Nothing is compiled before a request asks for it: to many data planes none does."""
+        return _compiled(self.pattern).match(path)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 def after_last(page: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
