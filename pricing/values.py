@@ -49,8 +49,8 @@ def slotted(kind: type[T]) -> type[T]:
 def _structure(kind: type[Any]) -> Any:
     """The class without a constructor of Python's, and without a dictionary of names where it is called by them. It has no
     hash, and a default is one object for all."""
-    if found := [name for name, value in vars(kind).items() if isinstance(value, Field)]:
-        raise TypeError(f"{kind.__name__}.{found[0]}: a value of a call takes no `field`, thus no default_factory")
+    if specified := [name for name, value in vars(kind).items() if isinstance(value, Field)]:
+        raise TypeError(f"{kind.__name__}.{specified[0]}: a value of a call takes no `field`, thus no default_factory")
     own = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
     own["__match_args__"] = tuple(own["__annotations__"])
     return _STRUCTURE(kind.__name__, (Struct, *kind.__bases__), own)
