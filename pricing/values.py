@@ -10,23 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from operator import attrgetter
-from typing import Any, Self, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
 
 from msgspec import Struct
 
+from pricing.value import Value
+
+__all__ = ("NOTHING", "Constant", "Value", "frozen", "slotted")
+
 T = TypeVar("T")
 _STRUCTURE: Any = type(Struct)
-
-
-class Value:
-    """What the values are made from that each call makes: structures of msgspec's, which are made in C."""
-
-    __slots__ = ()
-
-    def _replace(self, **changes: Any) -> Self:
-        """The same with some fields changed, as named tuples have it."""
-        names = self.__match_args__  # type: ignore[attr-defined]  # of every data class: its fields
-        return type(self)(*[changes.pop(name) if name in changes else getattr(self, name) for name in names], **changes)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))

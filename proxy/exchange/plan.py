@@ -242,7 +242,7 @@ def _claims_of_others(
 def _refuse_unreadable(call: Call, route: Route) -> None:
     """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
     writes = call.dialect != "openai.embeddings"
-    if call.sequences > 1 and writes and route.provider in (*LLAMA_CPP, "local"):
+    if call.sequences > 1 and writes and (route.provider in LLAMA_CPP or route.provider == "local"):
         raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 
