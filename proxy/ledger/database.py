@@ -64,7 +64,9 @@ def connect(url: str) -> Engine:
         return engine
     alive = {name: value for name, value in _ALIVE.items() if name not in parsed.query}
     engine = sa.create_engine(
-        parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args={"prepare_threshold": None} | alive
+        parsed.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        connect_args={"prepare_threshold": None} | alive,
     )
     sa.event.listen(engine, "begin", _begin_postgres)
     return engine

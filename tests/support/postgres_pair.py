@@ -48,7 +48,7 @@ class PostgresPair:
     def join(self) -> None:
         """The other server, whatever it was, becomes the primary's standby."""
         self.other.follow(self.primary)
-        wait_until("the standby streams", lambda: self._senders(), 30)
+        wait_until("the standby streams", self._senders, 30)
         if self._synchronous:
             self._say(self.primary, _COMMITTED_ONCE_THERE)
 

@@ -48,6 +48,7 @@ def ways_of(seed: int) -> Ways:
 
 
 def fail_overs(folder: Path, ways: Ways, *, times: int = 2, seed: int = 1, rate: float = 40) -> Outcome:
+    """Calls of 6 s around each fail-over."""
     rng = random.Random(seed)
     with ExitStack() as stack:
         pair = stack.enter_context(PostgresPair(synchronous=ways.synchronous))
@@ -72,14 +73,15 @@ def fail_overs(folder: Path, ways: Ways, *, times: int = 2, seed: int = 1, rate:
             if ways.taken_over:
                 rig.gateway.kill()
                 rig.gateway = standing_by
-                wait_until("who stood by serves", rig.gateway.ready, 60)
-                standing_by = _stands_by(rig, number + 1)
-            time.sleep(rng.uniform(0.5, 1.5))
+            time.sleep(rng.uniform(0.5, 2.0))
             facts["written_by_the_old_one"] += len(pair.other.ask(_IDS, _DATABASE)) - len(stranger)
             pair.other.kill()
             pair.join()
+            if ways.taken_over:
+                wait_until("who stood by serves", rig.gateway.ready, 120)
+                standing_by = _stands_by(rig, number + 1)
             rig.end_load(load)
-            rig.quiet(60)
+            rig.quiet(120)
         verdict = rig.verdict(clean=not ways.taken_over)
         client = evidence.read_client(rig.logs)
         slowest = max((row["t1_ns"] - row["t0_ns"]) / 1e9 for row in client)
