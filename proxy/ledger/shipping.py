@@ -2,8 +2,8 @@
 
 A commit whose answer is lost may have happened or not, so every batch carries a number, kept in the database with it: the
 next try looks there first. Numbers grow by random steps, so that of two copies of the database which went on by themselves
-(a promoted standby and the old primary) none has the other's. Rows that are in the ledger already (another instance charged the attempt) are not counted
-again; where they were charged at the ceiling, a correction of the difference is written.
+(a promoted standby and the old primary) none has the other's. Rows that are in the ledger already (another instance charged
+the attempt) are not counted again; where they were charged at the ceiling, a correction of the difference is written.
 """
 
 from __future__ import annotations
