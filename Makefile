@@ -24,8 +24,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 
-# What `serve` imports, compiled when it is installed: the first start is as quick as the others.
-SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.api.app, proxy.control.pages.site
+# What `serve` imports, compiled when it is installed: the first start is as quick as the others. Where make's own verbs look for it, and
+# beside the sources, for who starts `.venv/bin/taximeter`.
+SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.services, proxy.control.api.app, proxy.control.pages.site
 
 .DEFAULT_GOAL := help
 .PHONY: help install translate run test quick check bench torture fuzz wheel compiled focus exports litellm agents vllm clean
@@ -103,6 +104,7 @@ clean: ## Remove .venv and what tools left behind; data stays
 	&& pip="$(BIN)/pip install --quiet --no-deps" \
 	&& $$pip --require-hashes $(LOCKS:%=-r %) && $$pip --editable .; }
 	@$(BIN)/python -c 'import $(SERVED)'
+	@env -u PYTHONPYCACHEPREFIX $(BIN)/python -c 'import $(SERVED)'
 	@touch $@
 
 # The same versions of what both locks have: certificates, HTTP, JSON.

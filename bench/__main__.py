@@ -21,7 +21,7 @@ from bench.machine import Cores, describe, make_urgent
 from bench.peers import PEERS, ROOT, Peer, at_commit
 from bench.rig import Rig, rig
 
-_QUICK = measure.Lengths(unary_s=3, agents_s=1, chunks=100)
+_QUICK = measure.Lengths(unary_s=3, chunks=100)
 _MOST_OTHERS = 3  # runs of a peer that no target is about
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.agents import AGENTS
 from bench.machine import Process, free_ports
 from bench.peers import Headers, Peer, Started
 from bench.rig import Rig, seconds_until_served
@@ -32,7 +33,7 @@ class Lengths:
     warm_s: float = 1
     unary_s: float = 4
     open_s: float = 2
-    agents_s: float = 2
+    agents_s: float = 1  # each dialect
     chunks: int = 150
 
 
@@ -107,12 +108,13 @@ def _measure(
     figures["unary_cpu_us"] = (cpu_settled - cpu) / unary["calls"] * 1e6
     figures["unary_cpu_after_us"] = (cpu_settled - cpu_at_end) / unary["calls"] * 1e6
 
-    if peer.agents:
-        tell("long requests")
-        long = rig.agents(port, lengths.agents_s, headers)
+    for dialect in peer.agents:
+        tell(f"long requests, {dialect}")
+        long = rig.agents(port, AGENTS[dialect], lengths.agents_s, headers)
         after = process.settled_cpu_s()
         _good("long requests", long["calls"], long["bad"])
-        figures["agent_cpu_ms"] = (after - cpu_settled) / long["calls"] * 1e3
+        figures[f"agent_{dialect}_cpu_ms"] = (after - cpu_settled) / long["calls"] * 1e3
+        cpu_settled = after
 
     if peer.streams:
         tell("streams")

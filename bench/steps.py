@@ -5,7 +5,8 @@
     python -m bench.steps --redis [--instructions]        budgets leased from a Redis of its own, which is not counted
     python -m bench.steps --stream [--instructions]       a chunk of a stream of 250, with its share of the call
     python -m bench.steps --bare [--instructions]         the floor: the same connections and pool, and nothing is accounted
-    python -m bench.steps --agent [--instructions]        an agent's request of 630 KB, in the pieces that a socket gives
+    python -m bench.steps --agent [--instructions] [--dialect anthropic|responses|gemini|bedrock]
+                                                          an agent's request of 630 KB, in the pieces that a socket gives
 
 The first says microseconds of CPU, the best and the median of twenty parts. The second counts instructions (with valgrind, which
 has to be there): the same on a busy machine, so that two commits can be compared at any time.
@@ -28,13 +29,12 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
-import uvicorn
 import uvloop
-from uvicorn.server import ServerState
 
+from bench.agents import AGENTS, AgentRequest
 from bench.peers import ROOT
 from bench.upstream import CHUNK, LAST, SSE_HEAD, framed
-from bench.wire import AGENT_BODY, KEY, MODEL, UNARY_ANSWER, UNARY_BODY, request
+from bench.wire import KEY, MODEL, UNARY_ANSWER, UNARY_BODY, request
 from pricing.load import load_book
 from proxy.budgets.redis import leased
 from proxy.budgets.redis.leased import LeasedStore
@@ -42,8 +42,10 @@ from proxy.budgets.redis.store import RedisStore
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
+from proxy.dialects.plain_messages import PlainMessages
 from proxy.downstream.connection import connection_class
 from proxy.downstream.cycle import Cycle
+from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import Limits
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plane import Plane
@@ -55,13 +57,11 @@ from tests.support.redis import RedisServer
 _PARTS = 20
 _REPORT_EVERY_S = 5.0  # under valgrind: a call there takes a hundred times as long, and a second has as many fewer
 _CHUNKS = 250
+_STREAM_BYTES = 2048  # of a stream's request: a long one is not searched
 _READ_BYTES = 131_072  # of a long request, as a socket gives them
 _STREAM_BODY = UNARY_BODY[:-1] + b',"stream":true,"stream_options":{"include_usage":true}}'
 _END = b"0\r\n\r\n"
-_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
-    len(UNARY_ANSWER),
-    UNARY_ANSWER,
-)
+_ANSWER_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 
 
 class _Transport:
@@ -88,11 +88,18 @@ class _Transport:
     def resume_reading(self) -> None: ...
 
 
-def config_of(folder: Path) -> Config:
+def config_of(folder: Path, agent: AgentRequest | None = None) -> Config:
+    """agent: the calls that are to come, where they are no chats."""
+    upstream = {"base_url": "http://127.0.0.1:9/v1", "api_key": "sk-up", "provider": "fake"}
+    model = MODEL
+    if agent is not None:
+        upstream |= {"provider": agent.provider, "dialect": agent.spoken}
+        model = agent.model
+    prices = {"input": "0.15", "cache_read": "0.075", "output": "0.60"}
     fields: dict[str, Any] = {
-        "upstreams": {"unary": {"base_url": "http://127.0.0.1:9/v1", "api_key": "sk-up", "provider": "fake"}},
-        "models": {MODEL: {"upstream": "unary"}},
-        "prices": [{"provider": "fake", "model": MODEL, "input": "0.15", "cache_read": "0.075", "output": "0.60"}],
+        "upstreams": {"unary": upstream},
+        "models": {model: {"upstream": "unary"}},
+        "prices": [{"provider": upstream["provider"], "model": model, **prices}],
         "keys": [{"name": "bench", "key": KEY, "team": "bench", "user": "load"}],
         "budgets": [
             {"name": "company", "limit_usd": 1_000_000, "window": "month"},
@@ -107,11 +114,12 @@ def config_of(folder: Path) -> Config:
 class _Upstream(Connection):
     """A connection that answers each request in the loop's next turn; a stream's, a chunk in every other turn after it."""
 
-    def __init__(self, owner: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, owner: Any, loop: asyncio.AbstractEventLoop, whole: bytes) -> None:
         super().__init__(owner, loop)
+        answered = _ANSWER_HEAD % len(whole) + whole
 
         def answer(data: bytes) -> None:
-            loop.call_soon(begin if b'"stream":true' in data else self.data_received, _ANSWER)
+            loop.call_soon(begin if b'"stream":true' in data[:_STREAM_BYTES] else self.data_received, answered)
 
         def begin(_: bytes) -> None:
             self.data_received(SSE_HEAD)
@@ -132,20 +140,17 @@ class _Upstream(Connection):
 class _Caller:
     """One client connection, which calls and waits for its answer."""
 
-    def __init__(self, app: Application | _Bare, body: bytes = UNARY_BODY, *, stream: bool = False) -> None:
+    def __init__(self, app: Application | _Bare, agent: AgentRequest | None = None, *, stream: bool = False) -> None:
         self._loop = asyncio.get_running_loop()
         self._stream = stream
         self._head = b""
         self._answered: asyncio.Future[bytes] = self._loop.create_future()
         protocol: Any = connection_class(Limits(), serve=app.serve)
-        config = uvicorn.Config(
-            cast(Any, app), http=protocol, ws="none", lifespan="off", log_config=None, access_log=False,
-            server_header=False, date_header=False, proxy_headers=False,
-        )  # fmt: skip
-        config.load()
-        self._connection = protocol(config=config, server_state=ServerState(), app_state={}, _loop=self._loop)
+        self._connection = protocol(app, ServerState(), self._loop)
         self._connection.connection_made(_Transport(self._take))
-        whole = request(_STREAM_BODY if stream else body)
+        whole = request(_STREAM_BODY if stream else UNARY_BODY)
+        if agent is not None:
+            whole = agent.request({})
         self._pieces = [whole[at : at + _READ_BYTES] for at in range(0, len(whole), _READ_BYTES)]
 
     def _take(self, data: bytes) -> None:
@@ -185,9 +190,9 @@ class _Bare:
         cycle.over()
 
 
-def _without_sockets() -> None:
+def _without_sockets(answer: bytes = UNARY_ANSWER) -> None:
     async def connect(self: Any) -> Connection:
-        return _Upstream(self, asyncio.get_running_loop())
+        return _Upstream(self, asyncio.get_running_loop(), answer)
 
     pool._Pool._connect = connect  # type: ignore[method-assign]  # noqa: SLF001 - that is the point
 
@@ -205,8 +210,8 @@ async def spooled(config: Config, calls: int) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def _plane(folder: Path, *, redis: bool) -> AsyncIterator[Plane]:
-    config = config_of(folder)
+async def _plane(folder: Path, agent: AgentRequest | None, *, redis: bool) -> AsyncIterator[Plane]:
+    config = config_of(folder, agent)
     if not redis:
         yield build_plane(config, "0", os.environ, load_book())
         return
@@ -224,19 +229,24 @@ async def _plane(folder: Path, *, redis: bool) -> AsyncIterator[Plane]:
         print(f"granted: {', '.join(f'{count} by {who}' for who, count in store.answered.items())}")
 
 
-async def _measure(calls: int, pid: int | None, *, stream: bool, redis: bool, bare: bool, agent: bool) -> None:
-    _without_sockets()
+async def _measure(
+    calls: int, pid: int | None, agent: AgentRequest | None, *, stream: bool, redis: bool, bare: bool
+) -> None:
+    _without_sockets(agent.answer if agent is not None else UNARY_ANSWER)
     if pid is not None:
         leased._REPORT_EVERY_S = _REPORT_EVERY_S  # noqa: SLF001 - see there
     with tempfile.TemporaryDirectory() as folder:
-        async with _plane(Path(folder), redis=redis) as plane:
-            await _called(plane, calls, pid, stream=stream, bare=bare, agent=agent)
+        async with _plane(Path(folder), agent, redis=redis) as plane:
+            await _called(plane, calls, pid, agent, stream=stream, bare=bare)
 
 
-async def _called(plane: Plane, calls: int, pid: int | None, *, stream: bool, bare: bool, agent: bool) -> None:
+async def _called(
+    plane: Plane, calls: int, pid: int | None, agent: AgentRequest | None, *, stream: bool, bare: bool
+) -> None:
     plane.ready = True
+    PlainMessages.hash_is_secret = True  # where instructions are counted it is not, so that they are the same each time
     app = _Bare(plane) if bare else Application(plane)
-    caller = _Caller(app, AGENT_BODY if agent else UNARY_BODY, stream=stream)
+    caller = _Caller(app, agent, stream=stream)
     each = _CHUNKS if stream else 1
     for _ in range(50 // each + 3):
         await caller.call()
@@ -262,7 +272,7 @@ def _count(pid: int, *, on: bool) -> None:
     subprocess.run(["callgrind_control", "-i", "on" if on else "off", str(pid)], check=True, capture_output=True)
 
 
-def _instructions(calls: int, *, stream: bool, redis: bool, bare: bool, agent: bool) -> None:
+def _instructions(calls: int, agent: AgentRequest | None, *, stream: bool, redis: bool, bare: bool) -> None:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise SystemExit("bench.steps: there is no valgrind here")
@@ -270,8 +280,9 @@ def _instructions(calls: int, *, stream: bool, redis: bool, bare: bool, agent: b
         out = Path(folder) / "counts"
         # Of the main thread alone: the one that syncs the spool wakes 20 times a second, however few calls that are here.
         options = ["--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}"]
-        asked = {"--stream": stream, "--redis": redis, "--bare": bare, "--agent": agent}
+        asked = {"--stream": stream, "--redis": redis, "--bare": bare}
         more = [name for name, wanted in asked.items() if wanted]
+        more += ["--agent", "--dialect", agent.dialect] if agent is not None else []
         command = [valgrind, "--tool=callgrind", *options, sys.executable]
         done = subprocess.run(
             [*command, "-m", "bench.steps", "--counted", "--calls", str(calls), *more],
@@ -293,15 +304,17 @@ def main() -> None:
     parser.add_argument("--redis", action="store_true", help="budgets leased from a Redis, not in memory")
     parser.add_argument("--bare", action="store_true", help="the floor: the same connections, and no accounting")
     parser.add_argument("--agent", action="store_true", help="an agent's long request in place of a short one")
+    parser.add_argument("--dialect", choices=[*AGENTS], default="openai", help="the agent's")
     parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    kind = {"stream": given.stream, "redis": given.redis, "bare": given.bare, "agent": given.agent}
+    kind = {"stream": given.stream, "redis": given.redis, "bare": given.bare}
+    agent = AGENTS[given.dialect] if given.agent else None
     if given.instructions:
-        _instructions(given.calls or (8 if given.stream else 50 if given.agent else 200), **kind)
+        _instructions(given.calls or (8 if given.stream else 50 if given.agent else 200), agent, **kind)
     else:
         calls = given.calls or (200 if given.stream else 400 if given.agent else 4000)
         pid = os.getpid() if given.counted else None
-        uvloop.run(_measure(calls, pid, **kind))
+        uvloop.run(_measure(calls, pid, agent, **kind))
 
 
 if __name__ == "__main__":

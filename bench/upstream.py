@@ -16,6 +16,7 @@ from typing import ClassVar
 import httptools
 import uvloop
 
+from bench.agents import AGENTS
 from bench.wire import RACE_PROMPT_TOKENS, UNARY_ANSWER, race_nanousd, race_tokens
 
 SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -76,9 +77,10 @@ class Connection(asyncio.Protocol):
 
 class Unary(Connection):
     _ready = _plain(UNARY_ANSWER)
+    _of_agents: ClassVar[dict[bytes, bytes]] = {agent.path.encode(): _plain(agent.answer) for agent in AGENTS.values()}
 
     def answer(self, url: bytes, body: bytes) -> None:
-        self.transport.write(self._ready)
+        self.transport.write(self._of_agents.get(url, self._ready))
 
 
 class Stream(Connection):

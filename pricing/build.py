@@ -14,7 +14,7 @@ import datetime as dt
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -28,6 +28,7 @@ from pricing.sources import genai_prices, litellm, model_prices
 from pricing.sources.offer import Offer, lines
 from pricing.times import epoch_s
 from pricing.units import TOKENS, lineage
+from pricing.values import frozen
 
 DATA = Path(__file__).parent / "data"
 _FIRST_BY_HISTORY = {"dashscope"}  # providers for which model-prices leads
@@ -35,7 +36,7 @@ _FIRST_BY_HISTORY = {"dashscope"}  # providers for which model-prices leads
 _RESELLERS = {"google-vertex": ("google", True), "azure": ("openai", False)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Built:
     """A compiled book, and what speaks against it."""
 

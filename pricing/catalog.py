@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ from pricing.clock import Schedule
 from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier, specificity
 from pricing.times import epoch_s
 from pricing.units import default_per
+from pricing.values import frozen, slotted
 
 
 class Limits(NamedTuple):
@@ -30,7 +31,7 @@ NO_LIMITS = Limits(None, None)
 PLACES = ("region", "bedrock_region")  # conditions that say where a call was served
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Model:
     """One model of one provider. `names`: other names, patterns with a trailing *; lower case."""
 
@@ -39,7 +40,7 @@ class Model:
     limits: Limits = NO_LIMITS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Alias:
     """`name` (or trailing-* pattern) means `model` in [from_s, to_s)."""
 
@@ -272,7 +273,7 @@ def _prices(raw: Mapping[str, str]) -> dict[str, Price]:
 _KEPT = 4096  # how many names it remembers to be routers or not
 
 
-@dataclass(slots=True)
+@slotted
 class Catalog:
     """All providers. `lines`: the unparsed lines of each; `names`: other names of providers; `routers`: models that choose
     another and whose price is a fee on top of its."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from pricing.values import frozen
 
 DAY_S = 86_400
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schedule:
     """`windows`: (start, end) in seconds of the day; one that ends before it starts crosses midnight.
 

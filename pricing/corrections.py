@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from pricing.merge import Disagreement
 from pricing.price import ALWAYS_S, NEVER_S, Row, Tier
 from pricing.sources.offer import Offer
 from pricing.times import epoch_s
+from pricing.values import frozen
 
 Offers = dict[tuple[str, str], Offer]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Corrections:
     """The file, parsed."""
 

@@ -7,18 +7,19 @@ no dates, what it adds is for the period of base prices that it was made in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from pricing.catalog import Limits, Model, Provider
 from pricing.price import ALWAYS_S, NEVER_S, Price, Row
 from pricing.sources.offer import Offer
 from pricing.units import TOKENS, UNITS, lineage
+from pricing.values import frozen
 
 _TOLERANCE = Decimal("0.01")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Disagreement:
     """Two sources' prices for the same thing, more than 1 % apart; `kept` is the one in the book."""
 

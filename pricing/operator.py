@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
@@ -21,6 +20,7 @@ from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, Tier, is_on
 from pricing.resolve import OPERATORS, closest
 from pricing.times import epoch_s
 from pricing.units import UNITS, default_per
+from pricing.values import frozen
 
 _DECIMAL = re.compile(r"\d{1,12}(\.\d{1,18})?")
 _SETTINGS = {"provider", "model", "from", "to", "tiers", "multiplier", "match", "when"}
@@ -37,7 +37,7 @@ class Problem(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OperatorPrice:
     """One row: prices, or a factor on prices, or both."""
 

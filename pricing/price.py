@@ -6,9 +6,11 @@ The book's rows and the operator's are the same type, so that one resolver serve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from typing import NamedTuple
+
+from pricing.values import frozen
 
 ALWAYS_S = 0
 NEVER_S = 2**62  # later than any time
@@ -22,7 +24,7 @@ class Price(NamedTuple):
     at_least: Decimal | int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tier:
     """Prices of the whole call once its input tokens (cached ones too) pass `over`, or reach it where `inclusive`."""
 
@@ -34,7 +36,7 @@ class Tier:
         return input_tokens > self.over or (self.inclusive and input_tokens == self.over)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """Prices of `model` (exact name or trailing-* pattern, lower case) at `provider` in [from_s, to_s), epoch seconds UTC.
 
@@ -53,7 +55,7 @@ class Row:
     checked: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Multiplier:
     """A factor on prices, applied last. `match`: attributes of the caller; `when`: conditions of the call.
 

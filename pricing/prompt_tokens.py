@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -19,6 +18,7 @@ import orjson
 from pricing.media.images import image_size as media_size
 from pricing.media.source import Encoded
 from pricing.tokens import count_all
+from pricing.values import frozen
 
 PER_MESSAGE, PRIMING, PER_NAME = 3, 3, 1
 TOOL, PROPERTIES, PROPERTY, ENUM_START, ENUM_ITEM, TOOLS_END = 7, 3, 3, -3, 3, 12
@@ -48,7 +48,7 @@ _IMAGE_KEYS = {"image_url", "input_image", "image", "inlineData", "inline_data",
 _MOST_HEAD = 200  # characters before the comma of a data URL
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Image:
     """An image in a request: its size in pixels, and the detail that was asked for."""
 

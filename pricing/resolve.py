@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
 from pricing.clock import Schedule
 from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, specificity
 from pricing.units import TOKENS, lineage
+from pricing.values import frozen, slotted
 
 _ONE = Decimal(1)
 OPERATORS = "operator"  # the group of all the operator's own factors
@@ -32,7 +32,7 @@ class Rate(NamedTuple):
     of_operator: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """What prices can depend on. Names are lower case; `names` are all that the model goes by, the best first. `snapshots`:
     other names by which it may answer, or not, where that lies ahead."""
@@ -45,7 +45,7 @@ class Call:
     snapshots: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@slotted
 class Plan:
     """The prices of one kind of call while no date or clock changes them: [from_s, to_s).
 

@@ -17,11 +17,12 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import tiktoken
+
+from pricing.values import frozen
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ _CACHE_DIR_VARIABLE = "TIKTOKEN_CACHE_DIR"
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Family:
     """How a model's tokens are counted: by which encoding (None: bytes / 4), times which factor."""
 

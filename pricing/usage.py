@@ -8,7 +8,6 @@ and units of quantity 0 are left out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
@@ -22,7 +21,7 @@ EMPTY: Usage = NOTHING
 _NO_CONDITIONS: Mapping[str, str] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """Usage that another model billed inside the same response (an advisor, a router's sub-model, an ASR model)."""
 

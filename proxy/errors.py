@@ -7,13 +7,15 @@ A refusal is final for the client that gets it: budgets and guards say `x-should
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from pricing.values import frozen
 
 UPSTREAM_ERROR = "upstream_error"  # the kind of what is an upstream's fault and not ours or the client's
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """`code` is the name in proxy/CONTRACT.md#refusals; `kind` the OpenAI error type; `detail` joins the error object
     (`budget`: …)."""

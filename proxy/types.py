@@ -7,19 +7,20 @@ upstream, an *identity* what the key says, an *attribution* what the call is cou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Any
 
 from pricing.media.bounds import Medium
 from pricing.values import NOTHING, Value, frozen
 from proxy.wire.multipart import Form
+from proxy.wire.written_list import WrittenList
 
 _NO_LABELS: Mapping[str, str] = NOTHING
 _NO_UNITS: Mapping[str, int] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Identity:
     """Who is calling, by the virtual key alone. `key` is the key's name, `key_id` the hex SHA-256 of its secret."""
 
@@ -39,7 +40,7 @@ class Identity:
         return f"team:{self.team}" if self.team is not None else f"key:{self.key_id}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """Where a requested model goes: `upstream` names a configured host, `model` is the name that it knows; `answers` are others
     that may answer in its place, None: whoever likes."""
@@ -83,6 +84,9 @@ class Call(Value):
     goes in, and bills that by token-hours. stored_tokens: what all stored context comes to, where that is known.
     heard: of a session's turn, tokens of its input that are no text, by unit; hidden_tokens has them too.
     units: in which its model is priced, where its API counts in those.
+    words: of those that prices go by, the ones that stand in the body, as written; None: nobody has looked for them.
+    tools: all that it brings, wherever they stand; None: they stand in `tools` alone, or have to be looked for.
+    marks: a hash of each of its messages, keyed by a secret of the process; None: they have none. written: these as JSON.
     shape: what its plan depends on beside its size, its prompts and whether it streams, where that is little; else None.
     """
 
@@ -120,6 +124,10 @@ class Call(Value):
     stored_tokens: int = 0
     units: frozenset[str] = frozenset()
     shape: tuple[object, ...] | None = None
+    words: frozenset[bytes] | None = None
+    tools: tuple[dict[str, Any], ...] | None = None
+    marks: Sequence[int] | None = None
+    written: WrittenList | None = None
 
 
 @frozen

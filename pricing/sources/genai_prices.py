@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from importlib import import_module
 from importlib.metadata import version
@@ -19,6 +18,7 @@ from pricing.catalog import Limits
 from pricing.price import ALWAYS_S, NEVER_S, Price, Row, Tier
 from pricing.sources.offer import Offer
 from pricing.times import epoch_s
+from pricing.values import frozen
 
 # The names of its price keys: our unit, and how many of the unit the price is for.
 _KEYS: dict[str, tuple[str, int]] = {
@@ -58,7 +58,7 @@ _WRITES_30M = {"openai", "azure", "moonshot", "openai-decisions"}
 _VERIFIED = re.compile(r"verified on (20\d\d-\d\d-\d\d)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Period:
     from_s: int
     to_s: int
@@ -146,7 +146,7 @@ def _variant_rows(
                 yield Row(provider, model.id.lower(), made.prices, made.tiers, made.from_s, made.to_s, when, note, date)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Variant:
     """Prices of a variant from a date on."""
 
@@ -155,7 +155,7 @@ class _Variant:
     tiers: tuple[Tier, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Made:
     """Prices of a variant in a period: as stated, or worked out."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pricing.catalog import NO_LIMITS, Limits, price_text
 from pricing.price import ALWAYS_S, NEVER_S, Row
 from pricing.times import date_text
+from pricing.values import slotted
 
 
-@dataclass(slots=True)
+@slotted
 class Offer:
     """One model of one provider as one source has it. `names`: other names and patterns; lower case throughout."""
 

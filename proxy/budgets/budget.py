@@ -9,14 +9,14 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pricing.units import INPUT_SIDE, TOKENS, is_token
 from pricing.usage import Quantity
-from pricing.values import Value, frozen, maker
+from pricing.values import Value, frozen, maker, slotted
 from proxy.config import model as config
 from proxy.money import NANO
 from proxy.types import Claim, Identity, Route
@@ -87,7 +87,7 @@ class Opening(NamedTuple):
 _NOT_INPUT = TOKENS - INPUT_SIDE
 
 
-@dataclass(slots=True)
+@slotted
 class Budget:
     """One configured budget, made ready: `limit` and `overrides` are in the budget's own measure.
 

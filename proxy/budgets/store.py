@@ -7,9 +7,9 @@ deadline passes is charged whole, and remembered for a day: what is learned of i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
+from pricing.values import frozen
 from proxy.budgets.budget import Budget
 from proxy.budgets.totals import Totals
 from proxy.types import Claim
@@ -87,7 +87,7 @@ def standing_of(claim: Claim, spent: int = 0, reserved: int = 0) -> Standing:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Granted:
     """The reservation stands, for `nanousd` where claims asked for less than all (None: all that was asked for).
 
@@ -98,7 +98,7 @@ class Granted:
     would_refuse: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Denied:
     """Nothing was reserved. `exceeded` would not fit with nothing in flight; `busy` only wait for reservations.
 
@@ -109,7 +109,7 @@ class Denied:
     busy: tuple[Standing, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Moved:
     """Nothing was reserved: by the store's clock, `now_s`, a claim is not of the window that runs."""
 

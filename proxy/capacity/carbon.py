@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 MJ_PER_KWH = 3_600_000_000
@@ -23,6 +22,8 @@ class Grid(NamedTuple):
 @cache
 def grids() -> dict[str, Grid]:
     """By ISO 3166 code of three letters."""
+    from importlib.resources import files  # noqa: PLC0415 - 4 ms of each start, and only who names a country needs it
+
     data: dict[str, Any] = json.loads((files(__package__) / "data" / "grids.json").read_text(encoding="utf-8"))
     return {country: Grid(*row) for country, row in data["countries"].items()}
 

@@ -261,7 +261,7 @@ def _by_chat_tools(tools: Any) -> str:
 
 def _by_hosted_tools(call: Call, route: Route) -> str:
     """Tools of Responses that run at a provider which is not known to count their calls, or which nobody knows."""
-    for tool in tools_of(call.body):
+    for tool in tools_of(call.body, call.body.get("input")) if call.tools is None else call.tools:
         kind = tool.get("type") or "function"
         if kind.startswith(CLIENT_TOOLS):
             continue

@@ -19,6 +19,7 @@ from pricing.book import Book
 from pricing.cost import Cost, CostLine
 from pricing.operator import OperatorPrice, parse_rows
 from pricing.usage import Quantity, Reading
+from pricing.values import frozen
 from proxy.meters import Context, reader
 from proxy.meters.reader import Reader
 from proxy.meters.registry import guess
@@ -36,7 +37,7 @@ class LineError(ValueError):
     """A line that cannot be priced; the message says what is wrong with which field."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """One input line, checked. `at_s` is the time of completion, which chooses the prices."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 
 from pricing.operator import parse_rows
 from pricing.units import TOKENS
+from pricing.values import frozen
 from proxy.config.capacity import check_capacity
 from proxy.config.exports import check_exports
 from proxy.config.fields import HEADER_NAME, KEY_BUDGETS, fits_a_header
@@ -109,7 +109,7 @@ def _open_secrets(config: Config) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Rows:
     """Where the checked rows stand in the file: names that it has, and the indices of its lists' rows."""
 

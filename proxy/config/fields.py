@@ -10,6 +10,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
+from proxy.config.plugins import use_none
+
+use_none()
+
 KEY_BUDGETS = "key:"
 """How budgets are called that come with keys which were made with a limit (`proxy.budgets.key_limits`)."""
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from pricing.values import frozen, slotted
 
 _REFERENCE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<var>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?)\}")
 _LITELLM_REFERENCE = re.compile(r"os\.environ/(?P<var>[A-Za-z_][A-Za-z0-9_]*)\Z")
 _MAX_SECRET_FILE_BYTES = 65_536
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """One thing that is wrong in a configuration: where (`models.smart.upstream`, and on which line of the file, where that is
     known), and what to do about it."""
@@ -155,7 +157,7 @@ class _UnsetError(Exception):
     """An environment variable (or secret file) that a value needs is not there."""
 
 
-@dataclass(slots=True)
+@slotted
 class Expansion:
     """The tree with references replaced; what was wrong; and the paths left out because an `api_key` is unset."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
@@ -43,6 +42,8 @@ def path_of(location: Location) -> str:
 
 def meant(word: object, candidates: Iterable[str]) -> str:
     """ "; did you mean x?", where one of the known names is close; else ""."""
+    import difflib  # noqa: PLC0415 - only where something is wrong
+
     near = difflib.get_close_matches(str(word).lower(), list(candidates), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near and near[0] != word else ""
 

@@ -7,7 +7,7 @@ from typing import Any
 from proxy.config.server import Server as ServerSettings
 from proxy.downstream.connection import Limits, connection_class
 from proxy.processes.descriptors import connections_at_most
-from proxy.processes.http_server import Server, server_of
+from proxy.processes.http_server import Server
 
 _MAX_CONNECTIONS = 200
 _MAX_BODY_BYTES = 1_000_000
@@ -15,7 +15,7 @@ _MAX_BODY_BYTES = 1_000_000
 
 def admin_server(app: Any, config: ServerSettings) -> Server:
     """Serves `app` once it is given a socket."""
-    return server_of(app, drain_s=2, http=connection_class(_limits(config)))
+    return Server(connection_class(_limits(config)), app=app, drain_s=2, date_header=True)
 
 
 def _limits(config: ServerSettings) -> Limits:

@@ -9,12 +9,13 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from pricing.values import frozen
 from proxy.control.state import ControlState, Unavailable
 from proxy.ledger.audit.store import Counters, StoreAway, compare_store, counters_of, ledger_counters
 from proxy.ledger.audit.verify import Difference, Report
@@ -23,7 +24,7 @@ from proxy.times import now_s, now_us
 log = logging.getLogger("taximeter.control")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AuditStatus:
     """How far the latest audit is; `result` where it came to an end, `error` where it could not. Epoch microseconds."""
 

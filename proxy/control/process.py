@@ -15,6 +15,7 @@ import signal
 import socket
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +36,7 @@ from proxy.control.resources import InForce, Resources
 from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
 from proxy.ledger import instances, jobs, keys
+from proxy.ledger.changes import Changes
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import let_go, open_ledger, why_not_opened
@@ -60,6 +62,7 @@ T = TypeVar("T")
 
 _TICK_S = 1.0
 _POLL_KEYS_S = 0.3
+_LOOK_S = 10.0  # even where the database counts no commit: raises end by themselves
 _POLL_RUNS_S = 0.02
 _POLL_PLANES_S = 0.005
 _FIRST_KEY = "first"
@@ -119,7 +122,7 @@ class _Control:
             await self._planes_serve()  # on a small machine the data planes need the time
             services = self._services or await self._begin_services(loop)
             server = admin_server(services.front, self.config.server)
-            serving = tasks.create_task(server.serve(sockets=[self._listener]))
+            serving = tasks.create_task(server.serve([self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
             for work in (self._look_after(server), self._poll_keys(), self._seed_when_reloaded(), *services.works()):
                 ending.callback(tasks.create_task(work).cancel)
@@ -204,7 +207,7 @@ class _Control:
     async def _end_serving(self, server: Server, serving: asyncio.Task[None]) -> None:
         if self._services is not None:
             self._services.front.close()
-        server.should_exit = True
+        server.stop()
         await asyncio.wait([serving])
 
     def _make_recorder(self, engine: Engine) -> Recorder:
@@ -251,7 +254,7 @@ class _Control:
             await asyncio.sleep(_TICK_S)
             rest.look()
             log_refused(self._metrics.take_refused())
-            check_times(server.server_state.connections, asyncio.get_running_loop().time())
+            check_times(server.state.connections, asyncio.get_running_loop().time())
 
     def _give_back(self) -> None:
         """In a thread."""
@@ -289,18 +292,24 @@ class _Control:
 
     async def _poll_keys(self) -> None:
         """Keys and raises can be made by the command line and by other instances, straight in the database."""
-        while True:
-            await asyncio.sleep(_POLL_KEYS_S)
-            await self._refresh()
+        with contextlib.closing(Changes(self._engine)) as changes:
+            known, look_at = None, 0.0
+            while True:
+                await asyncio.sleep(_POLL_KEYS_S)
+                count, now = changes.count(), time.monotonic()
+                if (count is None or count != known or now >= look_at) and await self._refresh():
+                    known, look_at = count, now + _LOOK_S
 
-    async def _refresh(self) -> None:
+    async def _refresh(self) -> bool:
+        """Whether the database answered."""
         try:
             made = await asyncio.to_thread(runtime_settings, self._engine)
         except SQLAlchemyError:
-            return  # the last snapshot stays in force
+            return False  # the last snapshot stays in force
         if made != self._made:
             self._made = made
             self._link.push(self._made.snapshot())
+        return True
 
     def _reload(self, config: Config) -> None:
         self.config = config

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy.engine import Engine
 
+from pricing.values import frozen
 from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.control.alerts import Alerts
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from proxy.control.rebuilding import SharedBudgets
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resources:
     """What is there before the first call is served and ends last. shared: None where budgets are in memory."""
 
@@ -35,11 +35,11 @@ class Resources:
     shared: SharedBudgets | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InForce:
     """What a reload, a key or a raise changes: asked for anew each time. refresh: looks for what was made elsewhere."""
 
     config: Callable[[], Config]
     made: Callable[[], RuntimeSettings]
     budgets: Callable[[], Sequence[Budget]]
-    refresh: Callable[[], Awaitable[None]]
+    refresh: Callable[[], Awaitable[object]]

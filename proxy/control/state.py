@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import Engine
 
 from pricing.book import Book
 from pricing.operator import OperatorPrice
+from pricing.values import frozen
 from proxy.budgets.budget import Budget
 from proxy.budgets.store import StoreUnavailable
 from proxy.budgets.totals import Totals
@@ -33,7 +33,7 @@ class Unavailable(Exception):  # noqa: N818 - the state's name
     """Who was asked does not answer; the message says who, to whoever asked us."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ControlState:
     """The control process as its handlers see it. They run in threads; what belongs to the loop is waited for."""
 
@@ -43,7 +43,7 @@ class ControlState:
     metrics: MetricState
     recorder: Recorder
     loop: asyncio.AbstractEventLoop
-    refresh: Callable[[], Awaitable[None]]
+    refresh: Callable[[], Awaitable[object]]
     budgets: Callable[[], Sequence[Budget]]
     alerts: Alerts
     book: Book

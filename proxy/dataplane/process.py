@@ -1,4 +1,4 @@
-"""One data-plane process: its plane, its uvicorn server, its link to the control process, its clock."""
+"""One data-plane process: its plane, its server, its link to the control process, its clock."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_seeds
 from proxy.dataplane.repricings import charge_repricings
+from proxy.dialects.plain_messages import PlainMessages
 from proxy.downstream.connection import check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.downstream.timeouts import Limits
@@ -46,7 +48,7 @@ from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
 from proxy.processes.descriptors import connections_at_most
 from proxy.processes.heaps import Rest
-from proxy.processes.http_server import Server, server_of
+from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
 from proxy.processes.not_installed import require
 from proxy.processes.orders import Orders
@@ -90,7 +92,7 @@ class _DataPlane:
     async def serve(self) -> None:
         config = self._config
         plane = self._plane = build_plane(config, self._worker, os.environ, self._book)
-        server = self._server = self._uvicorn(config, Application(plane))
+        server = self._server = self._make_server(config, Application(plane))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches the supervisor too, which sends SIGTERM
@@ -115,7 +117,7 @@ class _DataPlane:
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
         chores.append(asyncio.create_task(plane.store.run()))
         chores.append(asyncio.create_task(poller.run()))
-        await server.serve(sockets=[self._listener])
+        await server.serve([self._listener])
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
@@ -125,7 +127,7 @@ class _DataPlane:
         plane.configured.upstreams.close()
         plane.spool.close()
 
-    def _uvicorn(self, config: Config, app: Application) -> Server:
+    def _make_server(self, config: Config, app: Application) -> Server:
         server = config.server
         limits = Limits(
             max_connections=_most_connections(config),
@@ -137,18 +139,11 @@ class _DataPlane:
             keep_alive_s=_KEEP_ALIVE_S,
         )
         protocol = connection_class(limits, lambda code: self._plane.tally.refuse(code, None), app.serve)
-        return server_of(
-            _no_asgi,
-            drain_s=int(server.drain_timeout_s),
-            http=protocol,
-            date_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-            backlog=2048,
-        )
+        return Server(protocol, drain_s=server.drain_timeout_s)
 
     def _stop(self) -> None:
         self._plane.ready = False
-        self._server.should_exit = True
+        self._server.stop()
 
     # What the control process tells and asks.
 
@@ -165,7 +160,7 @@ class _DataPlane:
             task.add_done_callback(self._charging.discard)
         if "defined" in snapshot:
             take_seeds(self._plane, snapshot["seeds"], snapshot["defined"])
-        if self._plane.ready or self._server.should_exit or self._readying is not None:
+        if self._plane.ready or self._server.stopping or self._readying is not None:
             return
         seed_all(self._plane.store, snapshot["seeds"])
         self._readying = asyncio.create_task(self._be_ready(snapshot.get("jobs", ())))
@@ -188,7 +183,7 @@ class _DataPlane:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STORE_WAIT_S):  # not wait_for, which in Python 3.11 may swallow a cancellation
                 await self._plane.store.wait_until_up()
-        self._plane.ready = not self._server.should_exit
+        self._plane.ready = not self._server.stopping
 
     def _standing(self, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
         standings = self._plane.store.standings(payload.get("budget"), payload.get("group"))
@@ -238,7 +233,7 @@ class _DataPlane:
             await asyncio.sleep(_TICK_S)
             rendered.get_ready()  # once, and not before the first call
             rest.look()
-            check_times(self._server.server_state.connections, loop.time())
+            check_times(self._server.state.connections, loop.time())
             for session in [*self._plane.sessions]:
                 session.tick()
             with contextlib.suppress(StoreUnavailable):
@@ -270,9 +265,16 @@ class _DataPlane:
                 log.warning("the spool cannot be written: counts of refusals are lost")
 
 
+def _has_secret_hash(environ: Mapping[str, str]) -> bool:
+    """Whether Python's hash of a text is one that nobody outside of this process can work out."""
+    is_drawn = bool(sys.flags.hash_randomization) and environ.get("PYTHONHASHSEED", "random") in ("", "random")
+    return is_drawn and sys.hash_info.algorithm.startswith("siphash")
+
+
 def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: Book) -> Plane:
     """A data plane that serves by `config` as soon as it is `ready`. book: without anything of the operator's."""
     data_dir = Path(config.data_dir)
+    PlainMessages.hash_is_secret = _has_secret_hash(environ)
     keys = KeyRing(identity_of(key) for key in config.keys)
     keyed = KeyedHash(_secret(data_dir / "conversations.key"))
     spool = SpoolWriter(data_dir / "spool", worker, mode=config.spool.mode, max_mb=config.spool.max_mb)
@@ -287,10 +289,6 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
         prefixes=CountedPrefixes(keyed),
         learned=Learned(data_dir / f"learned-{worker}.json"),
     )
-
-
-async def _no_asgi(scope: object, receive: object, send: object) -> None:
-    """In the place of uvicorn's application: our connections serve by themselves. By its arguments it is no factory of one."""
 
 
 def _soon(write: Callable[[], None]) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from pricing.values import frozen
 from proxy.dialects import (
     anthropic,
     bedrock,
@@ -33,7 +34,7 @@ from proxy.errors import method_not_allowed
 from proxy.types import Call
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counting:
     """How providers of these names count an input themselves, free of charge: the request, and the field of their answer."""
 
@@ -58,7 +59,7 @@ _TRANSLATABLE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """One proxied path: how its body is parsed and written, and the path below the upstream's `base_url`.
 

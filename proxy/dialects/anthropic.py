@@ -5,7 +5,7 @@ Shapes: anthropic SDK 2.12 `types/message_create_params.py`, `types/beta/message
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -14,6 +14,7 @@ import orjson
 from pricing.media.bounds import Medium
 from proxy.dialects import attachments, fields, references
 from proxy.dialects.outgoing import dumps
+from proxy.dialects.plain_messages import Messages, PlainMessages
 from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
@@ -54,31 +55,40 @@ _TYPES = {
 }  # fmt: skip
 
 
+# Names and values by which prices go, wherever they stand; escapes are written out by then.
+_CITATIONS = b'"citations"'
+_PLAIN = PlainMessages("messages", '"(?:citations|cache_control|1h)"')
+
+
 def parse_messages(raw: bytes) -> Call:
-    body = fields.parse_object(raw)
-    return call_of(body, raw, fields.model_name(body), stream=fields.boolean(body, "stream"))
+    messages = _PLAIN.parse(raw)
+    return call_of(messages, raw, fields.model_name(messages.body), stream=fields.boolean(messages.body, "stream"))
 
 
-def call_of(body: dict[str, Any], raw: bytes, model: str, *, stream: bool) -> Call:
+def call_of(messages: Messages, raw: bytes, model: str, *, stream: bool) -> Call:
     """The call that a parsed body is, wherever its model stands."""
+    body, fresh = messages.body, messages.fresh
     fields.refuse_names(body, _BOUNDED)
     least = thinking_budget(body) + 1
     caps = fields.integers(
         body, ("max_tokens",), 0, fields.MAX_TOKENS
     )  # 0: the prompt is cached, and nothing is written
-    media = _media(body)
+    in_system, in_messages = _media(body, fresh)
+    media = (*in_system, *in_messages)
     continued = _continued(body) if "thread" in body else ()
     thread = body.pop("thread", None)  # its id is to be the team's own, and not to be forgotten
-    referred = references.of(body, references.ANTHROPIC)
+    referred = messages.references(references.ANTHROPIC)
     if thread is not None:
         body["thread"] = thread
-    bounds = tool_bounds(body)
-    written = dumps(body)  # as the provider gets it: escapes hide names, and to look for those takes longer
-    if b'"citations"' in written:
+    bounds = tool_bounds(body, fresh)
+    written = dumps(body) if messages.words is None or _CITATIONS in messages.words else b""
+    if _CITATIONS in written:
         hidden = _CITATIONS_PROMPT + _CITED_BLOCK * written.count(b'"type"')
         bounds = bounds._replace(hidden_tokens=bounds.hidden_tokens + hidden)
     if body.get("fallbacks"):
         bounds = bounds._replace(unbounded="`fallbacks` may answer with a model of another price; leave it out")
+    is_plain = not in_messages and not _added_tools(fresh) and referred is references.NO_REFERENCES
+    messages.remember(_is_plain, nothing_found=is_plain)
     return Call(
         dialect="anthropic.messages",
         operation="messages",
@@ -95,8 +105,17 @@ def call_of(body: dict[str, Any], raw: bytes, model: str, *, stream: bool) -> Ca
         fixed={"speed": speed} if (speed := fields.text(body, "speed")) not in (None, "standard") else {},
         held=(*continued, *referred.held),
         urls=referred.urls,
+        words=messages.words,
+        marks=messages.marks,
+        written=messages.written,
         **bounds._asdict(),
     )
+
+
+def _is_plain(message: dict[str, Any]) -> bool:
+    """Whether nothing that is looked for stands in a message that was looked at."""
+    media = [*attachments.of_blocks(message.get("content"), "messages", _TEXT_BLOCKS)]
+    return not media and not _added_tools([message]) and references.nothing_in(message, references.ANTHROPIC)
 
 
 def parse_count_tokens(raw: bytes) -> Call:
@@ -162,18 +181,24 @@ def thinking_budget(body: Mapping[str, Any]) -> int:
     return fields.integer(thinking, "budget_tokens", 1, fields.MAX_TOKENS) or 0
 
 
-def _media(body: Mapping[str, Any]) -> tuple[Medium, ...]:
-    messages = fields.objects(body, "messages")
+def _media(body: Mapping[str, Any], fresh: Sequence[Any]) -> tuple[Sequence[Medium], Sequence[Medium]]:
+    """Those of the system prompt, and those of the messages that have to be looked at."""
+    fields.objects(body, "messages")
     system = body.get("system")
     if system is not None and not isinstance(system, str | list):
         raise invalid_request("`system` must be a string or a list of blocks.", "system")
-    media = [attachments.of_blocks(message.get("content"), "messages", _TEXT_BLOCKS) for message in messages]
-    return (*attachments.of_blocks(system, "system", _TEXT_BLOCKS), *chain.from_iterable(media))
+    of_system = [*attachments.of_blocks(system, "system", _TEXT_BLOCKS)]
+    media = [attachments.of_blocks(message.get("content"), "messages", _TEXT_BLOCKS) for message in fresh]
+    return of_system, [*chain.from_iterable(media)]
 
 
-def tool_bounds(body: Mapping[str, Any]) -> ToolBounds:
-    """What the tools at the provider may do; in the tools too, where the client did not say."""
-    tools = [*fields.optional_objects(body, "tools"), *_added_tools(body.get("messages"))]
+def tool_bounds(body: Mapping[str, Any], messages: Any = None) -> ToolBounds:
+    """What the tools at the provider may do; in the tools too, where the client did not say. messages: those that may bring
+    some, where these are not all of the body's."""
+    tools = [
+        *fields.optional_objects(body, "tools"),
+        *_added_tools(body.get("messages") if messages is None else messages),
+    ]
     turns = searches = 0
     hidden = _TOOLS_PROMPT if tools else 0
     unbounded = ""

@@ -15,6 +15,7 @@ import orjson
 from proxy.dialects import anthropic, bedrock_media, fields, references
 from proxy.dialects.bedrock_turns import CONVERSE, INVOKE
 from proxy.dialects.outgoing import Outgoing, json_body
+from proxy.dialects.plain_messages import PlainMessages
 from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request, stored_not_found
 from proxy.types import Call
@@ -88,9 +89,14 @@ _EXCEPTIONS = {
 _IN_STREAMS = {"ThrottlingException", "ServiceUnavailableException", "InternalServerException", "ValidationException"}
 
 
+_PLAIN = PlainMessages("messages", '"(?:cachePoint|cache_control|1h)"', sends_model=True)
+_PLAIN_ANTHROPICS = PlainMessages("messages", '"(?:citations|cachePoint|cache_control|1h)"', sends_model=True)
+
+
 def parse_converse(model: str, stream: bool, raw: bytes) -> Call:
     """`converse` and `converse-stream`."""
-    body = fields.parse_object(raw)
+    messages = _PLAIN.parse(raw)
+    body = messages.body
     fields.refuse_names(body, _CONVERSE_FIELDS)
     _refuse_misspelt(body, _CONVERSE_FIELDS)
     config = fields.mapping(body, "inferenceConfig") or {}
@@ -98,7 +104,9 @@ def parse_converse(model: str, stream: bool, raw: bytes) -> Call:
     more = fields.mapping(body, "additionalModelRequestFields") or {}
     _refuse_caps(more)
     _refuse_stored(more)
-    media = tuple(bedrock_media.in_converse(body))
+    in_messages = [*bedrock_media.in_converse(body, messages.fresh)]
+    media = (*in_messages, *bedrock_media.in_content(body.get("system")))
+    messages.remember(bedrock_media.has_none, nothing_found=not in_messages)
     bounds = _converse_tools(body, more)
     return Call(
         dialect=CONVERSE,
@@ -115,6 +123,9 @@ def parse_converse(model: str, stream: bool, raw: bytes) -> Call:
         least_output_tokens=max(1024, anthropic.thinking_budget(more) + 1),
         betas=_betas(more),
         beside_tokens=anthropic.SUMMARY_TOKENS if anthropic.summarizes(more) else 0,
+        words=messages.words,
+        marks=messages.marks,
+        written=messages.written,
         **bounds._asdict(),
     )
 
@@ -129,14 +140,17 @@ def _refuse_stored(more: dict[str, Any]) -> None:
 
 def parse_invoke(model: str, stream: bool, raw: bytes) -> Call:
     """`invoke` and `invoke-with-response-stream`: the body is that of whoever made the model, known by its shape."""
-    body = fields.parse_object(raw)
+    body = fields.load_object(raw)
+    messages = _PLAIN_ANTHROPICS.of(body, raw) if "anthropic_version" in body else None
+    if messages is None:
+        fields.refuse_long_integers(raw, body)
     _refuse_variants(body)
     caps = tuple(cap for _, cap in _caps_in(body))
     unbounded = ""
     if _PICTURES & body.keys() or "taskType" in body:
         unbounded = "what this model is billed for is not tokens, and nobody here bounds it"
-    if "anthropic_version" in body:
-        call = anthropic.call_of(body, raw, model, stream=stream)
+    if messages is not None:
+        call = anthropic.call_of(messages, raw, model, stream=stream)
         return call._replace(
             dialect=INVOKE, operation="invoke", betas=_betas(body), output_caps=caps, sequences=_sequences(body),
             unbounded=call.unbounded or unbounded,
@@ -149,7 +163,7 @@ def parse_invoke(model: str, stream: bool, raw: bytes) -> Call:
             caps = (0,)
         elif "messages" not in body and "inputText" not in body:
             unbounded = "nothing caps its output: send the cap that the model's own request format has"
-    messages = body.get("messages")
+    prompts = body.get("messages")
     return Call(
         dialect=INVOKE,
         operation="invoke",
@@ -161,7 +175,7 @@ def parse_invoke(model: str, stream: bool, raw: bytes) -> Call:
         sequences=_sequences(body),
         media_items=len(media),
         media=media,
-        prompts=len(messages) if isinstance(messages, list) else 1,
+        prompts=len(prompts) if isinstance(prompts, list) else 1,
         hidden_tokens=_TOOLS_PROMPT if body.get("tools") or body.get("toolConfig") else 0,
         unbounded=unbounded,
     )
@@ -278,7 +292,7 @@ def encode(call: Call, model: str) -> Outgoing:
     """The body. Raises `Refused` where the model is known to go by another output cap than those that it has."""
     if call.dialect == INVOKE:
         _require_cap(call, model)
-    return json_body(call.body, call.size_bytes)
+    return json_body(call.body, call.size_bytes, call.written)
 
 
 def _require_cap(call: Call, model: str) -> None:

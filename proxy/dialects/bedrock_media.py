@@ -3,7 +3,7 @@ the Bedrock Runtime API reference, as botocore 1.44.8 has them)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pricing.media.bounds import Medium
@@ -17,14 +17,20 @@ _TEXT_BLOCKS = frozenset({
 _PLAIN_DOCUMENTS = frozenset({"txt", "md", "csv", "html"})  # whose text is no longer than their bytes
 
 
-def in_converse(body: Mapping[str, Any]) -> Iterator[Medium]:
-    """What Converse's messages and system prompt hold. Raises `Refused` for what the account's own S3 holds."""
-    for message in fields.objects(body, "messages"):
-        yield from _in_content(message.get("content"))
-    yield from _in_content(body.get("system"))
+def in_converse(body: Mapping[str, Any], fresh: Sequence[dict[str, Any]]) -> Iterator[Medium]:
+    """What Converse's messages hold. Raises `Refused` for what the account's own S3 holds. fresh: those that have to be looked
+    at."""
+    fields.objects(body, "messages")
+    for message in fresh:
+        yield from in_content(message.get("content"))
 
 
-def _in_content(content: object) -> Iterator[Medium]:
+def has_none(message: dict[str, Any]) -> bool:
+    """Whether a message of Converse's has none."""
+    return not [*in_content(message.get("content"))]
+
+
+def in_content(content: object) -> Iterator[Medium]:
     """Converse's blocks; Nova's messages have the same."""
     stack = [content]
     while stack:
@@ -71,7 +77,7 @@ def in_any(body: Mapping[str, Any]) -> Iterator[Medium]:
                 if part["type"] != "text":
                     yield attachments.of_chat_part(part)
             else:
-                yield from _in_content(part)
+                yield from in_content(part)
     images = body.get("images")
     for image in images if isinstance(images, list) else ():
         yield Medium("image", image) if isinstance(image, str) else Medium("")

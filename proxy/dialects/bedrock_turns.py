@@ -29,12 +29,13 @@ def messages_of(body: Mapping[str, Any]) -> list[Any]:
     """The messages of a request, blocks as Anthropic writes them; what is no conversation has none."""
     messages = body.get("messages")
     if isinstance(messages, list):
-        return [_plain(message) for message in messages]
+        return [in_blocks(message) for message in messages]
     prompt = body.get("prompt")
     return [{"role": role, "content": text} for role, text in _spoken(prompt)] if isinstance(prompt, str) else []
 
 
-def _plain(message: Any) -> Any:
+def in_blocks(message: Any) -> Any:
+    """A message with its blocks as Anthropic writes them."""
     content = message.get("content") if isinstance(message, dict) else None
     return {**message, "content": _blocks(content)} if isinstance(content, list) else message
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pricing.values import frozen
 from proxy.errors import Refusal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Family:
     """`name` is the word of `upstreams.*.dialects`.
 

@@ -48,7 +48,14 @@ FOREIGN = frozenset({
 
 
 def parse_object(raw: bytes) -> dict[str, Any]:
-    """The body as an object. UTF-8 without BOM, no NaN; what is returned is what is forwarded.
+    """The body as an object. UTF-8 without BOM, no NaN; what is returned is what is forwarded."""
+    body = load_object(raw)
+    refuse_long_integers(raw, body)
+    return body
+
+
+def load_object(raw: bytes) -> dict[str, Any]:
+    """The body as an object, of which numbers have to be looked at.
 
     Lists and objects take up to a hundred times their bytes in memory, so that their number is bounded. Each has two bytes or
     more, so that short bodies need not be looked at.
@@ -61,15 +68,22 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         raise invalid_request(f"The body is not valid JSON: {error}.") from None
     if not isinstance(body, dict):
         raise invalid_request("The body must be a JSON object.")
+    return body
+
+
+def refuse_long_integers(raw: bytes, body: Mapping[str, Any], size_bytes: int | None = None) -> bool:
+    """Refuse what its reader made another number of. body: what `raw` says, or all of it that was not looked at before, which
+    was written in so many bytes. Whether all values were looked at, and none is a number that large."""
     # Where values are looked at first, they are fewer than bytes, and nearly never one of them can be such a number.
-    looked_at_first = _SCANNED_BYTES < len(raw) <= _LOOKED_AT_BYTES
-    if looked_at_first and _name_of_long(body) is None:
-        return body
-    if _may_have_long(raw) and _has_long_integer(raw) and (name := _name_of_long(body)) is not None:
+    size = len(raw) if size_bytes is None else size_bytes
+    looked_at_first = len(raw) > _SCANNED_BYTES and size <= _LOOKED_AT_BYTES
+    if looked_at_first and name_of_long(body) is None:
+        return True
+    if _may_have_long(raw) and _has_long_integer(raw) and (name := name_of_long(body)) is not None:
         raise invalid_request(
             f"`{name}` has a whole number of more than 64 bits, which cannot be passed on as it is.", name
         )
-    return body
+    return False
 
 
 def _may_have_long(raw: bytes) -> bool:
@@ -91,7 +105,7 @@ def _has_long_integer(raw: bytes) -> bool:
     return False
 
 
-def _name_of_long(body: Mapping[str, Any]) -> str | None:
+def name_of_long(body: Mapping[str, Any]) -> str | None:
     """The field of a body in which a number is that large, taken for a float by its reader; None where there is none."""
     for name, field in body.items():
         level = [field]  # the values of one depth together, as a body may be nothing but short lists
@@ -245,7 +259,7 @@ def optional_objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]
 
 def encode(call: Call, model: str) -> Outgoing:
     """What is forwarded: the body that was parsed, for the model that it was routed to."""
-    return json_body({**call.body, "model": model}, call.size_bytes)
+    return json_body({**call.body, "model": model}, call.size_bytes, call.written)
 
 
 def encode_nothing(call: Call, model: str) -> Outgoing:

@@ -7,6 +7,7 @@ take both, so bounded ones are put into camelCase as they are read, and what was
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ import orjson
 from pricing.media.bounds import Medium
 from proxy.dialects import attachments, fields, references
 from proxy.dialects.outgoing import Outgoing, dumps, json_body
+from proxy.dialects.plain_messages import PlainMessages
 from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
@@ -65,16 +67,28 @@ _STATUSES = {
 }  # fmt: skip
 
 
+_PLAIN = PlainMessages("contents")
+
+
 def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
     """`generateContent` and `streamGenerateContent`. `stream`: as SSE; a stream as one JSON array is a whole answer."""
-    body = _object(raw)
+    contents = _PLAIN.parse(raw)
+    body = contents.body
+    fields.refuse_names(body, frozenset(_BOUNDED))
+    _rename(body, _BOUNDED)
     config = fields.mapping(body, "generationConfig") or {}
     _rename(config, _CONFIG)
     thinking = fields.mapping(config, "thinkingConfig") or {}
     _rename(thinking, ("thinkingBudget",))
     budget = fields.integer(thinking, "thinkingBudget", -1, fields.MAX_TOKENS) or 0  # -1: as the model likes
-    media = _media(body, config.get("mediaResolution"))
-    held = references.of(body, references.GEMINI).held
+    fields.objects(body, "contents")
+    resolution = config.get("mediaResolution")
+    media = _media_in(body.get("systemInstruction"), resolution)
+    beside = len(media)
+    media += chain.from_iterable([_media_in(content, resolution) for content in contents.fresh])
+    referred = contents.references(references.GEMINI)
+    held = referred.held
+    contents.remember(_is_plain, nothing_found=len(media) == beside and referred is references.NO_REFERENCES)
     return Call(
         dialect="gemini",
         operation="generate",
@@ -86,12 +100,19 @@ def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
         sequences=fields.integer(config, "candidateCount", 1, _MAX_CANDIDATES) or 1,
         # A token of an answer that is gone on with stands for what the provider keeps of it.
         media_items=len(media) + len(held) + (body.get("continuationToken") is not None),
-        media=media,
+        media=tuple(media),
         prompts=len(body["contents"]),
         held=held,
         least_output_tokens=max(1024, budget + 1),
+        marks=contents.marks,
+        written=contents.written,
         **_tool_bounds(body)._asdict(),
     )
+
+
+def _is_plain(content: Any) -> bool:
+    """Whether nothing that is looked for stands in a content that was looked at."""
+    return not _media_in(content, None) and references.nothing_in(content, references.GEMINI)
 
 
 _COUNTED = ("contents", "systemInstruction", "system_instruction", "tools", "toolConfig", "cachedContent")
@@ -149,13 +170,6 @@ def media_of(body: Mapping[str, Any]) -> tuple[Medium, ...]:
     return tuple(medium for content in contents for medium in _media_in(content, None))
 
 
-def _object(raw: bytes) -> dict[str, Any]:
-    body = fields.parse_object(raw)
-    fields.refuse_names(body, frozenset(_BOUNDED))
-    _rename(body, _BOUNDED)
-    return body
-
-
 def _rename(body: dict[str, Any], names: tuple[str, ...]) -> None:
     """Put bounded fields into camelCase. Raises `Refused` for another spelling, or for both at once."""
     plain = {name.lower(): name for name in names}
@@ -169,11 +183,6 @@ def _rename(body: dict[str, Any], names: tuple[str, ...]) -> None:
                 f"The field {spelling[:40]!r} is a misspelling of {name!r}, or is sent beside it.", name
             )
         body[name] = body.pop(spelling)
-
-
-def _media(body: Mapping[str, Any], resolution: object) -> tuple[Medium, ...]:
-    contents = (body.get("systemInstruction"), *fields.objects(body, "contents"))
-    return tuple(medium for content in contents for medium in _media_in(content, resolution))
 
 
 def _media_in(content: object, resolution: object) -> list[Medium]:
@@ -233,7 +242,7 @@ def encode(call: Call, model: str) -> Outgoing:
             body["model"] = name
     elif isinstance(inner := body.get("generateContentRequest"), dict):
         body["generateContentRequest"] = {**inner, "model": name}
-    return json_body(body, call.size_bytes)
+    return json_body(body, call.size_bytes, call.written)
 
 
 def status_of(refusal: Refusal) -> str:

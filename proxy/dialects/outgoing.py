@@ -12,6 +12,7 @@ from typing import Any
 
 from proxy.errors import invalid_request
 from proxy.wire.packed import packed
+from proxy.wire.written_list import WrittenList
 
 # Fields that an attempt may set or change: caps, the number of tool calls, what we ask the upstream to report.
 CHANGING = frozenset({
@@ -60,8 +61,11 @@ class Outgoing:
         return self._written
 
 
-def json_body(body: Mapping[str, Any], size_bytes: int = _SMALL_BYTES) -> Outgoing:
-    """A JSON object of about that size. Raises `Refused` (400) where it is nested deeper than can be written."""
+def json_body(
+    body: Mapping[str, Any], size_bytes: int = _SMALL_BYTES, written_list: WrittenList | None = None
+) -> Outgoing:
+    """A JSON object of about that size. written_list: one of its lists. Raises `Refused` (400) where it is nested deeper than
+    can be written."""
     if size_bytes < _SMALL_BYTES:
         return Outgoing(dumps(body), body)
     fixed, changing = dict(body), {}
@@ -69,6 +73,8 @@ def json_body(body: Mapping[str, Any], size_bytes: int = _SMALL_BYTES) -> Outgoi
         # Numbers and objects: one of them may be, or have, an output cap under another name.
         if name in CHANGING or type(value) is int or type(value) is dict:
             changing[name] = fixed.pop(name)
+        elif written_list is not None and value is written_list.listed:
+            fixed[name] = written_list.taken()
     written, behind = dumps({**fixed, **changing}), dumps(changing)
     fixed_bytes = max(1, len(written) - (len(behind) if changing else 1))
     return Outgoing(written, changing=changing, behind=behind, fixed_bytes=fixed_bytes)

@@ -173,10 +173,10 @@ def squashed(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
-def of(body: dict[str, Any], names: Names, seen: object = None) -> References:
+def of(body: dict[str, Any], names: Names, seen: object = None, but: Any = None) -> References:
     """What a request refers to. Raises `Refused` (404) for what cannot be the caller's; takes out what may be left out. seen: a
-    list or an object in it in which there is nothing."""
-    noted = _walk(body, names, seen)
+    list or an object in it in which there is nothing, or in `but` alone."""
+    noted = _walk(body, names, seen, but)
     if noted is _NOTHING_NOTED:
         return NO_REFERENCES
     for name, value in noted.ids:
@@ -206,6 +206,11 @@ def nothing_beside(body: Mapping[str, Any], names: Names, seen: object) -> bool:
     return True
 
 
+def nothing_in(part: Any, names: Names) -> bool:
+    """Whether `of` finds nothing in a part of a body."""
+    return _walk([part], names) is _NOTHING_NOTED
+
+
 def made_by(answer: Any, names: Names) -> list[str]:
     """The ids in an answer by which a later call can refer to something that this one has made."""
     return [value for name, value in _walk(answer, names).ids if squashed(name) in names.held]
@@ -228,14 +233,14 @@ NO_REFERENCES = References()
 _NOTHING_NOTED = _Noted()  # by nearly every walk
 
 
-def _walk(body: Any, names: Names, seen: object = None) -> _Noted:
+def _walk(body: Any, names: Names, seen: object = None, but: Any = None) -> _Noted:
     noted = _NOTHING_NOTED
     plain, known = names.plain, names.known
     stack: list[Any] = [body]
     while stack:
         value = stack.pop()
         if value is seen:
-            continue
+            value = but
         if type(value) is list:
             stack += [inner for inner in value if type(inner) in _CONTAINERS]
         elif type(value) is dict and plain.issuperset(value):

@@ -5,13 +5,14 @@ Shapes: openai SDK 3.54 `types/responses/response_create_params.py`, `response_c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from pricing.media.bounds import Medium
 from proxy.dialects import attachments, fields, references
+from proxy.dialects.plain_messages import Messages, PlainMessages
 from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request
 from proxy.meters.openai_responses import container_sessions
@@ -32,6 +33,7 @@ _SAYS_ALL = {
     "program_output": "result", "image_generation_call": "result",
     "web_search_call": "action",
 }  # fmt: skip
+_SUMMARY = "compaction_trigger"
 _SEALED = frozenset({"reasoning", "compaction"})  # bring all that they say in `encrypted_content`
 _TEXT_PARTS = frozenset({"input_text", "output_text", "summary_text", "reasoning_text", "text", "refusal"})
 # Tools that the client runs itself; every other type runs at the provider.
@@ -50,8 +52,13 @@ _CLIENTS_OWN = ("function", "custom", "namespace")  # all that they add stands i
 _BUILT_IN_PROMPT = 2048  # what one of OpenAI's that the client runs adds: 600 tokens for apply_patch, as recorded
 
 
+# Names and values by which prices go, wherever they stand.
+_PLAIN = PlainMessages("input", '"(?:prompt_cache|1h")')
+
+
 def parse(raw: bytes) -> Call:
-    body = fields.parse_object(raw)
+    items = _PLAIN.parse(raw)
+    body = items.body
     fields.refuse_names(body, _BOUNDED)
     if body.get("n") is not None:
         raise invalid_request("`n` is not a field of this API; some servers would write several answers for it.", "n")
@@ -62,8 +69,10 @@ def parse(raw: bytes) -> Call:
             raise invalid_request(
                 "A background response must be stored, as it is fetched by its id; leave `store` out.", "store"
             )
-    call = _call(body, len(raw), "openai.responses", "responses")
-    bounds = _tool_bounds(body)
+    call = _call(items, len(raw), "openai.responses", "responses")
+    tools = tools_of(body, items.fresh)
+    summary = summarizes(body, items.fresh)
+    bounds = _tool_bounds(body, tools, summary=summary)
     if fields.mapping(body, "prompt") is not None and not bounds.unbounded:
         unbounded = "a stored `prompt` brings text and tools that are not in the call; send them along"
         bounds = bounds._replace(unbounded=unbounded)
@@ -72,16 +81,18 @@ def parse(raw: bytes) -> Call:
     return call._replace(
         stream=fields.boolean(body, "stream"),
         output_caps=fields.integers(body, ("max_output_tokens",), 1, fields.MAX_TOKENS),
-        beside_tokens=_SUMMARY_TOKENS if summarizes(body) else 0,
+        beside_tokens=_SUMMARY_TOKENS if summary else 0,
+        words=items.words,
+        tools=tuple(tools),
         **bounds._asdict(),
     )
 
 
 def parse_compact(raw: bytes) -> Call:
     """Compaction answers with one item, as long as the model likes: no field caps it, so it is never made smaller."""
-    body = fields.parse_object(raw)
-    fields.refuse_names(body, _BOUNDED)
-    call = _call(body, len(raw), "openai.responses", "responses.compact")
+    items = _PLAIN.parse(raw)
+    fields.refuse_names(items.body, _BOUNDED)
+    call = _call(items, len(raw), "openai.responses", "responses.compact")
     return call._replace(least_output_tokens=fields.MAX_TOKENS)
 
 
@@ -99,9 +110,9 @@ def count_request(call: Call, model: str) -> tuple[str, bytes]:
 
 def parse_input_tokens(raw: bytes) -> Call:
     """Counting is free of charge; only the model and stored context matter."""
-    body = fields.parse_object(raw)
-    fields.refuse_names(body, _BOUNDED)
-    return _call(body, len(raw), "openai.count_tokens", "responses.input_tokens")._replace(free=True)
+    items = _PLAIN.parse(raw)
+    fields.refuse_names(items.body, _BOUNDED)
+    return _call(items, len(raw), "openai.count_tokens", "responses.input_tokens")._replace(free=True)
 
 
 def parse_stored(operation: str, response_id: str, raw: bytes) -> Call:
@@ -112,15 +123,16 @@ def parse_stored(operation: str, response_id: str, raw: bytes) -> Call:
     )  # fmt: skip
 
 
-def _call(body: dict[str, Any], size: int, dialect: str, operation: str) -> Call:
-    items = body.get("input")
+def _call(read: Messages, size: int, dialect: str, operation: str) -> Call:
+    body, items = read.body, read.listed
     if items is not None and not isinstance(items, str):
         items = fields.objects(body, "input")
-    inputs = _Inputs(items if isinstance(items, list) else [])
+    inputs = _Inputs(items, read.fresh) if isinstance(items, list) else _Inputs((), ())
     previous = fields.text(body, "previous_response_id")
+    referred = read.references(references.RESPONSES)
+    read.remember(_is_plain, nothing_found=inputs.are_plain and referred is references.NO_REFERENCES)
     if previous is not None:
         inputs.looked_up.append(previous)
-    referred = references.of(body, references.RESPONSES)
     return Call(
         dialect=dialect,
         operation=operation,
@@ -131,6 +143,8 @@ def _call(body: dict[str, Any], size: int, dialect: str, operation: str) -> Call
         media_items=len(inputs.media) + len(inputs.looked_up),
         media=tuple(inputs.media),
         prompts=len(items) if isinstance(items, list) else 1,
+        marks=read.marks,
+        written=read.written,
         held=(*inputs.looked_up, *[one for one in referred.held if one != previous]),
         mentioned=tuple(inputs.mentioned),
         urls=referred.urls,
@@ -139,23 +153,29 @@ def _call(body: dict[str, Any], size: int, dialect: str, operation: str) -> Call
 
 class _Inputs:
     """What is in `input` besides text: how many `media`, and the ids of items: those that the provider has to look up, and
-    those that are only `mentioned`, by items that say all there is to say."""
+    those that are only `mentioned`, by items that say all there is to say. are_plain: whether there is none of these, nor an
+    item that brings tools or a summary. fresh: those of the items that have to be looked at."""
 
-    def __init__(self, items: list[dict[str, Any]]) -> None:
+    def __init__(self, items: Sequence[dict[str, Any]], fresh: Sequence[dict[str, Any]]) -> None:
         self.media: list[Medium] = []
         self.looked_up: list[str] = []
         self.mentioned: list[str] = []
-        for index, item in enumerate(items):
+        brings_more = False
+        for item in fresh:
             if item.get("id") is not None:
-                self._refer(item, f"input[{index}]")
+                self._refer(item, items)
+            if "tools" in item or item.get("type") == _SUMMARY:
+                brings_more = True
             for content in (item.get("content"), item.get("output")):
                 self._read(content)
             if isinstance(item.get("result"), str) and item.get("type") == "image_generation_call":
                 self.media.append(Medium("image", item["result"]))
+        self.are_plain = not (brings_more or self.media or self.looked_up or self.mentioned)
 
-    def _refer(self, item: dict[str, Any], place: str) -> None:
+    def _refer(self, item: dict[str, Any], items: Sequence[dict[str, Any]]) -> None:
         kind, item_id = item.get("type"), item["id"]
         if not isinstance(item_id, str) or not isinstance(kind, str | None):
+            place = f"input[{next(index for index, one in enumerate(items) if one is item)}]"
             raise invalid_request(f"`id` and `type` of `{place}` must be strings.", place)
         if kind == "local_shell_call_output" or (kind in _SEALED and item.get("encrypted_content")):
             return  # the former's id is that of its call
@@ -171,6 +191,11 @@ class _Inputs:
                 self.media.append(attachments.of_responses_part(part))
 
 
+def _is_plain(item: dict[str, Any]) -> bool:
+    """Whether nothing that is looked for stands in an item that was looked at."""
+    return _Inputs((), [item]).are_plain and references.nothing_in(item, references.RESPONSES)
+
+
 def forget_ids(body: dict[str, Any], ids: frozenset[str]) -> None:
     """Leave the ids out of items that say all there is to say: nobody then looks for what they stand for."""
     for item in body["input"]:
@@ -178,12 +203,11 @@ def forget_ids(body: dict[str, Any], ids: frozenset[str]) -> None:
             del item["id"]
 
 
-def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
+def _tool_bounds(body: dict[str, Any], tools: Sequence[dict[str, Any]], *, summary: bool) -> ToolBounds:
     """What the tools at the provider may do; in the body too, where the client did not say."""
-    tools = tools_of(body)
     hosted = [tool for tool in tools if not _kind(tool).startswith(CLIENT_TOOLS)]
     calls = fields.integer(body, "max_tool_calls", 1, 1000)
-    turns = 1 if summarizes(body) else 0  # compaction reads the context once more
+    turns = 1 if summary else 0  # compaction reads the context once more
     client_tool_tokens = 0
     if hosted:
         if calls is None:
@@ -206,17 +230,16 @@ def _tool_bounds(body: dict[str, Any]) -> ToolBounds:
     return ToolBounds(hidden, 1 + turns, client_tool_tokens, extra, unbounded)
 
 
-def summarizes(body: Mapping[str, Any]) -> bool:
+def summarizes(body: Mapping[str, Any], items: Any) -> bool:
     """Whether the context may be compacted, of which no cap says how long that gets (openai SDK 3.57, `CompactionTrigger`)."""
-    items = body.get("input")
-    is_summary = isinstance(items, list) and any(item.get("type") == "compaction_trigger" for item in items)
+    is_summary = isinstance(items, list) and any(item.get("type") == _SUMMARY for item in items)
     return is_summary or bool(body.get("context_management"))
 
 
-def tools_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every tool that a call brings: of its own list, of namespaces in it, and of items of the input that add more."""
+def tools_of(body: Mapping[str, Any], items: Any) -> list[dict[str, Any]]:
+    """Every tool that a call brings: of its own list, of namespaces in it, and of items of the input that add more. items:
+    those that may add some."""
     tools = fields.optional_objects(body, "tools")
-    items = body.get("input")
     for item in items if isinstance(items, list) else ():
         if item.get("tools") is not None and item.get("type") != "mcp_list_tools":
             tools = [*tools, *fields.optional_objects(item, "tools")]

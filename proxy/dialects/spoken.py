@@ -8,9 +8,10 @@ I/O and never sees money.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple, Protocol
 
+from pricing.values import frozen, slotted
 from proxy.errors import Refusal
 
 
@@ -38,12 +39,12 @@ class Bound(NamedTuple):
 # What a message of the client's means
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Grown:
     """The input is beyond what was granted."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asks:
     """A turn is asked for, with that bound. name: our own for the request, which nobody else can know. message: what is passed
     on in its place, with that name in it."""
@@ -53,7 +54,7 @@ class Asks:
     message: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Names:
     """It names models beside the session's own, by their fields' places. `event` is the parsed message, to be written anew."""
 
@@ -61,7 +62,7 @@ class Names:
     event: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wrong:
     """It must not be passed on; why."""
 
@@ -72,14 +73,14 @@ class Wrong:
 # What a message of the server's means
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Began:
     """A turn has begun."""
 
     turn: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """A turn has ended. events: all that say what it used. failed: without any work. seen: an estimate of what it used, where
     no event says."""
@@ -90,7 +91,7 @@ class Done:
     seen: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transcribed:
     """Something beside the turns that another model did, by the client's name for it."""
 
@@ -98,7 +99,7 @@ class Transcribed:
     event: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Declined:
     """Something that the client asked for was not done. name: of the request for a turn that it was; "": it may have been none.
     message: what the client is told in its place; b"": the server's own."""
@@ -107,7 +108,7 @@ class Declined:
     message: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resumable:
     """Whoever has this handle can go on with the session."""
 
@@ -157,7 +158,7 @@ class Talk(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@slotted
 class Marks:
     """Where counters stood when a turn began."""
 

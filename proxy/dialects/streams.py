@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from pricing.values import frozen
 from proxy.meters.bedrock import METRICS, PICTURES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StreamForm:
     """What tells the events that matter from the many that do not, by their bytes.
 

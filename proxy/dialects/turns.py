@@ -36,7 +36,7 @@ PASSING = frozenset({
     "generationConfig", "previous_response_id", "include", "context_management", "inferenceConfig",
 })  # fmt: skip
 _MARKED_DEPTH = 16
-_SYSTEM = ("system", "developer")
+SYSTEM_ROLES = ("system", "developer")
 _INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
 _MARK = {"cachePoint"}  # Converse's, a block of its own
 _NONE: Sequence[Any] = ()
@@ -88,28 +88,30 @@ def turns_of(call: Call) -> list[bytes]:
     begun = False
     for message in messages_of(call):
         role = message.get("role") if isinstance(message, dict) else None
-        if role not in _SYSTEM:
+        if role not in SYSTEM_ROLES:
             begun = True
         elif begun:
             continue
-        if (
-            type(role) is str
-            and len(message) == 2
-            and type(content := message.get("content")) is str
-            and (role != "user" or "<" not in content)  # of a reminder
-        ):
-            spoken.append(
-                packed(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
-            )  # what most are
-            continue
-        if role == "user" and (message := without_reminders(message)) is None:
-            continue
-        if role is not None and "type" not in message and type(content := message.get("content")) is str:
-            calls = "tool_calls" in message or "function_call" in message
-            spoken.append(turn_of(message) if calls else text_turn(role, content))
-        elif not _is_thought(message):
-            spoken.append(turn_of(message))
+        if (turn := turn_in(message, role)) is not None:
+            spoken.append(turn)
     return spoken
+
+
+def turn_in(message: Any, role: Any) -> bytes | None:
+    """The turn that a message of that role is; None where it holds nothing but thoughts or reminders."""
+    if (
+        type(role) is str
+        and len(message) == 2
+        and type(content := message.get("content")) is str
+        and (role != "user" or "<" not in content)  # of a reminder
+    ):
+        return packed(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])  # what most are
+    if role == "user" and (message := without_reminders(message)) is None:
+        return None
+    if role is not None and "type" not in message and type(content := message.get("content")) is str:
+        calls = "tool_calls" in message or "function_call" in message
+        return turn_of(message) if calls else text_turn(role, content)
+    return None if _is_thought(message) else turn_of(message)
 
 
 def text_turn(role: Any, content: str) -> bytes:

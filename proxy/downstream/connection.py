@@ -2,7 +2,7 @@
 
 What comes without a key is bounded here: how many connections, how large a request's head, how long a request may take to
 come, how long an answer may wait for its reader. A refusal of this layer is one JSON error that every dialect's clients
-can read. uvicorn listens, and asks what is open to end when it stops (`shutdown`).
+can read. `processes/http_server.py` listens, and asks what is open to end when it stops (`shutdown`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import httptools
-import uvicorn
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.utils import get_local_addr, get_remote_addr
-from uvicorn.server import ServerState
 
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
-from proxy.downstream.flow import Flow, reset_at_close
+from proxy.downstream.flow import HIGH_WATER_BYTES, Flow, reset_at_close
 from proxy.downstream.head_cache import HeadCache
 from proxy.downstream.pipelined import MOST, MOST_IN_A_SLICE, Pipelined
+from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import ConnectionTimeouts
 from proxy.downstream.timeouts import Limits as Limits  # noqa: PLC0414 - for who makes a class with them
 from proxy.errors import Refusal, Refused, bad_http, head_too_large, too_large, unanswered
@@ -38,8 +35,8 @@ Serve = Callable[[Cycle], Coroutine[Any, Any, None]]
 
 
 class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
-    """One client connection, made by uvicorn's server. `limits`, `on_refusal` and `serve` are class attributes of a subclass
-    made by `connection_class`; without a `serve`, uvicorn's ASGI application serves."""
+    """One client connection, made by a server. `limits`, `on_refusal` and `serve` are class attributes of a subclass made by
+    `connection_class`; without a `serve`, `app` serves, an ASGI application."""
 
     limits = Limits()
     on_refusal: Callable[[str], None] | None = None
@@ -59,15 +56,9 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
     asked_again = b""  # the head of a request that has a body, without its wish for a protocol which nobody offers
     wished = False  # that was so once, and is the connection's last request
 
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],  # a lifespan's, which nobody here has
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        self.loop = _loop or asyncio.get_running_loop()
-        self.app: Any = config.loaded_app
+    def __init__(self, app: Any, server_state: ServerState, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.loop = loop or asyncio.get_running_loop()
+        self.app = app
         self.server_state = server_state
         self.connections: set[Any] = server_state.connections
         self.tasks = server_state.tasks
@@ -86,7 +77,7 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
         self.connections.add(self)
         self.since = self.loop.time()
         if self.serve is None:
-            self.server, self.client = get_local_addr(transport), get_remote_addr(transport)
+            self.server, self.client = _address(transport, "sockname"), _address(transport, "peername")
         if len(self.connections) > self.limits.max_connections:
             transport.write(
                 b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -250,7 +241,7 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
         if cycle is None or cycle.response_complete:
             return
         cycle.add(body)
-        if len(cycle.body) > HIGH_WATER_LIMIT:
+        if len(cycle.body) > HIGH_WATER_BYTES:
             self.flow.pause_reading()
         cycle.wake()
 
@@ -379,6 +370,12 @@ def connection_class(
     given = {"on_refusal": on_refusal, "serve": serve}
     bound = {name: staticmethod(one) for name, one in given.items() if one is not None}
     return type("LimitedConnection", (Connection,), {"limits": limits, **bound})
+
+
+def _address(transport: asyncio.Transport, which: str) -> tuple[str, int] | None:
+    """Of a connection's end; None of a socket in the file system."""
+    said = transport.get_extra_info(which)
+    return (str(said[0]), int(said[1])) if isinstance(said, tuple) and len(said) >= 2 else None
 
 
 def check_times(connections: Iterable[Any], now: float) -> None:

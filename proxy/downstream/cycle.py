@@ -13,17 +13,17 @@ import logging
 import re
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from functools import lru_cache
+from http import HTTPStatus
 from itertools import chain
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-from uvicorn.server import ServerState
 
 from proxy.downstream.flow import Flow
 from proxy.downstream.head_cache import Notes
+from proxy.downstream.server_state import ServerState
 from proxy.errors import Refusal
 from proxy.rate_limited_log import rate_limit_tracebacks
 from proxy.upstream.outbox import OUTBOX
@@ -33,9 +33,12 @@ log.addFilter(rate_limit_tracebacks)
 
 Header = tuple[bytes, bytes]
 Message = MutableMapping[str, Any]
+Straight = tuple[Flow, Callable[[bytes], object]]
+"""What writes, and what says whether that has to wait (`write_paused`). Not where the cycle is `disconnected`."""
 
 _SHORT_TARGET = 200  # bytes: how targets up to that length were read is remembered
 _NO_BODY = (204, 304)
+_STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 _OF_A_WISH = (b"upgrade", b"connection", b"http2-settings")
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 # What a header may not have: a name's separators and controls, a value's controls but tab (RFC 9110, 5.1 and 5.5).
@@ -188,6 +191,10 @@ class Cycle:
         connection.transport.write(framed or b"%x\r\n%s\r\n" % (len(data), data))
         return True
 
+    def straight(self) -> Straight | None:
+        """A shorter way than `write` for pieces with their framing as a chunk, until the body's end; None where it has none."""
+        return (self.connection.flow, self.connection.transport.write) if self._chunked else None
+
     async def send(self, message: Message) -> None:
         """Write an ASGI message; waits while the client reads slowly. Raises RuntimeError where it does not make a response."""
         connection = self.connection
@@ -304,11 +311,11 @@ def answer_of(refusal: Refusal) -> bytes:
     error = {"message": refusal.message, "type": refusal.kind, "param": refusal.param, "code": refusal.code}
     body = orjson.dumps({"type": "error", "error": error})
     head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-    return STATUS_LINE[refusal.status] + head + body
+    return _status_line(refusal.status) + head + body
 
 
 def _status_line(status: int) -> bytes:
-    return STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 @lru_cache(maxsize=1024)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pricing.values import slotted
 from proxy.shares import Shares
 
 MAX_DRAINS = 200
 
 
-@dataclass(slots=True)
+@slotted
 class Load:
     """Calls in flight, bytes of their bodies, streams read to their end for clients that left: shared by keys.
 

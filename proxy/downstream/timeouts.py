@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Literal
 
+from pricing.values import frozen
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.flow import Flow
 from proxy.errors import Refusal, request_timeout
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """Of one connection, and of all together (`max_connections`). Sizes in bytes, times in seconds.
 

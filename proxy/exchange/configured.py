@@ -5,7 +5,7 @@ with it. A reload never prices, routes or counts a call in flight by another con
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from pricing.book import Book
 from pricing.values import Value, frozen
@@ -42,7 +42,7 @@ class ModelFacts(Value):
     own_units: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Configured:
     """`facts` is what was looked up in the book, kept for a minute each; `limits` what local servers said of theirs;
     `kinds` what plans of calls that look alike have in common."""

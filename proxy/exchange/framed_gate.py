@@ -40,21 +40,20 @@ class FramedGate(Gate):
         self.phase = Phase.RUNNING
         self.fault = Fault.NONE
 
-    def feed(self, data: bytes) -> bytes:
-        """What of `data` (and of what was held back) goes to the client now."""
+    def sift(self, data: bytes) -> bytes:
         if self.phase is Phase.UNOBSERVED:
-            self.watch.bytes_seen += len(data)
+            self.watch.other_bytes += len(data)
             return data
         passed = b"".join([self._pass(message) for message in self._framer.feed(data)])
         if self._framer.broken:
             self.phase = Phase.UNOBSERVED
             rest = self._framer.rest()
-            self.watch.bytes_seen += len(rest)
+            self.watch.other_bytes += len(rest)
             passed += rest
         return passed
 
     def _pass(self, message: Message) -> bytes:
-        self.watch.events += 1
+        self.watch.other_events += 1
         if message.failed:
             self.fault = Fault.SAID
             self.watch.read({message.event: lenient.loads(message.payload)})
@@ -71,7 +70,7 @@ class FramedGate(Gate):
             if message.event == "chunk" and isinstance(event := lenient.loads(message.payload), dict):
                 written = lenient.dumps(unwrapped(event))
             said = b"data: %b\n\n" % written
-            self.watch.bytes_seen += len(said)  # not the frames round it, of which nothing is counted
+            self.watch.other_bytes += len(said)  # not the frames round it, of which nothing is counted
             self.watch.kept.add(said)
             if not self._reader.wants(written) and self._form.end_mark not in written:
                 return

@@ -43,11 +43,21 @@ class Fault(Enum):
 
 
 class Gate:
-    """What a stream passes through on its way to the client. fault: how it went wrong, as far as it is known."""
+    """What a stream passes through on its way to the client. fault: how it went wrong, as far as it is known. between_events:
+    whether nothing is held back, so that events that came whole may pass by `watch.kept.took`."""
 
     watch: UsageWatch
     phase: Phase
     fault: Fault
+    between_events = False
+
+    def feed(self, data: bytes) -> bytes:
+        """What of `data` (and of what was held back) goes to the client now."""
+        return data if self.between_events and self.watch.kept.took(data) else self.sift(data)
+
+    def sift(self, data: bytes) -> bytes:
+        """The same of what `watch.kept` has not taken."""
+        raise NotImplementedError
 
     @property
     def had_last_event(self) -> bool:
@@ -75,7 +85,7 @@ class StreamGate(Gate):
     before_done: called before the stream's last event passes; the bytes that it returns go out first.
     on_usage: what goes out for an event that has usage.
     form: how streams of this dialect state usage and end.
-    sequences: of the answer. between_events: whether the client has got whole events only.
+    sequences: of the answer.
     secrets: our own credentials: taken out of every event that is an error, or no event at all, by `redact`.
     """
 
@@ -117,22 +127,17 @@ class StreamGate(Gate):
     def comment_now(self) -> bytes:
         return COMMENT if self.between_events else b""
 
-    def feed(self, data: bytes) -> bytes:
-        """What of `data` (and of what was held back) goes to the client now."""
+    def sift(self, data: bytes) -> bytes:
         watch = self.watch
-        watch.bytes_seen += len(data)
-        if self.between_events:
-            if self._kept.took(data):
-                watch.events += 1
-                return data
-            if data.endswith(b"\n\n") and not self._interesting(data):
-                # What most other reads are: whole events, nothing in them to read or to take out.
-                count = data.count(b"\n\n")
-                watch.events += count
-                if count == 1:
-                    self._kept.look_at(data)
-                self._kept.add(data)
-                return data
+        watch.other_bytes += len(data)
+        if self.between_events and data.endswith(b"\n\n") and not self._interesting(data):
+            # What most other reads are: whole events, nothing in them to read or to take out.
+            count = data.count(b"\n\n")
+            watch.other_events += count
+            if count == 1:
+                self._kept.look_at(data)
+            self._kept.add(data)
+            return data
         blocks = self._splitter.feed(data)
         self.between_events = self._splitter.empty
         if len(blocks) == 1:
@@ -204,7 +209,7 @@ class StreamGate(Gate):
         return any(secret in data for secret in self._secrets)
 
     def _pass(self, block: bytes) -> bytes:
-        self.watch.events += 1
+        self.watch.other_events += 1
         self.watch.kept.add(block)
         if self._holds_secret(block) and not _is_written(block):
             block = self._redact(block)

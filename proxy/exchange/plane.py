@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from pricing.values import slotted
 from proxy import meters
 from proxy.access.keys import KeyRing
 from proxy.access.stored_owners import StoredOwners
@@ -44,7 +45,7 @@ class Ticking(Protocol):
     def tick(self) -> None: ...
 
 
-@dataclass(slots=True)
+@slotted
 class Plane:
     """The data plane's own state.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 from pricing.cost import Cost
 from pricing.usage import Reading
 from proxy.downstream.client import stream_cost_wish
+from proxy.downstream.flow import Flow
 from proxy.errors import upstream_unreachable
 from proxy.exchange.answering import Answering, fault
 from proxy.exchange.attempt import Attempt
@@ -32,15 +34,19 @@ _NO_CACHE = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
 
 
 class Streamed(Answering):
-    """One stream of events."""
+    """One stream of events. _flow, _write: where chunks go as they came, if the client's body has chunks."""
+
+    _flow: Flow
+    _write: Callable[[bytes], object]
 
     def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated) -> None:
         super().__init__(attempt, response, body)
         self._cycle = self.client.cycle
         self._gate = self._framed_gate() if self.exchange.endpoint.form.framed else self._event_gate()
         self._drain = Drain(self.exchange.plane.load.drains, self.exchange.identity.key_id, response)
-        self._first_at = self._last_at = 0.0
-        self._pieces = 0
+        self._took = self._gate.watch.kept.took
+        self._first_at = 0.0
+        self._others = 0  # pieces that `_took` did not take
         self._behind = b""  # what waits for a client that reads slowly
         self._left = False  # the client has, before it had its answer
 
@@ -103,28 +109,43 @@ class Streamed(Answering):
 
     async def _pass_on(self, data: bytes) -> None:
         body = self.body
+        self._first_at = perf_counter() if data else 0.0
+        straight = self._cycle.straight()
+        if straight is not None:
+            self._flow, self._write = straight
+        sink = self._passed_unframed if straight is None else self._passed_now
         while data:
             if not self._passed_now(data):
                 await self._write_behind()
             if isinstance(body, Response):
-                await body.pump(self._passed_now)
+                await body.pump(sink)
                 await self._write_behind()
             data = await body.read()
         self.ended = perf_counter()
 
     def _passed_now(self, data: bytes, framed: bytes = b"") -> bool:
         """Pass a piece on (`framed`: as one chunk, as it came); False where the client does not read: then it waits."""
-        self._last_at = perf_counter()
-        self._pieces += 1
-        if self._pieces == 1:
-            self._first_at = self._last_at
-        out, cycle = self._gate.feed(data), self._cycle
+        gate = self._gate
+        if gate.between_events and self._took(data):
+            if framed and not (self._flow.write_paused or self._cycle.disconnected):
+                self._write(framed)  # what becomes of nearly every chunk
+                return True
+            out = data
+        else:
+            self._others += 1
+            out = gate.sift(data)
+        cycle = self._cycle
+        if not framed:
+            self.response.last_at = perf_counter()
         if cycle.connection.gone:
             self._drain.took(len(data))
         elif out and not cycle.write(out, framed if out is data else b""):
             self._behind = out
             return False
         return True
+
+    def _passed_unframed(self, data: bytes, _: bytes) -> bool:
+        return self._passed_now(data)
 
     async def _write_behind(self) -> None:
         if self._behind:
@@ -211,6 +232,7 @@ class Streamed(Answering):
         timings = super().timings()
         if not self._first_at:
             return timings
-        between = (self._last_at - self._first_at) * 1000 if self._pieces > 1 else None
+        pieces = self._others + self._gate.watch.kept.taken
+        between = (self.response.last_at - self._first_at) * 1000 if pieces > 1 else None
         first = (self._first_at - self.client.began) * 1000
-        return timings._replace(ttft_ms=first, itl_ms_sum=between, itl_count=max(0, self._pieces - 1))
+        return timings._replace(ttft_ms=first, itl_ms_sum=between, itl_count=max(0, pieces - 1))

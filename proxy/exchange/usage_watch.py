@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,10 +19,12 @@ from proxy.meters.reader import Context, Reader
 from proxy.meters.translated import FIELD, translated
 from proxy.wire import lenient
 
+_NAMED = re.compile(rb"(?:event: [^\n]*\n)?data: (?=\{|\[DONE\]\Z)")
+
 
 class UsageWatch:
-    """One stream's usage. events: how many have passed. final: what was stated is the whole call's. last: the latest event
-    with usage. timed: llama.cpp's chunks, which say so far in `timings`; only the last has `usage`. several: the answer has
+    """One stream's usage. final: what was stated is the whole call's. last: the latest event with usage.
+    timed: llama.cpp's chunks, which say so far in `timings`; only the last has `usage`. several: the answer has
     several sequences; the usage in a chunk is then its own one's alone."""
 
     def __init__(self, reader: Reader, context: Context, form: StreamForm, *, several: bool = False) -> None:
@@ -37,10 +40,20 @@ class UsageWatch:
         self.kept = KeptStream()
         self.timed = reader is llama_chat
         self.translated = reader is translated
-        self.events = 0
-        self.bytes_seen = 0
+        # Besides what `kept` took.
+        self.other_events = 0
+        self.other_bytes = 0
         self.final = False
         self.last: dict[str, Any] = {}
+
+    @property
+    def events(self) -> int:
+        """How many have passed."""
+        return self.other_events + self.kept.taken
+
+    @property
+    def bytes_seen(self) -> int:
+        return self.other_bytes + self.kept.taken_bytes
 
     def may_be_in(self, data: bytes) -> bool:
         """Whether there may be usage in `data`: searches of its bytes, no parsing."""
@@ -91,15 +104,17 @@ class UsageWatch:
     def events_seen(self) -> list[Any]:
         """The stream's first events, parsed, for counting where no usage came, and for knowing the answer again."""
         kept = bytes(self.kept)
-        plain = _plain_events(kept)
-        return plain if plain is not None else lenient.answer(kept).readable
+        events = _parsed(_plain_payloads(kept))
+        return lenient.answer(kept).readable if events is None else events
 
     def answer_turns(self) -> list[bytes]:
         """The turns that the answer adds to its conversation; [] where unknown."""
-        condensed = self.kept.condensed() if self._form is CHAT else None
+        condensed = self.kept.condensed()
         payloads = None if condensed is None else _plain_payloads(condensed)
-        text = None if payloads is None else chat_text(payloads[0])
-        return turns.answer_turns(self.events_seen()) if text is None else [turns.text_turn("assistant", text)]
+        if payloads is not None and self._form is CHAT and (text := chat_text(payloads[0])) is not None:
+            return [turns.text_turn("assistant", text)]
+        events = _parsed(payloads)
+        return turns.answer_turns(self.events_seen() if events is None else events)
 
     def reading(self) -> Reading:
         """What the stream has said so far."""
@@ -122,18 +137,25 @@ class UsageWatch:
 
 
 def _plain_payloads(data: bytes) -> tuple[bytes, int] | None:
-    """Of a stream in which each event is one line `data: {...}`: their JSON, if it is that, as one list; and their number."""
-    if not data.startswith(b"data: {") or not data.endswith(b"\n\n") or b"\r" in data:
+    """Of a stream in which each event is one line `data: {...}`, with its name before it or without: their JSON, if it is that,
+    as one list; and their number."""
+    if not data.endswith(b"\n\n") or data.find(b"\r") >= 0:
         return None
-    payloads = data[6:-2].split(b"\n\ndata: ")
+    if data.startswith(b"data: {"):
+        payloads = data[6:-2].split(b"\n\ndata: ")
+    else:
+        payloads = []
+        for event in data[:-2].split(b"\n\n"):
+            if (named := _NAMED.match(event)) is None:
+                return None
+            payloads.append(event[named.end() :])
     if payloads[-1] == b"[DONE]":
         payloads.pop()
     return b"[" + b",".join(payloads) + b"]", len(payloads)
 
 
-def _plain_events(data: bytes) -> list[Any] | None:
+def _parsed(payloads: tuple[bytes, int] | None) -> list[Any] | None:
     """The events of such a stream, read at once; None of any other."""
-    payloads = _plain_payloads(data)
     if payloads is None:
         return None
     try:

@@ -10,12 +10,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from pricing.values import slotted
 from proxy.config.exports import Export
 from proxy.exports.exporter import Exporter
 from proxy.exports.sinks import make_sink
@@ -33,7 +34,7 @@ _STOP_S = 3.0
 _warnings = RateLimitedLog(log, logging.WARNING)
 
 
-@dataclass(slots=True)
+@slotted
 class _Worker:
     """One sink's thread."""
 

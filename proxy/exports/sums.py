@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 import orjson
 
+from pricing.values import slotted
 from proxy.exports.usage import tokens_in, tokens_out, units_of
 from proxy.ledger.export_log import CAPACITY, Item
 
@@ -41,7 +42,7 @@ def operation_of(row: Mapping[str, Any]) -> str:
     return _OPERATIONS.get(name, name)
 
 
-@dataclass(slots=True)
+@slotted
 class Counts:
     """A histogram: how many values lie up to each edge, and beyond the last; and their sum."""
 
@@ -49,7 +50,7 @@ class Counts:
     total: int = 0
 
 
-@dataclass(slots=True)
+@slotted
 class Sums:
     """cost: nano-USD."""
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from pricing.usage import Reading
+from pricing.values import frozen
 from proxy import meters
 from proxy.dialects import Endpoint
 from proxy.dialects.family import Family
@@ -66,20 +68,29 @@ class Ended(NamedTuple):
     ask: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobRoute:
-    """One path of an API. pattern: of the whole path; its group `id` is a job's. target: below the upstream's base URL, with
-    `{id}` and other groups. endpoint: of one that creates, by the API and the pattern's groups. queries: names of what is
-    passed on of the query string. has_body: the request's body is passed on. why: of a refusal."""
+    """One path of an API. pattern: a regular expression of the whole path; its group `id` is a job's. target: below the
+    upstream's base URL, with `{id}` and other groups. endpoint: of one that creates, by the API and the pattern's groups.
+    queries: names of what is passed on of the query string. has_body: the request's body is passed on. why: of a refusal."""
 
     method: str
-    pattern: re.Pattern[str]
+    pattern: str
     does: Does
     target: str = ""
     endpoint: Callable[[JobApi, Mapping[str, str]], JobEndpoint] | None = None
     queries: frozenset[str] = frozenset()
     has_body: bool = False
     why: str = ""
+
+    def match(self, path: str) -> re.Match[str] | None:
+        """The path's, where it is this one. Nothing is compiled before a request asks for it: to many data planes none does."""
+        return _compiled(self.pattern).match(path)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 def after_last(page: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
@@ -88,7 +99,7 @@ def after_last(page: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> M
     return {"after": last} if page.get("has_more") and isinstance(last, str) else {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobApi:
     """One API.
 
@@ -163,7 +174,7 @@ class PassedLines(NamedTuple):
     body: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class JobEndpoint(Endpoint):
     """The path that creates a job of an API.
 
@@ -175,7 +186,7 @@ class JobEndpoint(Endpoint):
     larger than one that is held.
     """
 
-    api: JobApi
+    api: JobApi = field(kw_only=True)
     facts: Mapping[str, Any] = field(default_factory=dict)
     query_names: frozenset[str] = frozenset()
     at_once: bool = False

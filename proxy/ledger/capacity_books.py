@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from pricing.values import frozen, slotted
 from proxy.capacity.closing import Carried, Closed, close, late
 from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.runs import Run, Tokens, tokens_within
@@ -36,7 +37,7 @@ MINUTES_AT_ONCE = 240
 _LOOK_UP = 500
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Books:
     """Where a capacity's books stand: a row of `capacities`. ended_at: since when it is in no configuration."""
 
@@ -74,7 +75,7 @@ class LateInMinute(NamedTuple):
     began: bool
 
 
-@dataclass(slots=True)
+@slotted
 class Outcome:
     """What closing comes to: minutes in their order, how many calls began in each, and what each call had of them."""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import operator
 from collections import deque
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import orjson
 
+from pricing.values import slotted
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.entries import NO_END, Entry, entry_of, plain_entry
 from proxy.ledger.row import row_of
@@ -55,7 +56,7 @@ class RefusedCall(NamedTuple):
     session_id: str
 
 
-@dataclass(slots=True)
+@slotted
 class Batch:
     """What some records came to: entries for the ledger, the counts that have no row, and what nobody could read.
 

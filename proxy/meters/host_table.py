@@ -6,9 +6,9 @@ a row here. `tests/unit/meters/test_host_table.py` holds each row against an ans
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from pricing.values import frozen
 from proxy.meters.names import family_of
 
 Shape = Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "media", "own"]
@@ -17,7 +17,7 @@ Final = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """One host.
 

@@ -1,34 +1,75 @@
-"""uvicorn, as both planes run it."""
+"""Who listens, for both planes: connections are `downstream/connection.py`'s, and here they begin and are ended together."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Sequence
 from typing import Any
 
-import uvicorn
+from proxy.downstream.connection import Connection
+from proxy.downstream.server_state import ServerState
+
+log = logging.getLogger("taximeter.connections")
+
+_BACKLOG = 2048
+_LOOK_S = 0.1
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its signal handling: the process decides when it stops."""
+class Server:
+    """Serves on sockets until it is told to `stop`; then calls in flight have `drain_s`. app: an ASGI application, for a
+    `protocol` that does not serve by itself."""
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    def __init__(
+        self, protocol: type[Connection], *, drain_s: float, app: Any = None, date_header: bool = False
+    ) -> None:
+        self.state = ServerState()
+        self.stopping = False
+        self.listeners: list[asyncio.AbstractServer] = []
+        self._app = app
+        self._protocol = protocol
+        self._drain_s = drain_s
+        self._date_header = date_header
+        self._stop = asyncio.Event()
 
+    def stop(self) -> None:
+        """In the event loop's thread."""
+        self.stopping = True
+        self._stop.set()
 
-def server_of(application: Any, *, drain_s: int, **settings: Any) -> Server:
-    """A server of HTTP alone, without uvicorn's own logs and `server` header. drain_s: what calls in flight have at a stop."""
-    return Server(
-        uvicorn.Config(
-            application,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=drain_s,
-            **settings,
-        )
-    )
+    async def serve(self, sockets: Sequence[socket.socket]) -> None:
+        """Until `stop`, and then until nothing is open here any more, or what still is has been cancelled."""
+        loop = asyncio.get_running_loop()
+
+        def connection() -> Connection:
+            return self._protocol(self._app, self.state, loop)
+
+        self.listeners = [await loop.create_server(connection, sock=each, backlog=_BACKLOG) for each in sockets]
+        dating = asyncio.create_task(self._date()) if self._date_header else None
+        await self._stop.wait()
+        for listener, each in zip(self.listeners, sockets, strict=True):
+            listener.close()
+            each.close()
+        try:
+            async with asyncio.timeout(self._drain_s):
+                while self.state.connections or self.state.tasks:
+                    for connected in [*self.state.connections]:  # whoever came last was not among them before
+                        connected.shutdown()
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            log.error(
+                "%d calls were not over %g s after the stop: they are cancelled", len(self.state.tasks), self._drain_s
+            )
+            for task in self.state.tasks:
+                task.cancel()
+        if dating is not None:
+            dating.cancel()
+
+    async def _date(self) -> None:
+        """The header that says when an answer was given (RFC 9110, 6.6.1), in the C locale that Python starts in."""
+        while True:
+            now = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
+            self.state.default_headers = [(b"date", now)]
+            await asyncio.sleep(1)

@@ -25,7 +25,7 @@ log = logging.getLogger("taximeter.link")
 
 _LENGTH = struct.Struct("<I")
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
-_RECONNECT_S = (0.02, 0.5)  # first pause and longest
+_RECONNECT_S = (0.005, 0.5)  # first pause and longest
 
 Message = Mapping[str, Any]
 
@@ -90,7 +90,7 @@ class DataPlaneLink:
                 reader, writer = await asyncio.open_unix_connection(str(self._path))
             except OSError:
                 await asyncio.sleep(pause)
-                pause = min(pause * 1.5, longest)
+                pause = min(pause * 1.1, longest)  # it is there a tenth of the wait later than it could be
                 continue
             pause = _RECONNECT_S[0]
             try:

@@ -15,11 +15,10 @@ from typing import Any
 import orjson
 
 from proxy.money import usd_text
-from proxy.rate_limited_log import rate_limit_tracebacks
 
 _refusals = logging.getLogger("taximeter.refused")
 _AT_ONCE = 100  # lines: memory for more is fetched from the kernel each time, and given back
-_QUIET = ("uvicorn.error", "alembic", "asyncio")
+_QUIET = ("alembic", "asyncio")
 
 
 class _JsonLines(logging.Formatter):
@@ -43,7 +42,6 @@ def set_up() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").addFilter(rate_limit_tracebacks)
 
 
 def call_logger(sample: float) -> Callable[[Sequence[Any]], None]:

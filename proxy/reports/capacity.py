@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pricing.book import Book
+from pricing.values import frozen, slotted
 from proxy.capacity.carbon import grams
 from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.runs import Tokens
@@ -41,7 +42,7 @@ _SERVER_SUMS = (*(name for name in COUNTERS if name != "millijoules"), "untold")
 _SERVER_MEANS = GAUGES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compared:
     """One model that the same tokens are priced at; None where the book has no price for them."""
 
@@ -49,7 +50,7 @@ class Compared:
     nanousd: int | None
 
 
-@dataclass(slots=True)
+@slotted
 class Level:
     """All that ran while so many calls ran at once."""
 
@@ -59,7 +60,7 @@ class Level:
     output: int = 0
 
 
-@dataclass(slots=True)
+@slotted
 class Group:
     """What the calls of one group had."""
 
@@ -69,7 +70,7 @@ class Group:
     tokens: Tokens = field(default_factory=Tokens)
 
 
-@dataclass(slots=True)
+@slotted
 class CapacityReport:
     """One capacity in one span. sums: by the names of the minutes' columns. millijoules: busy, idle; None is unknown.
 

@@ -8,7 +8,6 @@ provider's own sum, a correction, a share of a machine) is a charge without a Sk
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from operator import itemgetter
@@ -19,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pricing.units import TOKENS
+from pricing.values import slotted
 from proxy.ledger.capacity_schema import capacity_minutes
 from proxy.ledger.database import reading
 from proxy.ledger.rolling import pages
@@ -62,7 +62,7 @@ class Kind(NamedTuple):
     per: int = 1
 
 
-@dataclass(slots=True)
+@slotted
 class Amount:
     """nanousd: as the ledger has it. quantity: of the unit. tokens: of a charge without a unit price."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import Engine
 
+from pricing.values import slotted
 from proxy.budgets.budget import one_of
 from proxy.config.plans import Plan
 from proxy.ledger.database import reading
@@ -52,7 +53,7 @@ class Question(NamedTuple):
         )
 
 
-@dataclass(slots=True)
+@slotted
 class Economy:
     """What a customer (or another group) brings in on a plan, and costs. revenue None: nobody says what it pays.
 
@@ -83,7 +84,7 @@ class Economy:
         return None if self.revenue is None else self.revenue - self.fee - self.spent
 
 
-@dataclass(slots=True)
+@slotted
 class _Payer:
     """A value of the attribute that pays (a customer) on a plan: its cells are what it costs by group."""
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, time, timedelta
 from fractions import Fraction
 from itertools import pairwise
@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.engine import Engine
 
 from pricing.book import Book
+from pricing.values import slotted
 from proxy.money import NANO
 from proxy.reports.focus import Amount, Kind, daily_charges, utc_day
 from proxy.reports.model_names import namer
@@ -43,7 +44,7 @@ Key = tuple[str, str | None, str | None]
 """Day, model, line."""
 
 
-@dataclass(slots=True)
+@slotted
 class Cell:
     """One day, model and line, in nano-USD. unconfirmed, corrected: what of ours is at its ceiling, or a correction. rows: how
     many of the provider's amounts are in it. counted, stated: quantities; None where the provider says none. stated_for: what

@@ -7,9 +7,9 @@ that is refused: with generous output caps it is more, and a call whose cap may 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from pricing.values import slotted
 from proxy.budgets.budget import Amounts, Budget
 from proxy.types import Identity
 
@@ -26,7 +26,7 @@ class LoggedCall(NamedTuple):
     customer: str | None
 
 
-@dataclass(slots=True)
+@slotted
 class ExceededBudget:
     """Calls beyond a budget's limit. first_at_s: when the first of them began."""
 
@@ -41,7 +41,7 @@ class ExceededBudget:
         self.first_at_s = call.at_s if self.first_at_s is None else self.first_at_s
 
 
-@dataclass(slots=True)
+@slotted
 class Replayed:
     """refused: calls that a budget would have blocked, each once. unknown: of keys that are not known here."""
 

@@ -6,8 +6,10 @@ A node is a session, or one agent in it. Where all calls of a session are one ag
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
+
+from pricing.values import slotted
 
 Usage = dict[str, int]
 
@@ -30,7 +32,7 @@ class Part(NamedTuple):
     ended_at: int
 
 
-@dataclass(slots=True)
+@slotted
 class Node:
     """`own_…`: by its own calls; the other amounts and times are those of all that is below it, too."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
+from pricing.values import frozen
 from proxy.ledger.call_runs import LATE_US, Run, is_listed, runs_of_calls
 from proxy.ledger.database import reading
 from proxy.ledger.rolling import ENTRY_SUMS
@@ -35,7 +35,7 @@ _MAX_INTEGER = 2**63 - 1
 _FREE_COUNTS = ("count_tokens", "responses.input_tokens")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SessionRow:
     """The totals of one session tree. Times in epoch microseconds."""
 

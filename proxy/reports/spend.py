@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from pricing.values import frozen
 from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.database import reading
 from proxy.ledger.label_days import label_value
@@ -36,7 +36,7 @@ _TOKENS = tuple((unit, _PLACES[column]) for unit, column in TOKEN_COLUMNS.items(
 _LABELS = {"label": entries.c.labels, "claimed": entries.c.untrusted_labels}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpendRow:
     """What one group came to. `group`: its value of each name that was asked for; hours and days as RFC 3339.
     capacity_nanousd: what it had of machines of one's own, beside its cost."""

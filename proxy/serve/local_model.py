@@ -22,9 +22,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pricing.values import frozen
 
 MODEL_NAME = "smollm2-135m"
 SLOTS = 4
@@ -48,7 +49,7 @@ class LocalModelError(Exception):
     """The local model cannot be had; the message says what is missing and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LocalModel:
     """A running server. `base_url` is what an OpenAI SDK takes (it ends in `/v1`); `pid` is the process's own."""
 

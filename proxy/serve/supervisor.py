@@ -14,17 +14,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pricing.load import packaged_book
+from pricing.values import slotted
 from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
 from proxy.config.model import Config
 from proxy.config.translation import translate_socket
 from proxy.processes.garbage_collection import make_rare
-from proxy.processes.heaps import give_back
+from proxy.processes.heaps import give_back, unmap_programs
 from proxy.processes.not_installed import import_error_in, what_to_install
 from proxy.processes.orders import Orders
 from proxy.serve.at_start import as_started, needs_restart
@@ -49,7 +50,7 @@ _BOTH_CHILDREN = (
 imported here: of what it writes to (half of it, as objects are counted in place) there would be two copies."""
 
 
-@dataclass(slots=True)
+@slotted
 class Child:
     """One supervised process. `start` runs in the fork and ends with it."""
 
@@ -116,6 +117,7 @@ class Supervisor:
         for child in self._children:
             if not child.pid:  # a reload has begun it
                 self._fork(child)
+        unmap_programs()  # 9 MB of which this process runs nothing any more
         while any(child.pid for child in self._children):
             self._wait()
         return self._code
@@ -195,6 +197,7 @@ class Supervisor:
         if time.monotonic() - child.started_at < 5:
             time.sleep(_RESTART_PAUSE_S)
         self._fork(child)
+        unmap_programs()
 
     def _do_without(self, child: Child) -> None:
         """What cannot be imported is not started again. Without the translator all other calls go on; else everything ends."""
@@ -241,6 +244,7 @@ class Supervisor:
                 self._reload()
         finally:
             self._reloading = False
+            unmap_programs()
 
     def _reload(self) -> None:
         if self._config_path is None:

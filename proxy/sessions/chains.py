@@ -11,13 +11,14 @@ a guess.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
 from proxy.bounded_table import BoundedTable
 from proxy.dialects import turns
 from proxy.sessions.keyed_hash import Chain, KeyedHash, framed, name_behind
+from proxy.sessions.noted_turns import NO_TOOLS, REPLY, REPLYS, REPLYS_TEXT, SYSTEM, SYSTEMS, NotedTurns
 from proxy.types import Call
 
 _MAX_NAMES = 300_000  # at most three for each call
@@ -29,16 +30,13 @@ _LATEST_TURNS = 32
 _LATEST_REPLIES = 8
 _LATEST_PAIRS = 8
 _MAX_LINE = 200
-_REPLY = b'["assistant"'
 _QUESTION = b'["user","'
-_SYSTEM = (b'["system"', b'["developer"')
-_NO_TOOLS = b",[],[]]"  # as `turns` writes one without
 _NO_SYSTEM = framed(b"")
 _OPENING = 48  # bytes of a turn that say how its text begins
 
 
 def _is_text(turn: bytes) -> bool:
-    return turn.endswith(_NO_TOOLS)
+    return turn.endswith(NO_TOOLS)
 
 
 class Kept(Protocol):
@@ -97,17 +95,21 @@ class Chains:
     def conversation(self, call: Call, whose: str) -> Conversation:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
         begun = self._begun_of(whose, call.dialect, turns.system_of(call))
+        if call.marks is not None:
+            return self._of_noted(begun, NotedTurns(call))
         spoken = turns.turns_of(call)
-        remembered = _LONG_TURNS <= len(spoken) <= _MOST_TURNS
-        chain = self._chained(begun, spoken) if remembered else self._keyed.chain(begun, spoken)
+        if _LONG_TURNS <= len(spoken) <= _MOST_TURNS:
+            chain = self._chained(begun, [*map(hash, spoken)], lambda known: spoken[known:])
+        else:
+            chain = self._keyed.chain(begun, spoken)
         replies: list[tuple[int, bytes]] = []
         pairs: list[tuple[bytes, bytes]] = []
         first = 0
         for number, turn in enumerate(spoken):
-            if number == first and turn.startswith(_SYSTEM):
+            if number == first and turn.startswith(SYSTEM):
                 first += 1
-            elif turn.startswith(_REPLY):
-                replies.append((number, turn[:_OPENING] if turn.endswith(_NO_TOOLS) else b""))
+            elif turn.startswith(REPLY):
+                replies.append((number, turn[:_OPENING] if turn.endswith(NO_TOOLS) else b""))
         system = chain.digests[first - 1] if first else begun.digest()
         if replies:
             pairs = [
@@ -115,13 +117,39 @@ class Chains:
             ]
         return Conversation(chain, replies, system, spoken[-1] if spoken else b"", pairs)
 
-    def _chained(self, begun: hashlib.blake2b, spoken: Sequence[bytes]) -> Chain:
-        """The chain of a conversation. What of a long one was there in an earlier call is not hashed again, but recognised by
-        Python's own hash, which takes a quarter of the time: enough for a guess, and it is never stored."""
+    def _of_noted(self, begun: hashlib.blake2b, spoken: NotedTurns) -> Conversation:
+        """The same of turns that are made where they are read: the new ones, and the latest texts."""
+        chain = self._chained(begun, spoken.hashes, spoken.behind)
+        kinds = spoken.kinds
+        first = next((number for number, kind in enumerate(kinds) if kind != SYSTEMS), len(kinds))
+        numbers = [number for number, kind in enumerate(kinds) if kind >= REPLYS]
+        replies = [(number, b"") for number in numbers[:-_LATEST_REPLIES]]
+        replies += [
+            (number, spoken.turn(number)[:_OPENING] if kinds[number] == REPLYS_TEXT else b"")
+            for number in numbers[-_LATEST_REPLIES:]
+        ]
+        pairs = [
+            (spoken.turn(number - 1), spoken.turn(number))
+            for number, text in replies[-_LATEST_PAIRS:]
+            if number and text
+        ]
+        system = chain.digests[first - 1] if first else begun.digest()
+        return Conversation(chain, replies, system, spoken.turn(len(kinds) - 1) if kinds else b"", pairs)
+
+    def _chained(
+        self, begun: hashlib.blake2b, hashes: Sequence[int], behind: Callable[[int], Sequence[bytes]]
+    ) -> Chain:
+        """The chain of a conversation by its turns' hashes. What of a long one was there in an earlier call is not hashed
+        again, but recognised by Python's own hash, which takes a quarter of the time: enough for a guess, and it is never
+        stored. behind: the turns themselves, but for the first so many."""
+        if not _LONG_TURNS <= len(hashes) <= _MOST_TURNS:
+            return self._keyed.chain(begun, behind(0))
         mark = hash(begun.digest())
-        marks = [mark := hash((mark, turn)) for turn in spoken]
+        marks = [mark := hash((mark, one)) for one in hashes]
         known = next(filter(None, map(self._known.get, reversed(marks))), None)
-        chain = self._known[mark] = self._keyed.chain(begun, spoken, known)
+        chain = self._known[mark] = self._keyed.chain(
+            begun, behind(len(known.digests) if known is not None else 0), known
+        )
         return chain
 
     def _begun_of(self, whose: str, dialect: str, system: bytes) -> hashlib.blake2b:
@@ -186,7 +214,7 @@ class Chains:
     def _pair(self, system: bytes, asked: bytes, answer: bytes) -> str:
         """By the question's first line, as a reminder may stand behind it, and the answer without its last line's end."""
         line = asked[len(_QUESTION) :][:_MAX_LINE].partition(b"\\n")[0].partition(b'"')[0]
-        text = answer.removesuffix(b'"' + _NO_TOOLS).rstrip(b"\\n ")
+        text = answer.removesuffix(b'"' + NO_TOOLS).rstrip(b"\\n ")
         return name_behind(self._pairs, system, line, text)
 
     def _without_answer(self, digest: bytes, opening: bytes) -> str:

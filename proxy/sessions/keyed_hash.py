@@ -41,10 +41,9 @@ class KeyedHash:
     def chain(
         self, begin: Sequence[bytes] | hashlib.blake2b, parts: Sequence[bytes], known: Chain | None = None
     ) -> Chain:
-        """The digests of `parts`, one after another, behind `begin`. known: the row of the first of them, behind the same."""
+        """The digests of `parts`, one after another, behind `begin`. known: a row behind the same, which they go on with."""
         if known is not None:
             running, digests = known.running.copy(), [*known.digests]
-            parts = parts[len(digests) :]
         else:
             running = begin.copy() if isinstance(begin, hashlib.blake2b) else self.begun(begin)
             digests = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pricing.values import slotted
 from proxy.spool import records
 
 
-@dataclass(slots=True)
+@slotted
 class Tally:
     """Counts of what has no INTENT, handed to the spool at most once a second."""
 

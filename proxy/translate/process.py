@@ -16,13 +16,15 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import uvicorn
 import uvloop
 
 from proxy.config.model import Config
-from proxy.processes.http_server import server_of
 from proxy.processes.orders import Orders
+from proxy.rate_limited_log import rate_limit_tracebacks
 from proxy.translate.adapter import Adapter
 from proxy.translate.inline import Executor
 from proxy.translate.server import Translation
@@ -121,14 +123,33 @@ class Nursery:
             os._exit(code)
 
 
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling: the process decides when it stops."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 async def _serve(application: Translation, listener: socket.socket, parent: int) -> None:
     asyncio.get_running_loop().set_default_executor(Executor())
-    server = server_of(
-        application,
-        drain_s=int(application.config.server.drain_timeout_s),
-        date_header=False,
-        h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
-        timeout_keep_alive=75,
+    said = logging.getLogger("uvicorn.error")
+    said.setLevel(logging.WARNING)
+    said.addFilter(rate_limit_tracebacks)
+    server = _Server(
+        uvicorn.Config(
+            application,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(application.config.server.drain_timeout_s),
+        )
     )
 
     def stop() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from pricing.values import frozen
 from proxy.config.translation import PLACES
 from proxy.config.upstream import Upstream
 
@@ -71,7 +71,7 @@ def _provider(row: Upstream, name: str) -> str:
     return str(row.params.get("custom_llm_provider") or _LITELLM.get(row.provider_name(name).lower(), _OPENAI_LIKE))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """What LiteLLM is told of one call's upstream. model: with LiteLLM's prefix. provider: LiteLLM's. options: its arguments,
     credentials among them."""

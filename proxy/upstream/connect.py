@@ -6,15 +6,16 @@ import asyncio
 import base64
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
+from pricing.values import frozen
+
 _MAX_CONNECT_HEAD_BYTES = 16 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Proxy:
     """A forward proxy, from `HTTP_PROXY` or `HTTPS_PROXY`; `authorization` is a whole header value or None."""
 
@@ -23,7 +24,7 @@ class Proxy:
     authorization: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Where an upstream lives, by configuration alone. `path` is the base path without a slash at its end; `socket` a unix
     socket in place of host and port; `context` whom TLS trusts, in place of the system's list."""

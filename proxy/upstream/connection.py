@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import Protocol, cast
 
 import httptools
@@ -99,7 +100,7 @@ class Connection(Writing):
 
     def idle_longer_than(self, seconds: float) -> bool:
         """Whether its last response ended so long ago, or earlier."""
-        return self._loop.time() - self.idle_since >= seconds
+        return perf_counter() - self.idle_since >= seconds
 
     def send(self, head: bytes, body: bytes, record: Pending | None = None) -> Response:
         """Write a request. From here on the upstream may bill it, but where its `record` is lost."""
@@ -110,7 +111,7 @@ class Connection(Writing):
         self._headers = []
         self._head_bytes = self._informational = 0
         self._message_complete = self._needs_eof = self._chunk_ended = self._at_edge = False
-        self._began_at = self._last_at = now = self._loop.time()
+        self._began_at = self._last_at = now = perf_counter()
         self._look_at(now + self._shortest_s)
         OUTBOX.write(self._transport, head + body if len(body) < _LONG_BYTES else (head, body), record)
         return response
@@ -143,7 +144,7 @@ class Connection(Writing):
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        self._last_at = self._loop.time()
+        self._last_at = perf_counter()
         if self._transport is not None and not self._closed:
             self._reading = True
             self._transport.resume_reading()
@@ -158,12 +159,19 @@ class Connection(Writing):
         if response is None:  # bytes that nobody asked for: the connection's framing cannot be trusted any more
             self.close()
             return
-        self._last_at = self._loop.time()
-        if self._at_edge:
+        if self._at_edge and (sink := response.sink) is not None:
             # What most reads of a stream are: one chunk, which needs no parser. The one of size 0 ends the body.
-            head = chunk_head[len(data)]
-            if data.startswith(head) and data.endswith(b"\r\n") and response.pour(data[len(head) : -2], data):
+            rest = data.removeprefix(chunk_head[len(data)])
+            body = rest.removesuffix(b"\r\n")
+            if rest is not data and body is not rest:
+                response.last_at = perf_counter()
+                try:
+                    if not sink(body, data):
+                        response.unsink()
+                except BaseException as error:  # noqa: BLE001 - it is the sink's, and not this connection's
+                    response.unsink(error)
                 return
+        self._last_at = perf_counter()
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -272,18 +280,18 @@ class Connection(Writing):
                 return
             self._timer.cancel()
         self._looks_at = moment
-        self._timer = self._loop.call_at(moment, self._check_time)
+        self._timer = self._loop.call_later(moment - perf_counter(), self._check_time)
 
     def _check_time(self) -> None:
         self._timer = None
         response = self.response
         if response is None:
             return
-        now = self._loop.time()
+        now = perf_counter()
         if response.paused:
             deadline = now + self._idle_timeout_s  # it is our reader that is slow, not the upstream
         elif response.status:
-            deadline = self._last_at + self._idle_timeout_s
+            deadline = max(self._last_at, response.last_at) + self._idle_timeout_s
             if now >= deadline:
                 self._fail("idle_timeout", f"the upstream was silent for {self._idle_timeout_s:g} s")
                 return

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import quote
 
+from pricing.values import frozen
 from proxy.ceilings.ceiling import TRANSLATED_TOKENS
 from proxy.config.model import Config
 from proxy.config.translation import translate_socket
@@ -19,7 +20,7 @@ USER_AGENT = b"taximeter/0.1"
 TRANSLATION = "translated:"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Destination:
     """One upstream in one dialect family: the connection pool's name, where it is, and the fixed part of its heads.
 

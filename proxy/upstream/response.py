@@ -43,11 +43,14 @@ class Source(Protocol):
 
 
 class Response:
-    """A response whose head has arrived: `status`, `headers` (lower-case names), and a body to `read`."""
+    """A response whose head has arrived: `status`, `headers` (lower-case names), and a body to `read`.
+
+    sink: takes what arrives, at once; while there is one, nothing waits to be read. last_at: when (by `perf_counter`) it last
+    took something that needed no parser."""
 
     __slots__ = (
-        "_buffered_bytes", "_chunks", "_complete", "_connection", "_error", "_first", "_loop", "_paused", "_sink",
-        "_sink_error", "_waiter", "headers", "status",
+        "_buffered_bytes", "_chunks", "_complete", "_connection", "_error", "_first", "_loop", "_paused",
+        "_sink_error", "_waiter", "headers", "last_at", "sink", "status",
     )  # fmt: skip
 
     def __init__(self, connection: Source, loop: asyncio.AbstractEventLoop) -> None:
@@ -62,7 +65,8 @@ class Response:
         self._error: UpstreamError | None = None
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
-        self._sink: Sink | None = None
+        self.sink: Sink | None = None
+        self.last_at = 0.0
         self._sink_error: BaseException | None = None
 
     def header(self, name: bytes) -> bytes | None:
@@ -117,9 +121,9 @@ class Response:
         """Give `sink` what arrives, all of one read of the socket at once, the moment it does: without another turn of the
         loop, and without waking whoever waits here. Returns once it says False, or at the end. Raises `UpstreamError`, and what
         `sink` raises."""
-        self._sink = sink
+        self.sink = sink
         try:
-            while self._sink is not None:
+            while self.sink is not None:
                 if self._chunks:
                     self._pour()
                 elif self._error is not None:
@@ -131,25 +135,23 @@ class Response:
             if self._sink_error is not None:
                 raise self._sink_error
         finally:
-            self._sink = self._sink_error = None
+            self.sink = self._sink_error = None
 
     def _pour(self) -> None:
         """What has arrived, into the sink; it is taken off where it wants no more."""
-        self.pour(self._taken(), b"")
-
-    def pour(self, data: bytes, framed: bytes) -> bool:
-        """Give the sink a chunk that came by itself, at once; False where there is no sink, or something waits before it."""
-        sink = self._sink
-        if sink is None or self._chunks:
-            return False
+        assert self.sink is not None
         try:
-            if sink(data, framed):
-                return True
-            self._sink = None
-        except BaseException as error:  # noqa: BLE001 - it is raised by `pump`, in the task whose it is
-            self._sink, self._sink_error = None, error
+            if self.sink(self._taken(), b""):
+                return
+        except BaseException as error:  # noqa: BLE001 - see there
+            self.unsink(error)
+        else:
+            self.unsink()
+
+    def unsink(self, error: BaseException | None = None) -> None:
+        """The sink wants no more, or failed: that is raised by `pump`, in the task whose it is."""
+        self.sink, self._sink_error = None, error
         self.wake()
-        return True
 
     def abort(self) -> None:
         """Break it off, unless it is complete: once what has arrived is read, `read` fails."""
@@ -178,9 +180,9 @@ class Response:
             self._waiter = None
 
     def wake(self) -> None:
-        if self._sink is not None and self._chunks:
+        if self.sink is not None and self._chunks:
             self._pour()
-            if self._sink is not None and not self.over:
+            if self.sink is not None and not self.over:
                 return
         waiter = self._waiter
         if waiter is not None and not waiter.done():

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import orjson
 
+from pricing.values import slotted
 from proxy.upstream.response import UpstreamError
 
 _TIMEOUT_S = 2.0
@@ -21,7 +22,7 @@ _MOST_TOKENS = 2**31
 _NOTHING: Mapping[str, int] = {}
 
 
-@dataclass(slots=True)
+@slotted
 class ServerLimits:
     """What servers said, by upstream: tokens of context by model. One question at a time to each, and a short wait for it."""
 

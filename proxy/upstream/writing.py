@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 
 from proxy.upstream.outbox import OUTBOX
 
@@ -23,7 +24,7 @@ class Writing(asyncio.Protocol):
         connection is lost: its response says so."""
         if self._transport is None or self._transport.is_closing():
             return
-        self._began_at = self._loop.time()  # it is we who take our time
+        self._began_at = perf_counter()  # it is we who take our time
         OUTBOX.flush()  # the request's head
         self._transport.write(data)
         if self._full is not None:

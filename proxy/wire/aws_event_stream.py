@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 
+from pricing.values import frozen
 from proxy.wire.sse import MAX_FRAME_BYTES
 
 CONTENT_TYPE = b"application/vnd.amazon.eventstream"
@@ -26,7 +27,7 @@ class _BrokenStreamError(ValueError):
     """The bytes are not an event stream (from here on)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """One event: its type (`metadata`, `chunk`, …; an exception's name where it is one) and its payload, JSON bytes.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-
-import uvicorn
 
 from proxy.downstream.connection import Connection, connection_class
 from proxy.downstream.timeouts import Limits
@@ -43,7 +42,7 @@ class Door:
 
     @property
     def connections(self) -> list[Connection]:
-        return list(self.server.server_state.connections)  # type: ignore[arg-type]  # all are of our class
+        return list(self.server.state.connections)  # type: ignore[arg-type]  # all are of our class
 
     def later(self, seconds: float) -> None:
         """What the clock finds so many seconds from now."""
@@ -91,21 +90,19 @@ class Caller:
 @asynccontextmanager
 async def door(app: App = echo, **limits: Any) -> AsyncIterator[Door]:
     codes: list[str] = []
-    config = uvicorn.Config(
-        app, http=connection_class(Limits(**limits), codes.append), ws="none", lifespan="off", log_config=None,
-        access_log=False, port=0, timeout_graceful_shutdown=1,
-    )  # fmt: skip
-    server = Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.001)
-    made = Door(server.servers[0].sockets[0].getsockname()[1], server, codes)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = Server(connection_class(Limits(**limits), codes.append), app=app, drain_s=1)
+    serving = asyncio.create_task(server.serve([listener]))
+    while not server.listeners:
+        await asyncio.sleep(0)
+    made = Door(port, server, codes)
     try:
         yield made
     finally:
         for connection in made.connections:
             connection.drop()
-        server.should_exit = True
+        server.stop()
         await serving
 
 

@@ -314,7 +314,7 @@ async def test_whoever_leaves_with_requests_waiting_has_left_them_all() -> None:
         async with calling(place) as caller:
             await caller.send(ANSWERED * 3)
             await place.until(lambda: bool(place.connections) and len(place.connections[0].pipeline) == 3)
-        await place.until(lambda: not place.server.server_state.tasks)
+        await place.until(lambda: not place.server.state.tasks)
         assert told == ["http.disconnect", "sent"]
 
 
@@ -342,7 +342,7 @@ async def test_connections_that_ended_leave_nothing_behind() -> None:
                     seen = len(ended)
                     await caller.send(asked)
                     await place.until(lambda seen=seen: len(ended) > seen)  # type: ignore[misc]
-                await place.until(lambda: not place.connections and not place.server.server_state.tasks)
+                await place.until(lambda: not place.connections and not place.server.state.tasks)
             async with calling(place) as caller:
                 await caller.send(GET.replace(b"/ ", b"/x ") + b"\r\n" + b"no http at all\r\n\r\n")
                 await caller.rest()

@@ -110,6 +110,9 @@ class Asking:
     def write(self, data: bytes, framed: bytes = b"") -> bool:
         return False
 
+    def straight(self) -> None:
+        return None
+
     async def receive(self) -> dict[str, Any]:
         return {"type": "http.request", "body": self.body, "more_body": False}
 

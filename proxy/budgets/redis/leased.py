@@ -12,9 +12,9 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
+from pricing.values import frozen
 from proxy.budgets.redis.leases import Leases, Report
 from proxy.budgets.redis.member import Held, Value
 from proxy.budgets.redis.scripts import bucket_of, end_of
@@ -30,7 +30,7 @@ _HURRIED_EVERY_S = 0.05
 _GRACE_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LeaseTerms:
     """run: of the spool, which says after a crash what was not reported. share: of each budget's limit, the most that all
     leases together may have free. longest_s: how long calls may last; a lease that is not heard of for as long is charged."""

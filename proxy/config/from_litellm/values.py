@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
+
+from pricing.values import slotted
 
 Row = Mapping[str, Any]
 Rows = Sequence[Row]
@@ -20,7 +22,7 @@ _MONTHS_S = range(28 * 86_400, 31 * 86_400 + 1)
 _ITEM = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)')
 
 
-@dataclass(slots=True)
+@slotted
 class Conversion:
     """What becomes of it so far. at: when it is read. timezone: of its budgets' windows; None: UTC."""
 

@@ -11,7 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pricing.book import Book
 from pricing.load import packaged_book
+from pricing.values import slotted
 from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.server_metrics import Increase, Reading, increase
 from proxy.config.capacity import Capacity
@@ -61,7 +62,7 @@ class Recorded(Protocol):
     def has_runs(self) -> bool: ...
 
 
-@dataclass(slots=True)
+@slotted
 class _Watched:
     """One address: what it said last."""
 
@@ -69,7 +70,7 @@ class _Watched:
     problem: str = ""
 
 
-@dataclass(slots=True)
+@slotted
 class _Kept:
     """What this instance knows of a capacity that it keeps."""
 

@@ -7,10 +7,10 @@ What an entry adds: `observed.py`; the state: `series.py`. How it is written dow
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from pricing.values import frozen
 from proxy.money import NANO
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -30,7 +30,7 @@ _SESSION_REQUESTS = ("1", "2", "5", "10", "20", "50", "100", "200", "500", "1000
 _RESERVATION = ("0.000001", "0.00001", "0.0001", "0.001", "0.01", "0.1", "1", "10")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Metric:
     """One metric. `scale`: how many of its state's integers make one of its unit. Names are without the prefix."""
 

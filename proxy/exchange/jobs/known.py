@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, Protocol, TypeVar
 
+from pricing.values import slotted
 from proxy.bounded_table import BoundedTable
 from proxy.jobs import job as jobs
 from proxy.jobs.job import Job
@@ -66,7 +67,7 @@ class Uploads(Generic[U]):
         return sum(known.waiting_bytes for known, _ in self._known.values() if known is not None)
 
 
-@dataclass(slots=True)
+@slotted
 class KnownJobs:
     """by_digest: the latest of them. asked_at: when one was last asked for here, by its id (epoch seconds). withdrawn: ids
     of those that their owners deleted or cancelled here, and whose end was not seen by then; the ledger is told of them.

@@ -58,7 +58,7 @@ def find(method: str, path: str, client: Family = OPENAI) -> JobEndpoint | Match
     allowed: list[str] = []
     for api in APIS if client is OPENAI else sorted(APIS, key=lambda api: api.family is not client):
         for route in api.routes:
-            match = route.pattern.match(path)
+            match = route.match(path)
             if match is None:
                 continue
             if route.method != method:

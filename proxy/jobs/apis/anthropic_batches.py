@@ -6,7 +6,6 @@ Billed are the lines that succeeded; errored, cancelled and expired ones are fre
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -98,18 +97,18 @@ API = JobApi(
     family=ANTHROPIC,
     operation="batch",
     routes=(
-        JobRoute("POST", re.compile(_PATH + r"\Z"), "create", endpoint=_endpoint),
+        JobRoute("POST", _PATH + r"\Z", "create", endpoint=_endpoint),
         JobRoute(
             "GET",
-            re.compile(_PATH + r"\Z"),
+            _PATH + r"\Z",
             "list",
             _TARGET,
             queries=frozenset({"limit", "after_id", "before_id", "beta"}),
         ),
-        JobRoute("GET", re.compile(_PATH + _ID + r"\Z"), "read", _TARGET + "/{id}", queries=_BETA),
-        JobRoute("POST", re.compile(_PATH + _ID + r"/cancel\Z"), "read", _TARGET + "/{id}/cancel", queries=_BETA),
-        JobRoute("GET", re.compile(_PATH + _ID + r"/results\Z"), "content", _TARGET + "/{id}/results", queries=_BETA),
-        JobRoute("DELETE", re.compile(_PATH + _ID + r"\Z"), "forget", _TARGET + "/{id}", queries=_BETA),
+        JobRoute("GET", _PATH + _ID + r"\Z", "read", _TARGET + "/{id}", queries=_BETA),
+        JobRoute("POST", _PATH + _ID + r"/cancel\Z", "read", _TARGET + "/{id}/cancel", queries=_BETA),
+        JobRoute("GET", _PATH + _ID + r"/results\Z", "content", _TARGET + "/{id}/results", queries=_BETA),
+        JobRoute("DELETE", _PATH + _ID + r"\Z", "forget", _TARGET + "/{id}", queries=_BETA),
     ),
     poll=lambda job: f"{_TARGET}/{job.provider_id}",
     read_end=read_end,

@@ -5,7 +5,6 @@ Types: anthropic SDK 2.12 (`client.beta.files`); a file that was uploaded cannot
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,14 +29,14 @@ API = JobApi(
     family=ANTHROPIC,
     operation="files",
     routes=(
-        JobRoute("POST", re.compile(_PATH + r"\Z"), "upload", "/v1/files", queries=_BETA),
+        JobRoute("POST", _PATH + r"\Z", "upload", "/v1/files", queries=_BETA),
         JobRoute(
-            "GET", re.compile(_PATH + r"\Z"), "list", "/v1/files",
+            "GET", _PATH + r"\Z", "list", "/v1/files",
             queries=frozenset({"limit", "after_id", "before_id", "page", "ids", "scope_id", "beta"}),
         ),
-        JobRoute("GET", re.compile(_PATH + _ID + r"\Z"), "content", "/v1/files/{id}", queries=_BETA),
-        JobRoute("GET", re.compile(_PATH + _ID + r"/content\Z"), "content", "/v1/files/{id}/content", queries=_BETA),
-        JobRoute("DELETE", re.compile(_PATH + _ID + r"\Z"), "forget", "/v1/files/{id}", queries=_BETA),
+        JobRoute("GET", _PATH + _ID + r"\Z", "content", "/v1/files/{id}", queries=_BETA),
+        JobRoute("GET", _PATH + _ID + r"/content\Z", "content", "/v1/files/{id}/content", queries=_BETA),
+        JobRoute("DELETE", _PATH + _ID + r"\Z", "forget", "/v1/files/{id}", queries=_BETA),
     ),
     poll=lambda job: f"/v1/files/{job.provider_id}",
     read_end=lambda job, answer: None,

@@ -276,7 +276,7 @@ def _create(
 ) -> JobRoute:
     pattern = re.escape(path).replace(r"\{voice\}", _VOICE_ID)
     return JobRoute(
-        "POST", re.compile(_PREFIX + pattern + r"\Z"), "create",
+        "POST", _PREFIX + pattern + r"\Z", "create",
         endpoint=partial(_endpoint, path, operation, parse, passes, recording),
     )  # fmt: skip
 
@@ -300,8 +300,8 @@ def _opens() -> Iterable[JobRoute]:
     for path in ("/v1/models", "/v1/voices", "/v2/voices", "/v1/shared-voices"):
         names = frozenset({"show_legacy", "search", "page_size", "next_page_token", "sort", "sort_direction", "voice_type",
                            "category", "page", "language", "gender", "age", "accent", "locale", "featured"})  # fmt: skip
-        yield JobRoute("GET", re.compile(_PREFIX + path + r"\Z"), "open", path, queries=names)
-    yield JobRoute("GET", re.compile(rf"{_PREFIX}/v1/voices/{_VOICE_ID}\Z"), "open", "/v1/voices/{voice}")
+        yield JobRoute("GET", _PREFIX + path + r"\Z", "open", path, queries=names)
+    yield JobRoute("GET", rf"{_PREFIX}/v1/voices/{_VOICE_ID}\Z", "open", "/v1/voices/{voice}")
 
 
 SOUND = JobApi(
@@ -312,12 +312,12 @@ SOUND = JobApi(
         *_creations(),
         *_opens(),
         JobRoute(
-            "GET", re.compile(_PREFIX + r"/v1/(?:user(?:/subscription)?|usage/[a-z-]{1,60})\Z"), "refused",
+            "GET", _PREFIX + r"/v1/(?:user(?:/subscription)?|usage/[a-z-]{1,60})\Z", "refused",
             why="It tells who the account is and what it pays, and is of no team; ask /v1/key what is left of your budgets.",
         ),
         *[
             JobRoute(
-                method, re.compile(_PREFIX + path + r"\Z"), "refused",
+                method, _PREFIX + path + r"\Z", "refused",
                 why="A client with such a token or address goes to the vendor past this proxy; call through it instead.",
             )
             for method, path in (

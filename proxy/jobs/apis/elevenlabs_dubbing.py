@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,12 +73,12 @@ API = JobApi(
     family=ELEVENLABS,
     operation="audio.dubbing",
     routes=(
-        JobRoute("POST", re.compile(r"/elevenlabs/v1/dubbing\Z"), "create", endpoint=_endpoint),
-        JobRoute("GET", re.compile(r"/elevenlabs/v1/dubbing\Z"), "list", "/v1/dubbing", queries=_PAGES),
-        JobRoute("GET", re.compile(rf"/elevenlabs/v1/dubbing/{_DUB_ID}\Z"), "read", "/v1/dubbing/{id}"),
-        JobRoute("DELETE", re.compile(rf"/elevenlabs/v1/dubbing/{_DUB_ID}\Z"), "forget", "/v1/dubbing/{id}"),
+        JobRoute("POST", r"/elevenlabs/v1/dubbing\Z", "create", endpoint=_endpoint),
+        JobRoute("GET", r"/elevenlabs/v1/dubbing\Z", "list", "/v1/dubbing", queries=_PAGES),
+        JobRoute("GET", rf"/elevenlabs/v1/dubbing/{_DUB_ID}\Z", "read", "/v1/dubbing/{id}"),
+        JobRoute("DELETE", rf"/elevenlabs/v1/dubbing/{_DUB_ID}\Z", "forget", "/v1/dubbing/{id}"),
         JobRoute(
-            "GET", re.compile(rf"/elevenlabs/v1/dubbing/{_DUB_ID}/audio/{_LANGUAGE}\Z"), "content",
+            "GET", rf"/elevenlabs/v1/dubbing/{_DUB_ID}/audio/{_LANGUAGE}\Z", "content",
             "/v1/dubbing/{id}/audio/{language}",
         ),
     ),

@@ -194,16 +194,16 @@ def _path_of(facts: Mapping[str, Any]) -> str:
 
 
 def _queue(method: str, rest: str, does: Does, target: str, *queries: str) -> JobRoute:
-    pattern = re.compile(_QUEUE + _NOT_AN_APP + _ASKED + _ID + rest + r"\Z")
+    pattern = _QUEUE + _NOT_AN_APP + _ASKED + _ID + rest + r"\Z"
     return JobRoute(method, pattern, does, target, queries=frozenset(queries), why=_STREAMS)
 
 
 def _create(prefix: str, family: Family) -> tuple[JobRoute, ...]:
     path = prefix + _NOT_AN_APP + _APP
     return (
-        JobRoute("POST", re.compile(path + rf"(?:/{_WORD})*/stream\Z"), "refused", why=_STREAMS),
+        JobRoute("POST", path + rf"(?:/{_WORD})*/stream\Z", "refused", why=_STREAMS),
         JobRoute(
-            "POST", re.compile(path + rf"(?P<rest>(?:/(?!requests/|requests\Z){_WORD}){{0,6}})\Z"), "create",
+            "POST", path + rf"(?P<rest>(?:/(?!requests/|requests\Z){_WORD}){{0,6}})\Z", "create",
             endpoint=partial(_endpoint, family),
         ),
     )  # fmt: skip

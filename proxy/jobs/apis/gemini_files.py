@@ -41,14 +41,14 @@ API = JobApi(
     family=GEMINI,
     operation="files",
     routes=(
-        JobRoute("POST", re.compile(rf"/upload{_ROOT}/files\Z"), "resumable", "/upload/v1beta/files"),
+        JobRoute("POST", rf"/upload{_ROOT}/files\Z", "resumable", "/upload/v1beta/files"),
         JobRoute(
-            "GET", re.compile(_ROOT + r"/files\Z"), "list", "/v1beta/files", queries=frozenset({"pageSize", "pageToken"})
+            "GET", _ROOT + r"/files\Z", "list", "/v1beta/files", queries=frozenset({"pageSize", "pageToken"})
         ),
-        JobRoute("GET", re.compile(_ROOT + _FILE), "content", "/v1beta/{id}"),
-        JobRoute("DELETE", re.compile(_ROOT + _FILE), "forget", "/v1beta/{id}"),
+        JobRoute("GET", _ROOT + _FILE, "content", "/v1beta/{id}"),
+        JobRoute("DELETE", _ROOT + _FILE, "forget", "/v1beta/{id}"),
         JobRoute(
-            "GET", re.compile(_ROOT + r"/files/(?P<id>[A-Za-z0-9_-]{1,100}):download\Z"), "content",
+            "GET", _ROOT + r"/files/(?P<id>[A-Za-z0-9_-]{1,100}):download\Z", "content",
             "/v1beta/files/{id}:download", queries=frozenset({"alt"}),
         ),
     ),

@@ -143,7 +143,7 @@ _ITEM = r"/generations/(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,199})"
 def _create(path: str, kind: str, pattern: str = "") -> JobRoute:
     return JobRoute(
         "POST",
-        re.compile(_ROOT + (pattern or re.escape(path)) + r"\Z"),
+        _ROOT + (pattern or re.escape(path)) + r"\Z",
         "create",
         endpoint=partial(_endpoint, kind, path),
     )
@@ -160,19 +160,19 @@ API = JobApi(
         _create("/generations/video/modify", "modify"),
         _create("/generations/video/reframe", "reframe"),
         _create("/generations/image/reframe", "reframe_image"),
-        JobRoute("GET", re.compile(_ROOT + r"/generations/concepts/list\Z"), "open", "{root}/generations/concepts/list"),
-        JobRoute("GET", re.compile(_ROOT + r"/ping\Z"), "open", "{root}/ping"),
+        JobRoute("GET", _ROOT + r"/generations/concepts/list\Z", "open", "{root}/generations/concepts/list"),
+        JobRoute("GET", _ROOT + r"/ping\Z", "open", "{root}/ping"),
         JobRoute(
-            "GET", re.compile(_ROOT + r"/credits\Z"), "refused",
+            "GET", _ROOT + r"/credits\Z", "refused",
             why="The balance is the account's, and no team's; ask /v1/key what is left of your budgets.",
         ),
         JobRoute(
-            "GET", re.compile(_ROOT + r"/generations\Z"), "list", "{root}/generations", queries=frozenset({"limit", "offset"})
+            "GET", _ROOT + r"/generations\Z", "list", "{root}/generations", queries=frozenset({"limit", "offset"})
         ),
         _create("/generations/{id}/upscale", "upscale", _ITEM + "/upscale"),
         _create("/generations/{id}/audio", "audio", _ITEM + "/audio"),
-        JobRoute("GET", re.compile(_ROOT + _ITEM + r"\Z"), "read", "{root}/generations/{id}"),
-        JobRoute("DELETE", re.compile(_ROOT + _ITEM + r"\Z"), "forget", "{root}/generations/{id}"),
+        JobRoute("GET", _ROOT + _ITEM + r"\Z", "read", "{root}/generations/{id}"),
+        JobRoute("DELETE", _ROOT + _ITEM + r"\Z", "forget", "{root}/generations/{id}"),
     ),
     poll=lambda job: f"{job.asked.get('root', '')}/generations/{job.provider_id}",
     read_end=read_end,

@@ -141,14 +141,14 @@ API = JobApi(
     family=LUMA,
     operation="image",
     routes=(
-        JobRoute("POST", re.compile(r"/luma/v1/generations\Z"), "create", endpoint=_endpoint),
+        JobRoute("POST", r"/luma/v1/generations\Z", "create", endpoint=_endpoint),
         JobRoute(
-            "GET", re.compile(r"/luma/v1/generations/(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,199})\Z"), "read",
+            "GET", r"/luma/v1/generations/(?P<id>[A-Za-z0-9][A-Za-z0-9_-]{0,199})\Z", "read",
             "/v1/generations/{id}",
         ),
         *[
             JobRoute(
-                method, re.compile(r"/luma/v1/files(?:/.{1,300})?\Z"), "refused",
+                method, r"/luma/v1/files(?:/.{1,300})?\Z", "refused",
                 why="What is uploaded belongs to the account, and goes past this proxy; send `url` or `data` instead.",
             )
             for method in ("GET", "POST", "DELETE")

@@ -7,7 +7,6 @@ in the output file's lines; since 2025-09 the batch says the sum of it (openai S
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,10 +79,10 @@ API = JobApi(
     family=OPENAI,
     operation="batch",
     routes=(
-        JobRoute("POST", re.compile(_PATH + r"\Z"), "create", endpoint=_endpoint),
-        JobRoute("GET", re.compile(_PATH + r"\Z"), "list", "/batches", queries=frozenset({"limit", "after"})),
-        JobRoute("GET", re.compile(_PATH + _ID + r"\Z"), "read", "/batches/{id}"),
-        JobRoute("POST", re.compile(_PATH + _ID + r"/cancel\Z"), "read", "/batches/{id}/cancel"),
+        JobRoute("POST", _PATH + r"\Z", "create", endpoint=_endpoint),
+        JobRoute("GET", _PATH + r"\Z", "list", "/batches", queries=frozenset({"limit", "after"})),
+        JobRoute("GET", _PATH + _ID + r"\Z", "read", "/batches/{id}"),
+        JobRoute("POST", _PATH + _ID + r"/cancel\Z", "read", "/batches/{id}/cancel"),
     ),
     poll=lambda job: f"/batches/{job.provider_id}",
     read_end=read_end,

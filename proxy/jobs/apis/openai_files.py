@@ -5,8 +5,6 @@ Types: openai SDK 3.54 `FileObject`.
 
 from __future__ import annotations
 
-import re
-
 from proxy.dialects import OPENAI
 from proxy.jobs.api import JobApi, JobRoute
 
@@ -18,17 +16,17 @@ API = JobApi(
     family=OPENAI,
     operation="files",
     routes=(
-        JobRoute("POST", re.compile(_PATH + r"\Z"), "upload", "/files"),
+        JobRoute("POST", _PATH + r"\Z", "upload", "/files"),
         JobRoute(
             "GET",
-            re.compile(_PATH + r"\Z"),
+            _PATH + r"\Z",
             "list",
             "/files",
             queries=frozenset({"limit", "after", "order", "purpose"}),
         ),
-        JobRoute("GET", re.compile(_PATH + _ID + r"\Z"), "content", "/files/{id}"),
-        JobRoute("GET", re.compile(_PATH + _ID + r"/content\Z"), "content", "/files/{id}/content"),
-        JobRoute("DELETE", re.compile(_PATH + _ID + r"\Z"), "forget", "/files/{id}"),
+        JobRoute("GET", _PATH + _ID + r"\Z", "content", "/files/{id}"),
+        JobRoute("GET", _PATH + _ID + r"/content\Z", "content", "/files/{id}/content"),
+        JobRoute("DELETE", _PATH + _ID + r"\Z", "forget", "/files/{id}"),
     ),
     poll=lambda job: f"/files/{job.provider_id}",
     read_end=lambda job, answer: None,

@@ -207,8 +207,8 @@ def _encode(call: Call, model: str) -> Outgoing:
     return json_body(body)
 
 
-def _path(path: str) -> re.Pattern[str]:
-    return re.compile(rf"/replicate/v1{path}\Z")
+def _path(path: str) -> str:
+    return rf"/replicate/v1{path}\Z"
 
 
 def _open(path: str, target: str, *queries: str) -> JobRoute:

@@ -257,7 +257,7 @@ def _encode(call: Call, model: str) -> Outgoing:
 
 def _creations(kinds: Iterable[str]) -> Iterable[JobRoute]:
     for kind in kinds:
-        yield JobRoute("POST", re.compile(rf"/runway/v1/{kind}\Z"), "create", endpoint=partial(_endpoint, kind))
+        yield JobRoute("POST", rf"/runway/v1/{kind}\Z", "create", endpoint=partial(_endpoint, kind))
 
 
 _OF_THE_ACCOUNT = "It is of the account, and of no team; ask /v1/key what is left of your budgets."
@@ -267,12 +267,12 @@ API = JobApi(
     operation="video",
     routes=(
         *_creations((*_VIDEOS, *sorted(_IMAGES), *runway_sound.KINDS, *[f"recipes/{name}" for name in _RECIPES])),
-        JobRoute("GET", re.compile(rf"/runway/v1/tasks/(?P<id>{_ID})\Z"), "read", "/v1/tasks/{id}"),
-        JobRoute("DELETE", re.compile(rf"/runway/v1/tasks/(?P<id>{_ID})\Z"), "forget", "/v1/tasks/{id}"),
-        JobRoute("GET", re.compile(r"/runway/v1/organization\Z"), "refused", why=_OF_THE_ACCOUNT),
-        JobRoute("POST", re.compile(r"/runway/v1/organization/usage\Z"), "refused", why=_OF_THE_ACCOUNT),
+        JobRoute("GET", rf"/runway/v1/tasks/(?P<id>{_ID})\Z", "read", "/v1/tasks/{id}"),
+        JobRoute("DELETE", rf"/runway/v1/tasks/(?P<id>{_ID})\Z", "forget", "/v1/tasks/{id}"),
+        JobRoute("GET", r"/runway/v1/organization\Z", "refused", why=_OF_THE_ACCOUNT),
+        JobRoute("POST", r"/runway/v1/organization/usage\Z", "refused", why=_OF_THE_ACCOUNT),
         JobRoute(
-            "POST", re.compile(r"/runway/v1/uploads\Z"), "refused",
+            "POST", r"/runway/v1/uploads\Z", "refused",
             why="What is uploaded belongs to the account; send a URL or the data itself (`data:`).",
         ),
     ),

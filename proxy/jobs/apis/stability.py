@@ -11,7 +11,6 @@ have it, without a price in the book. A model's name is its path, but for `sd3`,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -126,11 +125,11 @@ def _creations() -> Iterable[JobRoute]:
     images = [f"stable-image/{group}/{name}" for group, names in _IMAGES.items() for name in names]
     for path in (*images, *[f"{kind}/{name}" for kind, names in _OTHERS.items() for name in names]):
         yield JobRoute(
-            "POST", re.compile(rf"/stability/v2beta/{path}\Z"), "create",
+            "POST", rf"/stability/v2beta/{path}\Z", "create",
             endpoint=partial(_endpoint, path, f"/v2beta/{path}", _RESULTS),
         )  # fmt: skip
     yield JobRoute(
-        "POST", re.compile(rf"/stability/v2beta/{_VIDEO}\Z"), "create",
+        "POST", rf"/stability/v2beta/{_VIDEO}\Z", "create",
         endpoint=partial(_endpoint, _VIDEO, f"/v2beta/{_VIDEO}", _VIDEO_RESULTS),
     )  # fmt: skip
 
@@ -144,9 +143,9 @@ API = JobApi(
     operation="image",
     routes=(
         *_creations(),
-        JobRoute("GET", re.compile(rf"/stability/v2beta/results/{_ID}\Z"), "read", _RESULTS),
-        JobRoute("GET", re.compile(rf"/stability/v2beta/image-to-video/result/{_ID}\Z"), "read", _VIDEO_RESULTS),
-        JobRoute("GET", re.compile(r"/stability/v1/user/(?:balance|account)\Z"), "refused", why=_OF_THE_ACCOUNT),
+        JobRoute("GET", rf"/stability/v2beta/results/{_ID}\Z", "read", _RESULTS),
+        JobRoute("GET", rf"/stability/v2beta/image-to-video/result/{_ID}\Z", "read", _VIDEO_RESULTS),
+        JobRoute("GET", r"/stability/v1/user/(?:balance|account)\Z", "refused", why=_OF_THE_ACCOUNT),
     ),
     poll=lambda job: str(job.asked.get("results", _RESULTS)).format(id=job.provider_id),
     read_end=read_end,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pricing.units import is_token
+from pricing.values import slotted
 from proxy.ids import correction_id
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.audit.capacities import CapacityDiffers, check_capacities
@@ -84,7 +85,7 @@ class Differs(Exception):  # noqa: N818 - what was found, not a failure of the s
         self.difference = Difference(where, what)
 
 
-@dataclass(slots=True)
+@slotted
 class Report:
     """What was looked at, in numbers, and the first difference."""
 

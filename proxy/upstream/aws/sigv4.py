@@ -9,16 +9,18 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from types import MappingProxyType
 from urllib.parse import quote
+
+from pricing.values import frozen
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _NO_OTHERS: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credentials:
     """What is signed with. expires_at: epoch seconds; None: never."""
 

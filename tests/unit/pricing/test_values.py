@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from pricing.values import NOTHING, Constant, Value, frozen, maker
+from pricing.values import NOTHING, Constant, Value, frozen, maker, slotted
+from tests.support.rows import each_row
 
 
 @frozen
@@ -72,3 +73,53 @@ def test_a_default_that_is_made_anew_each_time_would_be_shared() -> None:
 
     with pytest.raises(TypeError, match=r"Listed\.names"):
         maker(Listed)
+
+
+class _Plain:
+    """Of which `frozen` and `dataclass` make the same."""
+
+    name: str
+    secret: str = field(default="s", repr=False)
+    seen: int = field(default=0, compare=False)
+    parts: tuple[int, ...] = field(default_factory=tuple)
+
+
+def _made_by(decorate: Any, *bases: type) -> Any:
+    scope = {name: value for name, value in vars(_Plain).items() if name not in ("__dict__", "__weakref__")}
+    return decorate(type("Thing", bases, scope))
+
+
+REFERENCE, OURS, CHANGED = (
+    _made_by(decorate) for decorate in (dataclass(frozen=True, slots=True), frozen, slotted)
+)  # fmt: skip
+
+
+@each_row(
+    "one, other",
+    [
+        (("a",), ("a",)),
+        (("a",), ("b",)),
+        (("a", "x"), ("a", "y")),
+        (("a", "x", 1), ("a", "x", 2)),
+        (("a", "x", 1, (1,)), ("a", "x", 1, (2,))),
+    ],
+)
+def test_values_are_equal_and_read_as_those_of_data_classes(one: tuple[Any, ...], other: tuple[Any, ...]) -> None:
+    theirs = REFERENCE(*one), REFERENCE(*other)
+    for kind in (OURS, CHANGED):
+        ours = kind(*one), kind(*other)
+        assert (ours[0] == ours[1]) == (theirs[0] == theirs[1])
+        assert [repr(value) for value in ours] == [repr(value) for value in theirs]
+        assert replace(ours[0], name="z") == kind("z", *one[1:])
+    assert len({OURS(*one), OURS(*other)}) == len(set(theirs))
+
+
+def test_a_value_equals_none_of_another_class_and_what_changes_has_no_hash() -> None:
+    below = frozen(type("Below", (OURS,), {"__annotations__": {"more": "int"}, "more": 0}))
+    assert OURS("a") != CHANGED("a")
+    assert OURS("a") != "a"
+    assert below("a") != OURS("a")
+    assert below("a", more=1) != below("a", more=2)
+    assert below("a", more=1) == below("a", more=1)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(CHANGED("a"))

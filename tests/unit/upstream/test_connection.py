@@ -120,6 +120,29 @@ async def test_what_is_taken_and_what_is_a_fault_stay_the_same() -> None:
     assert ends == {"whole", "reset", "protocol"}
 
 
+async def test_a_stream_that_needs_no_parser_is_silent_from_its_last_chunk_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_s = 1000.0
+    monkeypatch.setattr("proxy.upstream.connection.perf_counter", lambda: at_s)
+    connection, got = Connection(Owner(), asyncio.get_running_loop()), []
+    connection.connection_made(Transport())  # type: ignore[arg-type]
+    response = connection.send(b"", b"")
+    pumping = asyncio.create_task(response.pump(lambda data, framed: got.append((data, framed)) is None))
+    await asyncio.sleep(0)
+    connection.data_received(HEAD + b"1\r\na\r\n")
+    for _ in range(5):
+        at_s += 20.0
+        connection.data_received(b"1\r\nb\r\n")
+        connection._check_time()
+    assert got == [(b"a", b""), *[(b"b", b"1\r\nb\r\n")] * 5]
+    assert not pumping.done()
+
+    at_s += Owner.idle_timeout_s
+    connection._check_time()
+    with pytest.raises(UpstreamError) as raised:
+        await pumping
+    assert raised.value.kind == "idle_timeout"
+
+
 def test_a_chunk_is_known_by_its_size_and_the_last_is_none() -> None:
     for size in (*range(1, 400), 4094, 4095, 4096, 65_535, 65_536):
         whole = b"%x\r\n%b\r\n" % (size, b"-" * size)

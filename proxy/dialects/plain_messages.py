@@ -1,0 +1,172 @@
+"""Messages that say nothing but their text, recognised when they are sent again: an agent sends hundreds with each call. Pure.
+
+What a dialect looks for in a message (media, ids, URLs, tools, words that prices go by) depends on that message alone. One in
+which nothing was found is remembered by Python's own hash of its JSON: 64 bits, keyed by a secret of the process. To have
+another message taken for one takes 2^50 tries, each of them a call, and no answer says how near one came. What something was
+found in is looked at each time; so is what stands beside the messages, which is remembered in the same way. No text is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from proxy.bounded_table import BoundedTable
+from proxy.dialects import fields, references
+from proxy.wire.written_list import WrittenList
+
+# Of a body: in a shorter one there is nothing to gain, and one that is new takes up to half as long again as without all this.
+_FROM_BYTES, _TO_BYTES = 65_536, 2 * 1024 * 1024
+_MOST_MESSAGES, _LEAST_BYTES = 2048, 256  # short messages, on average, are looked at as fast as they are recognised
+_MOST_BYTES = 65_536  # of a message that is remembered
+_MOST_KNOWN, _MOST_RESTS = 16_384, 1024
+_DEEP = 250  # lists and objects within each other that orjson writes, less a few
+_LATEST = 16  # where something was found, so many of the last are looked at by themselves
+
+
+class Messages:
+    """A body with what has to be looked at in it.
+
+    listed: all messages, or whatever stands in their field. fresh: of a list, those that are not known to be plain. beside:
+    what stands beside them, where that is not known to be plain either. words: of those that prices go by, the ones that stand
+    anywhere in the body; None: nobody has looked for them. marks: a hash of each message; None: they have none. written: all
+    of them as JSON, to be sent on; None: they have to be written.
+    """
+
+    __slots__ = ("_sorted", "beside", "body", "fresh", "listed", "marks", "words", "written")
+
+    def __init__(self, body: dict[str, Any], listed: Any) -> None:
+        self.body = self.beside = body
+        self.listed = self.fresh = listed
+        self.words: frozenset[bytes] | None = None
+        self.marks: list[int] | None = None
+        self.written: WrittenList | None = None
+        self._sorted: _Sorted | None = None
+
+    def references(self, names: references.Names) -> references.References:
+        """What the body refers to (`references.of`). Raises `Refused`."""
+        if not self.beside:
+            return references.of({"": self.fresh}, names)
+        return references.of(self.body, names, self.listed, self.fresh)
+
+    def remember(self, is_plain: Callable[[Any], bool], *, nothing_found: bool) -> None:
+        """Remember what is plain of all that was looked at. nothing_found: neither in messages nor beside them, so that nobody
+        has changed anything in a message either. is_plain: the same of one of them."""
+        if self._sorted is not None:
+            self._sorted.remember(is_plain, nothing_found=nothing_found)
+            if nothing_found:
+                self.written = WrittenList(self.listed, self._sorted.written)
+            self._sorted = None
+
+
+class PlainMessages:
+    """The latest plain messages of one dialect, in the field `name` of its bodies. words: a pattern that finds in JSON what
+    prices go by, if anything does. sends_model: whether the name of a model in a body is sent on."""
+
+    # Whether Python's hash is keyed by a secret that nobody knows: else one might be met on purpose, and nothing is recognised.
+    # It is for the process that serves to say.
+    hash_is_secret = False
+    __slots__ = ("_sends_model", "find", "messages", "name", "rests")
+
+    def __init__(self, name: str, words: str = "", *, sends_model: bool = False) -> None:
+        self.name = name
+        self._sends_model = sends_model
+        self.find: Callable[[bytes], list[bytes]] = re.compile(words.encode()).findall if words else lambda _: []
+        self.messages: BoundedTable[int, bool] = BoundedTable(_MOST_KNOWN)
+        self.rests: BoundedTable[int, frozenset[bytes]] = BoundedTable(
+            _MOST_RESTS
+        )  # what stands beside them, with its words
+
+    def beside(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What stands beside the messages, as far as it is sent on."""
+        own = self.name if self._sends_model or type(body.get("model")) is not str else "model"
+        return {name: value for name, value in body.items() if name not in (self.name, own)}
+
+    def parse(self, raw: bytes) -> Messages:
+        """A body, as `fields.parse_object` has it. Raises `Refused` as that does."""
+        return self.of(fields.load_object(raw), raw)
+
+    def of(self, body: dict[str, Any], raw: bytes) -> Messages:
+        """The same of a body that is read already, and no more. Raises `Refused`."""
+        listed = body.get(self.name)
+        messages = Messages(body, listed)
+        known = None
+        if self.hash_is_secret and _FROM_BYTES <= len(raw) <= _TO_BYTES and _are_worth_it(listed, len(raw)):
+            known = messages._sorted = _Sorted.of(self, messages)  # noqa: SLF001 - its own file's
+        if known is None:
+            fields.refuse_long_integers(raw, body)
+        else:
+            looked_at = {**messages.beside, self.name: messages.fresh}
+            known.no_long = fields.refuse_long_integers(raw, looked_at, len(raw) - known.plain_bytes)
+        return messages
+
+
+class _Sorted:
+    """What is known of a body's parts, and what may be remembered of the others."""
+
+    __slots__ = ("candidates", "known", "no_long", "plain_bytes", "rest", "written")
+
+    def __init__(self, known: PlainMessages, written: Sequence[bytes]) -> None:
+        self.known = known
+        self.written = written  # each message
+        self.candidates: list[tuple[int, Any]] = []
+        self.rest: tuple[int, frozenset[bytes]] | None = None  # where that is new
+        self.no_long = False
+        self.plain_bytes = 0
+
+    @classmethod
+    def of(cls, known: PlainMessages, messages: Messages) -> _Sorted | None:
+        """None where something is nested deeper than can be written: whoever writes it says so."""
+        listed, dumps = messages.listed, orjson.dumps
+        try:
+            rest = dumps(known.beside(messages.body))
+            written = [dumps(message) for message in listed]
+            marks = [*map(hash, written)]
+            is_plain = known.messages.get
+            new = [number for number, mark in enumerate(marks) if is_plain(mark) is None]
+            for number in new:
+                if written[number].count(b"[") + written[number].count(b"{") >= _DEEP:
+                    dumps([[listed[number]]])  # as deep as it stands in the body
+        except TypeError:
+            return None
+        self = cls(known, written)
+        words = known.rests.get(hash(rest))
+        if words is None:
+            words = frozenset(known.find(rest))
+            self.rest = hash(rest), words
+        else:
+            self.plain_bytes = len(rest)
+            messages.beside = {}
+        fresh_bytes = 0
+        for number in new:
+            fresh_bytes += len(written[number])
+            if own := known.find(written[number]):
+                words = words.union(own)
+            elif len(written[number]) <= _MOST_BYTES:
+                self.candidates.append((marks[number], listed[number]))
+        self.plain_bytes += sum(map(len, written)) - fresh_bytes
+        messages.fresh = [listed[number] for number in new]
+        messages.words, messages.marks = words, marks
+        return self
+
+    def remember(self, is_plain: Callable[[Any], bool], *, nothing_found: bool) -> None:
+        plain = self.candidates
+        if nothing_found and self.no_long:
+            if self.rest is not None:
+                mark, words = self.rest
+                self.known.rests[mark] = words
+        else:
+            plain = [(mark, one) for mark, one in plain[-_LATEST:] if is_plain(one) and _is_as_it_was(one, mark)]
+        self.known.messages.put([mark for mark, _ in plain], True)
+
+
+def _are_worth_it(listed: Any, size: int) -> bool:
+    return type(listed) is list and len(listed) <= min(_MOST_MESSAGES, size // _LEAST_BYTES)
+
+
+def _is_as_it_was(message: Any, mark: int) -> bool:
+    """Whether nothing was changed in a message, and no number in it is one that its reader may have changed."""
+    return hash(orjson.dumps(message)) == mark and fields.name_of_long({"": message}) is None

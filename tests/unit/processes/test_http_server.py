@@ -1,0 +1,107 @@
+"""Who listens: what a stop does to idle connections, calls in flight, and calls that take too long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from proxy.downstream.connection import connection_class
+from proxy.downstream.timeouts import Limits
+from proxy.processes.http_server import Server
+
+ASK = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Slow:
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+        self.cancelled = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked.set()
+        try:
+            await self.go_on.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+@asynccontextmanager
+async def served(app: App, *, drain_s: float = 10, date: bool = False) -> AsyncIterator[tuple[Server, int]]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = Server(connection_class(Limits()), app=app, drain_s=drain_s, date_header=date)
+    serving = asyncio.create_task(server.serve([listener]))
+    async with asyncio.timeout(10):
+        yield server, port
+        await serving
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def test_a_stop_lets_a_call_in_flight_end_and_takes_no_more() -> None:
+    app = Slow()
+    async with served(app) as (server, port), connected(port) as (idle, _), connected(port) as (reader, writer):
+        writer.write(ASK)
+        await app.asked.wait()
+        server.stop()
+        assert await idle.read() == b""
+        with pytest.raises(OSError):
+            await asyncio.open_connection("127.0.0.1", port)
+        app.go_on.set()
+        answer = await reader.read()  # and then the connection ends
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"ok")
+    assert not server.state.connections
+    assert not server.state.tasks
+    assert not app.cancelled
+
+
+async def test_a_call_that_is_not_over_in_time_is_cancelled() -> None:
+    app = Slow()
+    async with served(app, drain_s=0.05) as (server, port), connected(port) as (reader, writer):
+        writer.write(ASK)
+        await app.asked.wait()
+        server.stop()
+        await reader.read()
+    assert app.cancelled
+
+
+async def test_a_stop_that_came_first_ends_it_at_once() -> None:
+    async with served(Slow()) as (server, _):
+        server.stop()
+    assert server.stopping
+    assert not server.state.connections
+
+
+async def test_an_answer_says_when_it_was_given() -> None:
+    app = Slow()
+    app.go_on.set()
+    async with served(app, date=True) as (server, port), connected(port) as (reader, writer):
+        writer.write(ASK)
+        head = await reader.readuntil(b"\r\n\r\n")
+        server.stop()
+    lines = [line for line in head.split(b"\r\n") if line.startswith(b"date: ")]
+    assert len(lines) == 1
+    assert lines[0].endswith(b" GMT")
+    assert len(lines[0]) == len("date: Sun, 06 Nov 1994 08:49:37 GMT")
