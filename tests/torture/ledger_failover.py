@@ -114,7 +114,9 @@ def _kill_in_a_commit(pair: PostgresPair, ways: Ways, rng: random.Random) -> Non
         pair.fail_over()
         return
     pair.hold_back()
-    time.sleep(rng.uniform(0.2, 1.5))  # the standby lacks what is committed meanwhile
+    had = len(primary.ask(_IDS, _DATABASE))
+    wait_until("the standby lacks something", lambda: len(primary.ask(_IDS, _DATABASE)) > had, 20)
+    time.sleep(rng.uniform(0.0, 1.0))
     with contextlib.closing(psycopg.connect(primary.url(_DATABASE))) as holding:
         holding.execute("LOCK TABLE spool_positions IN EXCLUSIVE MODE")  # what a batch writes last but one
         wait_until("a batch is nearly written", lambda: primary.ask(_WAITING), 20)
