@@ -33,7 +33,7 @@ class Lengths:
     warm_s: float = 1
     unary_s: float = 4
     open_s: float = 2
-    agents_s: float = 1  # each dialect
+    agents_s: float = 0.7  # each dialect
     chunks: int = 150
 
 

@@ -14,6 +14,7 @@ from pricing.media.bounds import Medium
 from pricing.values import maker
 from proxy.dialects import attachments, fields, references
 from proxy.dialects.outgoing import dumps
+from proxy.dialects.plain_messages import FROM_BYTES, PlainMessages
 from proxy.errors import Refusal, invalid_request
 from proxy.types import Call
 
@@ -38,33 +39,30 @@ _LEGACY_COMPLETION_TOKENS = 16  # what /v1/completions gives where max_tokens is
 
 
 _chat = maker(Call)
+_PLAIN = PlainMessages("messages")
 
 
 def parse_chat(raw: bytes) -> Call:
-    body = fields.parse_object(raw)
+    known = _PLAIN.parse(raw) if len(raw) >= FROM_BYTES else None
+    body = fields.parse_object(raw) if known is None else known.body
     fields.refuse_names(body, _CHAT_BOUNDED)
     messages = fields.objects(body, "messages")
     media: list[Medium] = []
     texts = True  # each message is a role and a text, as most are
-    for message in messages:
+    for message in messages if known is None else known.fresh:
         content = message.get("content")
         if len(message) == 2 and type(content) is str and type(message.get("role")) is str:
             continue
         texts = False
-        if type(content) is list:
-            media += [
-                attachments.of_chat_part(part)
-                for part in content
-                if type(part) is dict and fields.kind_of(part, "messages") not in _TEXT_PARTS
-            ]
-        if "images" in message and isinstance(images := message["images"], list):  # of an answer sent back (OpenRouter)
-            media += [attachments.of_chat_part(one) if isinstance(one, dict) else Medium("") for one in images]
-        if "audio" in message and isinstance(message["audio"], dict):
-            media.append(Medium(""))  # what the model said before: the provider keeps it
+        media += _media_in(message, content)
     if texts and references.nothing_beside(body, references.OPENAI, messages):
         referred = references.NO_REFERENCES
-    else:
+    elif known is None or texts:
         referred = references.of(body, references.OPENAI, messages if texts else None)
+    else:
+        referred = known.references(references.OPENAI)
+    if known is not None:
+        known.remember(_is_plain, nothing_found=not media and referred is references.NO_REFERENCES)
     if "top_logprobs" in body:
         fields.integer(body, "top_logprobs", 0, 20)
     if body.get("best_of") not in (None, 1):
@@ -89,7 +87,30 @@ def parse_chat(raw: bytes) -> Call:
         held=referred.held,
         urls=referred.urls,
         shape=None if media or referred.held or referred.urls else _shape(body),
+        marks=None if known is None else known.marks,
+        written=None if known is None else known.written,
     )
+
+
+def _media_in(message: Mapping[str, Any], content: Any) -> list[Medium]:
+    """What a message holds that is no text."""
+    media: list[Medium] = []
+    if type(content) is list:
+        media += [
+            attachments.of_chat_part(part)
+            for part in content
+            if type(part) is dict and fields.kind_of(part, "messages") not in _TEXT_PARTS
+        ]
+    if "images" in message and isinstance(images := message["images"], list):  # of an answer sent back (OpenRouter)
+        media += [attachments.of_chat_part(one) if isinstance(one, dict) else Medium("") for one in images]
+    if "audio" in message and isinstance(message["audio"], dict):
+        media.append(Medium(""))  # what the model said before: the provider keeps it
+    return media
+
+
+def _is_plain(message: Mapping[str, Any]) -> bool:
+    """Whether nothing that is looked for stands in a message that was looked at."""
+    return not _media_in(message, message.get("content")) and references.nothing_in(message, references.OPENAI)
 
 
 def _shape(body: Mapping[str, Any]) -> tuple[object, ...] | None:

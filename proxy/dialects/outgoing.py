@@ -68,14 +68,16 @@ def json_body(
     can be written."""
     if size_bytes < _SMALL_BYTES:
         return Outgoing(dumps(body), body)
-    fixed, changing = dict(body), {}
+    fixed, changing, has_place = dict(body), {}, False
     for name, value in body.items():
         # Numbers and objects: one of them may be, or have, an output cap under another name.
         if name in CHANGING or type(value) is int or type(value) is dict:
             changing[name] = fixed.pop(name)
         elif written_list is not None and value is written_list.listed:
-            fixed[name] = written_list.taken()
+            fixed[name], has_place = written_list.placed(), True
     written, behind = dumps({**fixed, **changing}), dumps(changing)
+    if has_place and written_list is not None:
+        written = written_list.filled(written)
     fixed_bytes = max(1, len(written) - (len(behind) if changing else 1))
     return Outgoing(written, changing=changing, behind=behind, fixed_bytes=fixed_bytes)
 

@@ -19,8 +19,9 @@ from proxy.dialects import fields, references
 from proxy.wire.written_list import WrittenList
 
 # Of a body: in a shorter one there is nothing to gain, and one that is new takes up to half as long again as without all this.
-_FROM_BYTES, _TO_BYTES = 65_536, 2 * 1024 * 1024
-_MOST_MESSAGES, _LEAST_BYTES = 2048, 256  # short messages, on average, are looked at as fast as they are recognised
+FROM_BYTES, _TO_BYTES = 65_536, 2 * 1024 * 1024
+_LEAST_MESSAGES, _MOST_MESSAGES = 8, 2048  # fewer are no agent's, and perhaps a long text that nobody sends again
+_LEAST_BYTES = 256  # of a message, on average: shorter ones are looked at as fast as they are recognised
 _MOST_BYTES = 65_536  # of a message that is remembered
 _MOST_KNOWN, _MOST_RESTS = 16_384, 1024
 _DEEP = 250  # lists and objects within each other that orjson writes, less a few
@@ -94,7 +95,7 @@ class PlainMessages:
         listed = body.get(self.name)
         messages = Messages(body, listed)
         known = None
-        if self.hash_is_secret and _FROM_BYTES <= len(raw) <= _TO_BYTES and _are_worth_it(listed, len(raw)):
+        if self.hash_is_secret and FROM_BYTES <= len(raw) <= _TO_BYTES and _are_worth_it(listed, len(raw)):
             known = messages._sorted = _Sorted.of(self, messages)  # noqa: SLF001 - its own file's
         if known is None:
             fields.refuse_long_integers(raw, body)
@@ -164,7 +165,7 @@ class _Sorted:
 
 
 def _are_worth_it(listed: Any, size: int) -> bool:
-    return type(listed) is list and len(listed) <= min(_MOST_MESSAGES, size // _LEAST_BYTES)
+    return type(listed) is list and _LEAST_MESSAGES <= len(listed) <= min(_MOST_MESSAGES, size // _LEAST_BYTES)
 
 
 def _is_as_it_was(message: Any, mark: int) -> bool:

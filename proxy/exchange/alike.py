@@ -23,6 +23,12 @@ _FILLER = re.compile(
     rb'|"sequence_number"\s*:\s*(?P<number>0|[1-9][0-9]*)(?=[,}])'
     rb"|(?P<space> +)(?=\}\n\n\Z)"
 )
+_MAY_FILL = (
+    b'"obfuscation"',
+    b'"p"',
+    b'"sequence_number"',
+    b" }\n\n",
+)  # looked for first, as `_FILLER` is slow to find none
 # What a text cannot have and stay within its JSON string, and within its line; where it has escapes, `_VALUE` knows.
 odd_text = re.compile(rb'["\\\r\n]').search
 _VALUE = {
@@ -128,9 +134,10 @@ def alike(event: bytes) -> Alike | None:
         return None
     said = next((span for span in texts if span[0] < span[1]), texts[0])
     spans = [(*said, "text")]
-    for filler in _FILLER.finditer(event, begin):
-        assert filler.lastgroup is not None
-        spans.append((*filler.span(filler.lastgroup), filler.lastgroup))
+    if any(event.find(mark, begin) >= 0 for mark in _MAY_FILL):
+        for filler in _FILLER.finditer(event, begin):
+            assert filler.lastgroup is not None
+            spans.append((*filler.span(filler.lastgroup), filler.lastgroup))
     return _of_spans(event, sorted(spans))
 
 

@@ -139,6 +139,8 @@ class UsageWatch:
 def _plain_payloads(data: bytes) -> tuple[bytes, int] | None:
     """Of a stream in which each event is one line `data: {...}`, with its name before it or without: their JSON, if it is that,
     as one list; and their number."""
+    if data.find(b"\r") >= 0:  # Gemini's lines end with both
+        data = data.replace(b"\r\n", b"\n")
     if not data.endswith(b"\n\n") or data.find(b"\r") >= 0:
         return None
     if data.startswith(b"data: {"):

@@ -59,10 +59,10 @@ class Server:
                         connected.shutdown()
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
-            log.error(
-                "%d calls were not over %g s after the stop: they are cancelled", len(self.state.tasks), self._drain_s
-            )
-            for task in self.state.tasks:
+            late = [*self.state.tasks]
+            if late:
+                log.error("calls that were not over %g s after the stop are cancelled: %d", self._drain_s, len(late))
+            for task in late:
                 task.cancel()
         if dating is not None:
             dating.cancel()

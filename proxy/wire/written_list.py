@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
+# What JSON as orjson writes it has nowhere: in texts it is escaped.
+_ELSEWHERE = b"\n"
+
 
 class WrittenList:
-    """listed: the list. Its JSON is held until the object is written, and no longer: it may be as long as that."""
+    """listed: the list, with at least one item. Its JSON is held until the object is written, and no longer: it may be as long
+    as that."""
 
-    __slots__ = ("_json", "listed")
+    __slots__ = ("_items", "listed")
 
-    def __init__(self, listed: list[Any], items: Iterable[bytes]) -> None:
+    def __init__(self, listed: list[Any], items: Sequence[bytes]) -> None:
+        """items: each of them as JSON."""
         self.listed = listed
-        self._json = b"[%b]" % b",".join(items)
+        self._items: Sequence[bytes] | None = items
 
-    def taken(self) -> Any:
-        """What to write in place of the list."""
-        json, self._json = self._json, b""
-        return orjson.Fragment(json) if json else self.listed
+    def placed(self) -> Any:
+        """What to write in place of the list: its place, for `filled`; itself where it was written before."""
+        return self.listed if self._items is None else orjson.Fragment(_ELSEWHERE)
+
+    def filled(self, written: bytes) -> bytes:
+        """The JSON of the object, with the list in its place. In one copy, as that is long."""
+        items, self._items = self._items, None
+        if items is None:
+            return written
+        head, _, tail = written.partition(_ELSEWHERE)
+        if len(items) == 1:
+            return b"%b[%b]%b" % (head, items[0], tail)
+        return b",".join([b"%b[%b" % (head, items[0]), *items[1:-1], b"%b]%b" % (items[-1], tail)])

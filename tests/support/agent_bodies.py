@@ -20,7 +20,7 @@ from typing import Any
 
 from proxy.ceilings import ceiling
 from proxy.ceilings.conditions import fixed_conditions
-from proxy.dialects import anthropic, bedrock, fields, gemini, responses
+from proxy.dialects import anthropic, bedrock, fields, gemini, openai, responses
 from proxy.errors import Refused
 from proxy.meters.reader import requested_by
 from proxy.sessions.chains import Chains
@@ -28,6 +28,7 @@ from proxy.sessions.keyed_hash import KeyedHash
 from proxy.types import Call, Route
 
 PARSERS: dict[str, Callable[[bytes], Call]] = {
+    "chat": openai.parse_chat,
     "anthropic": anthropic.parse_messages,
     "responses": responses.parse,
     "compact": responses.parse_compact,
@@ -84,6 +85,11 @@ _MARKS: tuple[dict[str, Any], ...] = (
     {"cachedContent": "cachedContents/abc"},
     {"serviceAccount": "x"},
     {"system": "x", "role": "system"},
+    {"role": "developer"},
+    {"audio": {"id": "audio_0123456789"}},
+    {"images": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]},
+    {"tool_calls": [{"id": "c", "custom": {"name": "n", "input": "x"}}]},
+    {"function_call": {"name": "f", "arguments": "{}"}},
 )
 _TOP: tuple[dict[str, Any], ...] = (
     {"service_tier": "priority"},
@@ -165,6 +171,9 @@ def _beginning(dialect: str, rng: random.Random) -> dict[str, Any]:
         }
     if dialect == "converse":
         return {"system": [{"text": system}], "messages": [], "inferenceConfig": {"maxTokens": 99}}
+    if dialect == "chat":
+        functions = [{"type": "function", "function": {"name": tool["name"], "parameters": {}}} for tool in tools]
+        return {"model": "m", "max_tokens": 99, "messages": [{"role": "system", "content": system}], "tools": functions}
     tools = [{"type": "function", "name": tool["name"], "parameters": {}} for tool in tools]
     return {"model": "m", "instructions": system, "input": [], "tools": tools, "store": False}
 
@@ -204,6 +213,14 @@ def _turn(dialect: str, rng: random.Random, number: int, filler: str) -> list[An
                 "content": [{"text": text}, {"toolUse": {"toolUseId": "u", "name": "t0", "input": edit}}],
             },
             {"role": "user", "content": [{"toolResult": {"toolUseId": "u", "content": content, "status": "success"}}]},
+        ]
+    if dialect == "chat":
+        call = {"id": f"call_{number}", "type": "function", "function": {"name": "t0", "arguments": json.dumps(edit)}}
+        seen = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{_PNG}"}}] if picture else []
+        return [
+            {"role": "user", "content": [{"type": "text", "text": text}, *seen] if seen else text},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": f"call_{number}", "content": text},
         ]
     inputs: list[Any] = [{"type": "input_text", "text": text}]
     inputs += [{"type": "input_image", "image_url": f"data:image/png;base64,{_PNG}"}] if picture else []

@@ -8,15 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from pricing.load import load_book
 from proxy.ceilings.ceiling import impossible_units
 from proxy.config.model import Config
 from proxy.dataplane.process import build_plane
-from proxy.dialects import anthropic, fields, gemini, plain_messages, responses
+from proxy.dialects import anthropic, fields, gemini, openai, plain_messages, responses
+from proxy.dialects.outgoing import json_body
 from proxy.dialects.plain_messages import PlainMessages
 from proxy.errors import Refused
+from proxy.wire.written_list import WrittenList
 from tests.support import agent_bodies
 from tests.support.examples import tried
 from tests.support.rows import each_row
@@ -32,8 +35,10 @@ def _recognised(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def short_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short bodies are treated as long ones are."""
-    monkeypatch.setattr(plain_messages, "_FROM_BYTES", 0)
+    monkeypatch.setattr(plain_messages, "FROM_BYTES", 0)
+    monkeypatch.setattr(openai, "FROM_BYTES", 0)
     monkeypatch.setattr(plain_messages, "_LEAST_BYTES", 1)
+    monkeypatch.setattr(plain_messages, "_LEAST_MESSAGES", 1)
 
 
 @pytest.mark.usefixtures("short_too")
@@ -123,7 +128,9 @@ def test_a_file_of_another_team_is_refused_each_time() -> None:
 def test_a_number_that_its_reader_changes_is_refused_where_its_like_has_passed() -> None:
     """As a float it passes; as a whole number it would be passed on as that float."""
     for number, passes in (("1.8446744073709552e19", True), ("18446744073709551616", False)) * 2:
-        body = json.dumps({"contents": [{"role": "user", "parts": [{"text": LONG}]}, {"role": "model", "n": "N"}]})
+        body = json.dumps(
+            {"contents": [*[{"role": "user", "parts": [{"text": LONG}]}] * 9, {"role": "model", "n": "N"}]}
+        )
         raw = body.replace('"N"', number).encode()
         if passes:
             gemini.parse_generate("m", False, raw)
@@ -137,8 +144,19 @@ def test_the_json_of_the_messages_is_held_until_the_body_is_written() -> None:
     call = anthropic.parse_messages(json.dumps(_messages()).encode())
     assert call.written is not None
     first = fields.encode(call, "one").written({})
-    assert call.written.taken() is call.body["messages"]
+    assert call.written.placed() is call.body["messages"]
     assert fields.encode(call, "two").written({}) == first.replace(b'"model":"one"', b'"model":"two"')
+
+
+@each_row("count", [1, 2, 3])
+def test_a_body_is_written_with_its_list_in_place(count: int) -> None:
+    """However many items that has; and as it is where that list is no longer in it."""
+    items = [{"text": f"{number}\n{LONG}"} for number in range(count)]
+    for body in ({"a": 1, "x": items, "b": "\n"}, {"a": {}, "x": items}, {"x": items}, {"x": [*items], "b": 2}):
+        written_list = WrittenList(items, [*map(orjson.dumps, items)])
+        outgoing, plain = json_body(body, 10**6, written_list), json_body(body, 10**6)
+        assert outgoing.written({}) == plain.written({})
+        assert outgoing.written({"max_tokens": 5}) == plain.written({"max_tokens": 5})
 
 
 def test_a_hash_whose_secret_is_known_is_not_relied_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

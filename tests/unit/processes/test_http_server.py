@@ -87,6 +87,15 @@ async def test_a_call_that_is_not_over_in_time_is_cancelled() -> None:
     assert app.cancelled
 
 
+async def test_nothing_is_said_of_connections_that_had_no_call(caplog: pytest.LogCaptureFixture) -> None:
+    async with served(Slow(), drain_s=0) as (server, port), connected(port) as (reader, _):
+        while not server.state.connections:
+            await asyncio.sleep(0)
+        server.stop()
+        assert await reader.read() == b""
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 async def test_a_stop_that_came_first_ends_it_at_once() -> None:
     async with served(Slow()) as (server, _):
         server.stop()
