@@ -322,7 +322,8 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
     for name, *numbers in connection.execute(
         sa.select(session, *[spend_sessions.c[name] for name in SUMS]).where(inside)
     ):
-        totals[name,].numbers = numbers
+        total = totals[name,]  # a session may have two rows, of two versions
+        total.numbers = [known + more for known, more in zip(total.numbers, numbers, strict=True)]
     _add_units(connection, spend_sessions, [session], inside, totals)
     for some in _sessions(connection, across):
         where = sa.and_(some, span.holds(entries.c.started_at), counted())
