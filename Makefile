@@ -68,7 +68,7 @@ torture: .venv/installed ## Crash it under load and compare its ledger with an i
 wheel: .venv/installed ## Build the wheel and try it: clean environments, beside proxy.py, by uvx (fetches packages)
 	@PYTHON=$(BIN)/python tests/support/try_wheel.sh
 
-compiled: .venv/installed .venv/translate ## Build a wheel with machine code in its hottest modules, and run the tests of units and flows against it
+compiled: .venv/installed .venv/translate ## Build a wheel with the way of a call in machine code, and run the tests of units and flows against it
 	@PYTHON=$(BIN)/python tests/support/try_compiled.sh
 
 focus: .venv/installed ## Have a public validator check the FOCUS export (fetches packages)

@@ -9,6 +9,7 @@ one version of Python.
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -16,21 +17,6 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 _INSIDE = ("pricing", "proxy")
-# What every call passes through that does no I/O, as mypyc takes it. What gains nothing is left out: modules of data classes
-# (it calls their interpreted constructors), an exchange's coroutines; and so is what tests replace in place.
-_COMPILED = (
-    "pricing/book", "pricing/dearest", "pricing/lines", "pricing/money", "pricing/selection", "proxy/access/keys",
-    "proxy/access/routes", "proxy/budgets/counting", "proxy/budgets/memory",
-    "proxy/budgets/memory_standings", "proxy/budgets/waiting",
-    "proxy/ceilings/rendered", "proxy/dialects/fields", "proxy/dialects/openai",
-    "proxy/dialects/outgoing", "proxy/dialects/references", "proxy/dialects/turns",
-    "proxy/exchange/passed_headers", "proxy/exchange/settlement", "proxy/ids", "proxy/sessions/keyed_hash",
-    "proxy/bounded_table", "proxy/money", "proxy/shares", "proxy/times", "proxy/meters/failures", "proxy/meters/openai",
-    "proxy/meters/openai_usage",
-    "proxy/meters/reader", "proxy/meters/reading_builder", "proxy/sessions/attribution", "proxy/sessions/chains",
-    "proxy/sessions/costs", "proxy/upstream/outbox", "proxy/upstream/requests", "proxy/upstream/turns",
-    "proxy/wire/lenient",
-)  # fmt: skip
 
 
 def _placed(package: str) -> str:
@@ -54,12 +40,12 @@ class _BuildExt(build_ext):
 
 
 def _machine_code() -> list[Extension]:
-    if os.environ.get("TAXIMETER_COMPILED") != "1":
+    if os.environ.get("TAXIMETER_COMPILED") != "1" or "bdist_wheel" not in sys.argv:  # metadata is asked for before
         return []
-    from mypyc.build import mypycify  # noqa: PLC0415 - of mypy, which nobody else has to have
+    sys.path.insert(0, str(Path(__file__).parent))
+    from machine_code import extensions  # noqa: PLC0415 - it imports mypy, which nobody else has to have
 
-    made: list[Extension] = mypycify([f"{name}.py" for name in _COMPILED], opt_level="2", debug_level="0")
-    return made
+    return extensions(_INSIDE)
 
 
 def _readme() -> str:

@@ -220,6 +220,12 @@ def _taximeter(folder: Path, ports: Ports, race_nanousd: int) -> Started:
     return Started(_serve(file), ports.peer, ports.peer, {"PYTHONPATH": str(ROOT)})
 
 
+def _taximeter_compiled(folder: Path, ports: Ports, race_nanousd: int) -> Started:
+    """The same from the wheel that `make compiled` built."""
+    file = _write(folder / "taximeter.yaml", _taximeter_config(folder, ports, race_nanousd))
+    return Started(_serve(file), ports.peer, ports.peer, {"PYTHONPATH": str(tools.compiled(ROOT))})
+
+
 def _serve(file: Path, python: Path | None = None) -> list[str]:
     return [str(python or tools.of_the_project(ROOT)), "-m", "proxy", "serve", "--config", str(file)]
 
@@ -325,6 +331,10 @@ PEERS = {
             "taximeter", "keys, three nested budgets, ledger and spool, metrics, a log line a call",
             _taximeter, lambda: "this checkout", race_key=RACE_KEY, brisk=1000, agents=_DIALECTS, recorder=_RECORDER,
             essential=True,
+        ),
+        Peer(
+            "taximeter-compiled", "the same, the way of a call in machine code (`make compiled`)",
+            _taximeter_compiled, lambda: "the wheel in dist/", race_key=RACE_KEY, brisk=1000, recorder=_RECORDER,
         ),
         Peer(
             "taximeter-redis", "the same, budgets leased from a Redis of its own (counted)",

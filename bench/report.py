@@ -74,6 +74,8 @@ RATIOS = (
     Ratio("CPU per call", "unary_cpu_us", _EARLIER, "at most 0.33 of 819fbf9's"),
     Ratio("CPU per call", "unary_cpu_us", "envoy"),
     Ratio("CPU per call, leases in Redis", "unary_cpu_us", "taximeter", "at most 1.25", "taximeter-redis"),
+    Ratio("CPU per call, machine code", "unary_cpu_us", "taximeter", own="taximeter-compiled"),
+    Ratio("CPU per chunk, machine code", "chunk_cpu_us", "taximeter", own="taximeter-compiled"),
     Ratio("CPU per chunk", "chunk_cpu_us", "envoy", "at most 1.1"),
     Ratio("CPU per chunk", "chunk_cpu_us", "litellm"),
     Ratio("added p50 at 1,000 calls/s", "brisk_p50_ms", "envoy", "at most 2"),

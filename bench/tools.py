@@ -109,6 +109,18 @@ def checkout(repository: Path, commit: str) -> Path:
     return folder
 
 
+def compiled(repository: Path) -> Path:
+    """What the newest wheel with machine code in `dist` has in it. Raises MissingError where there is none."""
+    wheels = sorted((repository / "dist").glob("taximeter-*-cp*.whl"), key=lambda wheel: wheel.stat().st_mtime)
+    if not wheels:
+        raise MissingError("there is no wheel with machine code in dist/: `make compiled` builds it")
+    folder = home() / f"compiled-{hashlib.sha256(wheels[-1].read_bytes()).hexdigest()[:8]}"
+    if not (folder / "complete").exists():
+        shutil.unpack_archive(wheels[-1], folder, "zip")
+        (folder / "complete").touch()
+    return folder / "taximeter"
+
+
 def node(name: str, package: str, file: str) -> Path:
     """The path of a file of an npm package, in a folder of its own. Raises MissingError where it cannot be installed."""
     folder = home() / name

@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from operator import attrgetter
-from typing import Any, ParamSpec, Self, TypeVar, dataclass_transform
+from typing import Any, ParamSpec, TypeVar, dataclass_transform
+
+from pricing.value import Value
+
+__all__ = ("NOTHING", "Constant", "Value", "frozen", "maker", "slotted")
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -53,17 +57,6 @@ def _hash(self: Any) -> int:
 def _text(self: Any) -> str:
     shown = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self) if each.repr)
     return f"{type(self).__qualname__}({shown})"
-
-
-class Value:
-    """What a `frozen` class is made from."""
-
-    __slots__ = ()
-
-    def _replace(self, **changes: Any) -> Self:
-        """The same with some fields changed, as named tuples have it."""
-        names = self.__match_args__  # type: ignore[attr-defined]  # of every data class: its fields
-        return type(self)(*[changes.pop(name) if name in changes else getattr(self, name) for name in names], **changes)
 
 
 def maker(kind: Callable[P, T]) -> Callable[P, T]:

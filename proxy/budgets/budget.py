@@ -220,8 +220,8 @@ def _compile(row: config.Budget, raises: tuple[Raise, ...]) -> Budget:
     )
 
 
-def _units(limit: object, measure: Measure) -> int:
-    return int(limit * NANO) if measure == "usd" else int(limit)  # type: ignore[call-overload, operator]  # Decimal for usd, else int
+def _units(limit: Any, measure: Measure) -> int:  # Decimal for usd, else int
+    return int(limit * NANO) if measure == "usd" else int(limit)
 
 
 @frozen

@@ -8,8 +8,9 @@ import orjson
 
 from proxy.budgets.store import StoreUnavailable
 from proxy.dialects import MODELS_PATHS, family_of_client, family_of_path, find
-from proxy.downstream.client import Client, HungUp
-from proxy.downstream.cycle import Cycle
+from proxy.downstream.client import Client
+from proxy.downstream.cycle import Asked
+from proxy.downstream.pieces import HungUp
 from proxy.errors import (
     Refused,
     budget_store_unavailable,
@@ -43,7 +44,7 @@ class Application:
         self._own = {"/healthz": self._health, "/readyz": self._ready, "/v1/key": self._key}
         self._own |= dict.fromkeys(MODELS_PATHS, self._models)
 
-    async def serve(self, cycle: Cycle) -> None:
+    async def serve(self, cycle: Asked) -> None:
         """One request, from its head to the last of its answer."""
         plane, method = self._plane, cycle.method
         client = Client(plane.load, cycle)

@@ -107,4 +107,5 @@ class KeptSessions:
 def _write_all(file: int, lines: Iterable[str]) -> None:
     data = memoryview("".join(lines).encode())
     while data:
-        data = data[os.write(file, data) :]
+        written = os.write(file, data)
+        data = data[written:]

@@ -2,7 +2,7 @@
 
 What a dialect looks for in a message (media, ids, URLs, tools, words that prices go by) depends on that message alone. One in
 which nothing was found is remembered by Python's own hash of its JSON: 64 bits, keyed by a secret of the process. To have
-another message taken for one takes 2^50 tries, each of them a call, and no answer says how near one came. What something was
+another message taken for one takes 2^51 tries, each of them sent, and no answer says how near one came. What something was
 found in is looked at each time; so is what stands beside the messages, which is remembered in the same way. No text is kept.
 """
 
@@ -23,7 +23,7 @@ FROM_BYTES, _TO_BYTES = 65_536, 2 * 1024 * 1024
 _LEAST_MESSAGES, _MOST_MESSAGES = 8, 2048  # fewer are no agent's, and perhaps a long text that nobody sends again
 _LEAST_BYTES = 256  # of a message, on average: shorter ones are looked at as fast as they are recognised
 _MOST_BYTES = 65_536  # of a message that is remembered
-_MOST_KNOWN, _MOST_RESTS = 16_384, 1024
+_MOST_KNOWN, _MOST_RESTS = 8192, 512
 _DEEP = 250  # lists and objects within each other that orjson writes, less a few
 _LATEST = 16  # where something was found, so many of the last are looked at by themselves
 

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 from proxy.dialects.family import Family
-from proxy.downstream.cycle import Cycle
+from proxy.downstream.cycle import Asked
 from proxy.downstream.load import Load
+from proxy.downstream.pieces import HungUp, pieces
 from proxy.downstream.weighing import weighed
 from proxy.errors import Refusal, invalid_request, overloaded, too_large, too_many_in_flight, unsupported_encoding
 from proxy.upstream.outbox import OUTBOX
@@ -22,10 +23,6 @@ Header = tuple[bytes, bytes]
 T = TypeVar("T")
 
 _JSON: Header = (b"content-type", b"application/json")
-
-
-class HungUp(Exception):  # noqa: N818 - what the client did
-    """The client left before its request was complete; there is nobody to answer."""
 
 
 class Client:
@@ -39,7 +36,7 @@ class Client:
     held_bytes = 0
     holder = ""
 
-    def __init__(self, load: Load, cycle: Cycle) -> None:
+    def __init__(self, load: Load, cycle: Asked) -> None:
         self.load = load
         self.began = time.perf_counter()
         self.cycle = cycle
@@ -116,24 +113,9 @@ class Client:
         `parse` does, and `Refused`."""
         return parse(body) if len(body) < SMALL_BYTES else weighed(body, parse, self._hold)
 
-    async def pieces(self, limit: int) -> AsyncIterator[bytes]:
+    def pieces(self, limit: int) -> AsyncIterator[bytes]:
         """The request body as it comes, never whole in memory. Raises `Refused` beyond `limit` bytes, or `HungUp`."""
-        if self.headers.get(b"content-encoding", b"identity") not in (b"identity", b""):
-            raise unsupported_encoding()
-        stated = self.headers.get(b"content-length", b"")
-        if stated.isdigit() and int(stated) > limit:
-            raise too_large(limit)
-        total, more = 0, True
-        while more:
-            message = await self.cycle.receive()
-            if message["type"] == "http.disconnect":
-                raise HungUp
-            chunk: bytes = message.get("body", b"")
-            total += len(chunk)
-            if total > limit:
-                raise too_large(limit)
-            more = message.get("more_body", False)
-            yield chunk
+        return pieces(self.cycle, self.headers, limit)
 
     def admit(self, holder: str) -> None:
         """Count the call as `holder`'s, whoever that is: the key's id. Raises `Refused` where it has enough of them."""

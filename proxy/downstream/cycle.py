@@ -64,6 +64,28 @@ class Carrier(Protocol):
     def drop(self) -> None: ...
 
 
+class Asked(Protocol):
+    """A cycle, as the application sees it."""
+
+    connection: Carrier
+    method: str
+    path: str
+    query: bytes
+    named: dict[bytes, bytes]
+    notes: Notes
+    disconnected: bool
+    response_started: bool
+    response_complete: bool
+
+    def take(self) -> bytes | None: ...
+    async def receive(self) -> Message: ...
+    def respond(self, status: int, headers: Sequence[Header], body: bytes) -> bool: ...
+    def write(self, data: bytes, framed: bytes = b"") -> bool: ...
+    def straight(self) -> Straight | None: ...
+    async def send(self, message: Message) -> None: ...
+    def over(self) -> None: ...
+
+
 class Cycle:
     """headers: as they came, names in lower case. named: the same by their names, several lines joined. keep_alive: whether
     another request may follow; `expects`: the client waits to be told to send its body (100-continue). notes: what an
@@ -321,6 +343,6 @@ def _status_line(status: int) -> bytes:
 @lru_cache(maxsize=1024)
 def _target_of(url: bytes) -> tuple[str, bytes, bytes]:
     """What a request's target says: its path, as it came too, and its query. Raises what `httptools.parse_url` does."""
-    parsed = httptools.parse_url(url)
+    parsed: Any = httptools.parse_url(url)  # whose annotations say that there always is a query
     path = parsed.path.decode("ascii")
     return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""

@@ -30,7 +30,9 @@ from proxy.upstream.response import Response, UpstreamError
 
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate", "converse", "invoke"})
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid")
-_context, _settled, _timed = maker(Context), maker(Settlement), maker(Timings)
+_context = maker(Context)
+_settled = maker(Settlement)
+_timed = maker(Timings)
 
 
 class Answering:

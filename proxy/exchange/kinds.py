@@ -29,7 +29,7 @@ class Kind(Value):
     """
 
     route: Route
-    facts: object
+    facts: Any
     known: Route
     destination: Destination
     renamed: Mapping[str, Any]

@@ -67,7 +67,9 @@ class Plan(Value):
     claims: Sequence[tuple[Budget, Claim]]
 
 
-_planned, _priced, _takes = maker(Plan), maker(CallPrice), maker(Amounts)
+_planned = maker(Plan)
+_priced = maker(CallPrice)
+_takes = maker(Amounts)
 
 
 def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
@@ -245,7 +247,7 @@ def _claims_of_others(
 def _refuse_unreadable(call: Call, route: Route) -> None:
     """llama.cpp reports the usage of one sequence only, however many it made: a bill that nobody could check."""
     writes = call.dialect != "openai.embeddings"
-    if call.sequences > 1 and writes and route.provider in (*LLAMA_CPP, "local"):
+    if call.sequences > 1 and writes and (route.provider in LLAMA_CPP or route.provider == "local"):
         raise invalid_request("This upstream reports usage for one sequence only; send one prompt with n = 1.", "n")
 
 

@@ -187,6 +187,7 @@ def _migrate(engine: Engine) -> None:
             if version is not None or sa.inspect(connection).has_table("entries"):
                 raise OSError(errno.EEXIST, "another program's tables are in it; name a database of its own")
             metadata.create_all(connection)
+            connection.execute(sa.insert(rollup_schema.session_names).values(id=1, since_at=0))
             connection.execute(sa.text(view_sql(engine.dialect.name)))
             connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
             connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})

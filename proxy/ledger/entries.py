@@ -71,6 +71,6 @@ def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], 
     """What the entries add to each budget's counter: (name, group, window start, measure) -> amount."""
     amounts: dict[tuple[str, str, int, str], int] = defaultdict(int)
     for entry in shipped:
-        for item in entry.budgets:
-            amounts[tuple(item[:4])] += item[4]  # type: ignore[index]  # a list of five, as JSON has it, or a tuple
+        for name, group, window_start, measure, amount in entry.budgets:
+            amounts[name, group, window_start, measure] += amount
     return amounts

@@ -31,7 +31,8 @@ from proxy.times import now_s, now_us
 
 log = logging.getLogger("taximeter.recorder")
 
-_EVERY_S = 0.2
+# How long records may come together. A batch costs what thirty entries do, so that where there are many, more do.
+_EVERY_S, _MANY_EVERY_S, _MANY = 0.2, 0.5, 100
 _LATELY = 1000  # ends that a killed worker may not have reported to the budgets
 # Entries of one batch, and what one read has beyond them: more save a server work, but no file, and take memory.
 _MAX_ENTRIES, _MAX_ENTRIES_OF_A_SERVER = 1000, 5000
@@ -113,6 +114,7 @@ class Recorder:
         self._short_of_files = False
         self._turn = 0  # which batch this is
         self._behind = False  # the last batch is not all that was there
+        self._many = False  # it had so many that it pays to wait for more
         self.database_down_since: float | None = None
         self.caught_up_at = 0.0
         self.unreadable_records = 0
@@ -127,7 +129,7 @@ class Recorder:
                     return  # what is left stays in the spool for the next start
             if stopping:
                 return
-            stop.wait(_EVERY_S)
+            stop.wait(_MANY_EVERY_S if self._many else _EVERY_S)
 
     def step(self) -> int:
         """Ship one batch; how many records it had. Waits (and comes back) while the database is away."""
@@ -160,6 +162,7 @@ class Recorder:
         batch = Batch()
         read_at = now_s()
         self._read(batch)
+        self._many = batch.records >= _MANY
         if not batch.records and not batch and not self._runs.due and not self._metrics.due():
             if self._check() and not self._short_of_files:
                 self.caught_up_at = read_at
@@ -248,7 +251,7 @@ class Recorder:
     @property
     def lag_s(self) -> float:
         """How long ago everything that was in the spool was in the ledger."""
-        return max(0.0, now_s() - self.caught_up_at - _EVERY_S) if self.caught_up_at else 0.0
+        return max(0.0, now_s() - self.caught_up_at - _MANY_EVERY_S) if self.caught_up_at else 0.0
 
     @property
     def intents_overdue(self) -> int:

@@ -19,7 +19,7 @@ SYSTEM = (b'["system"', b'["developer"')
 # Whose turn a message is; of a message that is none (a thought, a reminder), nobody's.
 NOBODYS, ANYBODYS, SYSTEMS, REPLYS, REPLYS_TEXT = range(5)
 _KIND, _OF_SYSTEM, _BITS = 7, 8, 4  # whether a message says to be the system's, whatever its turn is
-_MOST_NOTES = 16_384
+_MOST_NOTES = 8192
 
 
 class _Notes:

@@ -9,11 +9,12 @@ from typing import Any, cast
 import orjson
 
 from pricing.load import load_book
+from proxy.budgets.memory import MemoryStore
 from proxy.config.checks import build
 from proxy.config.file import expand
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
-from proxy.downstream.cycle import Cycle
+from proxy.downstream.cycle import Asked, Cycle
 from proxy.downstream.head_cache import Notes
 from proxy.exchange.plane import Plane
 from proxy.spool.pending import Pending, keep
@@ -123,6 +124,16 @@ class Asking:
     def over(self) -> None: ...
 
 
+class Odd:
+    """A store in memory, but for what is asked of it first."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+
 BOOK = load_book()
 
 
@@ -196,7 +207,7 @@ class House:
         if cycle is not None:
             cycle.path, cycle.query, cycle.named = path, query_string, named
             cycle.body, cycle.more_body = body, False
-        await Application(self.plane).serve(cycle or cast(Any, asking))
+        await Application(self.plane).serve(cycle or cast(Asked, asking))
         return Told(asking.messages)
 
     def records(self) -> list[dict[str, Any]]:

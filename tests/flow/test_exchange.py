@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 
 import orjson
 import pytest
 
 from proxy.dialects.outgoing import json_body
-from proxy.spool.writer import SpoolUnavailable
 from proxy.upstream.response import UpstreamError
 from tests.flow.house import HARD, KEY, Answer, Build, whole
 
@@ -229,11 +230,11 @@ async def test_a_cap_is_sent_along_where_nobody_has_one(build: Build) -> None:
 async def test_what_cannot_be_recorded_is_not_sent(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     house = build(**HARD)
 
-    def full(*_: object) -> None:
-        raise SpoolUnavailable("ENOSPC")
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as broken:
-        broken.setattr(type(house.plane.spool), "_append", full)
+        broken.setattr(os, "write", full)
         told = await house.ask()
     assert (told.status, told.code, house.sent, house.reserved()) == (503, "ledger_unavailable", [], 0)
     assert (await house.ask()).status == 200

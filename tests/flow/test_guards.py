@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 
 from proxy.budgets.guards import Guards, repeated_tool
-from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import StoreUnavailable
 from proxy.config.model import Config
-from tests.flow.house import Build, House, whole
+from tests.flow.house import Build, House, Odd, whole
 from tests.support.calls import call_of
 
 SESSION = {"x-taximeter-session-id": "s"}
@@ -46,15 +45,16 @@ async def test_a_session_spends_only_so_much_a_minute(build: Build) -> None:
     assert "$0.00012 in the last minute, of $0.0001" in orjson.loads(told.body)["error"]["message"]
 
 
-async def test_what_it_spends_while_a_shared_store_is_away_is_counted_here(
-    build: Build, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def away(*_: object) -> None:
+class _SharedAndAway(Odd):
+    epoch, up = "e", False
+
+    async def guarded(self, *_: object) -> None:
         raise StoreUnavailable("away")
 
-    for name, value in {"epoch": "e", "up": False, "guarded": away}.items():
-        monkeypatch.setattr(MemoryStore, name, value)
+
+async def test_what_it_spends_while_a_shared_store_is_away_is_counted_here(build: Build) -> None:
     house = build(guards={"max_usd_per_minute": "0.0001"})
+    house.plane.store = cast(Any, _SharedAndAway())
     assert await statuses(house, 5) == [200, 200, 200, 429, 429]
 
 

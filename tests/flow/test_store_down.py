@@ -7,23 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Granted, Moved, StoreUnavailable
 from proxy.types import Claim
-from tests.flow.house import HARD, Build
+from tests.flow.house import HARD, Build, Odd
 
 
-class _Odd:
-    """A store in memory, but for what is asked of it first."""
-
-    def __init__(self) -> None:
-        self.store = MemoryStore()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.store, name)
-
-
-class _Away(_Odd):
+class _Away(Odd):
     """Cannot be asked; what ended is told to it all the same, as it is delivered later."""
 
     async def reserve(self, *_: Any, **__: Any) -> Any:
@@ -65,7 +54,7 @@ async def test_without_a_budget_the_store_is_not_asked(build: Build) -> None:
     assert (await house.ask()).status == 200
 
 
-class _Later(_Odd):
+class _Later(Odd):
     """Its clock is in the next minute when it is first asked."""
 
     def __init__(self) -> None:

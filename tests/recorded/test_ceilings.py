@@ -19,7 +19,7 @@ from pricing.units import INPUT_SIDE, TOKENS
 from proxy.access.stored_owners import Holder, digest
 from proxy.dialects import find
 from proxy.errors import Refused
-from proxy.exchange import tighten
+from proxy.exchange import forward, tighten
 from proxy.exchange.attempt import Attempt
 from proxy.types import Identity
 from tests.flow.house import Answer, House
@@ -79,16 +79,16 @@ async def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
     """All calls, through a gateway each, with the closer bounds asked for as well."""
     seen = Seen()
     found: dict[str, int | None] = {}
-    take = Attempt.reserve
+    head_of = forward.head_of
 
-    async def counting(attempt: Attempt, *given: Any) -> Any:
+    def counting(attempt: Attempt, *given: Any) -> bytes:
         text_only = not attempt.call.media_items and attempt.call.passes == 1
         found.clear()
         if text_only:
             found.update(tokenizer=tighten._own_tokenizer(attempt), calibrated=tighten._calibrated(attempt))
-        return await take(attempt, *given)
+        return head_of(attempt, *given)
 
-    monkeypatch.setattr(Attempt, "reserve", counting)
+    monkeypatch.setattr(forward, "head_of", counting)
     houses: dict[str, House] = {}
     for call in CALLS:
         provider = call["provider"]

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 import orjson
 
 from proxy.dialects import OPENAI, Endpoint, fields, openai
-from proxy.downstream.client import Client, HungUp
+from proxy.downstream.client import Client
+from proxy.downstream.pieces import HungUp
 from proxy.errors import Refused, invalid_request, not_found, unbounded_cost, upstream_timeout, upstream_unreachable
 from proxy.exchange.configured import Configured
 from proxy.exchange.jobs.asking import answer_of, destination_of, home_of

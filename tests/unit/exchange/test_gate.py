@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 import pytest
 from hypothesis import given
@@ -63,9 +65,12 @@ def test_the_last_event_may_lack_its_blank_line() -> None:
     assert one.watch.reading().usage == {"input": 19, "output": 21}
 
 
-def test_a_meter_that_raises_does_not_change_a_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = gate(strip=True)
-    monkeypatch.setattr(type(one.watch._stream), "event", lambda *_: 1 / 0)
+def test_a_meter_that_raises_does_not_change_a_byte() -> None:
+    def fold(*_: object) -> None:
+        raise ZeroDivisionError
+
+    broken = replace(reader("openai.chat", "openai"), fold=fold)
+    one = StreamGate(broken, Context(provider="openai"), strip_usage=True)
     assert run(one, pieces(STREAM, [10, 200, 300])) == STREAM
     assert one.phase is Phase.UNOBSERVED
 

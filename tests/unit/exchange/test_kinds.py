@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
@@ -15,6 +16,9 @@ from proxy.config.model import Config
 from proxy.dataplane.process import build_plane
 from proxy.dialects import find, openai
 from proxy.dialects.openai import parse_chat
+from proxy.downstream.client import Client
+from proxy.downstream.cycle import Asked
+from proxy.downstream.head_cache import Notes
 from proxy.errors import Refused
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.plan import Plan, plan
@@ -31,6 +35,7 @@ MODELS = [
 ]  # fmt: skip
 NAMES = [f"{provider} {model}" for provider in PROVIDERS for model in MODELS]
 KEY = "sk-some-key-0000-0000"
+ASKED = SimpleNamespace(path="/", query=b"", named={}, notes=Notes(), connection=None)
 
 # What fields may hold: by the values that a rule, a bound or a price asks for, and others.
 FIELDS: dict[str, list[Any]] = {
@@ -107,11 +112,12 @@ def planned(plane: Plane, name: str, body: dict[str, Any]) -> Any:
     assert endpoint is not None
     identity = identity_of(plane.configured.config.keys[0])
     attribution = Attribution("s", "none", "s", "s")
+    client = Client(plane.load, cast(Asked, ASKED))
     try:
         call = parse_chat(orjson.dumps(body))
         route = plane.configured.router.route(name, identity)
         made = plan(
-            Exchange(plane, plane.configured, endpoint, cast(Any, None), identity, call, "r", attribution, None),
+            Exchange(plane, plane.configured, endpoint, client, identity, call, "r", attribution, None),
             route,
             1,
             1,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from proxy.spool.pending import Pending, keep
 from proxy.spool.reader import SpoolReader, runs
-from proxy.spool.writer import SpoolUnavailable, SpoolWriter
+from proxy.spool.writer import SpoolWriter
 
 
 def payload(number: int) -> bytes:
@@ -25,18 +26,12 @@ def written(folder: Path) -> list[bytes]:
 
 
 def test_they_are_kept_together_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer, appended = SpoolWriter(tmp_path, "w"), []
-    real = SpoolWriter._append
-
-    def append(self: SpoolWriter, payloads: Sequence[bytes], most: float) -> None:
-        appended.append(len(payloads))
-        real(self, payloads, most)
-
-    monkeypatch.setattr(SpoolWriter, "_append", append)
+    writer, writes, real = SpoolWriter(tmp_path, "w"), [], os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: writes.append(data.count(b"intent")) or real(fd, data))
     records = [Pending(writer, payload(number)) for number in range(3)]
     keep(records)
     keep(records)
-    assert ([record.kept for record in records], appended) == ([True] * 3, [3])
+    assert ([record.kept for record in records], writes) == ([True] * 3, [3])
     assert written(tmp_path) == [payload(number) for number in range(3)]
 
 
@@ -47,14 +42,14 @@ def test_of_two_spools_each_has_its_own(tmp_path: Path) -> None:
 
 
 def test_what_the_disk_refuses_is_lost_and_the_others_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    writer, real = SpoolWriter(tmp_path, "w"), SpoolWriter._append
+    writer, real = SpoolWriter(tmp_path, "w"), os.write
 
-    def append(self: SpoolWriter, payloads: Sequence[bytes], most: float) -> None:
-        if payload(1) in payloads:
-            raise SpoolUnavailable("ENOSPC")
-        real(self, payloads, most)
+    def write(fd: int, data: bytes) -> int:
+        if payload(1) in data:
+            raise OSError(errno.ENOSPC, "full")
+        return real(fd, data)
 
-    monkeypatch.setattr(SpoolWriter, "_append", append)
+    monkeypatch.setattr(os, "write", write)
     records = [Pending(writer, payload(number)) for number in range(3)]
     keep(records)
     assert [(record.kept, record.lost) for record in records] == [(True, False), (False, True), (True, False)]

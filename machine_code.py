@@ -1,0 +1,111 @@
+"""Which modules `make compiled` makes machine code of, and how they read for mypyc: line for line the same, with native values.
+
+mypyc makes a structure of C only of what it sees to be a data class, and then calls its interpreted `__init__`. So `@frozen`
+and its kin become data classes whose `__init__` is written out, in the blank line behind their fields, and `maker(Kind)`
+becomes the class itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from setuptools import Extension
+
+ROOT = Path(__file__).parent
+# What a unary call passes through, but for what mypyc cannot take (a generator that waits, structs of msgspec, classes with
+# several bases or one of Python's), what the bench replaces in place (upstream/pool.py and connection.py), and what tests have
+# doubles of (upstream/response.py, exchange/intent.py).
+COMPILED = (
+    "pricing/book", "pricing/cost", "pricing/dearest", "pricing/lines", "pricing/money", "pricing/resolve",
+    "pricing/selection", "pricing/usage", "pricing/value", "proxy/access/keys", "proxy/access/routes",
+    "proxy/bounded_table", "proxy/budgets/budget", "proxy/budgets/counting", "proxy/budgets/memory",
+    "proxy/budgets/memory_standings", "proxy/budgets/store", "proxy/budgets/totals", "proxy/budgets/waiting",
+    "proxy/ceilings/call_price", "proxy/ceilings/ceiling", "proxy/ceilings/rendered", "proxy/dataplane/application",
+    "proxy/dataplane/kept_sessions", "proxy/dialects/fields", "proxy/dialects/openai", "proxy/dialects/outgoing",
+    "proxy/dialects/references", "proxy/dialects/turns", "proxy/downstream/client", "proxy/downstream/cycle",
+    "proxy/downstream/head_cache", "proxy/downstream/load", "proxy/downstream/weighing", "proxy/exchange/answer",
+    "proxy/exchange/answering", "proxy/exchange/attempt", "proxy/exchange/attribute", "proxy/exchange/configured",
+    "proxy/exchange/estimated", "proxy/exchange/exchange", "proxy/exchange/forward", "proxy/exchange/framed_gate",
+    "proxy/exchange/gate", "proxy/exchange/jobs/begun", "proxy/exchange/kept_stream", "proxy/exchange/kinds",
+    "proxy/exchange/learn", "proxy/exchange/passed_headers", "proxy/exchange/plan", "proxy/exchange/plane",
+    "proxy/exchange/realtime/turn", "proxy/exchange/reserve", "proxy/exchange/retry", "proxy/exchange/run",
+    "proxy/exchange/settlement", "proxy/exchange/stream", "proxy/exchange/unary", "proxy/exchange/usage_watch", "proxy/ids",
+    "proxy/meters/failures", "proxy/meters/openai", "proxy/meters/openai_usage", "proxy/meters/reader",
+    "proxy/meters/reading_builder", "proxy/money", "proxy/sessions/attribution", "proxy/sessions/chains",
+    "proxy/sessions/costs", "proxy/sessions/keyed_hash", "proxy/sessions/trees", "proxy/shares", "proxy/spool/pending",
+    "proxy/spool/writer", "proxy/times", "proxy/types", "proxy/upstream/destinations", "proxy/upstream/inflated",
+    "proxy/upstream/outbox", "proxy/upstream/requests", "proxy/upstream/turns", "proxy/wire/json_weight",
+    "proxy/wire/lenient", "proxy/wire/packed", "proxy/wire/sse",
+)  # fmt: skip
+# Modules that are compiled together are one circle for mypy, in which some types cannot be found in time: they are any then.
+_MYPY = """[mypy]
+plugins = pydantic.mypy
+disable_error_code = has-type, type-arg, var-annotated, no-any-return, misc
+follow_imports = silent
+ignore_missing_imports = true
+"""
+_DATA_CLASS = re.compile(r"@(?:frozen|slotted|dataclass\(.*\))$")
+_MAKER = re.compile(r"^(\w+) = maker\((\w+)\)$", re.MULTILINE)
+_FIRST = "from __future__ import annotations"
+
+
+def extensions(packages: tuple[str, ...]) -> list[Extension]:
+    """Of copies, beside those of all other sources, for their types."""
+    from mypyc.build import mypycify  # noqa: PLC0415 - of mypy, which takes a second
+
+    copies = ROOT / "build" / "native"
+    for package in packages:
+        shutil.copytree(
+            ROOT / package, copies / package, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
+        )
+    for name in COMPILED:
+        text = (ROOT / f"{name}.py").read_text(encoding="utf-8")
+        (copies / f"{name}.py").write_text(natively(text), encoding="utf-8")
+    (copies / "mypy.ini").write_text(_MYPY, encoding="utf-8")
+    with contextlib.chdir(copies):  # a traceback has the names of files as mypyc was given them
+        made: list[Extension] = mypycify(
+            ["--config-file", "mypy.ini", *(f"{name}.py" for name in COMPILED)],
+            opt_level="1", debug_level="0", multi_file=True, group_name="taximeter", target_dir=str(copies / "c"),
+        )  # fmt: skip
+    for one in made:
+        one.sources = [os.path.relpath(copies / source, ROOT) for source in one.sources]
+        one.depends = []
+    return made
+
+
+def natively(text: str) -> str:
+    """A module's source for mypyc."""
+    lines = text.split("\n")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef):
+            _make_data_class(node, lines)
+    text = _MAKER.sub(r"\1 = \2", "\n".join(lines))
+    return text.replace(_FIRST, f"{_FIRST}; from dataclasses import dataclass", 1)
+
+
+def _make_data_class(node: ast.ClassDef, lines: list[str]) -> None:
+    for decorator in node.decorator_list:
+        at = decorator.lineno - 1
+        if _DATA_CLASS.match(lines[at]):
+            fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+            how = "unsafe_hash=True" if "frozen" in lines[at] else "eq=False" if "eq=False" in lines[at] else "eq=True"
+            written = not any("= field(" in ast.unparse(one) for one in fields)  # else it is rarely made
+            lines[at] = f"@dataclass({how}, init={not written})"
+            if written:
+                behind = fields[-1].end_lineno or 0
+                if lines[behind].strip():
+                    raise ValueError(f"{node.name}: no blank line behind its fields")
+                lines[behind] = f"    {_init(fields)}"
+
+
+def _init(fields: list[ast.AnnAssign]) -> str:
+    arguments = ", ".join(ast.unparse(field) for field in fields)  # as fields are written, so are arguments
+    assignments = "; ".join(f"self.{name} = {name}" for name in (ast.unparse(field.target) for field in fields))
+    return f"def __init__(self, {arguments}) -> None: {assignments}"
