@@ -24,7 +24,7 @@ from proxy.ledger.entries import Entry, entry_of
 from proxy.ledger.label_parts import add_up_a_part
 from proxy.ledger.label_weeks import add_up_a_week
 from proxy.ledger.pairing import Batch
-from proxy.ledger.rollup_schema import spend_sessions
+from proxy.ledger.rollup_schema import SUMS, spend_people_days, spend_people_weeks, spend_sessions
 from proxy.ledger.rollups import DAY_US, WEEK_US, digest
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
 
@@ -173,14 +173,10 @@ def list_calls(engine: Engine) -> None:
 
 def _make_weeks(engine: Engine) -> None:
     """Weeks are no copies of a day."""
-    days, weeks = schema.spend_people_days, schema.spend_people_weeks
+    days, weeks = spend_people_days, spend_people_weeks
     start = days.c.start_at - days.c.start_at % WEEK_US
     values = [
-        start
-        if column.name == "start_at"
-        else sa.func.sum(column)
-        if column.name in schema.SUMS
-        else sa.func.max(column)
+        start if column.name == "start_at" else sa.func.sum(column) if column.name in SUMS else sa.func.max(column)
         for column in days.columns
         if column.name != "group"
     ]

@@ -49,6 +49,11 @@ def correction_id(attempt_id: str, number: int = 0) -> str:
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
 
 
+def is_id(text: str) -> bool:
+    """Whether it looks like one of `Ids`."""
+    return _UUID7.match(text) is not None
+
+
 def began_at(made: str) -> int | None:
     """When an id of `Ids` was made, epoch microseconds to the millisecond; None for what is none."""
     return int(made[:8] + made[9:13], 16) * 1000 if _UUID7.match(made) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import threading
 import time
@@ -31,7 +32,8 @@ from proxy.times import now_s, now_us
 
 log = logging.getLogger("taximeter.recorder")
 
-_EVERY_S = 0.2
+# How long records may come together. A batch costs what thirty entries do, so that where there are many, more do.
+_EVERY_S, _MANY_EVERY_S, _MANY = 0.2, 0.5, 100
 _LATELY = 1000  # ends that a killed worker may not have reported to the budgets
 # Entries of one batch, and what one read has beyond them: more save a server work, but no file, and take memory.
 _MAX_ENTRIES, _MAX_ENTRIES_OF_A_SERVER = 1000, 5000
@@ -46,6 +48,15 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _shortages = RateLimitedLog(log, logging.ERROR)
 
 _MARKER = b'{"t":"epoch"'
+
+
+def _epoch_of(marker: bytes) -> str | None:
+    """None where it says none: then it is one more record that cannot be read."""
+    try:
+        epoch = orjson.loads(marker)["epoch"]
+    except (orjson.JSONDecodeError, LookupError):
+        return None
+    return epoch if isinstance(epoch, str) else None
 
 
 class ShippingGate(Protocol):
@@ -113,6 +124,7 @@ class Recorder:
         self._short_of_files = False
         self._turn = 0  # which batch this is
         self._behind = False  # the last batch is not all that was there
+        self._many = False  # it had so many that it pays to wait for more
         self.database_down_since: float | None = None
         self.caught_up_at = 0.0
         self.unreadable_records = 0
@@ -127,7 +139,7 @@ class Recorder:
                     return  # what is left stays in the spool for the next start
             if stopping:
                 return
-            stop.wait(_EVERY_S)
+            stop.wait(_MANY_EVERY_S if self._many else _EVERY_S)
 
     def step(self) -> int:
         """Ship one batch; how many records it had. Waits (and comes back) while the database is away."""
@@ -160,6 +172,7 @@ class Recorder:
         batch = Batch()
         read_at = now_s()
         self._read(batch)
+        self._many = batch.records >= _MANY
         if not batch.records and not batch and not self._runs.due and not self._metrics.due():
             if self._check() and not self._short_of_files:
                 self.caught_up_at = read_at
@@ -248,7 +261,7 @@ class Recorder:
     @property
     def lag_s(self) -> float:
         """How long ago everything that was in the spool was in the ledger."""
-        return max(0.0, now_s() - self.caught_up_at - _EVERY_S) if self.caught_up_at else 0.0
+        return max(0.0, now_s() - self.caught_up_at - _MANY_EVERY_S) if self.caught_up_at else 0.0
 
     @property
     def intents_overdue(self) -> int:
@@ -325,8 +338,8 @@ class Recorder:
             return records
         for number, record in enumerate(records):
             if record.payload.startswith(_MARKER):
-                epoch = orjson.loads(record.payload)["epoch"]
-                if not self._gate.may_pass(epoch):
+                epoch = _epoch_of(record.payload)
+                if epoch is not None and not self._gate.may_pass(epoch):
                     run.marker = epoch
                     run.reader.position = record.start_position
                     return records[:number]
@@ -363,8 +376,13 @@ class Recorder:
 
     def _keep_unreadable(self, records: Sequence[Record]) -> None:
         for record in records:
-            log.error("a record of %d bytes in the spool cannot be read; it is kept", len(record.payload))
-            self._keep(f"{record.segment:06d}.{record.start}.unreadable", record.payload)
+            # Of two runs the records may stand at the same place.
+            which = hashlib.sha256(record.payload).hexdigest()[:8]
+            name = f"{record.segment:06d}.{record.start}.{which}.unreadable"
+            log.error(
+                "a record of %d bytes in the spool cannot be read; it is kept there as %s", len(record.payload), name
+            )
+            self._keep(name, record.payload)
 
     def _keep(self, name: str, data: bytes) -> None:
         """For a person: what could not be recorded, in a file that only the owner can read."""

@@ -12,10 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from proxy.ids import first_id
 from proxy.ledger.parts_schema import label_parts
 from proxy.ledger.rollup_schema import (
     SUMS,
     label_days,
+    session_names,
     spend_days,
     spend_hours,
     spend_people_days,
@@ -49,11 +51,15 @@ class Rolling:
 
     def __init__(self, dialect: sa.Dialect) -> None:
         self._upserts = {table.name: Upsert(table, dialect, _changes(table, dialect)) for table in _TABLES}
+        self._named_from: str | None = None
+        self._is_read = False  # whether that is what the ledger says
         self._changed = {table.name: Upsert(table, dialect, _COUNTED) for table in (label_days, label_parts)}
 
     def add(self, connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
         """Roll up these entries (`Counted`)."""
-        rolled = roll_up(rows)
+        if not self._is_read:
+            self._named_from, self._is_read = _named_from(connection), True
+        rolled = roll_up(rows, self._named_from)
         for table in _TABLES:
             added = rolled.units if table is spend_units else rolled.tables[table.name]
             if added:
@@ -65,6 +71,12 @@ class Rolling:
             if changed:
                 rest = (0, None, 0, 0, *[None] * (len(table.columns) - 6))
                 self._changed[table.name].write(connection, [(at, 1, *rest) for at in sorted(changed)])
+
+
+def _named_from(connection: Connection) -> str | None:
+    """From which id on sessions have their names for a key. It never changes."""
+    since_at = connection.execute(sa.select(session_names.c.since_at)).scalar()
+    return None if since_at is None else first_id(since_at)
 
 
 _counted = itemgetter(*Counted._fields)

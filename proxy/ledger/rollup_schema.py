@@ -71,6 +71,8 @@ def added_up(name: str) -> Table:
 
 label_days = added_up("label_days")
 
+# group: of a session whose name is an id of a time from `session_names.since_at` on, the name itself, so that new ones lie
+# behind each other; of all others a digest of the name, which scatters them.
 # first_at, last_at: when the session's first and latest calls began; ended_at: when one of them ended last. key: of its first
 # call that was counted, "" for none, and `keyed`: how many of its requests have it. NULL: not known, as of sessions that an
 # earlier version has begun; where fewer are `keyed` than there are requests, the others may have any.
@@ -91,6 +93,14 @@ spend_sessions = Table(
     Index("spend_sessions_last_at", "last_at"),
     Index("spend_sessions_ended_at", "ended_at"),
     _KEYLESS,
+)
+
+# From when on sessions have their names for a key. One row; none: never (an earlier version's ledger that is being migrated).
+session_names = Table(
+    "session_names",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("since_at", BigInteger, nullable=False),
 )
 
 # Units without a column, of every roll-up: so many 10^-scale of the unit. Decimals add up exactly as integers of one scale.

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from proxy.ids import is_id
 from proxy.ledger.rollup_schema import spend_days, spend_hours, spend_people_days, spend_people_weeks, spend_sessions
 from proxy.ledger.row import Row
 from proxy.ledger.row_checks import MOST
@@ -112,8 +113,8 @@ _Call = tuple[Numbers, str | None, str, int, int]
 """What it adds to its session: with its team and its key, and when it began and ended."""
 
 
-def roll_up(rows: Iterable[Sequence[Any]]) -> Rolled:
-    """What these entries (`Counted`) add."""
+def roll_up(rows: Iterable[Sequence[Any]], named_from: str | None = None) -> Rolled:
+    """What these entries (`Counted`) add. named_from: as `session_group` has it."""
     by_hour: Groups = defaultdict(_Group)
     sessions: dict[str | None, list[_Call]] = defaultdict(list)
     units_of_sessions: dict[str | None, _Group] = defaultdict(_Group)
@@ -139,7 +140,7 @@ def roll_up(rows: Iterable[Sequence[Any]]) -> Rolled:
         if usage and (units := units_of(usage)):
             group.add_units(units)
             units_of_sessions[root].add_units(units)
-    return _rolled(by_hour, sessions, units_of_sessions, uncounted)
+    return _rolled(by_hour, sessions, units_of_sessions, uncounted, named_from)
 
 
 def _rolled(
@@ -147,6 +148,7 @@ def _rolled(
     sessions: Mapping[str | None, Sequence[_Call]],
     units_of_sessions: Mapping[str | None, _Group],
     uncounted: set[int],
+    named_from: str | None,
 ) -> Rolled:
     hours = _merged(by_hour, HOUR_US, _NAMES)
     days = _merged(by_hour, DAY_US, _PEOPLE)
@@ -165,18 +167,17 @@ def _rolled(
             if sums.units:
                 units += [(table.name, start_at, group, *key, amount) for key, amount in sums.units.items()]
         tables[table.name] = sorted(rows, key=_key)
-    of_sessions = [_session(name, calls) for name, calls in sessions.items()]
+    of_sessions = [_session(name, session_group(name, named_from), calls) for name, calls in sessions.items()]
     for name, session in units_of_sessions.items():
-        group = digest((name,))
+        group = session_group(name, named_from)
         units += [(spend_sessions.name, 0, group, *key, amount) for key, amount in (session.units or {}).items()]
     tables[spend_sessions.name] = sorted(of_sessions, key=itemgetter(0))
     return Rolled(tables, sorted(units), uncounted)
 
 
-def _session(name: str | None, calls: Sequence[_Call]) -> tuple[Any, ...]:
+def _session(name: str | None, group: str, calls: Sequence[_Call]) -> tuple[Any, ...]:
     """A session's row: the last of its teams by name; when its first call and its latest began, and when one ended last; the
     first of its keys, and how many requests have it."""
-    group = digest((name,))
     if len(calls) == 1:
         [(numbers, team, key, started_at, ended_at)] = calls
         return (group, name, team, *numbers, started_at, started_at, ended_at, key, numbers[0])
@@ -202,6 +203,18 @@ def _merged(groups: Groups, length_us: int, names: slice) -> Groups:
 def digest(names: Names) -> str:
     """A group's name in the tables' keys: as long for every group, and another for every other."""
     return hashlib.blake2b(orjson.dumps(names), digest_size=16).hexdigest()
+
+
+def session_group(name: str | None, named_from: str | None) -> str:
+    """The key of a session: its name, where that is an id from `named_from` on (None: never), and so in the order of time."""
+    if named_from is not None and name is not None and name >= named_from and is_id(name):
+        return name
+    return digest((name,))
+
+
+def session_groups(names: Iterable[str | None]) -> list[str]:
+    """Every key that these sessions may have in a ledger."""
+    return list(dict.fromkeys(session_group(name, named_from) for name in names for named_from in (None, "")))
 
 
 _known_digest = lru_cache(maxsize=2048)(digest)  # the same groups come with every batch; sessions do not

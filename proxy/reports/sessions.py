@@ -14,7 +14,7 @@ from proxy.ledger.call_runs import LATE_US, Run, is_listed, runs_of_calls
 from proxy.ledger.database import reading
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollup_schema import SUMS, spend_sessions
-from proxy.ledger.rollups import DAY_US, digest
+from proxy.ledger.rollups import DAY_US, session_groups
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.calls import entry
 from proxy.reports.session_tree import Node, Part, tree_of
@@ -155,7 +155,7 @@ def _sessions_of_one_key(connection: Connection, names: Sequence[str | None], ke
     """Those of these sessions whose calls all have this key."""
     table = spend_sessions.c
     alone = sa.and_(table.key == key, table.keyed == table.requests, table.requests > 0)
-    groups, has = [digest((name,)) for name in names], set[str | None]()
+    groups, has = session_groups(names), set[str | None]()
     for first in range(0, len(groups), _LOOK_UP):
         of_these = table.group.in_(groups[first : first + _LOOK_UP])
         has |= set(connection.execute(sa.select(table.session).where(of_these, alone)).scalars())
@@ -210,7 +210,7 @@ def _listed(
     inside, across = within(span)
     if key is not None:
         inside, across = sa.and_(inside, _may_have(key)), None if across is None else sa.and_(across, _may_have(key))
-    groups = None if among is None else [digest((name,)) for name in among]
+    groups = None if among is None else session_groups(among)
     table = spend_sessions.c
     whole = sa.select(
         table.session, table.team, *[table[name] for name in SUMS], table.first_at.label("started_at"), table.ended_at
@@ -370,7 +370,8 @@ def _recalled(connection: Connection, name: str) -> dict[str, Any] | None:
         parents.append(above or root)
     whose = sa.select(entries.c.team, entries.c.key).where(entries.c.root_session_id == root).limit(1)
     team, key = connection.execute(whose).one()
-    cost = sa.select(spend_sessions.c.cost_nanousd).where(spend_sessions.c.group == digest((root,)))
+    of = spend_sessions.c.group.in_(session_groups([root]))
+    cost = sa.select(sa.func.sum(spend_sessions.c.cost_nanousd)).where(of)
     return {
         "name": name,
         "team": team,

@@ -114,7 +114,7 @@ class CommonEnd(Struct, gc=False, frozen=True, forbid_unknown_fields=True):
 
 
 class Settle(NamedTuple):
-    """common: a `CommonEnd` that is not read yet."""
+    """common: a `CommonEnd` that is not read yet, behind `SETTLE_COMMON`."""
 
     own: OfSettle
     common: bytes
@@ -143,17 +143,16 @@ _known: dict[bytes, Common] = {}
 
 def intent_of(payload: bytes) -> Intent | None:
     """The plain INTENT in a record; None where the record has less, or other fields, or in another order."""
-    at = payload.find(INTENT_COMMON)
-    own = _read(_of_intent, payload[:at] + b"}") if at > 0 else None
+    begin, mark, rest = payload.rpartition(INTENT_COMMON)  # the shorter part is looked through
+    own = _read(_of_intent, begin + b"}") if mark else None
     if own is None:
         return None
-    rest = payload[at:]
     common = _known.get(rest) or _common_of(rest)
     return None if common is None else _new(Intent, (own, common))
 
 
 def _common_of(rest: bytes) -> Common | None:
-    common = _read(_common, b"{" + rest[1:])
+    common = _read(_common, b"{" + INTENT_COMMON[1:] + rest)
     if common is not None and len(rest) <= _MOST_BYTES:  # a client's names may be long
         if len(_known) >= _MOST_KNOWN:
             _known.clear()
@@ -162,13 +161,13 @@ def _common_of(rest: bytes) -> Common | None:
 
 
 def settle_of(payload: bytes) -> Settle | None:
-    at = payload.find(SETTLE_COMMON)
-    own = _read(_of_settle, payload[:at] + b"}") if at > 0 else None
-    return None if own is None else _new(Settle, (own, payload[at:]))
+    begin, mark, rest = payload.rpartition(SETTLE_COMMON)
+    own = _read(_of_settle, begin + b"}") if mark else None
+    return None if own is None else _new(Settle, (own, rest))
 
 
 def common_end_of(rest: bytes) -> CommonEnd | None:
-    return _read(_common_end, b"{" + rest[1:])
+    return _read(_common_end, b"{" + SETTLE_COMMON[1:] + rest)
 
 
 def said_by(intent: Any, name: str) -> Any:
@@ -224,7 +223,7 @@ def text_of(raw: Raw) -> str | None:
 
 def _read(decoder: msgspec.json.Decoder[_R], payload: bytes) -> _R | None:
     """What is taken as it stands is looked at for text that no other reader takes: half a pair, bytes that are no UTF-8."""
-    if payload.find(b"\\") >= 0 and payload.find(b"\\u") >= 0:  # one byte is found ten times as fast as two
+    if b"\\" in payload and b"\\u" in payload:  # one byte is found ten times as fast as two
         return None
     try:
         if not payload.isascii():

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy.engine import Engine
 
 from proxy.control.metrics.series import MetricState
-from proxy.ids import Ids
+from proxy.ids import Ids, first_id
 from proxy.ledger.corrections import correction_of
 from proxy.ledger.entries import Entry, entry_of
 from proxy.ledger.pairing import Batch
@@ -55,6 +55,13 @@ def _made_up(count: int, chance: random.Random, hours: int, start: int) -> Itera
             yield entry_of(intent, end, INSTANCE)
 
 
+def _session(number: int) -> str:
+    """Some have a name of a client's, some an id."""
+    if number % 3 != 2:
+        return f"session-{number}"
+    return f"{first_id(START + number * HOUR_US)}-7000-8000-{number:012}"
+
+
 def _at_its_ceiling(intent: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
     return {
         "t": "settle", "id": intent["id"], "ended_at": end["ended_at"], "status": "unconfirmed", "outcome": "expired",
@@ -65,7 +72,7 @@ def _at_its_ceiling(intent: dict[str, Any], end: dict[str, Any]) -> dict[str, An
 def _call(number: int, at: int, chance: random.Random, ids: Ids) -> tuple[dict[str, Any], dict[str, Any]]:
     key, team = chance.choice(_KEYS)
     model = chance.choice([*_PRICES, "free"])
-    session = f"session-{chance.randrange(1 + number // 5)}"
+    session = _session(chance.randrange(1 + number // 5))
     usage: dict[str, Any] = {"input": chance.randrange(5000), "output": chance.randrange(900)}
     if chance.random() < 0.3:
         usage |= chance.choice([

@@ -301,11 +301,8 @@ def _whole_parts(lines: Sequence[Mapping[str, Any] | Line]) -> dict[str, int] | 
     try:
         for line in lines:
             unit, cost = (line.unit, line.cost_usd) if isinstance(line, Line) else (line["unit"], line["cost_usd"])
-            point = cost.find(".")
-            places = len(cost) - point - 1 if point >= 0 else 0
-            nanousd = (
-                int(cost[:point] + cost[point + 1 :] if point >= 0 else cost) * _TENS[places]
-            )  # more places: IndexError
+            whole, _, decimals = cost.partition(".")
+            nanousd = int(whole + decimals) * _TENS[len(decimals)]  # more places: IndexError
             if nanousd:
                 parts[unit] = parts.get(unit, 0) + nanousd
     except (LookupError, TypeError, ValueError, AttributeError):

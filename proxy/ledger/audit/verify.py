@@ -24,6 +24,7 @@ from proxy.jobs.machine import RUNNING
 from proxy.ledger.audit.capacities import CapacityDiffers, check_capacities
 from proxy.ledger.audit.days import days_problem
 from proxy.ledger.audit.entries import correction_problem, problem_of
+from proxy.ledger.audit.sessions import SESSIONS, UNITS, by_session, units_by_session
 from proxy.ledger.audit.spool import SpoolDiffers, check_spool
 from proxy.ledger.corrections import CHANGED, REPRICED, entry_in_ledger
 from proxy.ledger.database import connect, reading, writing
@@ -35,6 +36,7 @@ from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, counted, pages
 from proxy.ledger.rollup_schema import (
     SUMS,
     label_days,
+    session_names,
     spend_days,
     spend_hours,
     spend_people_days,
@@ -65,7 +67,6 @@ _READ = tuple(
         )
     }.values()
 )
-_ANY_ORDER = ("team", "key", "keyed")  # of sessions: of several that of who was shipped first
 _AT_ONCE, _MICRO = 5000, 1_000_000
 
 
@@ -121,7 +122,9 @@ def verify(
     sa.event.listen(again, "connect", _in_no_hurry_to_disk)
     report = Report()
     try:
-        metadata.create_all(again, [*_ROLLED, spend_sessions, spend_units, budget_spend, label_days, label_parts])
+        metadata.create_all(
+            again, [*_ROLLED, spend_sessions, session_names, spend_units, budget_spend, label_days, label_parts]
+        )
         with reading(engine).connect() as connection:
             report.entries_since_at = horizon(connection)
             try:
@@ -154,12 +157,14 @@ def _verify(connection: Connection, again: Engine, report: Report, progress: Cal
     _check_numbering(connection)
     report.counted["jobs"] = _check_jobs(connection)
     report.counted["budget counters"] = _compare_budgets(connection, again)
-    rows = _compare(connection, again, sa.select(spend_sessions), sa.select(spend_sessions), spend_sessions, since)
+    rows = _compare(connection, again, by_session(), by_session(), SESSIONS, since)
     for table in _ROLLED:
         kept_rows = sa.select(table) if since is None else sa.select(table).where(table.c.start_at >= since)
         rows += _compare(connection, again, kept_rows, kept_rows, table)
-    kept = [] if since is None else [spend_units.c.rollup != spend_sessions.name, spend_units.c.start_at >= since]
-    units = sa.select(spend_units).where(spend_units.c.rollup.not_in(_ADDED_UP), *kept)
+    if since is None:
+        rows += _compare(connection, again, units_by_session(), units_by_session(), UNITS)
+    kept = [] if since is None else [spend_units.c.start_at >= since]
+    units = sa.select(spend_units).where(spend_units.c.rollup.not_in([spend_sessions.name, *_ADDED_UP]), *kept)
     rows += _compare(connection, again, units, units, spend_units)
     report.counted["roll-up rows"] = rows
     if problem := days_problem(connection):
@@ -271,7 +276,7 @@ def _compare(
     since: of rows with an earlier `first_at` some entries are deleted, and nothing can be said.
     """
     keys = [column.name for column in table.primary_key]
-    names = [column.name for column in table.columns if not (table is spend_sessions and column.name in _ANY_ORDER)]
+    names = [column.name for column in table.columns]
     count = 0
     with (
         again.connect() as scratch,
@@ -303,10 +308,8 @@ def _compare(
 
 def _ordered(connection: Connection, query: Any, table: sa.Table) -> Generator[Mapping[str, Any]]:
     binary = connection.dialect.name == "postgresql"
-    order = [
-        sa.collate(column, "C") if binary and isinstance(column.type, sa.Text) else column
-        for column in table.primary_key
-    ]
+    keys = [query.selected_columns[column.name] for column in table.primary_key]
+    order = [sa.collate(key, "C") if binary and isinstance(key.type, sa.Text) else key for key in keys]
     with connection.execute(query.order_by(*order), execution_options={"yield_per": _AT_ONCE}) as result:
         yield from (dict(row) for row in result.mappings())
 

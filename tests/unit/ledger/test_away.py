@@ -47,6 +47,7 @@ def test_connections_that_break_at_the_commit_lose_and_double_nothing(
 ) -> None:
     monkeypatch.setattr(recorder_module, "_RETRY_S", 0.001)
     monkeypatch.setattr(recorder_module, "_EVERY_S", 0.005)
+    monkeypatch.setattr(recorder_module, "_MANY_EVERY_S", 0.005)
     open_ledger(server.url()).dispose()
     with (
         tempfile.TemporaryDirectory(prefix="cut-") as between,

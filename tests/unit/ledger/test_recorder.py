@@ -576,3 +576,29 @@ def test_running_out_of_descriptors_puts_off_and_loses_nothing(
     ledger.ship()
     assert sorted(row["id"] for row in ledger.rows()) == sorted(one["id"] for one in (first, second, lost))
     assert list(ledger.folder.iterdir()) == []
+
+
+def test_where_records_are_many_more_of_them_come_together(ledger: Ledger, writer: SpoolWriter) -> None:
+    """A batch costs what thirty entries do; but what is rare is seen soon."""
+
+    class Stop(threading.Event):
+        """Stands still while the next records come."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.waited: list[float | None] = []
+            self.coming = [1, 60, 1]
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waited.append(timeout)
+            for _ in range(self.coming.pop(0)):
+                one = intent()
+                append(writer, one, settle(one))
+            if not self.coming:
+                self.set()
+            return self.is_set()
+
+    stop = Stop()
+    ledger.recorder.run(stop)
+    assert stop.waited == [0.2, 0.2, 0.5]
+    assert len(ledger.rows()) == 62

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine
 from proxy.ledger import schema
 from proxy.ledger.database import connect, open_ledger
 from proxy.ledger.rolling import pages
+from proxy.ledger.rollup_schema import spend_sessions
 from proxy.ledger.rollups import DAY_US, HOUR_US, quantity, units_of
 from proxy.ledger.sql_view import view_sql
 from proxy.reports import sessions as reports
@@ -157,13 +158,16 @@ def test_whole_days_and_hours_are_not_read_from_the_entries(filled: Engine) -> N
 
 
 def rolled(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
-    """Of sessions with several keys it is that of the call that was shipped first."""
+    """Of sessions with several keys it is that of the call that was shipped first. Under which key a session stands is left out."""
     found = {}
+    table = spend_sessions.c
     with engine.connect() as connection:
+        named = {row.group: row.session for row in connection.execute(sa.select(table.group, table.session))}
         for name in ROLLUPS:
             columns = [column for column in schema.metadata.tables[name].columns if column.name != "keyed"]
             columns = [column for column in columns if name != "spend_sessions" or column.name != "key"]
-            found[name] = sorted((tuple(row) for row in connection.execute(sa.select(*columns))), key=repr)
+            rows = connection.execute(sa.select(*columns))
+            found[name] = sorted((tuple(named.get(value, value) for value in row) for row in rows), key=repr)
     return found
 
 
@@ -254,3 +258,19 @@ def test_pages_have_each_entry_of_their_span_once(
         read = [row for page in pages(connection, columns, since, until, size) for row in page]
     wanted = [row for row in every if (since is None or row[1] >= since) and (until is None or row[1] < until)]
     assert [(row["id"], row["started_at"]) for row in read] == [tuple(row) for row in wanted]
+
+
+def test_a_session_with_a_row_of_another_version_counts_both(filled: Engine) -> None:
+    before = {row.group["session"]: row.requests for row in spend(filled, ["session"], None, None)}
+    name = next(session for session in before if session is not None)
+    table = spend_sessions
+    with filled.begin() as connection:
+        row = connection.execute(sa.select(table).where(table.c.session == name)).mappings().first()
+        assert row is not None
+        connection.execute(sa.insert(table).values({**row, "group": "another version's"}))
+    try:
+        after = {row.group["session"]: row.requests for row in spend(filled, ["session"], None, None)}
+    finally:
+        with filled.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.group == "another version's"))
+    assert after == before | {name: before[name] + row["requests"]}

@@ -1,0 +1,84 @@
+"""Under which key a session is added up: its name or a digest of it, and whatever it is, reports and the audit say the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from proxy.ids import is_id
+from proxy.ledger import rolling
+from proxy.ledger.audit.verify import verify
+from proxy.ledger.database import open_ledger
+from proxy.ledger.rollup_schema import session_names, spend_sessions
+from proxy.ledger.rollups import digest
+from proxy.reports.sessions import recalled, sessions
+from proxy.reports.spend import spend
+from tests.support.made_up import HOUR_US, START, fill, made_up
+
+BORDER = START + 20 * HOUR_US
+
+
+def begun_at(url: str, since_at: int | None) -> Engine:
+    """A ledger in which sessions have their names for a key from then on."""
+    engine = open_ledger(url)
+    with engine.begin() as connection:
+        connection.execute(sa.delete(session_names))
+        if since_at is not None:
+            connection.execute(sa.insert(session_names).values(id=1, since_at=since_at))
+    return engine
+
+
+def keys_of(engine: Engine) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    with engine.connect() as connection:
+        for name, key in connection.execute(sa.select(spend_sessions.c.session, spend_sessions.c.group)):
+            found.setdefault(name, []).append(key)
+    return found
+
+
+def test_a_new_ledger_puts_sessions_under_their_names(empty_database: str) -> None:
+    engine = open_ledger(empty_database)
+    fill(engine, made_up(200))
+    keys = keys_of(engine)
+    assert keys == {name: [name if is_id(name) else digest((name,))] for name in keys}
+    assert {is_id(name) for name in keys} == {True, False}
+    engine.dispose()
+
+
+def test_an_older_ledger_does_so_from_a_time_on(empty_database: str) -> None:
+    engine = begun_at(empty_database, BORDER)
+    fill(engine, made_up(200))
+    keys = keys_of(engine)
+    named = {name for name, [key] in keys.items() if name == key}
+    hours = {name: int(name.rpartition("-")[2]) for name in keys if is_id(name)}  # after START
+    assert named == {name for name, hour in hours.items() if hour >= 20}
+    assert named < hours.keys()
+    engine.dispose()
+
+
+@pytest.mark.parametrize("since_at", [0, BORDER, None])
+def test_reports_and_the_audit_say_the_same_under_any_key(
+    empty_database: str, tmp_path: Path, since_at: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where an instance of the version before puts calls of the same sessions under their digests."""
+    engine, made = begun_at(empty_database, since_at), made_up(300)
+    fill(engine, made[::2], instance="one")
+    with monkeypatch.context() as before:
+        before.setattr(rolling, "_named_from", lambda connection: None)
+        fill(engine, made[1::2], instance="of the version before")
+    twice = {name for name, keys in keys_of(engine).items() if len(keys) == 2}
+    assert bool(twice) == (since_at is not None)
+    assert spend(engine, ["session"], None, None) == spend(engine, ["session"], None, None, rolled=False)
+    cost = {row.group["session"]: row.cost_nanousd for row in spend(engine, ["session"], None, None, rolled=False)}
+    for name in sorted(cost, key=str)[::4]:
+        [known] = recalled(engine, [name or ""])
+        assert known["tree_nanousd"] == cost[name]
+    of_model = spend(engine, ["session", "model"], None, None, rolled=False)
+    wanted = {row.group["session"] for row in of_model if row.group["model"] == "big"}
+    shown = sessions(engine, limit=1000, having={"model": "big"}, lone_counts=True)
+    assert {row.session for row in shown} == wanted
+    engine.dispose()
+    assert verify(empty_database, tmp_path).difference is None
