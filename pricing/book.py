@@ -22,7 +22,6 @@ from pricing.requested import dearest_as_requested
 from pricing.resolve import Plan
 from pricing.selection import Selection
 from pricing.usage import Reading
-from pricing.values import maker
 
 _CACHED = 4096  # kinds of call; when full it starts anew, which costs some hundred microseconds a kind
 _PLANS_A_KIND = 16  # periods (dates, clock windows) that one kind of call keeps
@@ -30,7 +29,6 @@ _HOUR_S = 3600
 _ZERO = Decimal(0)
 _TOLERANCE = Decimal("0.01")
 _Key = tuple[object, ...]
-_priced = maker(Cost)
 
 
 class Book:
@@ -116,7 +114,7 @@ class Book:
         total = _ZERO
         for line in lines:
             total += line.cost_usd
-        return _priced(
+        return Cost(
             "priced", tuple(lines), total, to_nanousd(total), "computed", None, reading.flags, self.version, served
         )
 

@@ -6,9 +6,6 @@ from pricing.cost import CostLine
 from pricing.resolve import Plan
 from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS
 from pricing.usage import Quantity, Reading, Usage
-from pricing.values import maker
-
-_line = maker(CostLine)
 
 
 def price_usage(plan: Plan, usage: Usage, model: str | None, lines: list[CostLine]) -> bool:
@@ -28,7 +25,7 @@ def price_usage(plan: Plan, usage: Usage, model: str | None, lines: list[CostLin
         usd, per, at_least, source, each_usd, _ = rate
         billed = at_least if at_least and quantity < at_least else quantity
         amount = each_usd * billed if each_usd is not None else usd * billed / per
-        lines.append(_line(unit, billed, usd, per, amount, model, source))
+        lines.append(CostLine(unit, billed, usd, per, amount, model, source))
     return missing
 
 

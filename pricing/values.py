@@ -1,22 +1,25 @@
 """Values that are made and read many times for each call: frozen for whoever writes code, and plain when it runs.
 
 A named tuple's field takes ten times as long to read as a slot, and a frozen data class four times as long to make as a plain
-one. mypy refuses every assignment to a field of a `frozen` class all the same.
+one, eight times as long as a structure of msgspec's (`Value`). mypy refuses every assignment to a field of a `frozen` class
+all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from operator import attrgetter
-from typing import Any, ParamSpec, TypeVar, dataclass_transform
+from typing import Any, TypeVar, dataclass_transform
+
+from msgspec import Struct
 
 from pricing.value import Value
 
-__all__ = ("NOTHING", "Constant", "Value", "frozen", "maker", "slotted")
+__all__ = ("NOTHING", "Constant", "Value", "frozen", "slotted")
 
 T = TypeVar("T")
-P = ParamSpec("P")
+_STRUCTURE: Any = type(Struct)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -25,15 +28,25 @@ def frozen(kind: type[T]) -> type[T]:
 
     `dataclass` writes and compiles six functions for each class, which was a ninth of all that a start imports.
     """
-    made: type[T] = _with_slots(kind, _hash)
+    made: type[T] = _structure(kind) if issubclass(kind, Value) else _with_slots(kind, _hash)
     return made
 
 
 @dataclass_transform(field_specifiers=(field,))
 def slotted(kind: type[T]) -> type[T]:
     """The same of which fields are changed, and which has no hash."""
-    made: type[T] = _with_slots(kind, None)
+    made: type[T] = _structure(kind) if issubclass(kind, Value) else _with_slots(kind, None)
     return made
+
+
+def _structure(kind: type[Any]) -> Any:
+    """The class without a constructor of Python's, and without a dictionary of names where it is called by them. It has no
+    hash, and a default is one object for all."""
+    if specified := [name for name, value in vars(kind).items() if isinstance(value, Field)]:
+        raise TypeError(f"{kind.__name__}.{specified[0]}: a value of a call takes no `field`, thus no default_factory")
+    own = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
+    own["__match_args__"] = tuple(own["__annotations__"])
+    return _STRUCTURE(kind.__name__, (Struct, *kind.__bases__), own)
 
 
 def _with_slots(kind: type[Any], hash_of: Callable[[Any], int] | None) -> Any:
@@ -59,28 +72,8 @@ def _text(self: Any) -> str:
     return f"{type(self).__qualname__}({shown})"
 
 
-def maker(kind: Callable[P, T]) -> Callable[P, T]:
-    """A function that makes such a value, by the same arguments and no others: for those that are made for each call by names.
-
-    To call a class with names makes a dictionary of them first (Python 3.11): ten cost 0.40 µs, the function's 0.15.
-    """
-    made: Any = kind  # a data class
-    scope: dict[str, Any] = {"_new": made.__new__, "_kind": made}
-    arguments = []
-    for each in fields(made):
-        if each.default_factory is not MISSING:
-            raise TypeError(f"{made.__name__}.{each.name} has a default that is made anew each time")
-        arguments.append(each.name if each.default is MISSING else f"{each.name}=_default_{each.name}")
-        scope[f"_default_{each.name}"] = each.default
-    lines = [f"def make({', '.join(arguments)}):", "    _value = _new(_kind)"]
-    lines += [f"    _value.{each.name} = {each.name}" for each in fields(made)]
-    exec("\n".join([*lines, "    return _value"]), scope)  # noqa: S102 - of our own names only, as `dataclass` does
-    made_by: Callable[P, T] = scope["make"]
-    return made_by
-
-
 class Constant(dict[str, Any]):
-    """A mapping that may be a field's default: data classes take only what has a hash."""
+    """A mapping that may be a field's default: one that nobody changes."""
 
     __slots__ = ()
 

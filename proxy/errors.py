@@ -43,7 +43,10 @@ class Refused(Exception):  # noqa: N818 - what happened to the call
 
 
 def invalid_key() -> Refused:
-    message = "The key is missing, unknown, expired or revoked. Send a Taximeter key as `Authorization: Bearer sk-…`."
+    message = (
+        "The key is missing, unknown, expired or revoked. Send a Taximeter key (`taximeter keys create NAME` makes one), not a "
+        "provider's, as `Authorization: Bearer sk-…` or where your SDK has its API key."
+    )
     return Refused(Refusal(401, "invalid_api_key", message))
 
 
@@ -53,7 +56,10 @@ def invalid_request(message: str, param: str | None = None) -> Refused:
 
 def model_not_found(model: str) -> Refused:
     shown = model if model.isprintable() and len(model) <= 200 else "that was asked for"
-    message = f"The model {shown} does not exist here, or this key may not use it."
+    message = (
+        f"The model {shown} does not exist here, or this key may not use it. `GET /v1/models` lists those that it may; "
+        "`models` in the configuration adds others."
+    )
     return Refused(Refusal(404, "model_not_found", message, param="model"))
 
 
@@ -63,12 +69,18 @@ def stored_not_found(param: str) -> Refused:
 
 
 def dialect_not_supported(model: str, dialect: str) -> Refused:
-    message = f"The upstream of {model} does not speak the {dialect} dialect; use a path of a dialect that it does."
+    message = (
+        f"The upstream of {model} does not speak the {dialect} dialect. Call the model by an SDK of a dialect that it does, "
+        "or have it translated (`translate` or `via: litellm` on its upstream)."
+    )
     return Refused(Refusal(400, "dialect_not_supported", message, param="model"))
 
 
 def not_found() -> Refused:
-    message = "There is nothing at this path. The paths that are served are listed in proxy/CONTRACT.md."
+    message = (
+        "There is nothing at this path. The base URL of OpenAI's SDKs ends in /v1; that of Anthropic's and Google's ends "
+        "with the port. All paths that are served are listed in proxy/CONTRACT.md."
+    )
     return Refused(Refusal(404, "not_found", message))
 
 

@@ -7,8 +7,6 @@ and tests that share a server are run by one worker.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import gc
 import os
 import secrets
@@ -40,17 +38,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rows", action="store_true", help="make each row of a table a test of its own, to be chosen with -k"
     )
-    with contextlib.suppress(argparse.ArgumentError):  # pytest-xdist has it, where somebody has that
-        # pytest leaves small letters to itself, and to who asks for one like this.
-        parser.getgroup("several cores")._addoption(
-            "-n", dest="numprocesses", type=int, metavar="WORKERS", help="run files beside each other, in so many forks"
-        )
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Its number of workers is that of our forks: pytest-xdist starts none."""
-    config.option.workers, config.option.numprocesses = config.option.numprocesses or 1, None
+    # pytest leaves small letters to itself, and to who asks for one like this.
+    parser.getgroup("several cores")._addoption(
+        "-n",
+        dest="workers",
+        type=int,
+        default=1,
+        metavar="WORKERS",
+        help="run files beside each other, in so many forks",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

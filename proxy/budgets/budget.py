@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from pricing.units import INPUT_SIDE, TOKENS, is_token
 from pricing.usage import Quantity
-from pricing.values import Value, frozen, maker, slotted
+from pricing.values import Value, frozen, slotted
 from proxy.config import model as config
 from proxy.money import NANO
 from proxy.types import Claim, Identity, Route
@@ -327,12 +327,9 @@ def claims(
     ]
 
 
-_taken = maker(Claim)
-
-
 def _claim(budget: Budget, group: str, amounts: Amounts, now_s: float) -> Claim:
     start, end = budget.window_now(now_s)
     measure = budget.measure
     amount = amounts.nanousd or 0 if measure == "usd" else amounts.of(measure, budget.bounded_by)
     limit = budget.limit_for(group, now_s) if budget.overrides or budget.raises else budget.limit
-    return _taken(budget.name, group, start, end, limit, amount, measure, budget.hard, budget.clamp)
+    return Claim(budget.name, group, start, end, limit, amount, measure, budget.hard, budget.clamp)

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from pricing.media.bounds import most
 from pricing.units import UNITS
-from pricing.values import NOTHING, Constant, Value, frozen, maker
+from pricing.values import NOTHING, Constant, Value, frozen
 from proxy.ceilings.betas import WIDER_CONTEXTS, knows_betas
 from proxy.ceilings.costly import unbounded_by
 from proxy.ceilings.habits import SOUND_BY_SECOND, Habits, habits_of, ignores_cap
@@ -119,9 +119,6 @@ class Ceiling(Value):
         return usage
 
 
-_ceiling = maker(Ceiling)
-
-
 class _UnboundedError(Exception):
     """Nothing bounds it; what to do then."""
 
@@ -206,7 +203,7 @@ def of_the_same_shape(bound: Ceiling, call: Call, body_bytes: int, context_token
     tokens = body_bytes + _TEMPLATE_TOKENS + _TOKENS_PER_ITEM * call.prompts
     if context_tokens is not None and tokens > context_tokens * bound.sequences:
         tokens = context_tokens * bound.sequences
-    return _ceiling(
+    return Ceiling(
         tokens, bound.output_tokens, bound.sequences, bound.inject, aside=bound.aside, fees=bound.fees, text_bytes=body_bytes
     )  # fmt: skip
 
@@ -296,7 +293,7 @@ def _bound(
     extra = call.extra
     if seconds and route.provider in SOUND_BY_SECOND:
         extra = {**extra, "audio_second": extra.get("audio_second", 0) + seconds}
-    return _ceiling(
+    return Ceiling(
         tokens, most_output, call.sequences, inject, extra=extra, beyond=beyond, a_pass=a_pass, aside=aside,
         fees={**_FEES, **habits.fees} if habits.fees else _FEES, media=media, each=tuple(each), fetched=fetched,
         countable=countable, text_bytes=text_bytes, kept_s=call.kept_s,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from proxy.config.model import Config
 
 app = new_app(help="The price book: what it says, what it lacks, and refreshing it.")
+
+_VERSION, _CHECKED = re.compile(r'("source":"[a-z-]+) [\w.-]+'), re.compile(r'"checked":"[^"]*"')
 
 _ProviderOption = Annotated[str | None, typer.Option("--provider", help="Only this provider.", show_default=False)]
 _AtOption = Annotated[
@@ -88,10 +92,7 @@ def check(server: ServerOption = None) -> None:
 @app.command()
 def diff(litellm: _LitellmOption = None) -> None:
     """What a refresh from the newest sources would change, one row a line."""
-    rebuilt = _rebuilt(litellm)
-    _tell(rebuilt)
-    if not rebuilt.changes:
-        typer.echo("The price book is up to date.")
+    _tell(_rebuilt(litellm))
 
 
 @app.command()
@@ -102,12 +103,10 @@ def refresh(
     """Rebuild the price book from newer packages or dropped files: shows the difference and asks before it writes. A model of
     which the sources say different prices keeps what the book says."""
     rebuilt = _rebuilt(litellm)
-    changes = rebuilt.changes
     _tell(rebuilt)
-    if not changes:
-        typer.echo("The price book is up to date.")
+    if rebuilt.is_old:
         return
-    if not yes and not (sys.stdin.isatty() and typer.confirm(f"Write {len(changes)} changed rows?")):
+    if not yes and not (sys.stdin.isatty() and typer.confirm("Write it?")):
         typer.echo("Nothing was written; --yes writes without asking.", err=True)
         raise typer.Exit(1)
     from pricing.load import DATA
@@ -120,22 +119,33 @@ def refresh(
         raise fail(f"{target} cannot be written ({error.strerror})") from None
     finally:
         new.unlink(missing_ok=True)
-    typer.echo(
-        f"{len(changes)} rows changed; the book is now version {load_book().version}. A server takes it when it is restarted."
-    )
+    typer.echo(f"The book is now version {load_book().version}. A server takes it when it is restarted.")
 
 
 class _Rebuilt(NamedTuple):
-    """The rows that a rebuild would change (`+`, `-`), the new content, and what sources say differently."""
+    """The rows that a rebuild would take out and put in, the new content, whether that is the old one, and what sources say
+    differently."""
 
-    changes: list[str]
+    removed: list[str]
+    added: list[str]
     content: bytes
+    is_old: bool
     unsettled: tuple[str, ...]
+
+    def summary(self) -> str:
+        if self.is_old:
+            return "The price book is up to date."
+        if not self.removed and not self.added:
+            return "No price would change: only where rows come from, and when they were checked."
+        before, after = _models(self.removed), _models(self.added)
+        new, changed, gone = len(after - before), len(after & before), len(before - after)
+        return f"In all: {new:,} models with more rows or new, {changed:,} with changed ones, {gone:,} with fewer."
 
 
 def _tell(rebuilt: _Rebuilt) -> None:
-    for line in rebuilt.changes:
+    for line in (*(f"- {row}" for row in rebuilt.removed), *(f"+ {row}" for row in rebuilt.added)):
         typer.echo(line)
+    typer.echo(rebuilt.summary())
     for question in rebuilt.unsettled:
         typer.echo(f"unsettled, stays as it is: {question}", err=True)
     if rebuilt.unsettled:
@@ -157,15 +167,26 @@ def _rebuilt(litellm: Path | None) -> _Rebuilt:
         raise fail(f"the source {error.name} is not installed: pip install --upgrade 'taximeter[prices]'", 2) from None
     except (ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
         raise fail(f"the price list cannot be read: {error}", 2) from None
-    content = with_old_rows(built, old)
-    before, after = _without_dates(old), _without_dates(content)
-    changes = [f"- {line}" for line in sorted(before - after)] + [f"+ {line}" for line in sorted(after - before)]
-    return _Rebuilt(changes, content, tuple(map(str, built.unsettled)))
+    return _compared(old, with_old_rows(built, old), tuple(map(str, built.unsettled)))
 
 
-def _without_dates(content: bytes) -> set[str]:
-    """Rows without the date on which they were checked: a newer date alone is no change."""
-    return {line.decode().split(',"checked":')[0] for line in content.splitlines()}
+def _compared(old: bytes, content: bytes, unsettled: tuple[str, ...]) -> _Rebuilt:
+    before, after = _by_what_they_say(old), _by_what_they_say(content)
+    removed, added = (
+        sorted(rows[key] for key in rows.keys() - others) for rows, others in ((before, after), (after, before))
+    )
+    return _Rebuilt(removed, added, content, content == old, unsettled)
+
+
+def _by_what_they_say(content: bytes) -> dict[str, str]:
+    """Rows by what they say of prices and limits: a newer date, or a newer version of a source that says the same, is no
+    change."""
+    rows = content.decode().splitlines()
+    return {_CHECKED.sub("", _VERSION.sub(r"\1", row)): row for row in rows}
+
+
+def _models(rows: list[str]) -> set[tuple[str, str]]:
+    return {(row["provider"], row["model"]) for row in map(json.loads, rows)}
 
 
 def _litellm_file(file: Path | None, folder: Path) -> tuple[Path, str]:

@@ -7,22 +7,24 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 _POSTGRES = re.compile(r"postgres(?:ql)?://")
-_BEHIND_THE_PASSWORD = re.compile(r"(?P<host>\[[^\]]*\]|[^/:?#@\[\]]*)(?::(?P<port>\d+))?(?:/(?P<rest>[^@]*))?\Z")
+_PLACE = r"(?:\[[^\]]*\]|[^/:?#@,\[\]]*)(?::\d{1,5})?"
+_BEHIND_THE_PASSWORD = re.compile(rf"(?P<places>{_PLACE}(?:,{_PLACE})*)(?:/(?P<rest>[^@]*))?\Z")
 
 
 class PostgresAddress(NamedTuple):
-    """`query`: what stands behind a `?`, as it stands."""
+    """`places`: each host with its port, of which the driver takes the first that answers and suits. `query`: what stands
+    behind a `?`, as it stands."""
 
     user: str | None
     password: str | None
-    host: str
-    port: int | None
+    places: tuple[tuple[str, int | None], ...]
     database: str
     query: str
 
 
 def parse_postgres(url: str) -> PostgresAddress:
-    """`postgresql://[user[:password]@]host[:port]/database[?options]`. Raises ValueError, which shows nothing of it.
+    """`postgresql://[user[:password]@]host[:port][,host[:port]…]/database[?options]`. Raises ValueError, which shows nothing
+    of it.
 
     A password may have `@`, `:`, `#` and `/` as they are, or percent-encoded: it goes as far as the last `@` before a host.
     """
@@ -44,18 +46,23 @@ def _read(rest: str, at: int) -> PostgresAddress | None:
     options_at = rest.find("?", at + 1)
     behind = rest[at + 1 :] if options_at < 0 else rest[at + 1 : options_at]
     fits = _BEHIND_THE_PASSWORD.match(behind)
-    if fits is None or not _is_port(fits["port"]):
+    if fits is None:
+        return None
+    places = tuple(_place(text) for text in fits["places"].split(","))
+    if not all(port is None or 0 < port < 65_536 for _, port in places):
         return None
     user, colon, password = rest[: max(0, at)].partition(":")
     return PostgresAddress(
         user=unquote(user) or None,
         password=unquote(password) if colon else None,
-        host=fits["host"].strip("[]"),
-        port=int(fits["port"]) if fits["port"] else None,
+        places=places,
         database=unquote(fits["rest"] or ""),
         query="" if options_at < 0 else rest[options_at + 1 :],
     )
 
 
-def _is_port(text: str | None) -> bool:
-    return text is None or (len(text) <= 5 and 0 < int(text) < 65_536)
+def _place(text: str) -> tuple[str, int | None]:
+    """Of `host:port`, whose host may be an IPv6 address in brackets."""
+    at = text.rfind(":", text.rfind("]") + 1)
+    host, port = (text, "") if at < 0 else (text[:at], text[at + 1 :])
+    return host.strip("[]"), int(port) if port else None

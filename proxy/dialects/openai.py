@@ -11,7 +11,6 @@ from typing import Any
 import orjson
 
 from pricing.media.bounds import Medium
-from pricing.values import maker
 from proxy.dialects import attachments, fields, references
 from proxy.dialects.outgoing import dumps
 from proxy.dialects.plain_messages import FROM_BYTES, PlainMessages
@@ -38,7 +37,6 @@ _MAX_PROMPTS = 2048
 _LEGACY_COMPLETION_TOKENS = 16  # what /v1/completions gives where max_tokens is absent (API reference)
 
 
-_chat = maker(Call)
 _PLAIN = PlainMessages("messages")
 
 
@@ -69,7 +67,7 @@ def parse_chat(raw: bytes) -> Call:
         raise invalid_request(
             "`best_of` is not a field of this API; some servers would make answers that nobody sees.", "best_of"
         )
-    return _chat(
+    return Call(
         dialect="openai.chat",
         operation="chat",
         model=fields.model_name(body),

@@ -30,8 +30,6 @@ class Client:
 
     request_id = ""
     session_id = ""
-    clamped_tokens: int | None = None
-    attempts = 1
     started = False
     held_bytes = 0
     holder = ""
@@ -40,6 +38,8 @@ class Client:
         self.load = load
         self.began = time.perf_counter()
         self.cycle = cycle
+        self.clamped_tokens: int | None = None
+        self.attempts = 1
         self.path, self.query, self.headers, self.notes = cycle.path, cycle.query, cycle.named, cycle.notes
         self.connection = cycle.connection
 
@@ -178,12 +178,22 @@ class Client:
 
     async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
         """A whole response."""
-        headers = [*headers, *self.own_headers(), (b"content-length", b"%d" % len(body))]
-        self.started = True
-        if not self.cycle.respond(status, headers, body):
+        if not self.respond_now(status, headers, body):
             OUTBOX.flush()
-            await self.cycle.send({"type": "http.response.start", "status": status, "headers": headers})
+            self.started = True
+            whole = self._of_whole(headers, body)
+            await self.cycle.send({"type": "http.response.start", "status": status, "headers": whole})
             await self.end(body)
+
+    def respond_now(self, status: int, headers: list[Header], body: bytes) -> bool:
+        """As `respond`, if that needs no waiting; whether it did not."""
+        if not self.cycle.respond(status, self._of_whole(headers, body), body):
+            return False
+        self.started = True
+        return True
+
+    def _of_whole(self, headers: list[Header], body: bytes) -> list[Header]:
+        return [*headers, *self.own_headers(), (b"content-length", b"%d" % len(body))]
 
     async def refuse(self, family: Family, refusal: Refusal) -> None:
         """Say no in the dialect's own shape; in a stream that has begun, as its proper end."""

@@ -93,7 +93,6 @@ class Cycle:
 
     expects = False
     stays = False  # an HTTP/1.0 client asked for a connection that stays: with an answer of known length it does
-    disconnected = False
     more_body = True
     body: bytes | bytearray = b""  # that came and was not taken
     response_started = False
@@ -102,7 +101,6 @@ class Cycle:
     _chunked: bool | None = None
     _left: int | None = 0  # bytes of the answer that its content-length promises; None: it ends with the connection
     _news = False  # something came since `receive` looked
-    _waiting: asyncio.Event | None = None
 
     def __init__(
         self, connection: Carrier, method: bytes, version: str, url: bytes, headers: list[Header], named: dict[bytes, bytes],
@@ -117,6 +115,8 @@ class Cycle:
         self.named = named
         self.keep_alive = keep_alive
         self.notes = notes or Notes()
+        self.disconnected = False
+        self._waiting: asyncio.Event | None = None
 
     # From the connection
 

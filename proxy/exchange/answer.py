@@ -37,7 +37,9 @@ async def answer(attempt: Attempt, response: Response, *, hold: bool = False) ->
             way = stream = Streamed(attempt, response, body)
             await stream.relay(None)
             return None
-        first = await body.read()
+        first = body.read_now()
+        if first is None:
+            first = await body.read()
         if streams and called_stream and not first:
             raise UpstreamError("protocol", "the upstream's stream was empty", sent=True)
         # A stream is known by its type, or, where a server calls it something else, by its look.

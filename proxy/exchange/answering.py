@@ -13,7 +13,6 @@ from typing import Any
 from pricing.cost import Cost, CostLine
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
-from pricing.values import maker
 from proxy.config.upstream import is_local
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
@@ -30,9 +29,6 @@ from proxy.upstream.response import Response, UpstreamError
 
 _GENERATING = frozenset({"chat", "completions", "responses", "messages", "generate", "converse", "invoke"})
 _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid")
-_context = maker(Context)
-_settled = maker(Settlement)
-_timed = maker(Timings)
 
 
 class Answering:
@@ -60,7 +56,7 @@ class Answering:
             said = {HEADER: header.decode()} if (header := response.header(HEADER.encode())) else {}
         else:
             self.reader = exchange.plane.reader(attempt.call.dialect, route.provider, target)
-        self.context = _context(
+        self.context = Context(
             provider=route.provider,
             endpoint=target,
             model=route.model,
@@ -149,13 +145,11 @@ class Answering:
             await attempt.settle(settlement, before_answer=self.answer_waits)
             note_bill(attempt, reading, cost)
             if cost.cost_nanousd:
-                session = exchange.attribution
-                await exchange.plane.add_to_session(
-                    exchange.identity.team,
-                    session.root_session_id,
-                    cost.cost_nanousd,
-                    alone=session.session_source == "none",
-                )
+                team, session, plane = exchange.identity.team, exchange.attribution, exchange.plane
+                total = plane.session_costs.add(team, session.root_session_id, cost.cost_nanousd)
+                if plane.store.epoch:
+                    alone = session.session_source == "none"
+                    await plane.share_session(team, session.root_session_id, cost.cost_nanousd, total, alone=alone)
         return cost
 
     async def settle_unknown(self, outcome: str) -> None:
@@ -175,7 +169,7 @@ class Answering:
         for name in _REQUEST_IDS:
             if upstream_id := response.header(name):
                 break
-        return _settled(
+        return Settlement(
             outcome=outcome,
             http_status=response.status,
             reading=reading,
@@ -190,7 +184,7 @@ class Answering:
     def timings(self) -> Timings:
         now, began = time.perf_counter(), self.client.began
         overhead = self.attempt.dispatched - began - self.attempt.waited_s + now - (self.ended or now)
-        return _timed((now - began) * 1000, overhead * 1000)
+        return Timings((now - began) * 1000, overhead * 1000)
 
 
 def fault(error: UpstreamError) -> Refused:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from pricing.values import maker, slotted
+from pricing.values import Value, slotted
 from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
 from proxy.ceilings.call_price import CallPrice
@@ -36,14 +36,14 @@ from proxy.types import Call, Claim, Route
 from proxy.upstream.outbox import OUTBOX
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")  # of dialects that are translated
-_pending = maker(Pending)
 _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; no two calendars end that often
 
 
 @slotted
-class Attempt:
+class Attempt(Value):
     """An attempt on its way. Nobody but its own methods changes it.
 
+    claims: on each of `budgets`, in their order.
     changes: fields of the body that differ from what the client sent, by now. cached_tokens: of the input, which the ceiling
     takes to be read from the provider's cache. counted_by: the tokenizer family and o200k tokens of the input, where they
     were counted. waited_s: for room in a budget. unverified: the store could not be asked, and the budgets let the call go on
@@ -58,7 +58,8 @@ class Attempt:
     bound: Ceiling
     price: CallPrice
     reserved_nanousd: int | None
-    claims: Sequence[tuple[Budget, Claim]]
+    budgets: Sequence[Budget]
+    claims: Sequence[Claim]
     may_be_ordinary: bool
     changes: dict[str, Any]
     tool_calls: int
@@ -76,8 +77,9 @@ class Attempt:
 
     @classmethod
     def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
-        return _attempted(
-            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, plan.claims,
+        budgets, claims = zip(*plan.claims, strict=True) if plan.claims else ((), ())
+        return cls(
+            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, budgets, claims,
             plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
         )  # fmt: skip
 
@@ -102,7 +104,7 @@ class Attempt:
         """Put the INTENT on disk. Raises `Refused` (503): what cannot be recorded is not sent. with_request: it is written with
         those of other calls, before the request, its end, or a reservation that outlives this process."""
         self._intent = intent_bytes(self.exchange, self.plan, self.reserved_nanousd, self._claimed())
-        self.pending = _pending(self.exchange.plane.spool, self._intent)
+        self.pending = Pending(self.exchange.plane.spool, self._intent)
         if not with_request:
             self._keep()
 
@@ -111,7 +113,7 @@ class Attempt:
         return intent_record(self.exchange, self.plan, self.reserved_nanousd, self._claimed())
 
     def _claimed(self) -> records.Amounts:
-        return self._amounts([claim.amount for _, claim in self.claims])
+        return [[one.budget, one.group, one.window_start, one.measure, one.amount] for one in self.claims]
 
     async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
@@ -119,7 +121,7 @@ class Attempt:
         if not self.claims:
             return Granted()
         store = self.exchange.plane.store
-        claims = [claim for _, claim in self.claims]
+        claims = self.claims
         if least_nanousd is not None:
             claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
         if most_nanousd is not None:
@@ -131,12 +133,11 @@ class Attempt:
                 raise NoRoomError(verdict)
             if isinstance(verdict, Granted):
                 return verdict if most_nanousd is None else replace(verdict, nanousd=most_nanousd)
-            windows = [budget.window_now(verdict.now_s) for budget, _ in self.claims]
-            claims = [c._replace(window_start=w[0], window_end=w[1]) for c, w in zip(claims, windows, strict=True)]
-            self.claims = [
-                (b, c._replace(window_start=w[0], window_end=w[1]))
-                for (b, c), w in zip(self.claims, windows, strict=True)
-            ]
+            windows = [budget.window_now(verdict.now_s) for budget in self.budgets]
+            claims, self.claims = (
+                [c._replace(window_start=w[0], window_end=w[1]) for c, w in zip(some, windows, strict=True)]
+                for some in (claims, self.claims)
+            )
             self._unsettled_terms = True  # the INTENT names windows that are over
         raise StoreUnavailable("the store's clock cannot be followed")
 
@@ -157,7 +158,7 @@ class Attempt:
     async def wait_for_room(self, most_s: float) -> None:
         """Wait until something in flight has ended, and take the limits as they are then."""
         began = time.perf_counter()
-        await self.exchange.plane.store.wait_for_room(self.id, [claim for _, claim in self.claims], most_s)
+        await self.exchange.plane.store.wait_for_room(self.id, self.claims, most_s)
         self.waited_s += time.perf_counter() - began
         self._follow_limits()
 
@@ -165,8 +166,9 @@ class Attempt:
         """A budget may have been raised meanwhile."""
         now = now_s()
         named = {budget.name: budget for budget in self.exchange.plane.configured.budgets.budgets}
-        current = [(named.get(budget.name, budget), claim) for budget, claim in self.claims]
-        self.claims = [(b, c._replace(limit=b.limit_for(c.group, now))) for b, c in current]
+        self.budgets = [named.get(budget.name, budget) for budget in self.budgets]
+        limits = [b.limit_for(c.group, now) for b, c in zip(self.budgets, self.claims, strict=True)]
+        self.claims = [claim._replace(limit=limit) for claim, limit in zip(self.claims, limits, strict=True)]
 
     def bound_input(self, input_tokens: int) -> None:
         """A closer bound on the input was found: the ceiling and what it takes from each budget follow."""
@@ -201,7 +203,8 @@ class Attempt:
         self.bound = bound
         self.reserved_nanousd = self.price(bound.usage)
         amounts = Amounts(self.reserved_nanousd, bound.usage, self.plan.requests)
-        self.claims = [(b, c._replace(amount=amounts.of(b.measure, b.bounded_by))) for b, c in self.claims]
+        taken = [amounts.of(budget.measure, budget.bounded_by) for budget in self.budgets]
+        self.claims = [claim._replace(amount=amount) for claim, amount in zip(self.claims, taken, strict=True)]
 
     def most_output_tokens(self) -> int:
         """The most that each sequence may write by its ceiling, or by the cap that is sent along if that is less."""
@@ -219,8 +222,8 @@ class Attempt:
         what a crash is charged at. Raises `Refused` (503)."""
         if nanousd is None and not self._unsettled_terms:
             return
-        amounts = granted_amounts([claim for _, claim in self.claims], nanousd)
-        self.claims = [(b, c._replace(amount=a)) for (b, c), a in zip(self.claims, amounts, strict=True)]
+        amounts = granted_amounts(self.claims, nanousd)
+        self.claims = [claim._replace(amount=amount) for claim, amount in zip(self.claims, amounts, strict=True)]
         if nanousd is not None:
             self.reserved_nanousd = nanousd
         record: records.Reserved = {
@@ -240,7 +243,7 @@ class Attempt:
     def _amounts(self, amounts: Sequence[int]) -> records.Amounts:
         return [
             [claim.budget, claim.group, claim.window_start, claim.measure, amounts[index]]
-            for index, (_, claim) in enumerate(self.claims)
+            for index, claim in enumerate(self.claims)
         ]
 
     def _append(self, payload: bytes) -> bool:
@@ -329,7 +332,7 @@ class Attempt:
         else:
             self._append(payload)
         if self.unverified:
-            await store.charge(self.id, [claim for _, claim in self.claims], amounts)
+            await store.charge(self.id, self.claims, amounts)
         elif self.claims:
             await store.settle(self.id, amounts)
 
@@ -349,15 +352,10 @@ class Attempt:
     def _settled_amounts(self, settlement: Settlement) -> list[int]:
         """What each claim is settled with."""
         if settlement.cost is None:
-            return [claim.amount for _, claim in self.claims]
+            return [claim.amount for claim in self.claims]
         used = Amounts(settlement.cost.cost_nanousd, settlement.reading.usage, self.plan.requests)
         nanousd = used.nanousd or 0
-        return [
-            nanousd if budget.measure == "usd" else used.of(budget.measure, budget.units) for budget, _ in self.claims
-        ]
-
-
-_attempted = maker(Attempt)
+        return [nanousd if one.measure == "usd" else used.of(one.measure, one.units) for one in self.budgets]
 
 
 class NoRoomError(Exception):

@@ -40,7 +40,7 @@ def note_conversation(attempt: Attempt, reading: Reading, answered: Callable[[],
 def _is_far(attempt: Attempt) -> bool:
     """Whether so many such calls still fit into every budget that could refuse one, that no closer bound is missed."""
     remaining = attempt.exchange.plane.store.remaining
-    return all(remaining(claim) > _FAR_CALLS * claim.amount for _, claim in attempt.claims if claim.hard)
+    return all(remaining(claim) > _FAR_CALLS * claim.amount for claim in attempt.claims if claim.hard)
 
 
 def note_bill(attempt: Attempt, reading: Reading, cost: Cost) -> None:

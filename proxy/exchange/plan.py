@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from pricing.values import Value, frozen, maker
+from pricing.values import Value, frozen
 from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget
 from proxy.ceilings import ceiling as ceilings
@@ -67,11 +67,6 @@ class Plan(Value):
     claims: Sequence[tuple[Budget, Claim]]
 
 
-_planned = maker(Plan)
-_priced = maker(CallPrice)
-_takes = maker(Amounts)
-
-
 def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     """Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
@@ -99,7 +94,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
     limits = facts.context_tokens, facts.max_output_tokens
-    price = _priced(
+    price = CallPrice(
         configured.book, route.provider, route.model, int(began_s), int(began_s) + longest_s, attributes, kind.fixed, without,
         factor, ceilings.physical(call, known, bound, *limits) if factor > 1 else {}, bound.media, call.quantities, call.free,
         answers=route.answers or (),
@@ -109,12 +104,12 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     lines = None if call.bounds is None else bounds_of(call.bounds)
     if lines is not None:  # nothing of a batch can be made smaller
         bound, usage, ceiling_nanousd = ceilings.Ceiling(None, 0, 1, missing=lines.missing), lines.tokens, lines.nanousd
-    amounts = _takes(ceiling_nanousd, usage, requests)
+    amounts = Amounts(ceiling_nanousd, usage, requests)
     claimed = configured.budgets.claims(exchange.identity, route, attributes, amounts, began_s)
     if lines is not None and len(lines.models) > 1:
         claimed += _claims_of_others(exchange, route, attributes, claimed, lines, began_s)
     _require_bounds(exchange, route, claimed, _missing(bound, usage, lines), ceiling_nanousd)
-    return _planned(
+    return Plan(
         id=plane.ids.new(started_at),
         call=call,
         number=number,

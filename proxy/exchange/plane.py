@@ -83,11 +83,17 @@ class Plane:
     sessions: set[Ticking] = field(default_factory=set)
     started_at: float = field(default_factory=now_s)
 
-    async def add_to_session(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> None:
-        """What a session has cost, over all workers where they share a store. alone: it is this one call."""
+    async def add_to_session(self, team: str | None, session_id: str, nanousd: int) -> None:
+        """Add to what a session has cost, over all workers where they share a store."""
         total = self.session_costs.add(team, session_id, nanousd)
-        if not self.store.epoch:  # nobody shares it
-            return
+        if self.store.epoch:
+            await self.share_session(team, session_id, nanousd, total)
+
+    async def share_session(
+        self, team: str | None, session_id: str, nanousd: int, total: int, *, alone: bool = False
+    ) -> None:
+        """Tell other workers what was added, and learn what they did. total: with it, as this one knows. alone: the session
+        is this one call."""
         try:
             shared = await self.store.session_cost(team, session_id, nanousd, alone=alone)
         except StoreUnavailable:  # then this worker's part is what is said

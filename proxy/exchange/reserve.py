@@ -49,7 +49,7 @@ async def guard(attempt: Attempt) -> None:
 async def reserve(attempt: Attempt, steps: tuple[Step, ...] | None = None) -> None:
     """Reserve, or raise `Refused`, which closes the INTENT. steps: of the ladder; None: all."""
     plane, client = attempt.exchange.plane, attempt.exchange.client
-    if plane.unseeded and any(claim.budget in plane.unseeded for _, claim in attempt.claims):
+    if plane.unseeded and any(claim.budget in plane.unseeded for claim in attempt.claims):
         await _wait_for_seeds(attempt)
     try:
         try:
@@ -59,7 +59,7 @@ async def reserve(attempt: Attempt, steps: tuple[Step, ...] | None = None) -> No
     except NoRoomError as denied:
         raise attempt.refused(no_room(attempt, denied)) from None
     except StoreUnavailable:
-        if any(claim.hard and budget.on_store_down == "deny" for budget, claim in attempt.claims):
+        if any(one.hard and one.on_store_down == "deny" for one in attempt.budgets):
             raise attempt.refused(budget_store_unavailable().refusal) from None
         attempt.unreserved()
         granted = Granted()
@@ -177,7 +177,7 @@ async def ample_answer(ladder: Ladder, no_room: NoRoomError) -> bool:
     attempt = ladder.attempt
     if not ladder.waiting_helps(no_room) or ladder.most_nanousd is not None:
         return False
-    if not all(claim.clamp for _, claim in attempt.claims if claim.hard and claim.measure == "usd"):
+    if not all(claim.clamp for claim in attempt.claims if claim.hard and claim.measure == "usd"):
         return False
     tokens = max(attempt.call.least_output_tokens + _AMPLE_TOKENS // 2, _AMPLE_TOKENS)
     ladder.most_nanousd = clamp.least_nanousd(attempt.bound, attempt.price, tokens)
@@ -218,7 +218,7 @@ def _worth_counting(attempt: Attempt, no_room: NoRoomError) -> bool:
 def no_room(attempt: Attempt, denied: NoRoomError) -> Refusal:
     """What a client is told whose call did not fit."""
     standing = denied.standing
-    amount = next(c.amount for _, c in attempt.claims if c.budget == standing.budget and c.group == standing.group)
+    amount = next(c.amount for c in attempt.claims if c.budget == standing.budget and c.group == standing.group)
     if not denied.denied.exceeded:
         return refusals.busy(standing, amount)
     exchange = attempt.exchange

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pricing.values import Value, frozen, maker
+from pricing.values import Value, frozen
 from proxy.errors import Refusal
 from proxy.types import Route
 
@@ -49,16 +49,13 @@ class Turn(Value):
     earlier: int
 
 
-_turn = maker(Turn)
-
-
 def schedule(route: Route, named: Callable[[str], Route], *, follow: bool) -> list[Turn]:
     """The tries of a call, in order: the route as often as it says, then (`follow`) its fallbacks, each as often as it says.
 
     A fallback's own fallbacks are not followed. named: the route of a model by its name in the configuration.
     """
     if not route.retries and not route.fallbacks:
-        return [_turn(route, 0)]
+        return [Turn(route, 0)]
     routes = [route, *(named(name) for name in route.fallbacks if follow)]
     return [Turn(one, earlier) for one in routes for earlier in range(1 + one.retries)]
 

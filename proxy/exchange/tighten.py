@@ -62,7 +62,7 @@ def cache_is_trusted(attempt: Attempt) -> bool:
 
 
 def _calibrated_will_do(attempt: Attempt) -> bool:
-    return all(budget.calibrated for budget, claim in attempt.claims if claim.hard)
+    return all(budget.calibrated for budget in attempt.budgets if budget.hard)
 
 
 async def _counts(

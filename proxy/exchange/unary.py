@@ -56,24 +56,27 @@ class Unary(Answering):
     async def relay(self, first: bytes) -> Failure | None:
         """first: what has been read of it already."""
         response, client, chunks = self.response, self.client, self._chunks
+        held_bytes, metered_bytes = self.held_bytes, self.metered_bytes
         size = 0
-        data = first
+        data: bytes | None = first
         while data:
             size += len(data)
-            if size <= self.metered_bytes:
+            if size <= metered_bytes:
                 chunks.append(data)
             if client.started:
                 await client.write(data)
-            elif size > self.held_bytes and response.status >= 400:
+            elif size > held_bytes and response.status >= 400:
                 response.abort()  # no error is that long, and none goes out before it was looked through
                 break
-            elif size > self.held_bytes:
+            elif size > held_bytes:
                 await client.start(response.status, self._passed_headers())
                 await client.write(b"".join(chunks) if chunks else data)
-            data = await self.body.read()
+            data = self.body.read_now()
+            if data is None:
+                data = await self.body.read()
         self.ended = time.perf_counter()
         body = b"".join(chunks) if len(chunks) != 1 else chunks[0]
-        cost = await self._settle(body if size <= self.metered_bytes else b"")
+        cost = await self._settle(body if size <= metered_bytes else b"")
         if client.started:
             await client.end()
             return None
@@ -84,7 +87,8 @@ class Unary(Answering):
             return Failure(response.status, tuple(headers), body)
         if cost is not None:
             headers += self._cost_headers(cost)
-        await client.respond(response.status, headers, body)
+        if not client.respond_now(response.status, headers, body):
+            await client.respond(response.status, headers, body)
         return None
 
     def _passed_headers(self) -> list[Header]:
@@ -138,7 +142,7 @@ class Unary(Answering):
         ]
         remaining = self.exchange.plane.store.remaining
         least: int | None = None
-        for _, claim in self.attempt.claims:
+        for claim in self.attempt.claims:
             if claim.measure == "usd":
                 left = remaining(claim)
                 least = left if least is None or left < least else least

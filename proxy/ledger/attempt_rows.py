@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Raw
 from msgspec.structs import astuple
 
+from proxy.ledger.end_checks import ENDS_NOTHING
 from proxy.ledger.row import Row, json_text
 from proxy.ledger.row_checks import MOST
 from proxy.ledger.schema import TOKEN_COLUMNS
@@ -103,7 +104,7 @@ def kind_of(common: Common, end: bytes) -> Kind | None:
 
 def _made(begun: Common, end: bytes) -> Kind | None:
     ended = common_end_of(end)
-    if ended is None or ended.status == "void":
+    if ended is None or ended.status in ENDS_NOTHING or ended.outcome == "expired":
         return None
     said = {name: getattr(begun, name) for name in begun.__struct_fields__}
     said |= {name: getattr(ended, name) for name in ended.__struct_fields__}

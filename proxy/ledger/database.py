@@ -23,6 +23,15 @@ from proxy.ledger.schema import HEAD, metadata
 from proxy.ledger.sql_view import view_sql
 
 _VERSION = re.compile(r"\d{4}\Z")
+# A server whose machine is gone says nothing, not even that: without these a commit waits for it for two hours. Seconds, but
+# for the last; the ledger's address may say otherwise.
+_ALIVE = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
 
 
 def open_ledger(url: str) -> Engine:
@@ -53,8 +62,11 @@ def connect(url: str) -> Engine:
         sa.event.listen(engine, "connect", _set_up_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
+    alive = {name: value for name, value in _ALIVE.items() if name not in parsed.query}
     engine = sa.create_engine(
-        parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, connect_args={"prepare_threshold": None}
+        parsed.set(drivername="postgresql+psycopg"),
+        pool_pre_ping=True,
+        connect_args={"prepare_threshold": None} | alive,
     )
     sa.event.listen(engine, "begin", _begin_postgres)
     return engine
@@ -65,15 +77,14 @@ def _parsed(url: str) -> URL:
         return make_url(url)
     address = parse_postgres(url)
     query = make_url(f"postgresql://?{address.query}").query if address.query else {}
+    (host, port), *others = address.places
+    if others:
+        hosts, ports = zip(*address.places, strict=True)
+        query = {**query, "host": ",".join(hosts), "port": ",".join(str(port or "") for port in ports)}
+        host, port = "", None
     return URL.create(
-        "postgresql",
-        address.user,
-        address.password,
-        address.host or None,
-        address.port,
-        address.database or None,
-        query,
-    )
+        "postgresql", address.user, address.password, host or None, port, address.database or None, query
+    )  # fmt: skip
 
 
 def why_not_opened(error: Exception, url: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from proxy.ledger.attempt_rows import any_row, kind_of, plain_row
+from proxy.ledger.end_checks import check_stored
 from proxy.ledger.row import Row
 from proxy.ledger.row_checks import BudgetAmount, is_valid, plain_amounts, repaired, valid_amounts
 from proxy.spool import records
@@ -54,6 +55,7 @@ def plain_entry(intent: Intent, end: Settle, payload: bytes, instance: str) -> E
         amounts = plain_amounts(row.budgets, row.cost_nanousd, own.budgets)
         if is_said(own.stored):
             ended = orjson.loads(payload)
+            check_stored(ended)
         else:
             ended = {"cost_lines": lines_of(own.cost_lines)}
             if kind.flags:

@@ -20,6 +20,7 @@ from proxy.ledger.schema import jobs
 
 _MOST = 256
 _SECOND = 1_000_000
+_LATEST = 2**63 - 1
 
 
 def is_of_a_job(entry: Entry) -> bool:
@@ -47,7 +48,8 @@ def end(connection: Connection, entry: Entry, recheck_s: float | None) -> None:
         "settled": row.budgets,
     }
     if not overdue:
-        values["ask_at"] = None if recheck_s is None or unconfirmed else row.ended_at + int(recheck_s * _SECOND)
+        again = None if recheck_s is None or unconfirmed else row.ended_at + int(recheck_s * _SECOND)
+        values["ask_at"] = None if again is None else min(again, _LATEST)
     done = connection.execute(sa.update(jobs).where(jobs.c.id == row.id).values(values))
     if not done.rowcount and not overdue:
         connection.execute(insert_into(connection, jobs).on_conflict_do_nothing(), [_row(entry) | values])

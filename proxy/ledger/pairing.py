@@ -16,9 +16,10 @@ import orjson
 
 from pricing.values import slotted
 from proxy.jobs.machine import RUNNING
+from proxy.ledger.end_checks import check_end, check_job, check_stored
 from proxy.ledger.entries import NO_END, Entry, entry_of, plain_entry
 from proxy.ledger.row import row_of
-from proxy.ledger.row_checks import BudgetAmount, bounded_amount, is_amount
+from proxy.ledger.row_checks import BudgetAmount, bounded_amount, is_amount, is_valid
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
 from proxy.spool.plain import (
@@ -178,6 +179,8 @@ class Pairing:
                 budgets: list[Any] = [tuple(item) for item in value["budgets"] if is_amount(item)]
                 leased = Leased(_text(value["id"]), _text(value["epoch"]), report, budgets, record.start_position)
                 self.leased.append(leased)
+            if kind == "settle":
+                check_end(value)
             job = value.get("job")  # its end brings its INTENT along
             intent = job["intent"] if job else self._begun(value["id"])
             entry = entry_of(intent, value, self._instance)
@@ -186,9 +189,10 @@ class Pairing:
             if not is_known:
                 batch.entries.append(entry)
         elif kind == "job":
+            running = self._running(value)
             self._close(value["id"])
             if not is_known:
-                batch.entries.append(self._running(value))
+                batch.entries.append(running)
         elif kind == "correction":
             if not is_known:
                 batch.entries.append(_corrected(value))
@@ -197,11 +201,12 @@ class Pairing:
         elif kind == "reserved":
             self._reserved_after_all(value)
         elif kind == "expired":
+            intent = value.get("intent") or self._begun(value["id"])
+            expired = self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch"))
             if value["id"] in self._open:  # else another instance's
                 self._expired.add(value["id"])
             if not is_known:
-                intent = value.get("intent") or self._begun(value["id"])
-                batch.entries.append(self._at_its_ceiling(intent, "expired", value["at"], value.get("epoch")))
+                batch.entries.append(expired)
         elif kind in ("refused", "unused"):
             begun = self._begun(value["id"]) if kind == "refused" and value["id"] in self._open else None
             self._close(value["id"])
@@ -210,7 +215,9 @@ class Pairing:
         elif kind == "tally":
             if not is_known:
                 batch.tallies.append(_sound_tally(value))
-        elif kind not in ("open", "epoch"):
+        elif kind == "epoch":
+            _text(value["epoch"])
+        elif kind != "open":
             raise ValueError(kind)
 
     def _told_by(self, lease: Any) -> int | None:
@@ -265,6 +272,8 @@ class Pairing:
 
     def _running(self, value: records.JobBegun) -> Entry:
         """The entry of a job that has begun: it counts as nothing until its end."""
+        check_job(value["job"])
+        check_stored(value)
         end: records.Settle = {
             "t": "settle", "id": value["id"], "ended_at": value["at"], "status": RUNNING, "outcome": RUNNING,
             "cost_nanousd": None, "cost_source": "computed", "usage_source": "none", "budgets": (), "job": value["job"],
@@ -301,8 +310,8 @@ def _text(value: Any) -> str:
 
 def _refused(value: records.Refused, intent: records.Intent | None) -> RefusedCall:
     return RefusedCall(
-        _text(value["reason"]),
-        _text_or_none(value.get("budget")),
+        _name(value["reason"]),
+        _name_or_none(value.get("budget")),
         _text(value.get("group") or ""),
         operator.index(value.get("window_start") or 0),
         _text((intent.get("root_session_id") if intent else None) or ""),
@@ -314,16 +323,26 @@ def _corrected(value: records.Correction) -> Entry:
     row = value["row"]
     if row["kind"] != "correction" or not row["corrects_id"]:
         raise ValueError(row["kind"])
-    return Entry(row_of(row), NO_END, [bounded_amount(item) for item in value["budgets"] if is_amount(item)])
+    made = row_of(row)
+    if not is_valid(made):
+        raise ValueError("a column cannot hold what the correction says")
+    return Entry(made, NO_END, [bounded_amount(item) for item in value["budgets"] if is_amount(item)])
 
 
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else _text(value)
+def _name(value: Any) -> str:
+    """Of a series of a metric, which no database keeps with a NUL in it."""
+    if "\x00" in _text(value):
+        raise ValueError(value)
+    return str(value)
+
+
+def _name_or_none(value: Any) -> str | None:
+    return None if value is None else _name(value)
 
 
 def _sound_tally(value: records.Tally) -> records.Tally:
     for reason, budget, count in value["refusals"]:
-        _text(reason), _text_or_none(budget), operator.index(count)
+        _name(reason), _name_or_none(budget), operator.index(count)
     for budget, count in value["would_refuse"]:
-        _text(budget), operator.index(count)
+        _name(budget), operator.index(count)
     return value

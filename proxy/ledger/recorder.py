@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import threading
 import time
@@ -47,6 +48,15 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _shortages = RateLimitedLog(log, logging.ERROR)
 
 _MARKER = b'{"t":"epoch"'
+
+
+def _epoch_of(marker: bytes) -> str | None:
+    """None where it says none: then it is one more record that cannot be read."""
+    try:
+        epoch = orjson.loads(marker)["epoch"]
+    except (orjson.JSONDecodeError, LookupError):
+        return None
+    return epoch if isinstance(epoch, str) else None
 
 
 class ShippingGate(Protocol):
@@ -328,8 +338,8 @@ class Recorder:
             return records
         for number, record in enumerate(records):
             if record.payload.startswith(_MARKER):
-                epoch = orjson.loads(record.payload)["epoch"]
-                if not self._gate.may_pass(epoch):
+                epoch = _epoch_of(record.payload)
+                if epoch is not None and not self._gate.may_pass(epoch):
                     run.marker = epoch
                     run.reader.position = record.start_position
                     return records[:number]
@@ -366,8 +376,13 @@ class Recorder:
 
     def _keep_unreadable(self, records: Sequence[Record]) -> None:
         for record in records:
-            log.error("a record of %d bytes in the spool cannot be read; it is kept", len(record.payload))
-            self._keep(f"{record.segment:06d}.{record.start}.unreadable", record.payload)
+            # Of two runs the records may stand at the same place.
+            which = hashlib.sha256(record.payload).hexdigest()[:8]
+            name = f"{record.segment:06d}.{record.start}.{which}.unreadable"
+            log.error(
+                "a record of %d bytes in the spool cannot be read; it is kept there as %s", len(record.payload), name
+            )
+            self._keep(name, record.payload)
 
     def _keep(self, name: str, data: bytes) -> None:
         """For a person: what could not be recorded, in a file that only the owner can read."""

@@ -1,13 +1,15 @@
 """One batch into the ledger: entries, counters, metrics and positions in one transaction, exactly once.
 
 A commit whose answer is lost may have happened or not, so every batch carries a number, kept in the database with it: the
-next try looks there first. Rows that are in the ledger already (another instance charged the attempt) are not counted
-again; where they were charged at the ceiling, a correction of the difference is written.
+next try looks there first. Numbers grow by random steps, so that of two copies of the database which went on by themselves
+(a promoted standby and the old primary) none has the other's. Rows that are in the ledger already (another instance charged
+the attempt) are not counted again; where they were charged at the ceiling, a correction of the difference is written.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -120,7 +122,9 @@ class Shipper:
         self._count_batch = _COUNT_BATCH if engine.dialect.name == "postgresql" else _COUNT_BATCH.replace("%s", "?")
         self._rolling = Rolling(engine.dialect)
         self._number: int | None = None  # of the last batch that is known to be committed
-        self._in_doubt: Sequence[Entry] | None = None  # what the batch inserted whose commit got no answer
+        self._in_doubt: tuple[int, Sequence[Entry]] | None = (
+            None  # the batch whose commit got no answer: what it inserted
+        )
         self.rejected: list[Entry] = []
         self.refuted: list[Entry] = []  # attempts whose reservations expired although they had ended, as they ended
 
@@ -145,12 +149,12 @@ class Shipper:
         with writing(self._engine).begin() as connection:
             if self._number is None:
                 self._number = self._last_number(connection)
-            if self._in_doubt is not None and self._last_number(connection) == self._number + 1:
-                self._number += 1
+            if self._in_doubt is not None and self._last_number(connection) == self._in_doubt[0]:
                 self._metrics.reload(self._metric_rows(connection))
-                inserted, self._in_doubt = self._in_doubt, None
+                (self._number, inserted), self._in_doubt = self._in_doubt, None
                 return inserted
-            self._take_number(connection, self._number)
+            number = self._number + 1 + int.from_bytes(os.urandom(4))
+            self._take_number(connection, self._number, number)
             observed = self._metrics.observe()
             self.rejected, self.refuted = [], []
             inserted = self._write_entries(connection, self._assigned(batch.entries))
@@ -165,9 +169,9 @@ class Shipper:
             self._write_metrics(connection, self._metrics.changed_by(observed))
             self._write_positions(connection, positions)
             note(connection, _to_export(inserted), now_us())
-            self._in_doubt = inserted
+            self._in_doubt = number, inserted
         self._in_doubt = None
-        self._number += 1
+        self._number = number
         self._metrics.add(observed)
         return inserted
 
@@ -183,12 +187,12 @@ class Shipper:
             for entry in shipped
         ]
 
-    def _take_number(self, connection: Connection, last: int) -> None:
-        """Count one more, if `last` is the last that the database knows."""
+    def _take_number(self, connection: Connection, last: int, number: int) -> None:
+        """The batch's number, if `last` is the last that the database knows."""
         if last == 0 and self._last_number(connection) == 0:
-            self._set_metric.write(connection, [(self._instance, BATCH_NUMBER, "[]", str(last + 1))])
+            self._set_metric.write(connection, [(self._instance, BATCH_NUMBER, "[]", str(number))])
             return
-        values = (str(last + 1), self._instance, BATCH_NUMBER, str(last))
+        values = (str(number), self._instance, BATCH_NUMBER, str(last))
         if connection.exec_driver_sql(self._count_batch, values).rowcount != 1:
             raise LedgerMovedError(last, self._last_number(connection))
 

@@ -47,7 +47,7 @@ def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:
             "facts": json_text(entry.end.get("stored_facts")),
         }
         for entry in entries
-        if entry.end.get("stored")
+        if entry.end.get("stored") and entry.row.upstream
         for digest in _digests(entry)
     ]  # fmt: skip
     if rows:

@@ -14,7 +14,6 @@ from decimal import Decimal
 from typing import Any
 
 from pricing.usage import Part, Quantity, Reading, UsageSource
-from pricing.values import maker
 
 # From here on a count is flagged `implausible`: no response and hardly a batch has a thousand million of anything.
 IMPLAUSIBLE_COUNT = 10**9
@@ -24,7 +23,6 @@ MAX_COST_USD = Decimal(10**9)
 _LONGEST_CONDITION = 64  # no price row has a longer word
 
 _ZERO = Decimal(0)
-_reading = maker(Reading)
 _NOTHING: Mapping[str, Any] = {}
 _HALF = re.compile(r"[\ud800-\udfff]")
 _DECIMAL = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
@@ -186,7 +184,7 @@ class ReadingBuilder:
     def reading(self) -> Reading:
         """The finished value."""
         source: UsageSource = "partial" if self.partial else "provider" if self.has_usage else "none"
-        return _reading(
+        return Reading(
             usage=self.usage,
             source=source,
             model=self.model,

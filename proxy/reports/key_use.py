@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -11,28 +11,43 @@ from sqlalchemy.engine import Engine
 
 from proxy.config.likely_mistakes import overlap
 from proxy.config.model import Key
-from proxy.ledger.rollup_schema import spend_days
+from proxy.ledger.rollup_schema import spend_days, spend_hours
+from proxy.ledger.rollups import DAY_US
 from proxy.money import usd_text
 from proxy.times import rfc3339
 
 
 class KeyUse(NamedTuple):
-    """last_used: the UTC day of its latest call."""
+    """last_used: the UTC day of its latest call. last_hour_at: when the hour of that call began, in epoch microseconds."""
 
     last_used: str
+    last_hour_at: int
     requests: int
     cost_nanousd: int
+
+    def last_day(self, zone: tzinfo) -> str:
+        """The day of its latest call in that zone, by the hour that is known."""
+        return datetime.fromtimestamp(self.last_hour_at // 1_000_000, zone).date().isoformat()
 
 
 def key_use(engine: Engine) -> dict[str, KeyUse]:
     """By the key's name; what was never used is not in it."""
     table = spend_days.c
-    sums = sa.func.max(table.start_at), sa.func.sum(table.requests), sa.func.sum(table.cost_nanousd)
+    sums = sa.func.max(table.start_at).label("day"), sa.func.sum(table.requests), sa.func.sum(table.cost_nanousd)
     query = sa.select(table.key, *sums).where(table.key.is_not(None)).group_by(table.key)
+    days = query.subquery()
+    last, hours = days.c, spend_hours.c
+    on_that_day = (hours.key == last.key) & (hours.start_at >= last.day) & (hours.start_at < last.day + DAY_US)
+    last_hours = (
+        sa.select(last.key, sa.func.max(hours.start_at))
+        .select_from(days.join(spend_hours, on_that_day))
+        .group_by(last.key)
+    )
     with engine.connect() as connection:
+        hour_of = {row[0]: row[1] for row in connection.execute(last_hours)}
         return {
-            key: KeyUse((rfc3339(last) or "")[:10], int(requests), int(cost or 0))
-            for key, last, requests, cost in connection.execute(query)
+            key: KeyUse((rfc3339(day) or "")[:10], hour_of.get(key, day), int(requests), int(cost or 0))
+            for key, day, requests, cost in connection.execute(query)
         }
 
 

@@ -29,6 +29,10 @@ _LOOK_UP = 500
 _MAX_NAMES = 16
 _NO_TOKENS = tuple(name for name in SUMS if name not in TOKEN_COLUMNS.values())
 _PLACES = {name: place for place, name in enumerate(SUMS)}
+_REQUESTS, _UNPRICED, _COST, _CAPACITY = (
+    _PLACES[name] for name in ("requests", "unpriced_requests", "cost_nanousd", "capacity_nanousd")
+)
+_TOKENS = tuple((unit, _PLACES[column]) for unit, column in TOKEN_COLUMNS.items())
 _LABELS = {"label": entries.c.labels, "claimed": entries.c.untrusted_labels}
 
 
@@ -112,8 +116,11 @@ def spend(
         else:
             names = [*by, *kept.names]
             sums = SUMS if with_tokens else _NO_TOKENS
-            for part in answering(connection, names if rolled else None, span):
-                _add(connection, part, by, kept, totals, sums)
+            parts = answering(connection, names if rolled else None, span)
+            _add_rolled(connection, [part for part in parts if part.source is not ENTRIES], by, kept, totals, sums)
+            for part in parts:
+                if part.source is ENTRIES:
+                    _add_entries_of(connection, part, by, kept, totals, sums)
     totals = {values: total for values, total in totals.items() if total.is_left}
     if not by:
         totals.setdefault((), _Total())  # a total without groups is there in any case
@@ -122,22 +129,24 @@ def spend(
 
 def _dearest_first(item: tuple[tuple[Any, ...], _Total]) -> tuple[Any, ...]:
     values, total = item
-    return -total.numbers[_PLACES["cost_nanousd"]], *[(value is not None, str(value)) for value in values]
+    return -total.numbers[_COST], *[(value is not None, str(value)) for value in values]
 
 
 def _row(by: Sequence[str], values: tuple[Any, ...], total: _Total) -> SpendRow:
-    sums = dict(zip(SUMS, total.numbers, strict=True))
-    usage: dict[str, int | str] = {unit: sums[column] for unit, column in TOKEN_COLUMNS.items()}
+    numbers = total.numbers
+    usage: dict[str, int | str] = {unit: numbers[place] for unit, place in _TOKENS if numbers[place] or total.units}
+    now_priced = 0
     if total.units:
         usage |= _with_units(usage, total.units)
-    now_priced = int(usage.pop(NOW_PRICED, 0))
+        now_priced = int(usage.pop(NOW_PRICED, 0))
+        usage = {unit: amount for unit, amount in usage.items() if amount}
     return SpendRow(
         group={name: _shown(name, value) for name, value in zip(by, values, strict=True)},
-        requests=sums["requests"],
-        usage={unit: amount for unit, amount in usage.items() if amount},
-        cost_nanousd=sums["cost_nanousd"],
-        unpriced_requests=sums["unpriced_requests"] - now_priced,
-        capacity_nanousd=sums["capacity_nanousd"],
+        requests=numbers[_REQUESTS],
+        usage=usage,
+        cost_nanousd=numbers[_COST],
+        unpriced_requests=numbers[_UNPRICED] - now_priced,
+        capacity_nanousd=numbers[_CAPACITY],
     )
 
 
@@ -166,24 +175,33 @@ def check_names(by: Sequence[str]) -> None:
 # Reading
 
 
-def _add(
-    connection: Connection, part: Part, by: Sequence[str], kept: Kept, totals: Totals, sums: Sequence[str] = SUMS
+def _add_entries_of(
+    connection: Connection, part: Part, by: Sequence[str], kept: Kept, totals: Totals, sums: Sequence[str]
 ) -> None:
-    source, table = part.source, part.source.table
-    time = entries.c.started_at if source is ENTRIES else table.c.start_at
-    where = sa.or_(*[span.holds(time) for span in part.spans])
-    if kept.names:
-        columns = {name: column_of(connection, table, time, name) for name in kept.names}
-        where = sa.and_(where, kept.holds(columns))
-    groups = [column_of(connection, table, time, name).label(f"g{number}") for number, name in enumerate(by)]
-    if source is ENTRIES:
-        where = sa.and_(where, counted())
-        _add_entries(connection, groups, where, totals, part.sign, sums)
-    else:
-        _add_rolled(connection, table, groups, where, totals, part.sign, sums)
+    columns = _columns(connection, part, [*by, *kept.names])
+    where = sa.and_(_where(part, kept, columns), counted())
+    _add_entries(connection, _labelled(columns, by), where, totals, part.sign, sums)
 
 
-def column_of(connection: Connection, table: sa.Table, time: Any, name: str) -> Any:
+def _columns(connection: Connection, part: Part, names: Sequence[str]) -> dict[str, Any]:
+    table = part.source.table
+    return {name: column_of(connection, table, _time(part), name) for name in names}
+
+
+def _time(part: Part) -> sa.ColumnElement[int]:
+    return entries.c.started_at if part.source is ENTRIES else part.source.table.c.start_at
+
+
+def _where(part: Part, kept: Kept, columns: Mapping[str, Any]) -> sa.ColumnElement[bool]:
+    where = sa.or_(*[span.holds(_time(part)) for span in part.spans])
+    return sa.and_(where, kept.holds(columns)) if kept.names else where
+
+
+def _labelled(columns: Mapping[str, Any], by: Sequence[str]) -> list[sa.Label[Any]]:
+    return [columns[name].label(f"g{number}") for number, name in enumerate(by)]
+
+
+def column_of(connection: Connection, table: sa.FromClause, time: Any, name: str) -> Any:
     """What a table is grouped or filtered by under this name."""
     label = LABEL.match(name)
     if label:
@@ -217,17 +235,60 @@ def _add_entries(
 
 
 def _add_rolled(
+    connection: Connection, parts: Sequence[Part], by: Sequence[str], kept: Kept, totals: Totals, sums: Sequence[str]
+) -> None:
+    """What the roll-ups have: all parts in one question, so that a group is read once."""
+    if not parts:
+        return
+    of_parts = sa.union_all(*[_rolled(connection, part, by, kept, sums) for part in parts]).subquery()
+    groups, numbers = list(of_parts.c)[: len(by)], list(of_parts.c)[len(by) :]
+    query = sa.select(*of_parts.c)
+    if len(parts) > 1:
+        query = sa.select(*groups, *map(sa.func.sum, numbers)).group_by(*groups)
+    for row in connection.execute(query):
+        _count(totals, tuple(row[: len(groups)]), row[len(groups) :], 1, sums)
+    for part in parts:
+        columns = _columns(connection, part, [*by, *kept.names])
+        _add_units(
+            connection, part.source.table, _labelled(columns, by), _where(part, kept, columns), totals, part.sign
+        )
+
+
+def _rolled(
+    connection: Connection, part: Part, by: Sequence[str], kept: Kept, sums: Sequence[str]
+) -> sa.Select[tuple[Any, ...]]:
+    """The part's sums by group, taken off where it is. A label is taken out of its JSON once for each group of rows that have
+    the same labels: from each row it would be half of the work."""
+    table = part.source.table
+    columns = _columns(connection, part, [*by, *kept.names])
+    where = _where(part, kept, columns)
+    added = [
+        (sa.func.sum(table.c[name]) if part.sign > 0 else -sa.func.sum(table.c[name])).label(name) for name in sums
+    ]
+    if not any(LABEL.match(name) for name in by):
+        groups = _labelled(columns, by)
+        return sa.select(*groups, *added).where(where).group_by(*groups)
+    plain = {name: columns[name].label(f"p{number}") for number, name in enumerate(by) if not LABEL.match(name)}
+    rows = sa.select(*plain.values(), table.c.labels, *added).where(where).group_by(*plain.values(), table.c.labels)
+    alike = rows.subquery()
+    groups = _labelled(
+        {
+            name: alike.c[plain[name].name] if name in plain else column_of(connection, alike, None, name)
+            for name in by
+        }, by,
+    )  # fmt: skip
+    return sa.select(*groups, *[sa.func.sum(alike.c[name]).label(name) for name in sums]).group_by(*groups)
+
+
+def _add_units(
     connection: Connection,
     table: sa.Table,
     groups: Sequence[sa.Label[Any]],
     where: sa.ColumnElement[bool],
     totals: Totals,
     sign: int = 1,
-    sums: Sequence[str] = SUMS,
 ) -> None:
-    added = [sa.func.sum(table.c[name]).label(name) for name in sums]
-    for row in connection.execute(sa.select(*groups, *added).where(where).group_by(*groups)):
-        _count(totals, tuple(row[: len(groups)]), row[len(groups) :], sign, sums)
+    """Units without a column."""
     if not connection.execute(sa.select(sa.exists().where(spend_units.c.rollup == table.name))).scalar():
         return  # most ledgers have none, and each row would be looked up there
     same = [spend_units.c.rollup == table.name, spend_units.c.group == table.c.group]
@@ -241,7 +302,7 @@ def _add_rolled(
 
 
 def _count(totals: Totals, values: tuple[Any, ...], added: Sequence[Any], sign: int, sums: Sequence[str]) -> None:
-    if all(number is None for number in added):
+    if not any(added):
         return  # the sum of nothing
     numbers = totals[values].numbers
     for name, number in zip(sums, added, strict=True):
@@ -258,7 +319,12 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
         return
     inside, across = within(span)
     session = spend_sessions.c.session.label("g0")
-    _add_rolled(connection, spend_sessions, [session], inside, totals)
+    for name, *numbers in connection.execute(
+        sa.select(session, *[spend_sessions.c[name] for name in SUMS]).where(inside)
+    ):
+        total = totals[name,]  # a session may have two rows, of two versions
+        total.numbers = [known + more for known, more in zip(total.numbers, numbers, strict=True)]
+    _add_units(connection, spend_sessions, [session], inside, totals)
     for some in _sessions(connection, across):
         where = sa.and_(some, span.holds(entries.c.started_at), counted())
         _add_entries(connection, [entries.c.root_session_id.label("g0")], where, totals)

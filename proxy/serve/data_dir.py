@@ -58,7 +58,8 @@ def lock_data_dir(path: Path, *, wait: bool = False, patience_s: float = _ENDING
     """Hold `path` for this instance; the descriptor keeps the lock. Where another has it: wait, or raise ConfigError.
 
     Children inherit the lock: it is free when the last process of an instance is gone, however that ended. Who starts right
-    behind a kill meets them still ending: `patience_s` is for those, and only for who does not wait anyway.
+    behind a kill meets them still ending: `patience_s` is for those, and only for who does not wait anyway. The number of this
+    process stands in the lock, for who wants to send it a signal.
     """
     make_data_dir(path)
     try:
@@ -72,6 +73,8 @@ def lock_data_dir(path: Path, *, wait: bool = False, patience_s: float = _ENDING
         log.info("data_dir %s is in use by another running instance: standing by to take over", path)
         fcntl.flock(fd, fcntl.LOCK_EX)
         log.warning("data_dir %s is free: taking over", path)
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, b"%d\n" % os.getpid(), 0)
     return fd
 
 

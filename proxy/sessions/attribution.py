@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pricing.values import maker
 from proxy.errors import invalid_request
 from proxy.sessions import known_clients as clients
 from proxy.sessions.known_clients import ClientSession
@@ -19,7 +18,6 @@ _OWN_HEADERS = frozenset({
     b"x-taximeter-customer", b"x-taximeter-labels",
 })  # fmt: skip
 _CLAIMS_IN_BODIES = frozenset({"user", "safety_identifier"})
-_attribution = maker(Attribution)
 _MAX_LABELS = 32
 _MAX_LABEL_CHARS = 200
 
@@ -78,7 +76,7 @@ def attribute(
             untrusted["user"] = claimed_user
         if claimed_customer:
             untrusted["customer"] = claimed_customer
-    return _attribution(
+    return Attribution(
         session_id=node.session_id,
         session_source=source,
         root_session_id=node.root,

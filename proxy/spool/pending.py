@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from pricing.values import Value, slotted
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 
 
-@dataclass(slots=True, eq=False)
-class Pending:
+@slotted
+class Pending(Value):
     """An INTENT whose request waits to be written. kept: it is on disk. lost: the disk refused it, and what waits for it must
     not be sent."""
 

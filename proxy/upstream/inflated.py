@@ -16,6 +16,10 @@ class Inflated:
         self._inflater = Inflater(encoding)
         self._pieces: Iterator[bytes] = iter(())
 
+    def read_now(self) -> bytes | None:
+        """Nothing without waiting: it is inflated by `read`."""
+        return None
+
     async def read(self) -> bytes:
         """The next plain bytes; b"" at the end. Raises `UpstreamError` where the body is damaged or ends too early."""
         while True:

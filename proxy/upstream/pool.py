@@ -47,6 +47,17 @@ class _Pool:
         self.turns = Turns(max_connections, alone)
         self._sweeper: asyncio.TimerHandle | None = None
 
+    def acquire_now(self, holder: str) -> Connection | None:
+        """As `acquire`, where one is idle and nobody has to wait; else None."""
+        if not (self._idle and self.turns.take_now(holder)):
+            return None
+        connection = self._take_idle()
+        if connection is None:
+            self.turns.give(holder)
+            return None
+        connection.holder = holder
+        return connection
+
     async def acquire(self, holder: str) -> Connection:
         """A connection with nothing on it, open and read from. Raises `UpstreamError` with `sent=False`."""
         if not self.turns.take_now(holder):
@@ -193,7 +204,8 @@ class UpstreamClient:
         sent: called with the response before it has anything, so that it can be broken off. holder: whose call it is.
         record: what has to be on disk before.
         """
-        connection = await self._pools[name].acquire(holder)
+        pool = self._pools[name]
+        connection = pool.acquire_now(holder) or await pool.acquire(holder)
         response = connection.send(head, body, record)
         if sent is not None:
             sent(response)

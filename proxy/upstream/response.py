@@ -97,14 +97,17 @@ class Response:
 
     async def read(self) -> bytes:
         """The bytes that have arrived since the last call, waiting for some; b"" at the end. Raises `UpstreamError`."""
-        chunks = self._chunks
-        while not chunks:
+        while (data := self.read_now()) is None:
             if self._error is not None:
                 raise self._error
-            if self._complete:
-                return b""
-            await self._wait()
-        return self._taken()
+            await self._news()
+        return data
+
+    def read_now(self) -> bytes | None:
+        """As `read`; None where something has to be waited for, or has failed."""
+        if self._chunks:
+            return self._taken()
+        return b"" if self._complete else None
 
     def _taken(self) -> bytes:
         """All that has arrived and was not taken yet, in one piece."""
@@ -131,7 +134,7 @@ class Response:
                 elif self._complete:
                     return
                 else:
-                    await self._wait()
+                    await self._news()
             if self._sink_error is not None:
                 raise self._sink_error
         finally:
@@ -170,14 +173,12 @@ class Response:
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._news()
 
-    async def _wait(self) -> None:
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
+    def _news(self) -> asyncio.Future[None]:
+        """What is done once something has come, or nothing more will."""
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def wake(self) -> None:
         if self.sink is not None and self._chunks:

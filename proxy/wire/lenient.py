@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from pricing.values import Value, frozen, maker
+from pricing.values import Value, frozen
 from proxy.wire import sse
 from proxy.wire.json_weight import parsed_bytes
 
@@ -71,9 +71,6 @@ class Answer(Value):
         return [self.text] if self.text and not self.values else self.values
 
 
-_answer = maker(Answer)
-
-
 def loads(data: bytes) -> Any:
     """The JSON value that `data` is; None where it is none. What no string can hold is replaced (U+FFFD)."""
     if _is_heavy(data):
@@ -125,7 +122,7 @@ def answer(body: bytes) -> Answer:
         return _unopened(body)
     value = loads(body)
     if value is not None:
-        return _answer([value])
+        return Answer([value])
     events = looks_like_events(body) or _DATA_LINE.search(body) is not None
     if events:
         framer = sse.Framer()

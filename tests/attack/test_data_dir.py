@@ -41,6 +41,19 @@ def test_a_folder_in_which_others_have_written_is_refused(tmp_path: Path) -> Non
         lock_data_dir(tmp_path)
 
 
+def test_the_number_of_who_holds_a_folder_stands_in_it(tmp_path: Path) -> None:
+    """`kill -HUP $(cat taximeter-data/lock)` is what the documents say; an older and longer number leaves nothing behind."""
+    (tmp_path / "lock").write_text("1234567890123\n")
+    held = lock_data_dir(tmp_path)
+    try:
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+        with pytest.raises(ConfigError, match="in use"):
+            lock_data_dir(tmp_path, patience_s=0)
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    finally:
+        os.close(held)
+
+
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "elsewhere"
     place = tmp_path / "data"

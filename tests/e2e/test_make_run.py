@@ -261,7 +261,10 @@ def test_a_file_of_ports_and_budgets_alone_goes_on_with_the_local_model(tmp_path
             assert len(children) == 3
             for limit, status in (("0.000000001", 402), ("1", 200)):
                 file.write_text(f"{ports}budgets: [{{name: day, limit_usd: {limit}, window: day}}]\n")
-                for pid in (*children, running.process.pid):  # as `killall -HUP` does
+                for pid in (
+                    *children,
+                    int((tmp_path / "taximeter-data" / "lock").read_text()),
+                ):  # children: as `killall` does
                     os.kill(pid, signal.SIGHUP)
                 assert eventually(answer, status.__eq__) == status
             assert children_of(running.process.pid) == children

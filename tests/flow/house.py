@@ -45,6 +45,9 @@ class Answer:
     def header(self, name: bytes) -> bytes | None:
         return dict(self.headers).get(name)
 
+    def read_now(self) -> bytes | None:
+        return None
+
     async def read(self) -> bytes:
         piece = self.pieces.pop(0) if self.pieces else b""
         if isinstance(piece, Exception):

@@ -24,6 +24,9 @@ class Silent(Answer):
         self.heard = heard
         self.left = list(pieces)
 
+    def read_now(self) -> bytes | None:
+        return None
+
     async def read(self) -> bytes:
         while self.left and isinstance(self.left[0], int):
             comments = self.left.pop(0)
@@ -48,6 +51,9 @@ async def test_no_comment_comes_inside_an_event(build: Build) -> None:
     house = build(server={"keepalive_comment_s": 0.005})
 
     class Slow(Answer):
+        def read_now(self) -> bytes | None:
+            return None
+
         async def read(self) -> bytes:
             await asyncio.sleep(0.03)
             return await super().read()

@@ -74,6 +74,7 @@ class PostgresServer:
 
     def __init__(self, **settings: str) -> None:
         self._settings = _FAST | settings
+        self.port = settings.get("port", "5432")  # of the unix socket's name, too
         self._process: subprocess.Popen[bytes] | None = None
         self._account = _account()
         self._made = 0
@@ -117,12 +118,40 @@ class PostgresServer:
         """As after a power failure: what ran is gone, the next start recovers."""
         self._end(signal.SIGQUIT)
 
+    def kill(self) -> None:
+        """As when its machine is gone: it and all its processes, at one moment."""
+        if self._process is None:
+            return
+        self.freeze(self._process.pid)  # so that nobody is begun
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in map(int, children):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        self._end(signal.SIGKILL)
+        wait_until("its processes are gone", lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 30)
+
+    def freeze(self, pid: int) -> None:
+        """One of its processes stands still."""
+        os.kill(pid, signal.SIGSTOP)
+
+    def follow(self, primary: PostgresServer) -> None:
+        """Begin anew as a standby that streams what this one writes."""
+        self.crash()
+        shutil.rmtree(self.folder / "data")
+        primary.base_backup(self.folder / "data", "--write-recovery-conf")
+        self.start()
+
     def copy(self) -> None:
         """A standby's data folder as it is now, beside the server's own, which goes on."""
         shutil.rmtree(self.folder / "standby", ignore_errors=True)
-        place = ["--host", str(self.folder), "--username", "taximeter", "--pgdata", str(self.folder / "standby")]
+        self.base_backup(self.folder / "standby")
+
+    def base_backup(self, target: Path, *options: str) -> None:
+        place = ["--host", str(self.folder), "--port", self.port, "--username", "taximeter", "--pgdata", str(target)]
+        fast = ["--checkpoint=fast", "--wal-method=stream", "--no-sync"]
         with self._log() as log:
-            program = [self._program("pg_basebackup"), *place, "--checkpoint=fast", "--wal-method=stream", "--no-sync"]
+            program = [self._program("pg_basebackup"), *place, *fast, *options]
             subprocess.run(program, stdout=log, stderr=log, check=True, **self.as_account())
 
     def fail_over(self) -> None:
@@ -133,7 +162,8 @@ class PostgresServer:
         self.start()
 
     def url(self, database: str = "postgres") -> str:
-        return f"postgresql://taximeter@/{database}?host={self.folder}"
+        port = "" if self.port == "5432" else f"&port={self.port}"
+        return f"postgresql://taximeter@/{database}?host={self.folder}{port}"
 
     @contextlib.contextmanager
     def new_database(self, like: str = "template1") -> Iterator[str]:
@@ -193,9 +223,19 @@ class PostgresServer:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
         self.execute(f"ALTER DATABASE {name}_older RENAME TO {name}")
 
+    def swap_copy(self, url: str) -> None:
+        """As `take_copy`, but the database stays as what is remembered."""
+        name = _name_of(url)
+        for old, new in ((name, f"{name}_aside"), (f"{name}_older", name), (f"{name}_aside", f"{name}_older")):
+            self.execute(f"ALTER DATABASE {old} RENAME TO {new}")
+
     def execute(self, statements: str, database: str = "postgres") -> None:
         with self._connect(10, database) as connection:
             connection.execute(statements)
+
+    def ask(self, query: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        with self._connect(10, database) as connection:
+            return connection.execute(query).fetchall()
 
     def _version(self) -> int:
         if not self._numbered:
@@ -205,13 +245,13 @@ class PostgresServer:
 
     def dump(self, database: str, *options: str) -> str:
         """What `pg_dump` writes."""
-        place = ["-h", str(self.folder), "-U", "taximeter", database]
+        place = ["-h", str(self.folder), "-p", self.port, "-U", "taximeter", database]
         program = [self._program("pg_dump"), *options, *place]
         return subprocess.run(program, check=True, capture_output=True, text=True).stdout
 
     @property
     def socket(self) -> Path:
-        return self.folder / ".s.PGSQL.5432"
+        return self.folder / f".s.PGSQL.{self.port}"
 
     def _end(self, number: int) -> None:
         if self._process is not None:
@@ -227,7 +267,7 @@ class PostgresServer:
         return False
 
     def _connect(self, timeout_s: int, database: str = "postgres") -> psycopg.Connection[Any]:
-        place = {"host": str(self.folder), "user": "taximeter", "dbname": database}
+        place = {"host": str(self.folder), "port": self.port, "user": "taximeter", "dbname": database}
         return psycopg.connect(**place, connect_timeout=timeout_s, autocommit=True)
 
     def _program(self, name: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.support.processes import RigError
 from tests.support.waiting import TooLateError
 
-from . import disks, fuzz_sse, instances, jobs, moved, networks, power_loss, scenarios, shared
+from . import disks, fuzz_sse, instances, jobs, ledger_failover, moved, networks, power_loss, scenarios, shared
 from .figures import Verdict
 from .hostile import hostile_tenants
 from .scenarios import Outcome
@@ -63,6 +63,9 @@ RUNS: dict[str, Run] = {
     "replica-kill": lambda f, seed, a: shared.replica_kills(f, times=min(a.kills, 4), seed=seed),
     "flush-in-commit": lambda folder, seed, a: moved.flushes(folder, times=a.times, seed=seed),
     "fail-over": lambda folder, seed, a: moved.fail_overs(folder, times=max(1, a.times // 5), seed=seed),
+    "ledger-failover": lambda f, seed, a: ledger_failover.fail_overs(
+        f, ledger_failover.ways_of(seed), times=max(1, a.times // 25), seed=seed
+    ),
     "clock-back": lambda folder, seed, a: moved.clock_steps(folder, times=a.times, seed=seed),
     "clock-back-redis": lambda folder, seed, a: moved.clock_steps(folder, times=a.times, seed=seed, redis=True),
     "faults": lambda folder, seed, a: scenarios.upstream_faults(folder, each=a.each, seed=seed),

@@ -141,8 +141,8 @@ class Rig:
         try:
             self.provider.up("--keys", "sk-upstream-torture-a,sk-upstream-torture-b", *self.provider_options)
             port = self.provider.port if self.front is None else self.front(self.provider.port)
-            made = config(self.folder, port, self.budgets, **self.changes)
-            self.gateway = Gateway(self.folder, made, self.module)
+            self.made = config(self.folder, port, self.budgets, **self.changes)
+            self.gateway = Gateway(self.folder, self.made, self.module)
             self.gateway.env = self.env
             self.ready_s = self.gateway.up(*self.options)
         except BaseException:

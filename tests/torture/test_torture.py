@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from . import jobs, moved, points, scenarios, shared
+from . import jobs, ledger_failover, moved, points, scenarios, shared
 from .disks import Limited, full_disk, full_spool
 from .hostile import hostile_tenants
 from .scenarios import Outcome
@@ -145,6 +145,15 @@ def test_a_fail_over_to_a_standby_that_is_behind_costs_no_entry(tmp_path: Path) 
     outcome = passed(moved.fail_overs(tmp_path, times=2, restart_each=2))
 
     assert outcome.facts["entries_that_copies_lacked"] > 0
+
+
+@pytest.mark.needs("postgres")
+def test_a_ledger_whose_primary_dies_in_a_commit_has_each_call_once(tmp_path: Path) -> None:
+    ways = ledger_failover.Ways(synchronous=False, pooled=False, taken_over=False)
+    outcome = passed(ledger_failover.fail_overs(tmp_path, ways, times=1, rate=20))
+
+    assert outcome.facts["entries_that_the_standby_lacked"] > 0
+    assert outcome.verdict.numbers["requests"] == 120
 
 
 @pytest.mark.parametrize("redis", [False, pytest.param(True, marks=pytest.mark.needs("redis-server"))])

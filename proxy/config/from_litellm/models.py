@@ -86,7 +86,12 @@ def _add_model(made: Conversion, row: Any, where: str) -> None:
     if not provider or not base:
         made.left.append(f"{where}: {name}: {target}: no upstream is known for it; name its base_url")
         return
-    upstream = _upstream(made, provider, _variable(base), _variable(params.get("api_key")))
+    more: dict[str, Any] = {}
+    taken = _TAKEN_PARAMS
+    if provider == "azure":
+        model, more = _of_azure(made, row, params, model, where)
+        taken |= {"api_version"}
+    upstream = _upstream(made, provider, _variable(base), _variable(params.get("api_key")), more)
     models = made.config["models"]
     entry: dict[str, Any] = {"upstream": upstream} | ({} if model == name else {"model": model})
     if name not in models:
@@ -98,18 +103,54 @@ def _add_model(made: Conversion, row: Any, where: str) -> None:
         models[other] = {"upstream": upstream, "model": model}
         models[name]["fallbacks"] = [*models[name].get("fallbacks", ()), other]
         made.left.append(f"{where}: {name}: is a fallback ({other}); calls are not spread over several upstreams")
-    made.left += [f"{where}: {name}: litellm_params.{key}" for key in params if key not in _TAKEN_PARAMS]
+    made.left += [f"{where}: {name}: litellm_params.{key}" for key in params if key not in taken]
     made.left += [f"{where}: {name}: {key}" for key in as_dict(row) if key not in ("model_name", "litellm_params")]
 
 
-def _upstream(made: Conversion, provider: str, base: Any, key: Any) -> str:
+def _of_azure(
+    made: Conversion, row: Any, params: Mapping[str, Any], deployment: str, where: str
+) -> tuple[str, dict[str, Any]]:
+    """The model that a deployment is priced as, and what else its upstream's row says.
+
+    Azure's own paths have the deployment and a version in them, which the translator writes; `/openai/v1` has neither.
+    """
+    named = as_dict(as_dict(row).get("model_info")).get("base_model")
+    model = str(named).removeprefix("azure/") if named else deployment
+    if "/" in model:  # `azure/eu/gpt-5`: a zone, which `params` say by other names
+        made.left.append(
+            f"{where}: model_info.base_model {named}: say its zone by params.deployment_type and params.zone"
+        )
+        model = model.rpartition("/")[2]
+    elif not named and not any(deployment.startswith(start) for start, _ in _GUESSED):
+        made.left.append(
+            f"{where}: the model of deployment {deployment}, whose price it has: name it in params.deployments"
+        )
+    base = str(params.get("api_base") or params.get("base_url"))
+    if base.rstrip("/").endswith("/openai/v1") and model == deployment:
+        return model, {}
+    version = params.get("api_version")
+    of_version = {"api_version": str(_variable(version))} if version else {}
+    return model, {"via": "litellm", "params": {**of_version, "deployments": {model: deployment}}}
+
+
+def _upstream(made: Conversion, provider: str, base: Any, key: Any, more: Mapping[str, Any]) -> str:
     upstreams = made.config["upstreams"]
-    entry = {"provider": provider, "base_url": str(base)} | ({"api_key": str(key)} if key else {})
+    entry = {"provider": provider, "base_url": str(base), **({"api_key": str(key)} if key else {}), **more}
     for number in range(1, 10_000):
         name = provider if number == 1 else f"{provider}-{number}"
-        if upstreams.setdefault(name, entry) == entry:
+        if upstreams.setdefault(name, entry) == entry or _joined(upstreams[name], entry):
             break
     return name
+
+
+def _joined(there: dict[str, Any], entry: Mapping[str, Any]) -> bool:
+    """Whether they differ in their deployments alone, and of no model in that; then the first has those of both."""
+    ours, theirs = (row.get("params", {}).get("deployments", {}) for row in (there, entry))
+    both = {**entry, "params": {**entry.get("params", {}), "deployments": ours}}
+    if not theirs or both != there or any(ours.get(model, name) != name for model, name in theirs.items()):
+        return False
+    there["params"]["deployments"] = {**ours, **theirs}
+    return True
 
 
 def _variable(value: Any) -> Any:

@@ -86,7 +86,9 @@ class _Secure:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+                headers = MutableHeaders(scope=message)
+                kept = headers.get("cache-control", SECURITY_HEADERS["cache-control"])  # the pages' files are kept
+                headers.update({**SECURITY_HEADERS, "cache-control": kept})
             await send(message)
 
         await self._app(scope, receive, secured)

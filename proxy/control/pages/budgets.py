@@ -54,7 +54,7 @@ def show(request: PageRequest) -> PageContent:
     ]
     lines = [_row(item, budgets[item["name"]], counts, totals, would, now_s) for item in items]
     lines.sort(key=lambda row: -(row.cells["used"] or 0))
-    table = Table("budgets", "Budgets", columns, lines, empty="No budget is configured.")
+    table = Table("budgets", "Budgets", columns, lines, empty="No budget is configured.", edge="spent")
     return PageContent("list", "Budgets", {"order": ""}, (table,), api="/api/budgets")
 
 
@@ -231,7 +231,9 @@ def _groups_table(budget: Budget, groups: Sequence[Mapping[str, Any]], count: in
         links |= {"spent": _spend_link(budget, now_s, group["group"])} if len(budget.per) == 1 else {}
         rows.append(Row(cells, links, bar=min(100.0, used), to=links["group"]))
     title = f"Groups: {count:,}" + (f", the fullest {len(groups)}" if count > len(groups) else "")
-    return Table("groups", title, columns, rows, empty="No group of that name has spent anything in this window.")
+    return Table(
+        "groups", title, columns, rows, empty="No group of that name has spent anything in this window.", edge="spent"
+    )
 
 
 def _journal_table(budget: Budget, happenings: Sequence[journal.BudgetEvent]) -> Table:

@@ -50,7 +50,14 @@ def show(request: PageRequest) -> PageContent:
         other = Row({**_BLANK, "what": f"other ({len(others):,})", "reserved": _sum(others)}, muted=True)
         rest = Rest(other, lambda: [_row(request, *pair) for pair in others])
     table = Table(
-        "in-flight", "Calls and jobs", columns, rows, total if rows else None, rest, empty="Nothing is in flight here."
+        "in-flight",
+        "Calls and jobs",
+        columns,
+        rows,
+        total if rows else None,
+        rest,
+        empty="Nothing is in flight here.",
+        edge="reserved",
     )
     crumbs = [("Calls", "/calls")] + (
         [(f"budget {view.clip(budget)}", f"/budgets/{view.part(budget)}")] if budget else []

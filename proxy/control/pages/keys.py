@@ -33,8 +33,10 @@ def _page(request: PageRequest, made: dict[str, Any] | None = None) -> PageConte
     engine = request.state.engine
     since = moment("30d", request.now_us / 1e6)
     spent = {row.group["key"]: row for row in spend_by(engine, ["key"], since, None)}
-    rows = list(keys_shown(request.state.config().keys, ledger_keys.list_keys(engine), key_use(engine)))
-    lines = [_row(row, spent.get(row["name"])) for row in rows]
+    use = key_use(engine)
+    last_days = {name: used.last_day(request.address.zone) for name, used in use.items()}
+    rows = list(keys_shown(request.state.config().keys, ledger_keys.list_keys(engine), use))
+    lines = [_row(row, spent.get(row["name"]), last_days.get(row["name"])) for row in rows]
     known = {row["name"] for row in rows}
     lines += [
         Row(
@@ -63,7 +65,7 @@ def _page(request: PageRequest, made: dict[str, Any] | None = None) -> PageConte
     return PageContent("keys", "Keys", {"made": made, "ours": ours}, (table,), api="/api/keys")
 
 
-def _row(key: Mapping[str, Any], spent: SpendRow | None) -> Row:
+def _row(key: Mapping[str, Any], spent: SpendRow | None, last_day: str | None) -> Row:
     at = datetime.fromisoformat(key["expires"]) if key["expires"] else None
     cells = {
         "name": key["name"],
@@ -72,7 +74,7 @@ def _row(key: Mapping[str, Any], spent: SpendRow | None) -> Row:
         "models": "all" if key["models"] is None else ", ".join(key["models"]),
         "limit": _limit(key),
         "expires": None if at is None else int(at.timestamp() * 1e6),
-        "used": key["last_used"],
+        "used": last_day,
         "calls": spent.requests if spent else 0,
         "cost": _cost(spent) if spent else 0,
     }

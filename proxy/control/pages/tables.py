@@ -72,7 +72,7 @@ class Rest(NamedTuple):
 
 class Table(NamedTuple):
     """total: the last row. rest: what the page has no room for. more: where the next page is. empty: what stands there instead
-    of rows."""
+    of rows. edge: the column that a phone keeps in sight, at the right edge, whatever stands between."""
 
     name: str
     title: str
@@ -82,6 +82,7 @@ class Table(NamedTuple):
     rest: Rest | None = None
     more: str = ""
     empty: str = "Nothing here in this time."
+    edge: str = "cost"
 
 
 class Cell(NamedTuple):
@@ -144,13 +145,20 @@ def lines(table: Table, may_open: Collection[str] | None = None, clock: Clock = 
     }
     return [
         Line(
-            [_opened(_cell(column, row, decimals, clock), may_open) for column in table.columns],
+            [
+                _opened(_at_edge(column.name == table.edge, _cell(column, row, decimals, clock)), may_open)
+                for column in table.columns
+            ],
             row.depth,
             row.muted,
             row.bar,
         )
         for row in rows
     ]
+
+
+def _at_edge(is_there: bool, cell: Cell) -> Cell:
+    return cell._replace(css=f"{cell.css} at-edge") if is_there else cell
 
 
 def _opened(cell: Cell, may_open: Collection[str] | None) -> Cell:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from proxy.control.pages.address import MOST_CHARS, Address
+from proxy.control.pages.static_files import file_url
 from proxy.money import NANO
 
 FOLDER = Path(__file__).parent
@@ -138,6 +139,7 @@ def _environment() -> Environment:
     made.filters |= {
         "usd": usd, "clip": clip, "count": count, "short": short, "took": took, "moment": moment, "clock": clock,
     }  # fmt: skip
+    made.globals["file_url"] = file_url
     return made
 
 

@@ -6,9 +6,11 @@ import datetime as dt
 import errno
 import importlib.metadata
 import json
+import re
 import subprocess
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 from pricing import load
 from pricing.load import load_book, packaged_book
 from pricing.report import holes
+from proxy.cli import prices
 from proxy.cli.prices import app
 from proxy.config.without_file import local_prices, local_tree
 from proxy.serve.local_model import MODEL_NAME
@@ -188,6 +191,32 @@ def test_diff_alone_fetches_the_newest_list(data: Path, litellm: Path, monkeypat
     assert '+ {"provider":"acme","model":"brand-new"' in result.output
     assert "litellm 9.9.9" in result.output
     assert asked[0][1:4] == ["-m", "pip", "download"]
+    assert re.search(r"^In all: 1 models? with more rows or new, ", result.output, re.MULTILINE)
+
+
+def rebuilt_of(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> Any:
+    before, after = (
+        b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows) for rows in (old, new)
+    )
+    return prices._compared(before, after, ())
+
+
+def test_a_newer_source_that_says_the_same_is_no_change() -> None:
+    """Each of 4,000 rows was shown as changed by every release of a source, and what did change was lost among them; but what
+    limits a call (`context_tokens`) is a change as a price is."""
+    row: dict[str, Any] = {"provider": "p", "model": "m", "prices": {"input": "1"}, "source": "litellm 1.0"}
+    row |= {"checked": "2026-11-01", "context_tokens": 1000}
+    newer = row | {"source": "litellm 1.2.3", "checked": "2026-11-30"}
+    larger, other = newer | {"context_tokens": 2000}, newer | {"model": "n"}
+
+    same = rebuilt_of([row], [newer])
+    assert (same.removed, same.added, same.is_old) == ([], [], False)
+    assert same.summary().startswith("No price would change")
+    assert rebuilt_of([row], [row]).summary() == "The price book is up to date."
+    changed = rebuilt_of([row], [larger, other])
+    assert [json.loads(line) for line in (*changed.removed, *changed.added)] == [row, larger, other]
+    assert changed.summary() == "In all: 1 models with more rows or new, 1 with changed ones, 0 with fewer."
+    assert rebuilt_of([row, other], [newer]).summary().endswith("1 with fewer.")
 
 
 def test_diff_without_a_network_says_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:

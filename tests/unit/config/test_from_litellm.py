@@ -75,6 +75,48 @@ def test_the_yaml_becomes_upstreams_models_and_a_budget(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "taximeter.yaml").stat().st_mode) == 0o600
 
 
+def test_azures_deployments_keep_their_version_and_are_priced_as_their_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.config.translation._has", lambda _: True)  # LiteLLM, which need not be here
+    here = {
+        "api_base": "https://a.openai.azure.com",
+        "api_key": "os.environ/OPENAI_API_KEY",
+        "api_version": "2024-10-21",
+    }
+    rows = [
+        ("mini", {**here, "model": "azure/our-mini"}, {"base_model": "azure/gpt-5-mini"}),
+        ("nano", {**here, "model": "azure/our-nano"}, {"base_model": "gpt-5-nano"}),
+        ("again", {**here, "model": "azure/gpt-5-mini"}, {}),
+        ("zone", {**here, "model": "azure/our-zone"}, {"base_model": "azure/eu/gpt-5"}),
+        ("newer", {**here, "model": "azure/gpt-5", "api_base": "https://b.openai.azure.com/openai/v1/"}, {}),
+    ]
+    file, out = tmp_path / "config.yaml", tmp_path / "taximeter.yaml"
+    listed = [{"model_name": name, "litellm_params": params, "model_info": info} for name, params, info in rows]
+    file.write_text(yaml.safe_dump({"model_list": listed}))
+    done = CliRunner().invoke(app, ["import", "litellm", "--config", str(file), "--out", str(out)])
+
+    assert done.exit_code == 0, done.stderr
+    made = yaml.safe_load(out.read_text())
+    first = {
+        "provider": "azure", "base_url": "https://a.openai.azure.com", "api_key": "${OPENAI_API_KEY}", "via": "litellm",
+        "params": {
+            "api_version": "2024-10-21",
+            "deployments": {"gpt-5-mini": "our-mini", "gpt-5-nano": "our-nano", "gpt-5": "our-zone"},
+        },
+    }  # fmt: skip
+    newer = {"base_url": "https://b.openai.azure.com/openai/v1/", "provider": "azure", "api_key": "${OPENAI_API_KEY}"}
+    same = first | {"params": {"api_version": "2024-10-21", "deployments": {"gpt-5-mini": "gpt-5-mini"}}}
+    assert made["upstreams"] == {"azure": first, "azure-2": same, "azure-3": newer}
+    assert made["models"] == {
+        "mini": {"upstream": "azure", "model": "gpt-5-mini"}, "nano": {"upstream": "azure", "model": "gpt-5-nano"},
+        "again": {"upstream": "azure-2", "model": "gpt-5-mini"}, "zone": {"upstream": "azure", "model": "gpt-5"},
+        "newer": {"upstream": "azure-3", "model": "gpt-5"},
+    }  # fmt: skip
+    assert "api_version" not in done.stderr
+    assert "params.zone" in done.stderr
+
+
 def check_moved(made: dict[str, Any], left: str) -> None:
     keys = made["keys"]
     assert keys[:2] == [

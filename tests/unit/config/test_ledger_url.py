@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
 from proxy.config.checks import build
@@ -36,7 +38,8 @@ def test_a_password_is_read_as_it_is_written(password: str, read: str, behind: s
     assert (address.user, address.password, address.database) == ("meter", read, "books")
     assert address.query == query.removeprefix("?")
     engine = connect(url)
-    assert (engine.url.password, engine.url.host) == (read, address.host)
+    assert engine.url.password == read
+    assert ((engine.url.host, engine.url.port),) == address.places
     assert dict(engine.url.query) == ({"sslmode": "require"} if query else {})
 
 
@@ -51,7 +54,47 @@ def test_there_may_be_no_password(url: str) -> None:
 def test_options_may_have_an_at_sign() -> None:
     address = parse_postgres("postgresql://meter:secret@db/books?application_name=a@b")
 
-    assert (address.password, address.host, address.query) == ("secret", "db", "application_name=a@b")
+    assert (address.password, address.places, address.query) == ("secret", (("db", None),), "application_name=a@b")
+
+
+@each_row(
+    ("behind", "places", "host", "port"),
+    [
+        ("a:5432,b:5433", (("a", 5432), ("b", 5433)), "a,b", "5432,5433"),
+        ("a,b", (("a", None), ("b", None)), "a,b", ","),
+        ("a,[::1]:5433", (("a", None), ("::1", 5433)), "a,::1", ",5433"),
+    ],
+)
+@each_row("password", ["", "plain", "p@a,b:5432/x"])
+def test_there_may_be_several_servers(
+    password: str, behind: str, places: tuple[tuple[str, int | None], ...], host: str, port: str
+) -> None:
+    """A primary and its standbys, as libpq writes them."""
+    url = f"postgresql://meter:{password}@{behind}/books?target_session_attrs=read-write"
+    address = parse_postgres(url)
+
+    assert (address.places, address.password, address.database) == (places, password, "books")
+    engine = connect(url)
+    _, told = engine.dialect.create_connect_args(engine.url)
+    assert (told["host"], told["port"], told["dbname"]) == (host, port, "books")
+    assert told["target_session_attrs"] == "read-write"
+
+
+def test_a_server_that_says_nothing_any_more_is_given_up_unless_the_address_says_otherwise() -> None:
+    options: list[dict[str, Any]] = []
+    for url in ("postgresql://db/books", "postgresql://db/books?connect_timeout=3&keepalives_idle=60"):
+        engine = connect(url)
+
+        def note(dialect: object, record: object, cargs: object, cparams: dict[str, Any]) -> None:
+            options.append(dict(cparams))
+            raise ConnectionAbortedError
+
+        sa.event.listen(engine, "do_connect", note)
+        with pytest.raises(ConnectionAbortedError):
+            engine.connect()
+    ours, theirs = options
+    assert (ours["connect_timeout"], ours["keepalives_idle"], ours["keepalives_count"]) == (10, 10, 3)
+    assert (theirs["connect_timeout"], theirs["keepalives_idle"], theirs["keepalives_count"]) == ("3", "60", 3)
 
 
 @pytest.mark.parametrize("url", ["postgresql://u:geheim-42@db:port/x", "postgresql://u:geheim-42@db:99999/x"])

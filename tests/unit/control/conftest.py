@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from sqlalchemy.engine import Engine
 
@@ -26,8 +27,8 @@ from proxy.control.metrics.series import MetricState
 from proxy.control.pages.live import LiveZones
 from proxy.control.pages.site import add_pages
 from proxy.control.state import ControlState
-from proxy.ledger import raises
-from proxy.ledger.database import open_ledger
+from proxy.ledger import raises, schema
+from proxy.ledger.database import open_ledger, writing
 
 ADMIN_KEY = "the-admin-key"
 METRICS_TOKEN = "for-metrics-alone"
@@ -155,7 +156,9 @@ def served(ledger: Engine, loop: asyncio.AbstractEventLoop) -> Iterator[Control]
 
 @pytest.fixture
 def control(served: Control) -> Control:
-    """As if it had just been made, but for its ledger."""
+    """As if it had just been made, but for its ledger, in which no budget is raised."""
+    with writing(served.engine).begin() as connection:
+        connection.execute(sa.delete(schema.raises))
     app: Any = served.client.app
     app.state.control = served.state
     app.state.auditor = Auditor(served.state)

@@ -66,6 +66,17 @@ class Copied(Ledger):
                 Path(f"{self.engine.url.database}{ending}").unlink(missing_ok=True)
             shutil.move(f"{self.engine.url.database}.older", str(self.engine.url.database))
 
+    def swap(self) -> None:
+        """The copy takes the database's place, and the database the copy's: two that go on by themselves."""
+        self.engine.dispose()
+        if self.server is not None:
+            self.server.swap_copy(self.url)
+        else:
+            place, older, aside = (Path(f"{self.engine.url.database}{ending}") for ending in ("", ".older", ".aside"))
+            place.rename(aside)
+            older.rename(place)
+            aside.rename(older)
+
     def runs_known(self) -> set[str]:
         with self.engine.connect() as connection:
             return set(connection.execute(sa.select(spool_positions.c.run)).scalars())
@@ -160,6 +171,25 @@ def test_full_segments_are_kept_and_read_again(ledger: Copied, monkeypatch: pyte
     call(writer)
     ledger.ship()
     check(ledger, 25)
+
+
+def test_a_copy_that_went_on_by_itself_is_noticed_though_it_has_as_many_batches(ledger: Copied) -> None:
+    """The old primary, which comes back while the promoted standby is in use."""
+    writer = SpoolWriter(ledger.folder, "w")
+    call(writer, 2)
+    ledger.ship()
+    ledger.copy()
+    call(writer, 3)
+    ledger.ship()
+    ledger.swap()
+    call(writer, 4)
+    ledger.ship()
+    check(ledger, 9)
+    ledger.swap()
+    call(writer)
+    ledger.ship()
+    check(ledger, 10)
+    assert ledger.gate.moves == 2
 
 
 def test_what_is_kept_goes_with_its_time_and_its_position_with_it(ledger: Copied) -> None:

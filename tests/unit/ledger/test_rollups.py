@@ -258,3 +258,19 @@ def test_pages_have_each_entry_of_their_span_once(
         read = [row for page in pages(connection, columns, since, until, size) for row in page]
     wanted = [row for row in every if (since is None or row[1] >= since) and (until is None or row[1] < until)]
     assert [(row["id"], row["started_at"]) for row in read] == [tuple(row) for row in wanted]
+
+
+def test_a_session_with_a_row_of_another_version_counts_both(filled: Engine) -> None:
+    before = {row.group["session"]: row.requests for row in spend(filled, ["session"], None, None)}
+    name = next(session for session in before if session is not None)
+    table = spend_sessions
+    with filled.begin() as connection:
+        row = connection.execute(sa.select(table).where(table.c.session == name)).mappings().first()
+        assert row is not None
+        connection.execute(sa.insert(table).values({**row, "group": "another version's"}))
+    try:
+        after = {row.group["session"]: row.requests for row in spend(filled, ["session"], None, None)}
+    finally:
+        with filled.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.group == "another version's"))
+    assert after == before | {name: before[name] + row["requests"]}

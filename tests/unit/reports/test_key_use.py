@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from proxy.ledger.database import open_ledger
+from proxy.reports.calendar import spend_by
 from proxy.reports.key_use import key_use, why_unusable
 from proxy.reports.spend import spend
 from tests.support.made_up import fill, made_up
@@ -29,6 +31,19 @@ def test_what_keys_came_to_is_what_the_reports_say(tmp_path: Path) -> None:
     assert {key: use.last_used for key, use in used.items()} == {
         key: max(group["day"] or "" for group in days if group["key"] == key)[:10] for key in used
     }
+
+
+def test_the_day_of_a_last_call_is_one_of_the_zone_that_is_asked(tmp_path: Path) -> None:
+    ledger = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+    fill(ledger, made_up(300, hours=24 * 20))
+    used = key_use(ledger)
+    zone = ZoneInfo("Pacific/Auckland")
+    days = [row.group for row in spend_by(ledger, ["key", "day"], None, None, zone=zone)]
+    ledger.dispose()
+
+    told = {key: use.last_day(zone) for key, use in used.items()}
+    assert told == {key: max(group["day"] or "" for group in days if group["key"] == key)[:10] for key in used}
+    assert any(use.last_day(zone) != use.last_used for use in used.values())
 
 
 @pytest.mark.parametrize(

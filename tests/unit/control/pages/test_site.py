@@ -28,6 +28,7 @@ from proxy.control.pages import overview, tables
 from proxy.control.pages.authentication import COOKIE
 from proxy.control.pages.overview import live_queries
 from proxy.control.pages.site import ACTIONS, PAGES
+from proxy.control.pages.static_files import file_url
 from proxy.ledger import keys, raises, schema, view_schema
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.reconciliations import Reconciliation, keep_reconciliation
@@ -816,7 +817,7 @@ def test_no_link_of_a_key_holders_pages_is_closed_to_him(control: Control) -> No
             f"/calls?{SINCE}&filter.priced=no",
             f"/calls/{mine['id']}",
         ):
-            links = set(re.findall(r'href="(/[^"#]*)', browser.get(path).text)) - {"/page/icon.svg"}
+            links = set(re.findall(r'href="(/[^"#]*)', browser.get(path).text)) - {file_url("icon.svg")}
             assert len(links) > 3
             for link in map(html.unescape, links):
                 if shape_of(link) not in asked:
@@ -855,6 +856,22 @@ def test_the_pages_files_are_compressed_for_who_can_read_that(control: Control) 
     assert small.headers["content-encoding"] == "gzip"
     assert small.content == plain.content
     assert 2 * int(small.headers["content-length"]) < int(plain.headers["content-length"])
+
+
+def test_a_browser_keeps_a_pages_file_until_the_file_is_another(control: Control) -> None:
+    """What a page names is kept for ever, since other content has another address; by its bare name it is asked for again."""
+    page = control.client.get("/sign-in").text
+    addresses = re.findall(r'(?:href|src)="(/page/[^"]+)"', page)
+    assert len(addresses) > 3
+    for address in addresses:
+        answer = control.client.get(address)
+        assert "immutable" in answer.headers["cache-control"], address
+        again = control.client.get(address, headers={"if-none-match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        for other in (address.partition("?")[0], address[:-1] + "~"):
+            stale = control.client.get(other, headers={"if-none-match": 'W/"of another version"'})
+            assert (stale.status_code, stale.headers["cache-control"]) == (200, "no-cache")
+            assert stale.content == answer.content
 
 
 def test_a_form_that_is_too_large_is_refused(control: Control) -> None:
