@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import re
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 _M_ARENA_MAX = -8  # <malloc.h>
 _WORK_S = 0.1  # of CPU since it was at rest the last time
 _REST_S = 0.03  # between two looks
-_MADV_DONTNEED = 4  # <sys/mman.h>
-# A line for the mapping, and among those that follow it how much of it is no file's any more.
-_MAPPED_FILE = re.compile(
-    r"^(?P<first>[0-9a-f]+)-(?P<last>[0-9a-f]+) r-[-x]p [0-9a-f]+ \S+ [1-9][0-9]* +/.*\n"
-    r"(?:(?![0-9a-f]+-)(?!Anonymous:).*\n)*Anonymous: +(?P<own>[0-9]+) kB$",
-    re.MULTILINE,
-)
 
 
 def one_heap() -> bool:
@@ -34,26 +25,6 @@ def give_back() -> bool:
     with contextlib.suppress(AttributeError, OSError, TypeError):  # no glibc
         return bool(ctypes.CDLL(None).malloc_trim(0))
     return False
-
-
-def unmap_programs(smaps: Path = Path("/proc/self/smaps")) -> int:
-    """Pages of programs and libraries leave this process's map, and come back one by one as it runs them: for a process
-    that was busy and waits from now on. How many bytes their mappings have. Nothing that was ever written to goes: of that
-    there is no other copy."""
-    gone = 0
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # no Linux
-        madvise = ctypes.CDLL(None).madvise
-        for first, last in _unwritten(smaps.read_text(encoding="utf-8", errors="replace")):
-            if madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_DONTNEED) == 0:
-                gone += last - first
-    return gone
-
-
-def _unwritten(smaps: str) -> Iterator[tuple[int, int]]:
-    """Where a file is mapped that cannot be written to, and of which no page has become this process's own."""
-    for mapping in _MAPPED_FILE.finditer(smaps):
-        if mapping["own"] == "0":
-            yield int(mapping["first"], 16), int(mapping["last"], 16)
 
 
 class Rest:

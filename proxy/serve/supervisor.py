@@ -25,7 +25,7 @@ from proxy.config.file import ConfigError
 from proxy.config.model import Config
 from proxy.config.translation import translate_socket
 from proxy.processes.garbage_collection import make_rare
-from proxy.processes.heaps import give_back, unmap_programs
+from proxy.processes.heaps import give_back
 from proxy.processes.not_installed import import_error_in, what_to_install
 from proxy.processes.orders import Orders
 from proxy.serve.at_start import as_started, needs_restart
@@ -117,7 +117,6 @@ class Supervisor:
         for child in self._children:
             if not child.pid:  # a reload has begun it
                 self._fork(child)
-        unmap_programs()  # 9 MB of which this process runs nothing any more
         while any(child.pid for child in self._children):
             self._wait()
         return self._code
@@ -197,7 +196,6 @@ class Supervisor:
         if time.monotonic() - child.started_at < 5:
             time.sleep(_RESTART_PAUSE_S)
         self._fork(child)
-        unmap_programs()
 
     def _do_without(self, child: Child) -> None:
         """What cannot be imported is not started again. Without the translator all other calls go on; else everything ends."""
@@ -244,7 +242,6 @@ class Supervisor:
                 self._reload()
         finally:
             self._reloading = False
-            unmap_programs()
 
     def _reload(self) -> None:
         if self._config_path is None:

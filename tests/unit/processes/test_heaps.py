@@ -1,17 +1,14 @@
-"""One heap for all threads, programs that are unmapped: in processes of their own, as neither can be taken back."""
+"""One heap for all threads: in a process of its own, as it cannot be taken back."""
 
 from __future__ import annotations
 
-import ctypes
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from proxy.processes import heaps
-from proxy.processes.heaps import Rest, give_back, unmap_programs
+from proxy.processes.heaps import Rest, give_back
 
 PROGRAM = """
 import threading
@@ -58,64 +55,3 @@ def test_what_is_free_is_given_back_where_the_library_can() -> None:
     del kept[::2], kept[-2]
     assert give_back() in (True, False)
     assert all(map(len, kept))
-
-
-def _mapping(where: str, rights: str, file: str, *, own_kb: int = 0) -> str:
-    inode = "1234" if file else "0"
-    return (
-        f"{where} {rights} 00000000 08:01 {inode}            {file}\nSize:  8 kB\nRss:   8 kB\n"
-        f"Anonymous:      {own_kb:4} kB\nTHPeligible:    0\nVmFlags: rd mr mw me sd\n"
-    )
-
-
-def test_only_files_of_which_nothing_was_written_are_unmapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages that were written to have no other copy: relocated tables (`r--p` with pages of its own) are such."""
-    smaps = tmp_path / "smaps"
-    smaps.write_text(
-        _mapping("10000-12000", "r-xp", "/usr/lib/libone.so")
-        + _mapping("12000-14000", "r--p", "/usr/lib/libone.so", own_kb=4)
-        + _mapping("14000-16000", "rw-p", "/usr/lib/libone.so")
-        + _mapping("16000-18000", "rwxp", "/usr/lib/libone.so")
-        + _mapping("20000-22000", "r--s", "/usr/lib/shared")
-        + _mapping("22000-24000", "r--p", "")
-        + _mapping("24000-26000", "r-xp", "[vdso]")
-        + _mapping("30000-38000", "r--p", "/usr/lib/a name with blanks.so (deleted)")
-        + _mapping("40000-41000", "r-xp", "/usr/lib/last.so", own_kb=1)
-    )
-    told: list[tuple[int, int, int]] = []
-
-    class Library:
-        @staticmethod
-        def madvise(first: ctypes.c_void_p, size: ctypes.c_size_t, advice: int) -> int:
-            told.append((first.value or 0, size.value, advice))
-            return 0
-
-    monkeypatch.setattr(heaps.ctypes, "CDLL", lambda _: Library)
-    assert unmap_programs(smaps) == 0x2000 + 0x8000
-    assert told == [(0x10000, 0x2000, 4), (0x30000, 0x8000, 4)]
-
-
-def test_without_a_map_nothing_is_unmapped(tmp_path: Path) -> None:
-    assert unmap_programs(tmp_path / "smaps") == 0
-
-
-UNMAPPED = """
-import hashlib, json, pathlib, ssl, unicodedata
-from proxy.processes.heaps import unmap_programs
-def mapped():
-    lines = pathlib.Path("/proc/self/smaps_rollup").read_text().splitlines()
-    sizes = {line.split(":")[0]: int(line.split()[1]) for line in lines[1:]}
-    return sizes["Rss"] - sizes["Anonymous"]
-before = mapped()
-assert unmap_programs() > 0
-assert mapped() < before / 2, (mapped(), before)
-assert hashlib.sha256(b"x").hexdigest().startswith("2d71")
-assert json.loads("[1]") == [1] and unicodedata.name("a") == "LATIN SMALL LETTER A"
-ssl.create_default_context()
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says what is mapped")
-def test_a_process_goes_on_with_what_was_unmapped() -> None:
-    done = subprocess.run([sys.executable, "-c", UNMAPPED], check=False, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
