@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from pricing import value
 from pricing.values import NOTHING, Constant, Value, frozen, slotted
+from tests.support.native import IS_NATIVE
 from tests.support.rows import each_row
 
 pytestmark = pytest.mark.skipif(
-    value.__file__.endswith(".so"),
-    reason="machine code: no interpreted class, as those here, inherits from a native `Value`",
+    IS_NATIVE, reason="machine code: no interpreted class, as those here, inherits from a native `Value`"
 )
 
 
