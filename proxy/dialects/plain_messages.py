@@ -77,9 +77,8 @@ class PlainMessages:
         self._sends_model = sends_model
         self.find: Callable[[bytes], list[bytes]] = re.compile(words.encode()).findall if words else lambda _: []
         self.messages: BoundedTable[int, bool] = BoundedTable(_MOST_KNOWN)
-        self.rests: BoundedTable[int, frozenset[bytes]] = BoundedTable(
-            _MOST_RESTS
-        )  # what stands beside them, with its words
+        # What stands beside them, with its words.
+        self.rests: BoundedTable[int, frozenset[bytes]] = BoundedTable(_MOST_RESTS)
 
     def beside(self, body: dict[str, Any]) -> dict[str, Any]:
         """What stands beside the messages, as far as it is sent on."""
