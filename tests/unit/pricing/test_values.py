@@ -12,9 +12,10 @@ from pricing.values import NOTHING, Constant, Value, frozen, slotted
 from tests.support.native import IS_NATIVE
 from tests.support.rows import each_row
 
-pytestmark = pytest.mark.skipif(
-    IS_NATIVE, reason="machine code: no interpreted class, as those here, inherits from a native `Value`"
-)
+if IS_NATIVE:
+    pytest.skip(
+        "machine code: no interpreted class, as those here, inherits from a native `Value`", allow_module_level=True
+    )
 
 
 @frozen
