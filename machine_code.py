@@ -1,8 +1,7 @@
 """Which modules `make compiled` makes machine code of, and how they read for mypyc: line for line the same, with native values.
 
-mypyc makes a structure of C only of what it sees to be a data class, and then calls its interpreted `__init__`. So `@frozen`
-and its kin become data classes whose `__init__` is written out, in the blank line behind their fields, and `maker(Kind)`
-becomes the class itself.
+mypyc makes a structure of C only of what it sees to be a data class, and then calls its interpreted `__init__`. So a `frozen`
+or `slotted` class becomes a data class whose `__init__` is written out, in the blank line behind its fields.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,8 +49,7 @@ disable_error_code = has-type, type-arg, var-annotated, no-any-return, misc
 follow_imports = silent
 ignore_missing_imports = true
 """
-_DATA_CLASS = re.compile(r"@(?:frozen|slotted|dataclass\(.*\))$")
-_MAKER = re.compile(r"^(\w+) = maker\((\w+)\)$", re.MULTILINE)
+_DATA_CLASSES = {"@frozen": "unsafe_hash=True", "@slotted": "eq=True"}
 _FIRST = "from __future__ import annotations"
 
 
@@ -86,16 +83,14 @@ def natively(text: str) -> str:
     for node in ast.parse(text).body:
         if isinstance(node, ast.ClassDef):
             _make_data_class(node, lines)
-    text = _MAKER.sub(r"\1 = \2", "\n".join(lines))
-    return text.replace(_FIRST, f"{_FIRST}; from dataclasses import dataclass", 1)
+    return "\n".join(lines).replace(_FIRST, f"{_FIRST}; from dataclasses import dataclass", 1)
 
 
 def _make_data_class(node: ast.ClassDef, lines: list[str]) -> None:
     for decorator in node.decorator_list:
         at = decorator.lineno - 1
-        if _DATA_CLASS.match(lines[at]):
+        if how := _DATA_CLASSES.get(lines[at]):
             fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
-            how = "unsafe_hash=True" if "frozen" in lines[at] else "eq=False" if "eq=False" in lines[at] else "eq=True"
             written = not any("= field(" in ast.unparse(one) for one in fields)  # else it is rarely made
             lines[at] = f"@dataclass({how}, init={not written})"
             if written:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from pricing.money import to_nanousd_up
 from pricing.price import Multiplier, Row, specificity
 from pricing.resolve import Call, closest, matched, tier_cuts, touches
 from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, UNITS, lineage
+from pricing.values import slotted
 
 _ONE = Decimal(1)
 _ZERO = Decimal(0)
@@ -40,7 +41,7 @@ class OperatorRow(NamedTuple):
     certain: bool
 
 
-@dataclass(slots=True)
+@slotted
 class Dearest:
     """Dearest prices of one kind of call. `operator`: the operator's rows, the best first; `rows`: the book's. `by_time`: it is
     paid by GPU time, so tokens need no price. `without`: units that its tokens cannot turn into. `least`: of a unit, how

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 from pricing import tokens
-from tests.support import certificates, later, rows
+from tests.support import certificates, later, native, rows
 from tests.support.examples import tried
 from tests.support.forking import Dealer
 from tests.support.hook import Hook, webhook
@@ -28,6 +28,7 @@ from tests.support.warm import WARM
 
 later.install()
 certificates.install()
+native.install()
 
 # A machine that is busy is no fault of what is tested.
 settings.register_profile("house", deadline=None, max_examples=tried(100))

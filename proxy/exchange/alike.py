@@ -23,12 +23,8 @@ _FILLER = re.compile(
     rb'|"sequence_number"\s*:\s*(?P<number>0|[1-9][0-9]*)(?=[,}])'
     rb"|(?P<space> +)(?=\}\n\n\Z)"
 )
-_MAY_FILL = (
-    b'"obfuscation"',
-    b'"p"',
-    b'"sequence_number"',
-    b" }\n\n",
-)  # looked for first, as `_FILLER` is slow to find none
+# Looked for first, as `_FILLER` is slow to find none.
+_MAY_FILL = (b'"obfuscation"', b'"p"', b'"sequence_number"', b" }\n\n")
 # What a text cannot have and stay within its JSON string, and within its line; where it has escapes, `_VALUE` knows.
 odd_text = re.compile(rb'["\\\r\n]').search
 _VALUE = {

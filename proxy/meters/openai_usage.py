@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pricing.usage import Quantity
+from pricing.values import frozen
 from proxy.meters.charges import read_charge
 from proxy.meters.host_table import row_of
 from proxy.meters.modality import MEDIA, split_input
@@ -41,7 +41,7 @@ _BY_TTL = ("cache_write_tokens_details", "cache_creation", "cache_creation_token
 _CACHED_TEXT = ("text_tokens", "cached_text_tokens")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Host:
     """What a host does differently within the OpenAI shape.
 
@@ -76,7 +76,7 @@ def host_of(provider: str) -> Host:
     return Host(row.reasoning, row.cached, row.writes, row.charge) if provider else OPENAI
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Stated:
     """A usage object, opened: the totals of both sides and the objects that break them down."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from pricing.usage import Quantity, Reading
@@ -61,7 +61,7 @@ def last_wins(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     state.update({name: value for name, value in event.items() if value is not None})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reader:
     """One dialect.
 

@@ -18,7 +18,8 @@ NO_TOOLS = b",[],[]]"
 SYSTEM = (b'["system"', b'["developer"')
 # Whose turn a message is; of a message that is none (a thought, a reminder), nobody's.
 NOBODYS, ANYBODYS, SYSTEMS, REPLYS, REPLYS_TEXT = range(5)
-_KIND, _OF_SYSTEM, _BITS = 7, 8, 4  # whether a message says to be the system's, whatever its turn is
+# The lowest bits of a note: that kind, and whether the message says to be the system's, whatever its turn is.
+_KIND, _OF_SYSTEM, _BITS = 0b0111, 0b1000, 4
 _MOST_NOTES = 8192
 
 

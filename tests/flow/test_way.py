@@ -10,8 +10,8 @@ from types import FrameType
 
 import pytest
 
-from proxy import money
 from tests.flow.house import Build, whole
+from tests.support.native import IS_NATIVE
 
 ROOT = Path(__file__).parents[2]
 TABLE = (
@@ -38,7 +38,7 @@ def listed() -> Mapping[str, Sequence[str]]:
     return steps
 
 
-@pytest.mark.skipif(money.__file__.endswith(".so"), reason="machine code: Python is not told which files a call enters")
+@pytest.mark.skipif(IS_NATIVE, reason="machine code: Python is not told which files a call enters")
 async def test_a_call_goes_through_the_listed_files_in_their_order(build: Build) -> None:
     house = build(
         budgets=[{"name": "b", "limit_usd": "1", "window": "day"}],

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
 from functools import cache
+
+import pytest
+from mypy import state
 
 from machine_code import COMPILED, natively
 from tests.house.source import Source, imports, product
+from tests.support.native import setattr_checked
 
 # What makes classes in its own way, or is heavy: a module that needs it is none of plain functions and values.
 NOT_COMPILED = ("pydantic", "msgspec", "sqlalchemy", "alembic", "psycopg", "fastapi", "litellm", "typer", "jinja2")
@@ -52,7 +57,8 @@ def test_none_has_a_generator_that_waits() -> None:
 
 
 def test_no_bound_of_a_slice_does_anything() -> None:
-    """mypyc (2.4.1) asks for it twice where it does not know what is sliced: `data[os.write(file, data):]` wrote twice."""
+    """mypyc asks for it twice where it knows no quick way to slice: `data[os.write(file, data):]` wrote twice
+    (findings/mypyc-slice-bound-twice.sh)."""
     found = [
         f"{source.path}:{node.lineno}"
         for source in sources()
@@ -95,6 +101,27 @@ def test_what_mypyc_is_given_has_the_same_lines() -> None:
         given = natively(source.text)
         ast.parse(given)
         assert given.count("\n") == source.text.count("\n"), source.path
+
+
+@pytest.mark.skipif(not state.__file__.endswith(".so"), reason="mypy is interpreted on this kind of machine")
+def test_who_replaces_a_native_member_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mypy is made by mypyc, too."""
+    for place in ((state.StrictOptionalState, "__init__"), ("mypy.state.StrictOptionalState.strict_optional",)):
+        with pytest.raises(pytest.fail.Exception, match="is native"):
+            setattr_checked(monkeypatch, *place, None)
+    setattr_checked(monkeypatch, state.StrictOptionalState, "strict_optional_set", None)  # decorated: it is looked up
+
+
+def test_whatever_else_is_replaced() -> None:
+    class Kind:
+        def method(self) -> int:
+            return 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        setattr_checked(patch, Kind, "method", lambda _: 2)
+        setattr_checked(patch, "os.getcwd", lambda: "here")
+        assert (Kind().method(), os.getcwd()) == (2, "here")  # noqa: PTH109 - that is what was replaced
+    assert Kind().method() == 1
 
 
 def _is_of_python(node: ast.ClassDef) -> bool:

@@ -108,12 +108,11 @@ def _stands_by(rig: Rig, number: int) -> Gateway:
 def _kill_in_a_commit(pair: PostgresPair, ways: Ways, rng: random.Random) -> None:
     """The recorder's transaction is done and not answered, or is not done; the standby lacks it in either case."""
     primary = pair.primary
+    pair.hold_back()
     if ways.synchronous:
-        pair.hold_back()
         wait_until("a commit waits for the standby", lambda: primary.ask(_UNANSWERED), 20)
         pair.fail_over()
         return
-    pair.hold_back()
     had = len(primary.ask(_IDS, _DATABASE))
     wait_until("the standby lacks something", lambda: len(primary.ask(_IDS, _DATABASE)) > had, 20)
     time.sleep(rng.uniform(0.0, 1.0))

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pricing import value
 from pricing.values import NOTHING, Constant, Value, frozen, slotted
+from tests.support.native import IS_NATIVE
 from tests.support.rows import each_row
 
-if value.__file__.endswith(".so"):
+if IS_NATIVE:
     pytest.skip(
         "machine code: no interpreted class, as those here, inherits from a native `Value`", allow_module_level=True
     )

@@ -1,0 +1,46 @@
+"""Where `make compiled` has put machine code in the place of modules: some tests ask what only interpreted code shows, and none
+can put something in the place of a native method, as native callers go on with the method: such a test would prove nothing.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import types
+from typing import Any
+
+import pytest
+
+from proxy import money
+
+IS_NATIVE = money.__file__.endswith(".so")
+
+# What native callers do not look up: methods and fields. Constants and decorated methods they do.
+_NOT_LOOKED_UP = (
+    types.MethodDescriptorType, types.ClassMethodDescriptorType, staticmethod, types.WrapperDescriptorType,
+    types.GetSetDescriptorType,
+)  # fmt: skip
+_setattr = pytest.MonkeyPatch.setattr
+
+
+def is_native(kind: Any, name: str) -> bool:
+    """Whether that is a method or field of a class which mypyc made."""
+    owners = [one for one in kind.__mro__ if name in vars(one)] if isinstance(kind, type) else []
+    return bool(owners) and "__mypyc_attrs__" in vars(owners[0]) and isinstance(vars(owners[0])[name], _NOT_LOOKED_UP)
+
+
+def setattr_checked(self: pytest.MonkeyPatch, target: Any, name: Any, *value: Any, **more: Any) -> None:
+    """`MonkeyPatch.setattr`, which fails where native callers would see nothing of it."""
+    path, _, member = target.rpartition(".") if isinstance(target, str) else ("", "", name)
+    kind = pkgutil.resolve_name(path) if path else target
+    if is_native(kind, member):
+        pytest.fail(
+            f"{kind.__name__}.{member} is native, and native callers would not see what is put in its place: "
+            "replace what is Python's, or pass a part in"
+        )
+    _setattr(self, target, name, *value, **more)
+
+
+def install() -> None:
+    """Have what tests replace checked where there is machine code, and only there."""
+    if IS_NATIVE:
+        pytest.MonkeyPatch.setattr = setattr_checked  # type: ignore[method-assign]
