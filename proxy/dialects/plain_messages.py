@@ -16,6 +16,7 @@ import orjson
 
 from proxy.bounded_table import BoundedTable
 from proxy.dialects import fields, references
+from proxy.wire.packed import packed
 from proxy.wire.written_list import WrittenList
 
 # Of a body: in a shorter one there is nothing to gain, and one that is new takes up to half as long again as without all this.
@@ -124,7 +125,7 @@ class _Sorted:
         listed, dumps = messages.listed, orjson.dumps
         try:
             rest = dumps(known.beside(messages.body))
-            written = [dumps(message) for message in listed]
+            written = [packed(message) for message in listed]  # held until the body is sent
             marks = [*map(hash, written)]
             is_plain = known.messages.get
             new = [number for number, mark in enumerate(marks) if is_plain(mark) is None]

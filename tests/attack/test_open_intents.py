@@ -39,7 +39,7 @@ def _fail_once_reserved(house: House, error: BaseException) -> None:
 async def test_every_way_out_closes_the_intent(
     build: Build, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException
 ) -> None:
-    house = build(budgets=[{"name": "b", "limit_usd": "0.003", "window": "total"}])
+    house = build(budgets=[{"name": "b", "limit_usd": "0.003", "window": "total"}], guards={"max_requests": 100})
     if place == "guard":
         monkeypatch.setattr(run, "guard", _fail(error))
     elif place == "reserve":

@@ -98,9 +98,7 @@ def pytest_unconfigure(config):
 
 
 def _command(folder: Path, conftest: str = "") -> list[str]:
-    (folder / "conftest.py").write_text(
-        f"from tests.conftest import pytest_addoption, pytest_runtestloop\n{conftest}"
-    )
+    (folder / "conftest.py").write_text(f"from tests.conftest import pytest_addoption, pytest_runtestloop\n{conftest}")
     (folder / "pytest.ini").write_text("[pytest]\n")
     return [sys.executable, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", "-p", "no:schemathesis", "-rA"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,22 @@ def test_the_json_of_the_messages_is_held_until_the_body_is_written() -> None:
     first = fields.encode(call, "one").written({})
     assert call.written.placed() is call.body["messages"]
     assert fields.encode(call, "two").written({}) == first.replace(b'"model":"one"', b'"model":"two"')
+
+
+def test_the_json_of_the_messages_takes_no_more_than_its_bytes() -> None:
+    """A result of orjson's has the whole buffer that it was written into, four to sixty-four kilobytes for each message."""
+    said = [{"role": ("user", "assistant")[number % 2], "content": [{"type": "text", "text": f"{number} {LONG[:500]}"}]} for number in range(200)]  # fmt: skip
+    raw = json.dumps({"model": "m", "max_tokens": 9, "messages": said}).encode()
+    tracemalloc.start()
+    try:
+        call = anthropic.parse_messages(raw)
+        assert call.written is not None
+        with_it = tracemalloc.get_traced_memory()[0]
+        call = call._replace(written=None)
+        freed = with_it - tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(raw) / 2 < freed < 2 * len(raw)
 
 
 @each_row("count", [1, 2, 3])

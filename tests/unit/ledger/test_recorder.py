@@ -363,7 +363,10 @@ def test_an_end_that_cannot_be_read_is_charged_at_the_ceiling_and_kept(ledger: L
 def test_a_commit_whose_answer_is_lost_counts_once(
     ledger: Ledger, writer: SpoolWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database has the batch, we do not know it: neither rows nor counters nor metrics may come twice."""
+    """The database has the batch, we do not know it: neither rows nor counters nor metrics may come twice, and logs and alerts
+    hear of it, once."""
+    told: list[int] = []
+    ledger.recorder._on_shipped = lambda new, _: told.append(len(new))
     one = intent()
     refused = intent()
     append(writer, one, settle(one), refused)
@@ -382,6 +385,7 @@ def test_a_commit_whose_answer_is_lost_counts_once(
     ledger.ship()
     assert next(lost, None) is None, "the answer was never lost"
     assert (len(ledger.rows()), ledger.spent(), ledger.counts.entries) == (1, 400, 1)
+    assert told == [1]
 
 
 def test_a_settlement_after_the_reservation_expired_is_a_correction(ledger: Ledger, writer: SpoolWriter) -> None:

@@ -12,10 +12,10 @@ from pricing import value
 from pricing.values import NOTHING, Constant, Value, frozen, slotted
 from tests.support.rows import each_row
 
-pytestmark = pytest.mark.skipif(
-    value.__file__.endswith(".so"),
-    reason="machine code: no interpreted class, as those here, inherits from a native `Value`",
-)
+if value.__file__.endswith(".so"):
+    pytest.skip(
+        "machine code: no interpreted class, as those here, inherits from a native `Value`", allow_module_level=True
+    )
 
 
 @frozen
