@@ -9,10 +9,11 @@ from typing import Any
 
 from proxy.jobs.job import Job
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.row_checks import MOST
+from proxy.ledger.row_checks import MOST, MOST_NAME_CHARS
 from proxy.spool.records import Settle
 
 _TEXT = ("id", "api", "digest", "provider_id")
+_INDEXED = ("id", "api", "digest")
 _TIMES = ("created_at", "deadline_at")
 _OBJECTS = ("asked", "attributes", "intent")
 _LONGEST_S = 10**9
@@ -23,8 +24,9 @@ ENDS_NOTHING = (RUNNING, "void")
 
 def check_end(end: Settle) -> None:
     """A SETTLE of a call, or of a job."""
-    if end.get("status") in ENDS_NOTHING:
-        raise ValueError(end["status"])
+    status = end.get("status")
+    if status in ENDS_NOTHING or (isinstance(status, str) and len(status) > MOST_NAME_CHARS):
+        raise ValueError(status)
     flags = end.get("flags") or []
     if type(flags) is not list or not all(isinstance(flag, str) for flag in flags):
         raise ValueError("flags")
@@ -49,6 +51,7 @@ def check_job(job: Any) -> None:
     for name, value in job.items():
         if (
             (name in _TEXT and not _is_text(value))
+            or (name in _INDEXED and len(value) > MOST_NAME_CHARS)
             or (name in _TIMES and not _is_count(value))
             or (name in _OBJECTS and type(value) is not dict)
             or (name == "revision" and value is not None and not _is_count(value))

@@ -141,9 +141,10 @@ class Pairing:
                     value = orjson.loads(payload)
                     self._take(value, record, batch)
             except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError):
-                if not self._is_known(record):  # else: the end of an attempt that began before where we resumed
+                is_known = self._is_known(record)
+                if not is_known:
                     batch.unreadable.append(record)
-                    self._end_unread(value, batch)
+                self._end_unread(value, [] if is_known else batch.entries)
 
     def _take_plain(self, record: Record, batch: Batch) -> bool:
         """Whether it was the end of an ordinary call."""
@@ -247,14 +248,14 @@ class Pairing:
         }
         self._open[value["id"]] = smaller, record
 
-    def _end_unread(self, value: Any, batch: Batch) -> None:
+    def _end_unread(self, value: Any, made: list[Entry]) -> None:
         """The end of an attempt could not be read: it may have been billed, and is charged at its ceiling."""
         attempt_id = value.get("id") if isinstance(value, dict) and value.get("t") in ("settle", "void") else None
         if not isinstance(attempt_id, str) or attempt_id not in self._open:
             return
         intent = self._begun(attempt_id)
         self._close(attempt_id)
-        batch.entries.append(self._at_its_ceiling(intent, "cut", intent.get("started_at")))
+        made.append(self._at_its_ceiling(intent, "cut", intent.get("started_at")))
 
     def crashed(self, batch: Batch, ended_at: int) -> None:
         """The run is over. Its open INTENTs may have been billed, so each is charged at its ceiling, `unconfirmed`; but

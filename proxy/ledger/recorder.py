@@ -217,10 +217,12 @@ class Recorder:
         """Ask the database, however long it is away."""
         while True:
             try:
-                return ask()
+                ask()
             except SQLAlchemyError as error:
                 self._is_down(error)
                 time.sleep(_RETRY_S)
+            else:
+                return self._is_back()
 
     def _check(self) -> bool:
         """Now and then where there is nothing to ship, and always before a rebuild may add up the ledger; False where the
@@ -364,15 +366,18 @@ class Recorder:
             return None
         for entry in self._shipper.rejected:
             self._keep(f"{entry.row.id}.rejected", orjson.dumps(entry.row._asdict(), default=str))
-        if self.database_down_since is not None:
-            log.warning("the ledger database is back after %.0f s", now_s() - self.database_down_since)
-            self.database_down_since = None
+        self._is_back()
         return inserted
 
     def _is_down(self, error: Exception) -> None:
         if self.database_down_since is None:
             self.database_down_since = now_s()
             log.error("the ledger database cannot be written (%s); the spool keeps everything", type(error).__name__)
+
+    def _is_back(self) -> None:
+        if self.database_down_since is not None:
+            log.warning("the ledger database is back after %.0f s", now_s() - self.database_down_since)
+            self.database_down_since = None
 
     def _keep_unreadable(self, records: Sequence[Record]) -> None:
         for record in records:

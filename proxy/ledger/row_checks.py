@@ -23,6 +23,8 @@ BudgetAmount = tuple[str, str, int, str, int]  # name, group, window start, meas
 MOST = 2**53
 """Of anything that is added up: no call comes near it, and a thousand of the like fit into a database's integer."""
 UNREADABLE = "unreadable_record"
+MOST_NAME_CHARS = 300
+"""Of a name that stands in a key: a configuration's are shorter, and no index of PostgreSQL takes 2,700 bytes."""
 
 _MAX_INTEGER = 2**63 - 1
 
@@ -39,6 +41,8 @@ def is_amount(item: Any) -> bool:
         and type(amount) is int
         and -MOST <= amount <= MOST
         and -MOST <= window_start <= MOST
+        and len(name) <= MOST_NAME_CHARS
+        and len(measure) <= MOST_NAME_CHARS
         and "\x00" not in name
         and "\x00" not in measure
     )

@@ -325,7 +325,12 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
         total = totals[name,]  # a session may have two rows, of two versions
         total.numbers = [known + more for known, more in zip(total.numbers, numbers, strict=True)]
     _add_units(connection, spend_sessions, [session], inside, totals)
-    for some in _sessions(connection, across):
+    reaching: list[str | None] = []
+    if across is not None:
+        reaching += connection.execute(sa.select(spend_sessions.c.session).where(across)).scalars()
+    for name in reaching:
+        totals.pop((name,), None)  # what its other row has, if that lies within, is among its entries
+    for some in _entries_of(reaching):
         where = sa.and_(some, span.holds(entries.c.started_at), counted())
         _add_entries(connection, [entries.c.root_session_id.label("g0")], where, totals)
 
@@ -348,14 +353,11 @@ def of_sessions(which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     return sa.or_(entries.c.root_session_id.in_(named), sa.and_(entries.c.root_session_id.is_(None), nameless))
 
 
-def _sessions(connection: Connection, which: sa.ColumnElement[bool] | None) -> Iterator[sa.ColumnElement[bool]]:
+def _entries_of(sessions: Sequence[str | None]) -> Iterator[sa.ColumnElement[bool]]:
     """Conditions for the entries of these sessions, some sessions each. Those that name none are one session."""
-    if which is None:
-        return
-    sessions = list(connection.execute(sa.select(spend_sessions.c.session).where(which)).scalars())
     if None in sessions:
         yield entries.c.root_session_id.is_(None)
-    names = [name for name in sessions if name is not None]
+    names = list(dict.fromkeys(name for name in sessions if name is not None))
     for first in range(0, len(names), _LOOK_UP):
         yield entries.c.root_session_id.in_(names[first : first + _LOOK_UP])
 

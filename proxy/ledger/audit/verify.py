@@ -117,8 +117,9 @@ def verify(
     many are read. Raises SQLAlchemyError where the database does not answer.
     """
     engine, again = connect(url), connect(f"sqlite:///{scratch}/again.db")
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _sort_on_disk)
+    for each in (engine, again):
+        if each.dialect.name == "sqlite":
+            sa.event.listen(each, "connect", _sort_on_disk)
     sa.event.listen(again, "connect", _in_no_hurry_to_disk)
     report = Report()
     try:

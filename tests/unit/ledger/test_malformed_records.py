@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from proxy.spool.writer import SpoolWriter
 from tests.support.spooled import AT, IDS, Ledger, append, intent, settle, whole_intent, whole_settle
 from tests.unit.ledger.test_jobs import begun, ended, expired, job_of
 
-WRONG = (None, -1, 2**63 - 1, 1.5, "", "x", "\x00", [], [{}], {}, {"a": {"b": 1}})
+# More than an index of PostgreSQL takes, whatever it is packed to.
+LONG = random.Random(1).randbytes(6000).hex()
+WRONG = (None, -1, 2**63 - 1, 1.5, "", "x", "\x00", LONG, [], [{}], {}, {"a": {"b": 1}})
 MISSING = object()
 BOUNDARY = "no-record-has-this"
 
@@ -146,6 +149,20 @@ def test_a_beginning_or_an_expiry_that_cannot_be_read_leaves_its_call_open(ledge
     assert [(row["status"], row["cost_nanousd"]) for row in ledger.rows()] == [("unconfirmed", 1000)] * 3
     assert running_jobs(ledger.engine) == []
     assert ledger.recorder.unreadable_records == 3
+
+
+def test_an_end_that_could_not_be_read_is_one_behind_a_restart_too(ledger: Ledger) -> None:
+    """The call that it ended would hold its reservation, and its segment, for as long as its data plane lives."""
+    writer = SpoolWriter(ledger.folder, "w")
+    runs_on, one = intent(), intent()
+    append(writer, runs_on, one, settle(one, ended_at="x", status=None, flags=7))
+    ledger.ship()
+    assert [named["id"] for named in ledger.recorder.in_flight()] == [runs_on["id"]]
+    ledger.recorder = Recorder(ledger.engine, ledger.folder, instance="i", metrics=ledger.counts)
+    ledger.ship()
+    assert [named["id"] for named in ledger.recorder.in_flight()] == [runs_on["id"]]
+    assert [row["id"] for row in ledger.rows()] == [one["id"]]
+    writer.close()
 
 
 def test_unreadable_records_at_one_place_of_two_runs_are_both_kept(ledger: Ledger) -> None:

@@ -21,6 +21,7 @@ from proxy.ledger import recorder as recorder_module
 from proxy.ledger.corrections import correction_id
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.rollups import DAY_US
+from proxy.ledger.runs import Runs
 from proxy.ledger.shipping import Shipper
 from proxy.ledger.stored import find_stored, forget_stored
 from proxy.spool import reader as reading
@@ -157,6 +158,24 @@ def test_the_database_away_costs_only_time(
     monkeypatch.setattr(Shipper, "_write_entries", fail)
     ledger.ship()
     assert (len(ledger.rows()), ledger.spent(), ledger.counts.entries) == (1, 400, 1)
+    assert ledger.recorder.database_down_since is None
+
+
+def test_a_database_that_answers_again_is_back_though_there_is_nothing_to_ship(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the control port's `/readyz` and the pages would say that it is away, until the next call."""
+    real, failures = Runs.begin_again, iter(range(2))
+
+    def fail(self: Runs) -> None:
+        if next(failures, None) is not None:
+            raise sa.exc.OperationalError("x", {}, Exception("gone"))
+        real(self)
+
+    monkeypatch.setattr(recorder_module, "_RETRY_S", 0)
+    monkeypatch.setattr(Runs, "begin_again", fail)
+    ledger.ship()
+    assert next(failures, None) is None
     assert ledger.recorder.database_down_since is None
 
 

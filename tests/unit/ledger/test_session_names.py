@@ -71,7 +71,8 @@ def test_reports_and_the_audit_say_the_same_under_any_key(
         fill(engine, made[1::2], instance="of the version before")
     twice = {name for name, keys in keys_of(engine).items() if len(keys) == 2}
     assert bool(twice) == (since_at is not None)
-    assert spend(engine, ["session"], None, None) == spend(engine, ["session"], None, None, rolled=False)
+    for span in ((None, None), (BORDER - 15 * HOUR_US, BORDER + 20 * HOUR_US), (BORDER + 1, None), (None, BORDER)):
+        assert spend(engine, ["session"], *span) == spend(engine, ["session"], *span, rolled=False)
     cost = {row.group["session"]: row.cost_nanousd for row in spend(engine, ["session"], None, None, rolled=False)}
     for name in sorted(cost, key=str)[::4]:
         [known] = recalled(engine, [name or ""])
