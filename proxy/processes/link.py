@@ -66,6 +66,7 @@ class DataPlaneLink:
         self._writer: asyncio.StreamWriter | None = None
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
+        self._heard = False  # a snapshot, on this connection
 
     async def ask(self, name: str, payload: Message, timeout_s: float) -> Any:
         """Control's answer; None where it is away, knows none, or takes too long."""
@@ -86,23 +87,28 @@ class DataPlaneLink:
     async def run(self) -> None:
         pause, longest = _RECONNECT_S
         while True:
-            try:
-                reader, writer = await asyncio.open_unix_connection(str(self._path))
-            except OSError:
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.1, longest)  # it is there a tenth of the wait later than it could be
-                continue
-            pause = _RECONNECT_S[0]
-            try:
-                await self._talk(reader, writer)
-            except (OSError, asyncio.IncompleteReadError, orjson.JSONDecodeError):
+            self._heard = False
+            with contextlib.suppress(OSError):  # `_stay` raises none
+                await self._stay(*await asyncio.open_unix_connection(str(self._path)))
+            if self._heard:
+                pause = _RECONNECT_S[0]
+            # Behind a talk, too: control may be there and end each before its first snapshot.
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.1, longest)  # it is there a tenth of the wait later than it could be
+
+    async def _stay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Until the connection ends."""
+        try:
+            await self._talk(reader, writer)
+        except (OSError, asyncio.IncompleteReadError, orjson.JSONDecodeError):
+            if self._heard:
                 log.info("the control process is away; the last snapshot stays in force")
-            finally:
-                self._writer = None
-                for future in self._asked.values():
-                    if not future.done():
-                        future.set_result(None)
-                writer.close()
+        finally:
+            self._writer = None
+            for future in self._asked.values():
+                if not future.done():
+                    future.set_result(None)
+            writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _write(writer, {"hello": self._worker, "now_us": now_us()})
@@ -115,6 +121,7 @@ class DataPlaneLink:
                     future.set_result(message["answer"])
             elif "snapshot" in message:
                 not_before(message["now_us"] * 1000)
+                self._heard = True
                 self._on_snapshot(message["snapshot"])
             elif "ask" in message:
                 handler = self._handlers.get(message["ask"])

@@ -67,3 +67,21 @@ async def test_nobody_waits_for_an_answer_that_does_not_come(tmp_path: Path) -> 
 async def test_without_control_there_is_no_answer(tmp_path: Path, times: int) -> None:
     link = DataPlaneLink(tmp_path / "s", worker="w", on_snapshot=lambda _: None, handlers={})
     assert [await link.ask("x", {}, 60) for _ in range(times)] == [None] * times
+
+
+async def test_a_control_process_that_has_no_snapshot_yet_is_not_asked_without_a_pause(tmp_path: Path) -> None:
+    asked = 0
+
+    async def none_yet(_: str) -> Mapping[str, Any]:
+        nonlocal asked
+        asked += 1
+        raise ConnectionError("the ledger cannot be asked")
+
+    server = ControlServer(tmp_path / "s", none_yet)
+    await server.start()
+    link = DataPlaneLink(tmp_path / "s", worker="w", on_snapshot=lambda _: None, handlers={})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await link.run()
+    await server.stop()
+    assert 1 <= asked <= 25  # the pauses of a third of a second, and some more
