@@ -105,7 +105,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     left_out = len(terminalreporter.stats.get("skipped", []))
     if left_out:
-        terminalreporter.write_line(f"{left_out} tests were LEFT OUT (reasons above)", red=True)
+        terminalreporter.write_line(f"{left_out} tests were LEFT OUT (reasons below)", red=True)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
