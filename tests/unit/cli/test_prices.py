@@ -118,6 +118,7 @@ def test_refresh_shows_the_difference_and_asks_before_it_writes(data: Path, lite
     assert b'"provider":"replicate","model":"meta/llama-2-70b-chat"' in (data / "prices.jsonl").read_bytes()
 
 
+@pytest.mark.long
 def test_a_refresh_that_breaks_off_leaves_the_old_book_whole(
     data: Path, litellm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,6 +90,7 @@ def apart(records: list[dict[str, Any]], named: str) -> list[dict[str, Any]]:
     return again
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(16))
 def test_no_record_stops_the_recorder_or_costs_another_its_entry(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, number: int

@@ -148,6 +148,7 @@ def test_instances_that_delete_at_once_retire_each_entry_once(postgres: Postgres
         engine.dispose()
 
 
+@pytest.mark.long
 def test_the_server_deletes_by_itself(tmp_path: Path) -> None:
     settings = {
         "server": server(),
