@@ -122,9 +122,8 @@ class Shipper:
         self._count_batch = _COUNT_BATCH if engine.dialect.name == "postgresql" else _COUNT_BATCH.replace("%s", "?")
         self._rolling = Rolling(engine.dialect)
         self._number: int | None = None  # of the last batch that is known to be committed
-        self._in_doubt: tuple[int, Sequence[Entry]] | None = (
-            None  # the batch whose commit got no answer: what it inserted
-        )
+        # The batch whose commit got no answer: its number, and what it inserted.
+        self._in_doubt: tuple[int, Sequence[Entry]] | None = None
         self.rejected: list[Entry] = []
         self.refuted: list[Entry] = []  # attempts whose reservations expired although they had ended, as they ended
 
