@@ -26,6 +26,7 @@ log = logging.getLogger("taximeter.link")
 _LENGTH = struct.Struct("<I")
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _RECONNECT_S = (0.005, 0.5)  # first pause and longest
+_POLL_PLANES_S = 0.005
 
 Message = Mapping[str, Any]
 
@@ -182,6 +183,14 @@ class ControlServer:
         """Send to every data plane."""
         for plane in self._planes:
             _write(plane.writer, {"snapshot": snapshot, "now_us": now_us()})
+
+    async def all_serve(self, planes: int, within_s: float) -> None:
+        """Return when so many data planes have their first snapshot, or (one may be waiting, or fail) after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while len(self._planes) < planes:  # noqa: ASYNC110 - who connects tells nobody
+                    await asyncio.sleep(_POLL_PLANES_S)
+                await self.ask("gauges")  # answered behind the snapshot
 
     async def ask(self, name: str, payload: Message | None = None, timeout_s: float = 1.0) -> dict[str, Any]:
         """The answers of the data planes that answered in time, by worker."""
