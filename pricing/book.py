@@ -240,16 +240,16 @@ class Book:
         What only the caller can ask for (`processing`, `speed`) counts where it stands in `fixed`. `without`: units that
         the request's tokens cannot turn into (no cache is written where the request does not ask for it).
         """
-        from_s, to_s = at_s - at_s % _HOUR_S, until_s - until_s % -_HOUR_S
-        caller = tuple((attributes or {}).get(name) for name in self._matched_on) if self._matched_on else ()
-        key = (provider, model, from_s, to_s, caller, tuple(fixed.items()) if fixed else (), without)
+        first, last = at_s // _HOUR_S, -(-until_s // _HOUR_S)  # hours: whole numbers that Python keeps in one word
+        caller = tuple([(attributes or {}).get(name) for name in self._matched_on]) if self._matched_on else ()
+        key = (provider, model, first, last, caller, tuple(fixed.items()) if fixed else (), without)
         try:
             dearest = self._dearest[key]
         except KeyError:
             if len(self._dearest) >= _CACHED:
                 self._dearest.clear()
             dearest = self._dearest[key] = self._prices.dearest(
-                provider, model, from_s, to_s, attributes or {}, fixed or {}, without
+                provider, model, first * _HOUR_S, last * _HOUR_S, attributes or {}, fixed or {}, without
             )
         return None if dearest is None else dearest.nanousd(usage)
 

@@ -309,8 +309,8 @@ def attributes_of(identity: Identity, route: Route, attribution: Attribution) ->
         "agent": attribution.agent,
         "session": attribution.budgeted_session_id,
     }
-    for name, value in attribution.labels.items():
-        attributes[f"label.{name}"] = value
+    if attribution.labels:
+        attributes |= {f"label.{name}": value for name, value in attribution.labels.items()}
     return attributes
 
 
