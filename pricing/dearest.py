@@ -41,6 +41,14 @@ class OperatorRow(NamedTuple):
     certain: bool
 
 
+class Rate(NamedTuple):
+    """The most that a call costs which begins until `last_s`: `fixed`, and `each` for each token of its input."""
+
+    fixed: Fine
+    each: Fine
+    last_s: int
+
+
 @slotted
 class Dearest:
     """Dearest prices of one kind of call. `operator`: the operator's rows, the best first; `rows`: the book's. `by_time`: it is
@@ -71,9 +79,22 @@ class Dearest:
                 total += each * count
                 if self.least:
                     total += fine(self._least(unit, tokens))
-            elif count and unit not in FREE_WITHOUT_PRICE and not (self.by_time and unit in TOKENS):
+            elif count and not self._needs_no_price(unit):
                 return None
         return to_nanousd_up(total)
+
+    def rate(self, usage: Mapping[str, int], last_s: int) -> Rate | None:
+        """`nanousd` of usage that differs from this by its input alone; None where it has tiers, or something has no price."""
+        if self.cuts or self.least:
+            return None
+        prices = {unit: self.each(unit, 0) for unit in ("input", *usage)}
+        if not all(price is not None or self._needs_no_price(unit) for unit, price in prices.items()):
+            return None
+        each = prices.pop("input") or 0
+        return Rate(sum([(price or 0) * usage[unit] for unit, price in prices.items()]), each, last_s)
+
+    def _needs_no_price(self, unit: str) -> bool:
+        return unit in FREE_WITHOUT_PRICE or (self.by_time and unit in TOKENS)
 
     def _least(self, unit: str, input_tokens: int) -> Decimal:
         """The cost of the smallest quantities that are billed: of this unit, and of each unit that it may be counted as."""

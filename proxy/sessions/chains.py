@@ -82,8 +82,8 @@ class Conversation:
         self.chain = chain
         self.replies = replies
         self.system = system
-        self.asked = asked
-        self.pairs = pairs
+        self.asked = b"%b" % asked  # for as long as the call takes, without a spare buffer: see `wire/packed.py`
+        self.pairs = [(b"%b" % question, b"%b" % reply) for question, reply in pairs] if pairs else pairs
 
 
 class Chains:
