@@ -66,6 +66,7 @@ _TICK_S = 1.0
 _SOON_S = 0.05  # in which lines about conversations are collected
 _KEEP_ALIVE_S = 75
 _RECALL_S = 0.25  # how long a session's first call waits for what the ledger knows of it
+_EARLY_RECALL_S = 5.0  # while the control process has not opened it: else the call would have to wait itself
 _STORE_WAIT_S = 10.0
 _JOBS_S = 5.0
 
@@ -87,6 +88,7 @@ class _DataPlane:
         self._raises: list[Raise] = []
         self._limits: list[KeyLimits] = []
         self._readying: asyncio.Task[None] | None = None
+        self._recall_s = _RECALL_S
         self._charging: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -108,12 +110,12 @@ class _DataPlane:
                 "gauges": self._gauges,
             },
         )
-        plane.jobs.recall = lambda digests: link.ask("jobs", {"digests": list(digests)}, _RECALL_S)
+        plane.jobs.recall = lambda digests: link.ask("jobs", {"digests": list(digests)}, self._recall_s)
         poller = Poller(plane, lambda question: link.ask("jobs_due", question, _JOBS_S))
-        plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, _RECALL_S)
+        plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, self._recall_s)
         if isinstance(plane.store, RedisStore):
             plane.store.member.recall = _recall_groups(link)
-        plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, _RECALL_S)
+        plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, self._recall_s)
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
         chores.append(asyncio.create_task(plane.store.run()))
         chores.append(asyncio.create_task(poller.run()))
@@ -149,6 +151,7 @@ class _DataPlane:
 
     def _take_snapshot(self, snapshot: Mapping[str, Any]) -> None:
         """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
+        self._recall_s = _EARLY_RECALL_S if "early" in snapshot else _RECALL_S
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
         self._take_limits(snapshot)
         charges = [*snapshot.get("charges", ())]

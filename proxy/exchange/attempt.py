@@ -77,10 +77,9 @@ class Attempt(Value):
 
     @classmethod
     def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
-        budgets, claims = zip(*plan.claims, strict=True) if plan.claims else ((), ())
         return cls(
-            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, budgets, claims,
-            plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
+            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, plan.budgets,
+            plan.claims, plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
         )  # fmt: skip
 
     # What it is of

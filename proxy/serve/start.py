@@ -14,7 +14,6 @@ from proxy.config.checks import load_config
 from proxy.config.file import ConfigError, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import keys_of_ours, local_tree, names_none, needs_local_model, provider_tree
-from proxy.processes.deferred import deferred
 from proxy.processes.descriptors import raise_limit
 from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
@@ -106,8 +105,7 @@ def _serve(
 
     def control(orders: Orders) -> None:
         without_statistics()
-        with deferred("importlib.metadata"):  # SQLAlchemy looks for plugins there if a database has another driver
-            from proxy.control.process import run_control  # heavy, and only this child needs it
+        from proxy.control.start import run_control  # only this child needs it, and what it imports in its turn
 
         one_heap()
         announce = otherwise is not None
