@@ -20,6 +20,7 @@ with compiled_later():  # its own parser's, which few files need: 15 ms
     import yaml
 
 _REFERENCE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<var>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?)\}")
+_SHELL_REFERENCE = re.compile(r"\$(?P<var>[A-Z][A-Z0-9_]*)\Z")
 _LITELLM_REFERENCE = re.compile(r"os\.environ/(?P<var>[A-Za-z_][A-Za-z0-9_]*)\Z")
 _MAX_SECRET_FILE_BYTES = 65_536
 
@@ -57,6 +58,8 @@ class _StrictLoader(_Strict, yaml.SafeLoader):
 def _construct_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue  # `<<: *other`: what stands here besides wins over it
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
             raise yaml.constructor.ConstructorError(
@@ -118,7 +121,9 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigError([Problem(where, str(getattr(error, "problem", None) or "not valid YAML"))]) from None
+        raise ConfigError(
+            [Problem(where, _in_our_words(str(getattr(error, "problem", None) or "not valid YAML")))]
+        ) from None
     except RecursionError:
         raise ConfigError([Problem(name, "is nested too deeply")]) from None
     except (TypeError, ValueError) as error:  # an unhashable key, an impossible date
@@ -128,6 +133,16 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError([Problem(name, "must be a mapping of settings at the top level")])
     return tree
+
+
+def _in_our_words(problem: str) -> str:
+    """What PyYAML says, or, of what people do write, what to do about it."""
+    if problem.startswith("found character '\\t'"):
+        return "there is a tab; YAML is indented by blanks"
+    if problem.startswith("could not determine a constructor for the tag"):
+        tag = problem.split("'")[1].removeprefix("tag:yaml.org,2002:")
+        return f"the tag {tag} is not understood; write the value itself, or ${{NAME}} for one from the environment"
+    return problem
 
 
 # What a key may do: an empty value must not come out as "everything" or "for ever".
@@ -240,6 +255,8 @@ def _expand_value(value: Any, path: tuple[str, ...], environ: Mapping[str, str],
     whole = _LITELLM_REFERENCE.match(value)
     if whole:
         return _variable(whole["var"], None, environ)
+    if problem := _no_reference(value):
+        result.problems.append(Problem(".".join(path), problem))
 
     def replace(match: re.Match[str]) -> str:
         if match["file"]:
@@ -247,6 +264,15 @@ def _expand_value(value: Any, path: tuple[str, ...], environ: Mapping[str, str],
         return _variable(match["var"], match["default"], environ)
 
     return _REFERENCE.sub(replace, value)
+
+
+def _no_reference(value: str) -> str | None:
+    """Why what looks like a reference is none; else it would be sent as a key as it stands, and nobody told."""
+    if shell := _SHELL_REFERENCE.match(value):
+        return f"{value} is not replaced; write ${{{shell['var']}}}"
+    if "${" in _REFERENCE.sub("", value):
+        return "has a ${ that begins no reference; write ${NAME}, ${NAME:-default} or ${file:PATH}"
+    return None
 
 
 def _variable(name: str, default: str | None, environ: Mapping[str, str]) -> str:

@@ -121,7 +121,7 @@ class DataPlaneLink:
                 if future is not None and not future.done():
                     future.set_result(message["answer"])
             elif "snapshot" in message:
-                not_before(message["now_us"] * 1000)
+                not_before(message["now_us"] / 1e6)
                 self._heard = True
                 self._on_snapshot(message["snapshot"])
             elif "ask" in message:
@@ -216,7 +216,7 @@ class ControlServer:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, orjson.JSONDecodeError, KeyError):
             hello = await _read(reader)
             plane = _Plane(str(hello["hello"]), writer)
-            not_before(hello["now_us"] * 1000)
+            not_before(hello["now_us"] / 1e6)
             snapshot = await self._first_snapshot(plane.worker)
             _write(writer, {"snapshot": snapshot, "now_us": now_us()})
             self._planes.add(plane)
