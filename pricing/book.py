@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from pricing.catalog import NO_LIMITS, Catalog, Limits
-from pricing.cost import Cost, CostLine
-from pricing.dearest import Dearest, Rate
+from pricing.cost import Cost, CostLine, Rate
+from pricing.dearest import Dearest, InputRate
 from pricing.facts import RELEVANT
 from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd
@@ -159,7 +159,7 @@ class Book:
             ):
                 flags.append("provider_cost_differs")
             if computed != reported:
-                lines = [CostLine("reported", 1, reported, 1, reported, None, "provider")]
+                lines = [CostLine(Rate("reported", reported, 1, "provider"), 1, reported)]
             return Cost(
                 "priced",
                 tuple(lines),
@@ -253,7 +253,7 @@ class Book:
         until_s: int,
         fixed: Mapping[str, str],
         without: frozenset[str],
-    ) -> Rate | None:
+    ) -> InputRate | None:
         """How that grows with the tokens of the input alone, in calls that are as long; None where it does not so simply."""
         if (
             self._matched_on

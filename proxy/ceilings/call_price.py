@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pricing.book import Book
-from pricing.dearest import Rate
+from pricing.dearest import InputRate
 from pricing.values import NOTHING, Value, frozen
 from proxy.ceilings.ceiling import MEDIA_UNITS, by_medium
 
@@ -65,7 +65,7 @@ class CallPrice(Value):
         for_others = self._at_most(self.quantities, self.without)
         return max(tokens or 0, for_others or 0) if (tokens, for_others) != (None, None) else None
 
-    def rate(self, usage: Mapping[str, int]) -> Rate | None:
+    def rate(self, usage: Mapping[str, int]) -> InputRate | None:
         """How `nanousd` grows with the tokens of the input alone; None where it does not so simply."""
         if self.free or self.cached_tokens or self.media or self.quantities or self.answers or self.factor != 1:
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pricing.dearest import Rate
+from pricing.dearest import InputRate
 from pricing.values import Value, frozen
 from proxy.access import provider_fields
 from proxy.ceilings import costly
@@ -39,7 +39,7 @@ class Kind(Value):
     may_be_ordinary: bool
     without: frozenset[str] = frozenset()
     bound: Ceiling | None = None
-    rate: Rate | None = None
+    rate: InputRate | None = None
 
     def holds(self, route: Route, facts: object) -> bool:
         """Whether it is still so."""
