@@ -17,6 +17,7 @@ import uvloop
 from proxy.config.model import Config
 from proxy.control.first_snapshot import first_snapshot
 from proxy.processes.deferred import deferred
+from proxy.processes.garbage_collection import make_rare, pause
 from proxy.processes.link import ControlServer
 from proxy.processes.not_installed import require
 from proxy.processes.orders import Orders
@@ -94,5 +95,9 @@ async def _begin(config: Config, workers: int) -> Beginning | None:
 
 
 def _import_process() -> Any:
-    with deferred("importlib.metadata"):  # SQLAlchemy looks for plugins there if a database has another driver
-        return importlib.import_module(_PROCESS)
+    pause()
+    try:
+        with deferred("importlib.metadata"):  # SQLAlchemy looks for plugins there if a database has another driver
+            return importlib.import_module(_PROCESS)
+    finally:
+        make_rare()

@@ -14,7 +14,9 @@ from proxy.config.checks import load_config
 from proxy.config.file import ConfigError, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import keys_of_ours, local_tree, names_none, needs_local_model, provider_tree
+from proxy.patterns import compiled_later
 from proxy.processes.descriptors import raise_limit
+from proxy.processes.garbage_collection import make_rare
 from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
 from proxy.processes.sqlite_library import without_statistics
@@ -107,14 +109,17 @@ def _serve(
         without_statistics()
         from proxy.control.start import run_control  # only this child needs it, and what it imports in its turn
 
+        make_rare()
         one_heap()
         announce = otherwise is not None
         run_control(supervisor.config, admin, data.getsockname()[1], orders, announce=announce, workers=workers)
 
     def data_plane(worker: str) -> Callable[[Orders], None]:
         def start(orders: Orders) -> None:
-            from proxy.dataplane.process import run  # after the fork: its event loop belongs to the child
+            with compiled_later():
+                from proxy.dataplane.process import run  # after the fork: its event loop belongs to the child
 
+            make_rare()
             run(supervisor.config, worker, data, orders)
 
         return start
