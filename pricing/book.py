@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from pricing.catalog import NO_LIMITS, Catalog, Limits
-from pricing.cost import Cost, CostLine
+from pricing.cost import Cost, CostLine, Rate
 from pricing.dearest import Dearest
 from pricing.facts import RELEVANT
 from pricing.lines import comparable, operator_names, price_usage
@@ -159,7 +159,7 @@ class Book:
             ):
                 flags.append("provider_cost_differs")
             if computed != reported:
-                lines = [CostLine("reported", 1, reported, 1, reported, None, "provider")]
+                lines = [CostLine(Rate("reported", reported, 1, "provider"), 1, reported)]
             return Cost(
                 "priced",
                 tuple(lines),

@@ -314,6 +314,19 @@ class MemoryStore(InProcess):
             return self._standing(claim).remaining
         return max(0, claim.limit - counter.spent - counter.reserved)
 
+    def least_remaining(self, claims: Sequence[Claim]) -> int | None:
+        least: int | None = None
+        for claim in claims:
+            if claim.measure == "usd":
+                counter = self._counters.get((claim.budget, claim.group, claim.measure, claim.window_start))
+                if counter is not None:
+                    left = claim.limit - counter.spent - counter.reserved
+                else:
+                    left = self._standing(claim).remaining
+                if least is None or left < least:
+                    least = left
+        return least if least is None or least > 0 else 0
+
     async def standings_of(self, claims: Sequence[Claim]) -> list[Standing]:
         return [self._standing(claim) for claim in claims]
 

@@ -67,18 +67,18 @@ def parse_chat(raw: bytes) -> Call:
         raise invalid_request(
             "`best_of` is not a field of this API; some servers would make answers that nobody sees.", "best_of"
         )
-    return Call(
-        dialect="openai.chat",
-        operation="chat",
-        model=fields.model_name(body),
-        body=body,
-        stream=fields.boolean(body, "stream"),
-        size_bytes=len(raw),
-        output_caps=fields.integers(body, ("max_tokens", "max_completion_tokens"), 1, fields.MAX_TOKENS),
-        sequences=(fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1) if "n" in body else 1,
-        wants_usage=_ask_for_usage(body),
-        media_items=len(media) + len(referred.held),
-        media=tuple(media),
+    return Call(  # half of it by its place: of more than fifteen names Python would make a dictionary first
+        "openai.chat",
+        "chat",
+        fields.model_name(body),
+        body,
+        fields.boolean(body, "stream"),
+        len(raw),
+        fields.integers(body, ("max_tokens", "max_completion_tokens"), 1, fields.MAX_TOKENS),
+        (fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1) if "n" in body else 1,
+        _ask_for_usage(body),
+        len(media) + len(referred.held),
+        tuple(media),
         beside_tokens=len(dumps({"": body["prediction"]})) if body.get("prediction") is not None else 0,
         unbounded=fields.unbounded_reasoning(body) if "reasoning" in body else "",
         prompts=len(messages),

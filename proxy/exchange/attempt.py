@@ -27,7 +27,7 @@ from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.intent import intent_bytes, intent_record
 from proxy.exchange.plan import Plan
-from proxy.exchange.settlement import Settlement, settle_record
+from proxy.exchange.settlement import Charged, Settlement, settle_bytes
 from proxy.jobs.job import Job
 from proxy.spool import records
 from proxy.spool.pending import Pending
@@ -77,10 +77,9 @@ class Attempt(Value):
 
     @classmethod
     def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
-        budgets, claims = zip(*plan.claims, strict=True) if plan.claims else ((), ())
         return cls(
-            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, budgets, claims,
-            plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
+            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, plan.budgets,
+            plan.claims, plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
         )  # fmt: skip
 
     # What it is of
@@ -313,16 +312,9 @@ class Attempt(Value):
             more["epoch"] = store.epoch
             if (lease := store.lease(self.id)) is not None:
                 more["lease"] = [*lease]
-        record = settle_record(
-            settlement,
-            attempt_id=self.id,
-            route=self.route,
-            reserved_nanousd=self.reserved_nanousd,
-            budgets=self._amounts(amounts),
-            flags=("budget_unverified",) if self.unverified else (),
-            more=more,
-        )
-        payload = orjson.dumps(record, str)
+        flags = ("budget_unverified",) if self.unverified else ()
+        charged = Charged(self.id, self.route, self.reserved_nanousd, self._amounts(amounts), flags, more)
+        payload = settle_bytes(settlement, charged)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool = self.exchange.plane.spool

@@ -43,7 +43,7 @@ class Plan(Value):
     ordinary one, for which we may ask. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0
     where an earlier attempt was counted.
     known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk
-    of the stream has a usage that only we asked for.
+    of the stream has a usage that only we asked for. claims: on each of `budgets`, in their order.
     """
 
     id: str
@@ -64,7 +64,8 @@ class Plan(Value):
     price: CallPrice
     may_be_ordinary: bool
     ceiling_nanousd: int | None
-    claims: Sequence[tuple[Budget, Claim]]
+    budgets: Sequence[Budget]
+    claims: Sequence[Claim]
 
 
 def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
@@ -105,31 +106,15 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
     if lines is not None:  # nothing of a batch can be made smaller
         bound, usage, ceiling_nanousd = ceilings.Ceiling(None, 0, 1, missing=lines.missing), lines.tokens, lines.nanousd
     amounts = Amounts(ceiling_nanousd, usage, requests)
-    claimed = configured.budgets.claims(exchange.identity, route, attributes, amounts, began_s)
+    budgets, claims = configured.budgets.claims(exchange.identity, route, attributes, amounts, began_s)
     if lines is not None and len(lines.models) > 1:
-        claimed += _claims_of_others(exchange, route, attributes, claimed, lines, began_s)
-    _require_bounds(exchange, route, claimed, _missing(bound, usage, lines), ceiling_nanousd)
-    return Plan(
-        id=plane.ids.new(started_at),
-        call=call,
-        number=number,
-        requests=requests,
-        started_at=started_at,
-        deadline_at=started_at + longest_s * 1_000_000,
-        route=route,
-        known_provider=known.provider,
-        destination=destination,
-        attributes=attributes,
-        outgoing=outgoing,
-        changes=changes,
-        usage_each=usage_each,
-        body_bytes=len(body),
-        bound=bound,
-        price=price,
-        may_be_ordinary=kind.may_be_ordinary,
-        ceiling_nanousd=ceiling_nanousd,
-        claims=claimed,
-    )
+        _add_claims_of_others(exchange, route, attributes, budgets, claims, lines, began_s)
+    _require_bounds(exchange, route, claims, _missing(bound, usage, lines), ceiling_nanousd)
+    attempt_id, deadline_at = plane.ids.new(started_at), started_at + longest_s * 1_000_000
+    return Plan(  # in their order: of more than fifteen names Python would make a dictionary first
+        attempt_id, call, number, requests, started_at, deadline_at, route, known.provider, destination, attributes, outgoing,
+        changes, usage_each, len(body), bound, price, kind.may_be_ordinary, ceiling_nanousd, budgets, claims,
+    )  # fmt: skip
 
 
 def _kind(exchange: Exchange, route: Route, facts: ModelFacts, at_s: int) -> tuple[Call, kinds.Kind]:
@@ -217,26 +202,26 @@ def _missing(bound: ceilings.Ceiling, usage: Mapping[str, int], lines: Bounds | 
     return "" if usage else bound.missing or "nothing says what it uses"
 
 
-def _claims_of_others(
+def _add_claims_of_others(
     exchange: Exchange,
     route: Route,
     attributes: Mapping[str, str | None],
-    claimed: Sequence[tuple[Budget, Claim]],
+    budgets: list[Budget],
+    claims: list[Claim],
     lines: Bounds,
     began_s: float,
-) -> list[tuple[Budget, Claim]]:
+) -> None:
     """A batch of several models counts, whole, in the budgets of each: rather too much than past one of them."""
     index, amounts = exchange.configured.budgets, Amounts(lines.nanousd, lines.tokens)
-    known = {(claim.budget, claim.group) for _, claim in claimed}
-    more = []
+    known = {(claim.budget, claim.group) for claim in claims}
     for model in lines.models:
         as_it = replace(route, requested=model)
         named = {**attributes, "model": model}
-        for budget, claim in index.claims(exchange.identity, as_it, named, amounts, began_s):
+        for budget, claim in zip(*index.claims(exchange.identity, as_it, named, amounts, began_s), strict=True):
             if (claim.budget, claim.group) not in known:
                 known.add((claim.budget, claim.group))
-                more.append((budget, claim))
-    return more
+                budgets.append(budget)
+                claims.append(claim)
 
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
@@ -332,14 +317,14 @@ def attributes_of(identity: Identity, route: Route, attribution: Attribution) ->
 def _require_bounds(
     exchange: Exchange,
     route: Route,
-    claimed: list[tuple[Budget, Claim]],
+    claims: Sequence[Claim],
     missing: str,
     ceiling_nanousd: int | None,
 ) -> None:
     """A blocking budget can only count what has a bound, and a price where it counts money."""
     if ceiling_nanousd is not None and not missing:
         return
-    hard = {claim.measure for _, claim in claimed if claim.hard}
+    hard = {claim.measure for claim in claims if claim.hard}
     if missing and hard & {"usd", "tokens"}:
         raise unbounded_cost(f"The cost of this call has no bound, and a budget blocks: {missing}.")
     if "usd" in hard and ceiling_nanousd is None:

@@ -14,8 +14,9 @@ from proxy.config.checks import load_config
 from proxy.config.file import ConfigError, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import keys_of_ours, local_tree, names_none, needs_local_model, provider_tree
-from proxy.processes.deferred import deferred
+from proxy.patterns import compiled_later
 from proxy.processes.descriptors import raise_limit
+from proxy.processes.garbage_collection import make_rare
 from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
 from proxy.processes.sqlite_library import without_statistics
@@ -106,17 +107,19 @@ def _serve(
 
     def control(orders: Orders) -> None:
         without_statistics()
-        with deferred("importlib.metadata"):  # SQLAlchemy looks for plugins there if a database has another driver
-            from proxy.control.process import run_control  # heavy, and only this child needs it
+        from proxy.control.start import run_control  # only this child needs it, and what it imports in its turn
 
+        make_rare()
         one_heap()
         announce = otherwise is not None
         run_control(supervisor.config, admin, data.getsockname()[1], orders, announce=announce, workers=workers)
 
     def data_plane(worker: str) -> Callable[[Orders], None]:
         def start(orders: Orders) -> None:
-            from proxy.dataplane.process import run  # after the fork: its event loop belongs to the child
+            with compiled_later():
+                from proxy.dataplane.process import run  # after the fork: its event loop belongs to the child
 
+            make_rare()
             run(supervisor.config, worker, data, orders)
 
         return start

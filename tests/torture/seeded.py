@@ -66,7 +66,7 @@ BUGS: tuple[Bug, ...] = (
          f"{_FLOW}test_full_disk.py"),
     _bug("an INTENT is written once more behind its end", "proxy/spool/pending.py", "        if not (record.kept or record.lost):\n", "        if True:\n",
          "tests/unit/spool/test_pending.py"),
-    _bug("attempts of one call share an id", "proxy/exchange/plan.py", "id=plane.ids.new(started_at)", "id=exchange.request_id",
+    _bug("attempts of one call share an id", "proxy/exchange/plan.py", "attempt_id, deadline_at = plane.ids.new(started_at)", "attempt_id, deadline_at = exchange.request_id",
          f"{_FLOW}test_retries.py"),
     _bug("an unknown price is no reason to refuse", "proxy/exchange/plan.py",
          'if not (facts.priced or call.free) and configured.config.on_unpriced == "refuse":', "if False:",

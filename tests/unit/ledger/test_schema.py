@@ -28,8 +28,8 @@ from proxy.ledger.parts_schema import (
 )
 from proxy.ledger.rollup_schema import session_names
 from proxy.ledger.rollups import DAY_US
-from proxy.ledger.schema import HEAD
 from proxy.ledger.sql_view import view_sql
+from proxy.ledger.version import HEAD
 from proxy.times import now_us
 
 
