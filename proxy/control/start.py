@@ -67,13 +67,21 @@ class Beginning:
 
 
 def run_control(
-    config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool, workers: int
+    config: Config,
+    listener: socket.socket,
+    data_port: int,
+    orders: Orders,
+    *,
+    announce: bool,
+    workers: int,
+    is_spool_empty: bool,
 ) -> None:
-    """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool)."""
+    """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool). is_spool_empty: nothing
+    was in it, before any data plane was there."""
     require("sqlalchemy")  # imported behind the first call
 
     async def serve() -> None:
-        beginning = await _begin(config, workers)
+        beginning = await _begin(config, workers) if is_spool_empty else None
         # In a thread: data planes ask meanwhile.
         process = await asyncio.to_thread(_import_process)
         control = process.Control(config, listener, data_port, orders, announce=announce, workers=workers)

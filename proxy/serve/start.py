@@ -23,6 +23,7 @@ from proxy.processes.sqlite_library import without_statistics
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
 from proxy.serve.sockets import listen
 from proxy.serve.supervisor import Supervisor
+from proxy.spool.reader import runs
 
 if TYPE_CHECKING:
     from proxy.serve.local_model import LocalModel
@@ -104,6 +105,7 @@ def _serve(
     for warning in warnings:
         log.warning("%s", warning)
     supervisor = Supervisor(config, config_path, local, otherwise)
+    was_stopped_cleanly = not runs(Path(config.data_dir) / "spool")
 
     def control(orders: Orders) -> None:
         without_statistics()
@@ -112,7 +114,15 @@ def _serve(
         make_rare()
         one_heap()
         announce = otherwise is not None
-        run_control(supervisor.config, admin, data.getsockname()[1], orders, announce=announce, workers=workers)
+        run_control(
+            supervisor.config,
+            admin,
+            data.getsockname()[1],
+            orders,
+            announce=announce,
+            workers=workers,
+            is_spool_empty=was_stopped_cleanly and not supervisor.has_begun,
+        )
 
     def data_plane(worker: str) -> Callable[[Orders], None]:
         def start(orders: Orders) -> None:

@@ -85,6 +85,7 @@ class Supervisor:
         self._reload_asked = False
         self._translator: Path | None = None  # its socket
         self._code = 0
+        self.has_begun = False  # each child was there once
 
     def add(self, name: str, start: Callable[[Orders], None]) -> None:
         self._children.append(Child(name, start))
@@ -120,6 +121,7 @@ class Supervisor:
         for child in self._children:
             if not child.pid:  # a reload has begun it
                 self._fork(child)
+        self.has_begun = True
         while any(child.pid for child in self._children):
             self._wait()
         return self._code
