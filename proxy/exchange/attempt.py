@@ -241,7 +241,7 @@ class Attempt(Value):
 
     def _amounts(self, amounts: Sequence[int]) -> records.Amounts:
         return [
-            [claim.budget, claim.group, claim.window_start, claim.measure, amounts[index]]
+            (claim.budget, claim.group, claim.window_start, claim.measure, amounts[index])
             for index, claim in enumerate(self.claims)
         ]
 
