@@ -12,22 +12,19 @@ from proxy.config.model import Config
 from proxy.control.runtime_settings import RuntimeSettings
 from proxy.ledger.first_look import FirstLook, first_look
 from proxy.ledger.snapshot import identities_of, limits_of, seeds_of
-from proxy.spool.reader import runs
 from proxy.times import now_s, now_us
 
 _SQLITE = "sqlite:///"
 
 
 def first_snapshot(config: Config) -> dict[str, Any] | None:
-    """As the recorder's process says it to a data plane that connects first, and `early`: the ledger cannot be asked yet. None
-    where there is more to do first: something to ship, to migrate or to define, a job that runs, a ledger that is another
-    server's or does not answer."""
+    """As the recorder's process says it to a data plane that connects first, and `early`: the ledger cannot be asked yet. Only
+    for who knows that nothing is left in the spool. None where there is more to do first: something to migrate or to
+    define, a job that runs, a ledger that is another server's or does not answer."""
     path = config.ledger.removeprefix(_SQLITE)
     if config.store != "memory" or path == config.ledger or not path or "?" in path or ":" in path:
         return None
     if config.capacity or config.exports:  # their books and places begin before the first call
-        return None
-    if runs(Path(config.data_dir) / "spool"):
         return None
     try:
         with first_look(Path(path)) as look:

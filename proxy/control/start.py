@@ -17,6 +17,7 @@ import uvloop
 from proxy.config.model import Config
 from proxy.control.first_snapshot import first_snapshot
 from proxy.processes.deferred import deferred
+from proxy.processes.garbage_collection import make_rare, pause
 from proxy.processes.link import ControlServer
 from proxy.processes.not_installed import require
 from proxy.processes.orders import Orders
@@ -66,13 +67,21 @@ class Beginning:
 
 
 def run_control(
-    config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool, workers: int
+    config: Config,
+    listener: socket.socket,
+    data_port: int,
+    orders: Orders,
+    *,
+    announce: bool,
+    workers: int,
+    is_spool_empty: bool,
 ) -> None:
-    """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool)."""
+    """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool). is_spool_empty: nothing
+    was in it, before any data plane was there."""
     require("sqlalchemy")  # imported behind the first call
 
     async def serve() -> None:
-        beginning = await _begin(config, workers)
+        beginning = await _begin(config, workers) if is_spool_empty else None
         # In a thread: data planes ask meanwhile.
         process = await asyncio.to_thread(_import_process)
         control = process.Control(config, listener, data_port, orders, announce=announce, workers=workers)
@@ -94,5 +103,9 @@ async def _begin(config: Config, workers: int) -> Beginning | None:
 
 
 def _import_process() -> Any:
-    with deferred("importlib.metadata"):  # SQLAlchemy looks for plugins there if a database has another driver
-        return importlib.import_module(_PROCESS)
+    pause()
+    try:
+        with deferred("importlib.metadata"):  # SQLAlchemy looks for plugins there if a database has another driver
+            return importlib.import_module(_PROCESS)
+    finally:
+        make_rare()

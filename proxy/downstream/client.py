@@ -204,7 +204,7 @@ class Client:
         if self.started:
             await self.end(family.stream_end(refusal))
             return
-        headers: list[Header] = [_JSON, *family.refusal_headers(refusal)]
+        headers: list[Header] = [_JSON, *family.refusal_headers(refusal), *refusal.headers]
         if refusal.final:
             headers.append((b"x-should-retry", b"false"))
         if refusal.retry_after_s is not None:

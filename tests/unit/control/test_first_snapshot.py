@@ -19,7 +19,6 @@ from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.definitions import take_definitions
 from proxy.ledger.version import HEAD
-from proxy.spool.writer import SpoolWriter
 from proxy.times import now_s
 from tests.support.bought import bought
 from tests.support.made_up import fill
@@ -107,11 +106,6 @@ def execute(folder: Path, statement: str) -> None:
     engine.dispose()
 
 
-def left_in_the_spool(folder: Path) -> Config:
-    SpoolWriter(folder / "data" / "spool", "data-0").append(b"{}")
-    return config_in(folder)
-
-
 def a_job_that_runs(folder: Path) -> Config:
     columns = "id, digest, api, state, ended, created_at, deadline_at, revision, record"
     execute(folder, f"INSERT INTO jobs ({columns}) VALUES ('i', 'd', 'a', 'running', 0, 1, 2, 0, '{{}}')")
@@ -149,7 +143,6 @@ def without_a_key(folder: Path) -> Config:
 
 
 SOMETHING_TO_DO = {
-    "left in the spool": left_in_the_spool,
     "a job runs": a_job_that_runs,
     "an earlier version's": at_version("0001"),
     "a later version's": at_version(f"{int(HEAD) + 1:04}"),
