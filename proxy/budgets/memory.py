@@ -140,10 +140,10 @@ class MemoryStore(InProcess):
         keys, counters = [], []
         exceeded, busy, would_refuse = [], [], []
         smaller: int | None = None
-        known = self._counters
+        known, now = self._counters, int(now_s)  # windows begin and end with whole seconds
         for claim in claims:
             end, limit = claim.window_end, claim.limit
-            if now_s < claim.window_start or (end is not None and now_s >= end):
+            if now < claim.window_start or (end is not None and now >= end):
                 return Moved(now_s)
             key = (claim.budget, claim.group, claim.measure, claim.window_start)
             if key in known:

@@ -102,7 +102,8 @@ def turns_of(call: Call) -> list[bytes]:
 
 
 def turn_in(message: Any, role: Any) -> bytes | None:
-    """The turn that a message of that role is; None where it holds nothing but thoughts or reminders."""
+    """The turn that a message of that role is; None where it holds nothing but thoughts or reminders. It is to be hashed: who
+    keeps it for a while copies it (`wire/packed.py`)."""
     if (
         type(role) is str
         and len(message) == 2
@@ -120,7 +121,7 @@ def turn_in(message: Any, role: Any) -> bytes | None:
 
 def text_turn(role: Any, content: str) -> bytes:
     """The turn of a message that is one text."""
-    text = _brief(content)
+    text = content if len(content) <= _LONG_CHARS else _brief(content)
     if type(role) is str and (form := _TEXT_TURNS.get(role)) is not None:
         try:
             return form % orjson.dumps(text)

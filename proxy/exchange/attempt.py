@@ -121,10 +121,8 @@ class Attempt(Value):
             return Granted()
         store = self.exchange.plane.store
         claims = self.claims
-        if least_nanousd is not None:
-            claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
-        if most_nanousd is not None:
-            claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
+        if least_nanousd is not None or most_nanousd is not None:
+            claims = _for_less(claims, least_nanousd, most_nanousd)
         for _ in range(_MOST_WINDOWS):
             deadline_s = self.plan.deadline_at / 1e6
             verdict = await store.reserve(self.id, claims, now_s(), deadline_s, self._intent, self._keep)
@@ -240,10 +238,11 @@ class Attempt(Value):
         self.dispatched = time.perf_counter()
 
     def _amounts(self, amounts: Sequence[int]) -> records.Amounts:
-        return [
-            (claim.budget, claim.group, claim.window_start, claim.measure, amounts[index])
-            for index, claim in enumerate(self.claims)
-        ]
+        listed = []
+        for index, claim in enumerate(self.claims):  # a comprehension would be a function, made anew for every call
+            amount = amounts[index]
+            listed.append((claim.budget, claim.group, claim.window_start, claim.measure, amount))
+        return listed
 
     def _append(self, payload: bytes) -> bool:
         """Append what comes behind the INTENT; False where the disk refuses that, so that nothing is sent."""
@@ -348,6 +347,14 @@ class Attempt(Value):
         used = Amounts(settlement.cost.cost_nanousd, settlement.reading.usage, self.plan.requests)
         nanousd = used.nanousd or 0
         return [nanousd if one.measure == "usd" else used.of(one.measure, one.units) for one in self.budgets]
+
+
+def _for_less(claims: Sequence[Claim], least_nanousd: int | None, most_nanousd: int | None) -> Sequence[Claim]:
+    if least_nanousd is not None:
+        claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
+    if most_nanousd is not None:
+        claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
+    return claims
 
 
 class NoRoomError(Exception):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from pricing.money import to_nanousd_up
 from pricing.values import Value, frozen
 from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget
@@ -68,16 +69,17 @@ class Plan(Value):
     claims: Sequence[Claim]
 
 
-def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
-    """Raises `Refused` where the call has no price or no bound but needs one."""
+def plan(exchange: Exchange, route: Route, number: int, requests: int, started_at: int = 0) -> Plan:
+    """started_at: 0: now. Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
-    started_at = now_us()
+    started_at = started_at or now_us()
     began_s = started_at / 1e6
+    at_s = int(began_s)
     facts = configured.facts_of(route.provider, route.model, began_s, route.answers)
     key = kinds.key_of(call, route, exchange.endpoint.target)
     kind = None if key is None else configured.kinds.get(key)
     if kind is None or not kind.holds(route, facts):
-        call, kind = _kind(exchange, route, facts, int(began_s))
+        call, kind = _kind(exchange, route, facts, at_s)
     known, destination, longest_s = kind.known, kind.destination, kind.longest_s
     outgoing = exchange.endpoint.encode(call, route.model)
     changes, usage_each = ask_for_usage_each(call, known.provider) if call.stream else ({}, False)
@@ -90,18 +92,23 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         without = kind.without
     else:
         bound, without = _bounded(exchange, call, kind, facts, size, body)
-        if key is not None and kinds.may_be_remembered(kind, call, bound):
-            configured.kinds[key] = kind._replace(bound=bound, without=without)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
     limits = facts.context_tokens, facts.max_output_tokens
     price = CallPrice(
-        configured.book, route.provider, route.model, int(began_s), int(began_s) + longest_s, attributes, kind.fixed, without,
+        configured.book, route.provider, route.model, at_s, at_s + longest_s, attributes, kind.fixed, without,
         factor, ceilings.physical(call, known, bound, *limits) if factor > 1 else {}, bound.media, call.quantities, call.free,
         answers=route.answers or (),
     )  # fmt: skip
-    usage = bound.usage
-    ceiling_nanousd = price.nanousd(usage) if usage and (facts.priced or call.free) else None
+    usage, rate = bound.with_output(bound.output_tokens), kind.rate
+    ceiling_nanousd = None
+    if rate is not None and at_s <= rate.last_s and factor == 1 and bound.input_tokens is not None:
+        ceiling_nanousd = to_nanousd_up(rate.fixed + rate.each * bound.input_tokens)
+    elif usage and (facts.priced or call.free):
+        ceiling_nanousd = price.nanousd(usage)
+    if kind.bound is None and key is not None and kinds.may_be_remembered(kind, call, bound):
+        rate = price.rate(usage) if facts.priced else None
+        configured.kinds[key] = kind._replace(bound=bound, without=without, rate=rate)
     lines = None if call.bounds is None else bounds_of(call.bounds)
     if lines is not None:  # nothing of a batch can be made smaller
         bound, usage, ceiling_nanousd = ceilings.Ceiling(None, 0, 1, missing=lines.missing), lines.tokens, lines.nanousd
@@ -309,8 +316,8 @@ def attributes_of(identity: Identity, route: Route, attribution: Attribution) ->
         "agent": attribution.agent,
         "session": attribution.budgeted_session_id,
     }
-    for name, value in attribution.labels.items():
-        attributes[f"label.{name}"] = value
+    if attribution.labels:
+        attributes |= {f"label.{name}": value for name, value in attribution.labels.items()}
     return attributes
 
 

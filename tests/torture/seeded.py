@@ -122,8 +122,8 @@ BUGS: tuple[Bug, ...] = (
          _EXCHANGE),
     _bug("money is rounded down", "pricing/money.py", "return round(usd * _NANO)", "return int(usd * _NANO)",
          "tests/unit/pricing"),
-    _bug("reservations are rounded down", "pricing/money.py", "return math.ceil(usd * _NANO)",
-         "return int(usd * _NANO)", "tests/unit/pricing"),
+    _bug("reservations are rounded down", "pricing/money.py", "return -(-amount // _FINE)",
+         "return int(amount // _FINE)", "tests/unit/pricing"),
     # leases: two halves of one account, with messages lost between them
     _bug("what was granted while a report was under way is forgotten", "proxy/budgets/redis/leases.py",
          "lease.free += free - row.kept", "lease.free = free", _LEASES),
