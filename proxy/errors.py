@@ -46,7 +46,7 @@ class Refused(Exception):  # noqa: N818 - what happened to the call
 def invalid_key() -> Refused:
     message = (
         "The key is missing, unknown, expired or revoked. Send a Taximeter key (`taximeter keys create NAME` makes one), not a "
-        "provider's, as `Authorization: Bearer sk-…` or where your SDK has its API key."
+        "provider's, as `Authorization: Bearer sk-…` or where your SDK has its API key; `x-goog-api-key` in place of `?key=`."
     )
     return Refused(Refusal(401, "invalid_api_key", message))
 

@@ -28,6 +28,7 @@ from proxy.config.model import Config
 from proxy.control.admin_server import admin_server
 from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
+from proxy.control.away import answering_that_the_ledger_is_away
 from proxy.control.banner import Where
 from proxy.control.charges import Charges
 from proxy.control.metrics.series import MetricState
@@ -134,20 +135,28 @@ class Control:
         """The ledger, waited for: a database may come later than we do. None where we are to stop meanwhile. A stop that was
         asked for before is not: data planes may have served, and what they wrote is to be shipped."""
         last = ""
-        while True:
-            try:
-                engine = await asyncio.to_thread(open_ledger, self.config.ledger)
-            except (SQLAlchemyError, OSError) as error:
-                if (reason := why_not_opened(error, self.config.ledger)) != last:
-                    log.error("ledger: cannot be opened: %s; no call is served until it can, it is tried again", reason)
-                last = reason
-            else:
-                if last:
-                    log.warning("ledger: is open now")
-                return engine
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), _TICK_S)
-                return None
+        async with contextlib.AsyncExitStack() as meanwhile:
+            while True:
+                try:
+                    engine = await asyncio.to_thread(open_ledger, self.config.ledger)
+                except (SQLAlchemyError, OSError) as error:
+                    reason = why_not_opened(error, self.config.ledger)
+                    if not last:
+                        await meanwhile.enter_async_context(
+                            answering_that_the_ledger_is_away(self._listener, self.config.server)
+                        )
+                    if reason != last:
+                        log.error(
+                            "ledger: cannot be opened: %s; no call is served until it can, it is tried again", reason
+                        )
+                    last = reason
+                else:
+                    if last:
+                        log.warning("ledger: is open now")
+                    return engine
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), _TICK_S)
+                    return None
 
     async def _open(self, ending: contextlib.AsyncExitStack) -> None:
         """The ledger, with all that an earlier life left, and the definitions of budgets since."""

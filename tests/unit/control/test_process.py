@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
@@ -154,6 +156,37 @@ async def test_a_database_that_comes_later_is_waited_for(
         "ledger: is open now",
     ]
     assert all(record.exc_info is None for record in caplog.records)
+
+
+async def test_the_admin_port_says_that_the_database_is_waited_for(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took connections and answered none of them."""
+    opened, is_there = process.open_ledger, threading.Event()
+
+    def open_ledger(url: str) -> Engine:
+        if not is_there.is_set():
+            raise OSError(errno.ECONNREFUSED, "connection refused")
+        return opened(url)
+
+    monkeypatch.setattr(process, "open_ledger", open_ledger)
+    monkeypatch.setattr(process, "_TICK_S", 0.001)
+    opening = asyncio.create_task(control._open_ledger())
+    port = control._listener.getsockname()[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        told = {path: await client.get(path) for path in ("/readyz", "/healthz", "/metrics")}
+    is_there.set()
+    engine = await opening
+
+    assert engine is not None
+    engine.dispose()
+    assert {path: answer.status_code for path, answer in told.items()} == {
+        "/readyz": 503,
+        "/healthz": 200,
+        "/metrics": 503,
+    }
+    assert told["/readyz"].json() == {"status": "not ready", "missing": ["the ledger database"]}
+    assert control._listener.fileno() >= 0  # for the server that comes now
 
 
 async def test_who_waits_for_a_database_can_be_stopped(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
