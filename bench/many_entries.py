@@ -22,7 +22,7 @@ from proxy.ledger import partitions, parts_schema, schema
 from proxy.ledger.database import writing
 from proxy.ledger.entries import Entry, entry_of
 from proxy.ledger.label_parts import add_up_a_part
-from proxy.ledger.label_weeks import add_up_a_week
+from proxy.ledger.label_weeks import add_up_a_month, add_up_a_week
 from proxy.ledger.pairing import Batch
 from proxy.ledger.rollup_schema import SUMS, spend_people_days, spend_people_weeks, spend_sessions
 from proxy.ledger.rollups import DAY_US, WEEK_US, digest
@@ -152,7 +152,8 @@ def copy_days(engine: Engine, days: int, names: Iterable[str]) -> None:
         print(f"\r{number + 1} of {days} days", end="", flush=True)
     print()
     _make_weeks(engine)
-    while add_up_a_week(engine, START + (days + 8) * DAY_US):
+    now = START + (days + 32) * DAY_US
+    while add_up_a_week(engine, now) or add_up_a_month(engine, now):
         pass
     list_calls(engine)
     _multiply(engine, days)

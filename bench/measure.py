@@ -53,6 +53,7 @@ def run(peer: Peer, rig: Rig, lengths: Lengths, tell: Tell) -> Figures:
                 "ready_s": seconds_until_served(process, started.unary_port, peer.ready_within_s, started.unary_headers)
             }
             figures["ready_cpu_s"] = process.cpu_s()
+            process.settled_cpu_s()  # what a peer imports behind its first answer stays with it, too
             figures["pss_ready_mb"] = process.pss_mb()
             _measure(peer, process, started, rig, lengths, tell, figures)
             return figures

@@ -99,6 +99,7 @@ def main() -> None:
         )
         try:
             seconds_until_served(process, started.unary_port, 60)
+            process.settled_cpu_s()
             show(process, "ready")
             for moment, load in (
                 ("unary calls", lambda: the_rig.closed(peer, 32, 4)),

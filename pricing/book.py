@@ -12,8 +12,8 @@ from decimal import Decimal
 from typing import Any
 
 from pricing.catalog import NO_LIMITS, Catalog, Limits
-from pricing.cost import Cost, CostLine
-from pricing.dearest import Dearest
+from pricing.cost import Cost, CostLine, Rate
+from pricing.dearest import Dearest, InputRate
 from pricing.facts import RELEVANT
 from pricing.lines import comparable, operator_names, price_usage
 from pricing.money import to_nanousd
@@ -159,7 +159,7 @@ class Book:
             ):
                 flags.append("provider_cost_differs")
             if computed != reported:
-                lines = [CostLine("reported", 1, reported, 1, reported, None, "provider")]
+                lines = [CostLine(Rate("reported", reported, 1, "provider"), 1, reported)]
             return Cost(
                 "priced",
                 tuple(lines),
@@ -240,18 +240,51 @@ class Book:
         What only the caller can ask for (`processing`, `speed`) counts where it stands in `fixed`. `without`: units that
         the request's tokens cannot turn into (no cache is written where the request does not ask for it).
         """
-        from_s, to_s = at_s - at_s % _HOUR_S, until_s - until_s % -_HOUR_S
-        caller = tuple((attributes or {}).get(name) for name in self._matched_on) if self._matched_on else ()
-        key = (provider, model, from_s, to_s, caller, tuple(fixed.items()) if fixed else (), without)
+        dearest = self._dearest_of(provider, model, at_s, until_s, attributes, fixed, without)
+        return None if dearest is None else dearest.nanousd(usage)
+
+    def ceiling_rate(
+        self,
+        usage: Mapping[str, int],
+        *,
+        provider: str,
+        model: str,
+        at_s: int,
+        until_s: int,
+        fixed: Mapping[str, str],
+        without: frozenset[str],
+    ) -> InputRate | None:
+        """How that grows with the tokens of the input alone, in calls that are as long; None where it does not so simply."""
+        if (
+            self._matched_on
+            or (dearest := self._dearest_of(provider, model, at_s, until_s, {}, fixed, without)) is None
+        ):
+            return None
+        last_s = at_s + min((-at_s - 1) % _HOUR_S, -until_s % _HOUR_S)  # from then on these hours are others
+        return dearest.rate(usage, last_s)
+
+    def _dearest_of(
+        self,
+        provider: str,
+        model: str,
+        at_s: int,
+        until_s: int,
+        attributes: Mapping[str, str | None] | None,
+        fixed: Mapping[str, str] | None,
+        without: frozenset[str],
+    ) -> Dearest | None:
+        first, last = at_s // _HOUR_S, -(-until_s // _HOUR_S)  # hours: whole numbers that Python keeps in one word
+        caller = tuple([(attributes or {}).get(name) for name in self._matched_on]) if self._matched_on else ()
+        key = (provider, model, first, last, caller, tuple(fixed.items()) if fixed else (), without)
         try:
-            dearest = self._dearest[key]
+            return self._dearest[key]
         except KeyError:
             if len(self._dearest) >= _CACHED:
                 self._dearest.clear()
             dearest = self._dearest[key] = self._prices.dearest(
-                provider, model, from_s, to_s, attributes or {}, fixed or {}, without
+                provider, model, first * _HOUR_S, last * _HOUR_S, attributes or {}, fixed or {}, without
             )
-        return None if dearest is None else dearest.nanousd(usage)
+            return dearest
 
     # What is kept
 

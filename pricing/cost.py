@@ -7,20 +7,49 @@ from decimal import Decimal
 from typing import Literal
 
 from pricing.usage import Quantity
-from pricing.values import NOTHING, Value, frozen
+from pricing.values import NOTHING, Value, frozen, slotted
+
+
+@slotted
+class Rate(Value):
+    """What one unit costs: `price_usd` (multipliers are in it) per `per` of it; a call is billed `at_least` so many. `each_usd`
+    is it for a single one, None where that has no end as a decimal. `source` names the price row. form: what stands around the
+    two numbers of its lines, kept by who writes them down."""
+
+    unit: str
+    price_usd: Decimal
+    per: int
+    source: str | None = None
+    at_least: Quantity = 0
+    each_usd: Decimal | None = None
+    of_operator: bool = False
+    form: tuple[str, str, str] | None = None
 
 
 @frozen
 class CostLine(Value):
-    """`quantity` of `unit` at `price_usd` per `per` of it; `cost_usd` is exact. `source` names the price row."""
+    """`quantity` of a unit at its rate; `cost_usd` is exact. model: where it is not that of the cost."""
 
-    unit: str
+    rate: Rate
     quantity: Quantity
-    price_usd: Decimal
-    per: int
     cost_usd: Decimal
     model: str | None = None
-    source: str | None = None
+
+    @property
+    def unit(self) -> str:
+        return self.rate.unit
+
+    @property
+    def price_usd(self) -> Decimal:
+        return self.rate.price_usd
+
+    @property
+    def per(self) -> int:
+        return self.rate.per
+
+    @property
+    def source(self) -> str | None:
+        return self.rate.source
 
 
 @frozen

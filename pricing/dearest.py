@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pricing.catalog import is_snapshot
 from pricing.clock import Schedule
-from pricing.money import to_nanousd_up
+from pricing.money import Fine, fine, to_nanousd_up
 from pricing.price import Multiplier, Row, specificity
 from pricing.resolve import Call, closest, matched, tier_cuts, touches
 from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, UNITS, lineage
@@ -41,6 +41,14 @@ class OperatorRow(NamedTuple):
     certain: bool
 
 
+class InputRate(NamedTuple):
+    """The most that a call costs which begins until `last_s`: `fixed`, and `each` for each token of its input."""
+
+    fixed: Fine
+    each: Fine
+    last_s: int
+
+
 @slotted
 class Dearest:
     """Dearest prices of one kind of call. `operator`: the operator's rows, the best first; `rows`: the book's. `by_time`: it is
@@ -51,7 +59,7 @@ class Dearest:
     rows: tuple[Row, ...]
     multipliers: tuple[Multiplier, ...]
     cuts: tuple[float, ...]
-    tables: tuple[dict[str, Decimal | None], ...]
+    tables: tuple[dict[str, Fine | None], ...]
     by_time: bool
     from_s: int
     to_s: int
@@ -64,16 +72,29 @@ class Dearest:
         if self.cuts or self.least:
             tokens = sum([count for unit, count in usage.items() if unit in INPUT_SIDE])
         table = self._table(tokens)
-        total = _ZERO
+        total: Fine = 0
         for unit, count in usage.items():
             each = table[unit] if unit in table else self.each(unit, tokens)
             if each is not None:
                 total += each * count
                 if self.least:
-                    total += self._least(unit, tokens)
-            elif count and unit not in FREE_WITHOUT_PRICE and not (self.by_time and unit in TOKENS):
+                    total += fine(self._least(unit, tokens))
+            elif count and not self._needs_no_price(unit):
                 return None
         return to_nanousd_up(total)
+
+    def rate(self, usage: Mapping[str, int], last_s: int) -> InputRate | None:
+        """`nanousd` of usage that differs from this by its input alone; None where it has tiers, or something has no price."""
+        if self.cuts or self.least:
+            return None
+        prices = {unit: self.each(unit, 0) for unit in ("input", *usage)}
+        if not all(price is not None or self._needs_no_price(unit) for unit, price in prices.items()):
+            return None
+        each = prices.pop("input") or 0
+        return InputRate(sum([(price or 0) * usage[unit] for unit, price in prices.items()]), each, last_s)
+
+    def _needs_no_price(self, unit: str) -> bool:
+        return unit in FREE_WITHOUT_PRICE or (self.by_time and unit in TOKENS)
 
     def _least(self, unit: str, input_tokens: int) -> Decimal:
         """The cost of the smallest quantities that are billed: of this unit, and of each unit that it may be counted as."""
@@ -87,16 +108,17 @@ class Dearest:
     def _becomes(self, unit: str) -> list[str]:
         return [one for one in _BECOMES.get(unit, (unit,)) if one == unit or one not in self.without]
 
-    def each(self, unit: str, input_tokens: int) -> Decimal | None:
-        """USD for one of a unit, in a call of at most that many input tokens; None: nothing prices it."""
+    def each(self, unit: str, input_tokens: int) -> Fine | None:
+        """What one of a unit costs, in a call of at most that many input tokens; None: nothing prices it."""
         table = self._table(input_tokens)
         try:
             return table[unit]
         except KeyError:
-            price = table[unit] = self._find(unit, input_tokens)
+            usd = self._find(unit, input_tokens)
+            price = table[unit] = None if usd is None else fine(usd)
             return price
 
-    def _table(self, input_tokens: int) -> dict[str, Decimal | None]:
+    def _table(self, input_tokens: int) -> dict[str, Fine | None]:
         return self.tables[sum([input_tokens > cut for cut in self.cuts]) if self.cuts else 0]
 
     def _find(self, unit: str, input_tokens: int) -> Decimal | None:
@@ -187,7 +209,7 @@ def dearest_rates(
     )
     cuts = tier_cuts(reachable)
     by_time = any("gpu_second" in row.prices for row in reachable)
-    tables: tuple[dict[str, Decimal | None], ...] = tuple({} for _ in range(len(cuts) + 1))
+    tables: tuple[dict[str, Fine | None], ...] = tuple({} for _ in range(len(cuts) + 1))
     least = _least_quantities(reachable)
     return Dearest(tuple(operator), rows, factors, cuts, tables, by_time, call.at_s, until_s, without, least)
 

@@ -22,10 +22,10 @@ def price_usage(plan: Plan, usage: Usage, model: str | None, lines: list[CostLin
         if rate is None:
             missing = missing or (quantity > 0 and not _included(plan, unit, usage))
             continue
-        usd, per, at_least, source, each_usd, _ = rate
+        at_least, each_usd = rate.at_least, rate.each_usd
         billed = at_least if at_least and quantity < at_least else quantity
-        amount = each_usd * billed if each_usd is not None else usd * billed / per
-        lines.append(CostLine(unit, billed, usd, per, amount, model, source))
+        amount = each_usd * billed if each_usd is not None else rate.price_usd * billed / rate.per
+        lines.append(CostLine(rate, billed, amount, model))
     return missing
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
+from fractions import Fraction
 
 _NANO = Decimal("1E+9")
+_FINE = 10**9  # in a nano-USD
 
 
 def to_nanousd(usd: Decimal) -> int:
@@ -13,6 +14,16 @@ def to_nanousd(usd: Decimal) -> int:
     return round(usd * _NANO)
 
 
-def to_nanousd_up(usd: Decimal) -> int:
+Fine = int | Fraction
+"""Money in 1e-18 USD: a whole number wherever prices are real, with which Python reckons in a fifth of the time."""
+
+
+def fine(usd: Decimal) -> Fine:
+    """The same amount, exactly."""
+    amount = Fraction(usd) * 10**18
+    return amount.numerator if amount.denominator == 1 else amount
+
+
+def to_nanousd_up(amount: Fine) -> int:
     """Upwards: what a reservation is rounded by, so that it is never below the bill."""
-    return math.ceil(usd * _NANO)
+    return -(-amount // _FINE)

@@ -9,27 +9,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import NamedTuple
 
 from pricing.clock import Schedule
+from pricing.cost import Rate
 from pricing.price import ALWAYS_S, NEVER_S, Multiplier, Price, Row, specificity
 from pricing.units import TOKENS, lineage
 from pricing.values import frozen, slotted
 
 _ONE = Decimal(1)
 OPERATORS = "operator"  # the group of all the operator's own factors
-
-
-class Rate(NamedTuple):
-    """What one unit costs a call: `price_usd` (multipliers are in it) per `per`. `each_usd` is it for a single one,
-    None where that has no end as a decimal."""
-
-    price_usd: Decimal
-    per: int
-    at_least: Decimal | int
-    source: str
-    each_usd: Decimal | None
-    of_operator: bool
 
 
 @frozen
@@ -92,7 +80,7 @@ class Plan:
             if touches(multiplier, unit) and not (of_operator and _knows(row, multiplier)):
                 factor *= multiplier.factor
         usd = price.usd * factor if factor != _ONE else price.usd
-        return Rate(usd, price.per, price.at_least, row.source, each(usd, price.per), of_operator)
+        return Rate(unit, usd, price.per, row.source, price.at_least, each(usd, price.per), of_operator)
 
 
 def _knows(row: Row, multiplier: Multiplier) -> bool:

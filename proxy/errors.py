@@ -18,7 +18,7 @@ UPSTREAM_ERROR = "upstream_error"  # the kind of what is an upstream's fault and
 @frozen
 class Refusal:
     """`code` is the name in proxy/CONTRACT.md#refusals; `kind` the OpenAI error type; `detail` joins the error object
-    (`budget`: …)."""
+    (`budget`: …); `headers` are those that HTTP wants of such an answer."""
 
     status: int
     code: str
@@ -31,6 +31,7 @@ class Refusal:
     group: str = ""
     window_start: int = 0
     detail: Mapping[str, Any] = field(default_factory=dict)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Refused(Exception):  # noqa: N818 - what happened to the call
@@ -45,7 +46,7 @@ class Refused(Exception):  # noqa: N818 - what happened to the call
 def invalid_key() -> Refused:
     message = (
         "The key is missing, unknown, expired or revoked. Send a Taximeter key (`taximeter keys create NAME` makes one), not a "
-        "provider's, as `Authorization: Bearer sk-…` or where your SDK has its API key."
+        "provider's, as `Authorization: Bearer sk-…` or where your SDK has its API key; `x-goog-api-key` in place of `?key=`."
     )
     return Refused(Refusal(401, "invalid_api_key", message))
 
@@ -76,21 +77,31 @@ def dialect_not_supported(model: str, dialect: str) -> Refused:
     return Refused(Refusal(400, "dialect_not_supported", message, param="model"))
 
 
-def not_found() -> Refused:
+def not_found(meant: str | None = None) -> Refused:
+    """meant: a path that is served."""
+    near = f"; did you mean {meant}?" if meant else "."
     message = (
-        "There is nothing at this path. The base URL of OpenAI's SDKs ends in /v1; that of Anthropic's and Google's ends "
+        f"There is nothing at this path{near} The base URL of OpenAI's SDKs ends in /v1; that of Anthropic's and Google's ends "
         "with the port. All paths that are served are listed in proxy/CONTRACT.md."
     )
     return Refused(Refusal(404, "not_found", message))
 
 
+def no_page() -> Refused:
+    message = (
+        "Calls are taken on this port; the pages are on `server.admin_port` (4101, if nothing else is configured)."
+    )
+    return Refused(Refusal(404, "not_found", message))
+
+
 def method_not_allowed(allowed: str) -> Refused:
-    return Refused(Refusal(405, "method_not_allowed", f"This path takes {allowed} only."))
+    headers = ((b"allow", allowed.replace(" or ", ", ").encode()),)
+    return Refused(Refusal(405, "method_not_allowed", f"This path takes {allowed} only.", headers=headers))
 
 
 def upgrade_required() -> Refused:
     message = "This path is a WebSocket: ask to upgrade, by version 13 of the protocol."
-    return Refused(Refusal(426, "upgrade_required", message))
+    return Refused(Refusal(426, "upgrade_required", message, headers=((b"upgrade", b"websocket"),)))
 
 
 def not_metered() -> Refused:

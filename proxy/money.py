@@ -18,7 +18,9 @@ def usd_text(nanousd: int) -> str:
     """A nano-USD integer as an exact decimal, without needless zeros: 1500000000 -> "1.5", 0 -> "0"."""
     if nanousd < 0:
         return f"-{usd_text(-nanousd)}"
-    digits = str(nanousd + NANO) if nanousd < NANO else str(nanousd)  # a format with `09d` takes seven times as long
-    rest = digits[-9:].rstrip("0")
-    whole = "0" if nanousd < NANO else digits[:-9]
-    return f"{whole}.{rest}" if rest else whole
+    if nanousd < NANO:
+        text = f"0.{str(nanousd + NANO)[1:]}"  # a format with `09d` takes seven times as long
+    else:
+        digits = str(nanousd)
+        text = f"{digits[:-9]}.{digits[-9:]}"
+    return text.rstrip("0").rstrip(".")

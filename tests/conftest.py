@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from pricing import tokens
+from proxy.patterns import compiled_later
 from tests.support import certificates, later, native, rows
 from tests.support.examples import tried
 from tests.support.forking import Dealer
@@ -25,6 +26,9 @@ from tests.support.programs import NEEDED, find_program, must_run_everything
 from tests.support.scheduling import scopes_of
 from tests.support.spools import spools_closed
 from tests.support.warm import WARM
+
+with compiled_later():  # as `serve` imports it
+    import proxy.dataplane.process  # noqa: F401
 
 later.install()
 certificates.install()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from pricing.media import pdf, sound, video
 from pricing.media.images import Size, image_size
 from pricing.media.source import Encoded, UnreadableError
 from pricing.media.vision import most_image_tokens
@@ -66,6 +65,8 @@ def most(medium: Medium, provider: str, model: str) -> Bound | None:
 
 
 def _sound(medium: Medium, provider: str, model: str) -> Bound:
+    from pricing.media import sound  # noqa: PLC0415 - most requests have no medium, and none is read at a start
+
     seconds = sound.most_seconds(Encoded(medium.data))
     if provider in ("openai", "azure"):
         return Bound("audio_in", seconds * _OPENAI_SOUND_TOKENS_PER_S + _SPARE, seconds)
@@ -78,6 +79,8 @@ def _video(medium: Medium, provider: str, model: str) -> Bound | None:
     """Google's alone: others publish no formula. Sound and pictures together, as the dearer of the two."""
     if not _is_gemini(provider, model):
         return None
+    from pricing.media import video  # noqa: PLC0415 - as above
+
     seconds = video.most_seconds(Encoded(medium.data))
     if seconds is None:
         return None
@@ -94,6 +97,8 @@ def _video(medium: Medium, provider: str, model: str) -> Bound | None:
 
 
 def _document(medium: Medium, provider: str, model: str) -> Bound | None:
+    from pricing.media import pdf  # noqa: PLC0415 - as above
+
     encoded = Encoded(medium.data)
     if len(encoded) > pdf.MOST_BYTES:
         return None

@@ -140,10 +140,10 @@ class MemoryStore(InProcess):
         keys, counters = [], []
         exceeded, busy, would_refuse = [], [], []
         smaller: int | None = None
-        known = self._counters
+        known, now = self._counters, int(now_s)  # windows begin and end with whole seconds
         for claim in claims:
             end, limit = claim.window_end, claim.limit
-            if now_s < claim.window_start or (end is not None and now_s >= end):
+            if now < claim.window_start or (end is not None and now >= end):
                 return Moved(now_s)
             key = (claim.budget, claim.group, claim.measure, claim.window_start)
             if key in known:
@@ -313,6 +313,19 @@ class MemoryStore(InProcess):
         if counter is None:
             return self._standing(claim).remaining
         return max(0, claim.limit - counter.spent - counter.reserved)
+
+    def least_remaining(self, claims: Sequence[Claim]) -> int | None:
+        least: int | None = None
+        for claim in claims:
+            if claim.measure == "usd":
+                counter = self._counters.get((claim.budget, claim.group, claim.measure, claim.window_start))
+                if counter is not None:
+                    left = claim.limit - counter.spent - counter.reserved
+                else:
+                    left = self._standing(claim).remaining
+                if least is None or left < least:
+                    least = left
+        return least if least is None or least > 0 else 0
 
     async def standings_of(self, claims: Sequence[Claim]) -> list[Standing]:
         return [self._standing(claim) for claim in claims]

@@ -222,6 +222,10 @@ class Store(Protocol):
         """What is left to reserve on the counter of `claim`, as of the last answer that this process had."""
         ...
 
+    def least_remaining(self, claims: Sequence[Claim]) -> int | None:
+        """The least of that among the claims of money, in nano-USD; None where none is."""
+        ...
+
     async def session_cost(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> int | None:
         """Add to what a session has cost in all processes; the total. None where this process has all of it itself, as far as
         is known. alone: the session is this one call."""

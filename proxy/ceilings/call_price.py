@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pricing.book import Book
+from pricing.dearest import InputRate
 from pricing.values import NOTHING, Value, frozen
 from proxy.ceilings.ceiling import MEDIA_UNITS, by_medium
 
@@ -63,6 +64,15 @@ class CallPrice(Value):
         # Models are billed in tokens or in other units: the dearer of the two is the bound.
         for_others = self._at_most(self.quantities, self.without)
         return max(tokens or 0, for_others or 0) if (tokens, for_others) != (None, None) else None
+
+    def rate(self, usage: Mapping[str, int]) -> InputRate | None:
+        """How `nanousd` grows with the tokens of the input alone; None where it does not so simply."""
+        if self.free or self.cached_tokens or self.media or self.quantities or self.answers or self.factor != 1:
+            return None
+        return self.book.ceiling_rate(
+            usage, provider=self.provider, model=self.model, at_s=self.at_s, until_s=self.until_s, fixed=self.fixed,
+            without=self.without,
+        )  # fmt: skip
 
     def _at_most(self, usage: Mapping[str, int], without: frozenset[str]) -> int | None:
         nanousd = self._dearest(usage, without)

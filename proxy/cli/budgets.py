@@ -19,6 +19,7 @@ from proxy.config.model import Config
 from proxy.ledger import keys as ledger_keys
 from proxy.ledger import raises
 from proxy.ledger.counters import budget_seeds
+from proxy.ledger.snapshot import as_raises
 from proxy.money import usd_text
 from proxy.times import BadQuestion, moment_ahead, now_s, rfc3339
 
@@ -33,7 +34,7 @@ def _opened(config: Path | None, now: float) -> tuple[Config, Engine, tuple[Budg
     """The configuration, its ledger, and its budgets with what they are raised by."""
     settings = config_of(config)
     ledger = ledger_of(settings)
-    raised = raises.as_raises(raises.in_force(ledger, now))
+    raised = as_raises(raises.in_force(ledger, now))
     return settings, ledger, compile_budgets(settings.budgets, raised) + key_budgets(ledger_keys.limits(ledger), raised)
 
 

@@ -70,7 +70,7 @@ def asked(url: str) -> LiteLLM:
                 if table in there
             }
     except (SQLAlchemyError, ModuleNotFoundError) as error:
-        raise fail(f"LiteLLM's database cannot be read: {type(error).__name__}") from None
+        raise fail(f"LiteLLM's database cannot be read: {_reason(error, url)}") from None
     if not tables:
         raise fail("the database has no table of LiteLLM", 2)
 
@@ -83,11 +83,23 @@ def asked(url: str) -> LiteLLM:
             with engine.connect().execution_options(yield_per=_PAGE) as connection:
                 yield from _logged(map(dict, connection.execute(query).mappings()))
         except SQLAlchemyError as error:
-            raise fail(f"LiteLLM's spend log cannot be read: {type(error).__name__}") from None
+            raise fail(f"LiteLLM's spend log cannot be read: {_reason(error, url)}") from None
         finally:
             engine.dispose()
 
     return LiteLLM(tables, calls)
+
+
+def _reason(error: Exception, url: str) -> str:
+    """What the driver says, in a line, without the password."""
+    import sqlalchemy as sa
+
+    text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0] or type(error).__name__
+    try:
+        password = sa.make_url(url).password
+    except sa.exc.ArgumentError:
+        return type(error).__name__  # it repeats the address, whatever of it is secret
+    return text.replace(str(password), "***") if password else text
 
 
 def _address(url: str) -> Any:

@@ -137,7 +137,7 @@ def _store_counters(server: Server) -> Counters:
         raise StoreAway("no server answers") from None
     for item in items:
         if start := item["window"]["start"]:  # its clock may have been ahead of ours: what is over there is over here
-            not_before(moment(start, 0) * 1000)
+            not_before(moment(start, 0) / 1e6)
     return counters_of(
         {"budget": item["name"], "group": group["group"], "spent": _amount(group)}
         for item in items

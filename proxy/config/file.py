@@ -13,11 +13,14 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pricing.values import frozen, slotted
+from proxy.patterns import compiled_later
+
+with compiled_later():  # its own parser's, which few files need: 15 ms
+    import yaml
 
 _REFERENCE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<var>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?)\}")
+_SHELL_REFERENCE = re.compile(r"\$(?P<var>[A-Z][A-Z0-9_]*)\Z")
 _LITELLM_REFERENCE = re.compile(r"os\.environ/(?P<var>[A-Za-z_][A-Za-z0-9_]*)\Z")
 _MAX_SECRET_FILE_BYTES = 65_536
 
@@ -44,35 +47,41 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _Strict(yaml.constructor.SafeConstructor):
     """Refuses a key that stands twice in one mapping, where YAML would keep the last and say nothing."""
 
 
-def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+class _StrictLoader(_Strict, yaml.SafeLoader):
+    """Its words for a mistake are the ones that people are told."""
+
+
+def _construct_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue  # `<<: *other`: what stands here besides wins over it
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key {key!r} stands here twice", key_node.start_mark
             )
         seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+    return yaml.constructor.SafeConstructor.construct_mapping(loader, node, deep=True)
 
 
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+_Strict.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
 
 _PLAIN_INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)\Z")
 
 
-def _construct_int(loader: _StrictLoader, node: yaml.ScalarNode) -> int:
+def _construct_int(loader: Any, node: yaml.ScalarNode) -> int:
     """A decimal number. YAML 1.1 reads 010 as 8 and 1:30 as 90, which nobody means."""
     if not _PLAIN_INT.match(node.value):
         raise _misread(node, loader.construct_yaml_int(node))
     return int(node.value.replace("_", ""))
 
 
-def _construct_float(loader: _StrictLoader, node: yaml.ScalarNode) -> float:
+def _construct_float(loader: Any, node: yaml.ScalarNode) -> float:
     if ":" in node.value:
         raise _misread(node, loader.construct_yaml_float(node))
     return float(loader.construct_yaml_float(node))
@@ -83,18 +92,38 @@ def _misread(node: yaml.ScalarNode, number: float) -> yaml.constructor.Construct
     return yaml.constructor.ConstructorError(None, None, advice, node.start_mark)
 
 
-_StrictLoader.add_constructor("tag:yaml.org,2002:int", _construct_int)
-_StrictLoader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+_Strict.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_Strict.add_constructor("tag:yaml.org,2002:float", _construct_float)
+
+# What libyaml takes and PyYAML does not, or reads otherwise: a tab or a question mark in a word, `|#`, and what ends a line
+# or stands before a text in Unicode.
+_READ_OTHERWISE = re.compile("[\t?\x85\u2028\u2029\ufeff]|[|>][-+0-9]*#")
+
+
+def _quickly(text: str) -> Any:
+    """The tree as libyaml reads it, in an eighth of the time; None where the text is left to PyYAML, as every mistake is."""
+    if not yaml.__with_libyaml__ or _READ_OTHERWISE.search(text):
+        return None
+
+    class Loader(_Strict, yaml.CSafeLoader):
+        pass
+
+    try:
+        return yaml.load(text, Loader=Loader)  # noqa: S506 - as below
+    except (yaml.YAMLError, RecursionError, TypeError, ValueError):
+        return None
 
 
 def parse_yaml(text: str, name: str) -> dict[str, Any]:
     """The file's mapping. Raises `ConfigError` with line and column where it is not YAML or not a mapping."""
     try:
-        tree = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, only stricter
+        tree = _quickly(text) or yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, only stricter
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigError([Problem(where, str(getattr(error, "problem", None) or "not valid YAML"))]) from None
+        raise ConfigError(
+            [Problem(where, _in_our_words(str(getattr(error, "problem", None) or "not valid YAML")))]
+        ) from None
     except RecursionError:
         raise ConfigError([Problem(name, "is nested too deeply")]) from None
     except (TypeError, ValueError) as error:  # an unhashable key, an impossible date
@@ -104,6 +133,16 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError([Problem(name, "must be a mapping of settings at the top level")])
     return tree
+
+
+def _in_our_words(problem: str) -> str:
+    """What PyYAML says, or, of what people do write, what to do about it."""
+    if problem.startswith("found character '\\t'"):
+        return "there is a tab; YAML is indented by blanks"
+    if problem.startswith("could not determine a constructor for the tag"):
+        tag = problem.split("'")[1].removeprefix("tag:yaml.org,2002:")
+        return f"the tag {tag} is not understood; write the value itself, or ${{NAME}} for one from the environment"
+    return problem
 
 
 # What a key may do: an empty value must not come out as "everything" or "for ever".
@@ -216,6 +255,8 @@ def _expand_value(value: Any, path: tuple[str, ...], environ: Mapping[str, str],
     whole = _LITELLM_REFERENCE.match(value)
     if whole:
         return _variable(whole["var"], None, environ)
+    if problem := _no_reference(value):
+        result.problems.append(Problem(".".join(path), problem))
 
     def replace(match: re.Match[str]) -> str:
         if match["file"]:
@@ -223,6 +264,15 @@ def _expand_value(value: Any, path: tuple[str, ...], environ: Mapping[str, str],
         return _variable(match["var"], match["default"], environ)
 
     return _REFERENCE.sub(replace, value)
+
+
+def _no_reference(value: str) -> str | None:
+    """Why what looks like a reference is none; else it would be sent as a key as it stands, and nobody told."""
+    if shell := _SHELL_REFERENCE.match(value):
+        return f"{value} is not replaced; write ${{{shell['var']}}}"
+    if "${" in _REFERENCE.sub("", value):
+        return "has a ${ that begins no reference; write ${NAME}, ${NAME:-default} or ${file:PATH}"
+    return None
 
 
 def _variable(name: str, default: str | None, environ: Mapping[str, str]) -> str:

@@ -45,6 +45,13 @@ class Address(NamedTuple):
     tls: Tls | None
     sentinels: Sentinels | None = None
 
+    @property
+    def where(self) -> str:
+        """For a person's eyes: no user and no password."""
+        if self.sentinels is not None:
+            return f"{self.sentinels.service}, as its Sentinels say"
+        return self.path or f"{self.host}:{self.port}"
+
 
 def parse_address(url: str) -> Address:
     """The address in one of `FORMS`. Raises ValueError, whose text says what is wrong and repeats no secret."""

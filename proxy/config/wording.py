@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
@@ -17,6 +18,18 @@ _LITELLM = {
     "litellm_settings": "here each thing has a setting of its own",
     "router_settings": "here `retries` and `fallbacks` stand with each of `models`",
 }
+_KINDS = {
+    "string": "must be text: put it in quotes",
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "bool": "must be true or false",
+}
+_PATTERNS = {
+    "key_sha256": "must be the SHA-256 of the secret: 64 hexadecimal digits",
+    "name": "may have letters, digits, `.`, `_` and `-`",
+    "public_url": "must be http(s)://host[:port][/path]",
+}
+_SHOULD = re.compile(r"[A-Z][a-z]+ should ")
 _UNION = "must be one of the words, or a mapping, that docs/configuration.md names for it"
 _CHOICES = {"on_unpriced": "must be refuse, allow, or a price to assume such as {input: '15', output: '75'}"}
 
@@ -70,7 +83,14 @@ def _message(root: type[BaseModel], location: Location, error: Mapping[str, Any]
     if kind == "literal_error":
         words = str(error["ctx"]["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         return f"must be one of {', '.join(words)}{meant(value, words)}"
-    return str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
+    if "alert_at" in location:
+        return "must be a share of the limit: 0.8 is 80 %"
+    if kind == "string_pattern_mismatch" and last in _PATTERNS:
+        return _PATTERNS[str(last)]
+    form, _, fault = kind.partition("_")
+    if form in _KINDS and fault in ("type", "parsing", "from_float"):
+        return "is empty" if value is None else _KINDS[form]
+    return _SHOULD.sub("must ", str(error["msg"]).removeprefix("Value error, "), count=1)
 
 
 def _without_branches(root: type[BaseModel], location: Location) -> list[str | int]:

@@ -10,7 +10,6 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
-from proxy.control.dropping import recalled as dropped_groups
 from proxy.ledger.jobs import find_jobs, take_due
 from proxy.ledger.stored import find_stored
 from proxy.times import now_us
@@ -24,7 +23,7 @@ def answers(engine: Engine, config: Callable[[], Config]) -> dict[str, Answer]:
     is), groups (what budgets' groups have spent), jobs (by their digests), jobs_due (whose providers are to be asked now)."""
     return {
         "sessions": _asking(lambda question: _sessions(engine, question["names"])),
-        "groups": _asking(lambda question: dropped_groups(engine, question["groups"])),
+        "groups": _asking(lambda question: _groups(engine, question["groups"])),
         "stored": _asking(lambda question: find_stored(engine, question["digests"])),
         "jobs": _asking(lambda question: find_jobs(engine, question["digests"])),
         "jobs_due": _asking(
@@ -44,6 +43,12 @@ def _sessions(engine: Engine, names: Any) -> Any:
     from proxy.reports.sessions import recalled  # noqa: PLC0415 - nobody asks before calls are served
 
     return recalled(engine, names)
+
+
+def _groups(engine: Engine, groups: Any) -> Any:
+    from proxy.control.dropping import recalled  # noqa: PLC0415 - most have their budgets in memory
+
+    return recalled(engine, groups)
 
 
 def _asking(look: Callable[[Question], Any]) -> Answer:

@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import uvloop
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,6 +28,7 @@ from proxy.config.model import Config
 from proxy.control.admin_server import admin_server
 from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
+from proxy.control.away import answering_that_the_ledger_is_away
 from proxy.control.banner import Where
 from proxy.control.charges import Charges
 from proxy.control.metrics.series import MetricState
@@ -56,6 +56,7 @@ from proxy.times import now_s
 if TYPE_CHECKING:
     from proxy.control.rebuilding import SharedBudgets
     from proxy.control.services import Services
+    from proxy.control.start import Beginning
 
 log = logging.getLogger("taximeter.control")
 T = TypeVar("T")
@@ -64,18 +65,12 @@ _TICK_S = 1.0
 _POLL_KEYS_S = 0.3
 _LOOK_S = 10.0  # even where the database counts no commit: raises end by themselves
 _POLL_RUNS_S = 0.02
-_POLL_PLANES_S = 0.005
 _FIRST_KEY = "first"
 
 
-def run_control(
-    config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool, workers: int
-) -> None:
-    """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool)."""
-    uvloop.run(_Control(config, listener, data_port, orders, announce=announce, workers=workers).serve())
+class Control:
+    """The whole of it. `start.py` makes one."""
 
-
-class _Control:
     def __init__(
         self, config: Config, listener: socket.socket, data_port: int, orders: Orders, *, announce: bool, workers: int
     ) -> None:
@@ -94,10 +89,12 @@ class _Control:
         self._made = NO_RUNTIME_SETTINGS
         self._compiled: tuple[Config | None, RuntimeSettings, tuple[Budget, ...]] = (None, NO_RUNTIME_SETTINGS, ())
 
-    async def serve(self) -> None:
+    async def serve(self, beginning: Beginning | None = None) -> None:
         """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it. Should a task fail,
-        everything ends with it, and the supervisor starts the process again."""
+        everything ends with it, and the supervisor starts the process again. beginning: where data planes serve already."""
         loop = asyncio.get_running_loop()
+        if beginning is not None:
+            self._stop = beginning.stop
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
@@ -107,7 +104,8 @@ class _Control:
                 return
             self._engine = engine
             answer_of = answers(engine, lambda: self.config)
-            link = self._link = ControlServer(self._data_dir / "control.sock", self._first_snapshot, answer_of)
+            path = self._data_dir / "control.sock"
+            link = self._link = beginning.link if beginning else ControlServer(path, self._first_snapshot, answer_of)
             await self._open(ending)
             first_key = self._make_first_key(self._engine)
             self._made = runtime_settings(self._engine)
@@ -117,9 +115,13 @@ class _Control:
                 ending.callback(tasks.create_task(self._shared.seed()).cancel)
             if self.config.capacity or self.config.exports:  # their books and places begin before the first call
                 await self._begin_services(loop)
-            await link.start()
             ending.push_async_callback(link.stop)
-            await self._planes_serve()  # on a small machine the data planes need the time
+            if beginning is None:
+                await link.start()
+                await link.all_serve(self._workers, _TICK_S)  # on a small machine the data planes need the time
+            else:
+                beginning.hand_over(self._first_snapshot, answer_of)
+                link.push(await self._answer_of(self._seeds))
             services = self._services or await self._begin_services(loop)
             server = admin_server(services.front, self.config.server)
             serving = tasks.create_task(server.serve([self._listener]))
@@ -129,31 +131,32 @@ class _Control:
             self._say_where(first_key)
             await self._stop.wait()
 
-    async def _planes_serve(self) -> None:
-        """Return when every data plane has what it waits for, or (one may be waiting, or fail) after a second."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_TICK_S):
-                while len(self._link.workers) < self._workers:  # noqa: ASYNC110 - who connects tells nobody
-                    await asyncio.sleep(_POLL_PLANES_S)
-                await self._link.ask("gauges")  # answered behind the snapshot
-
     async def _open_ledger(self) -> Engine | None:
-        """The ledger, waited for: a database may come later than we do. None where we are to stop meanwhile."""
+        """The ledger, waited for: a database may come later than we do. None where we are to stop meanwhile. A stop that was
+        asked for before is not: data planes may have served, and what they wrote is to be shipped."""
         last = ""
-        while not self._stop.is_set():
-            try:
-                engine = await asyncio.to_thread(open_ledger, self.config.ledger)
-            except (SQLAlchemyError, OSError) as error:
-                if (reason := why_not_opened(error, self.config.ledger)) != last:
-                    log.error("ledger: cannot be opened: %s; no call is served until it can, it is tried again", reason)
-                last = reason
-            else:
-                if last:
-                    log.warning("ledger: is open now")
-                return engine
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), _TICK_S)
-        return None
+        async with contextlib.AsyncExitStack() as meanwhile:
+            while True:
+                try:
+                    engine = await asyncio.to_thread(open_ledger, self.config.ledger)
+                except (SQLAlchemyError, OSError) as error:
+                    reason = why_not_opened(error, self.config.ledger)
+                    if not last:
+                        await meanwhile.enter_async_context(
+                            answering_that_the_ledger_is_away(self._listener, self.config.server)
+                        )
+                    if reason != last:
+                        log.error(
+                            "ledger: cannot be opened: %s; no call is served until it can, it is tried again", reason
+                        )
+                    last = reason
+                else:
+                    if last:
+                        log.warning("ledger: is open now")
+                    return engine
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), _TICK_S)
+                    return None
 
     async def _open(self, ending: contextlib.AsyncExitStack) -> None:
         """The ledger, with all that an earlier life left, and the definitions of budgets since."""

@@ -8,6 +8,7 @@ import orjson
 
 from proxy.budgets.store import StoreUnavailable
 from proxy.dialects import MODELS_PATHS, family_of_client, family_of_path, find
+from proxy.dialects.meant import meant_path
 from proxy.downstream.client import Client
 from proxy.downstream.cycle import Asked
 from proxy.downstream.pieces import HungUp
@@ -16,6 +17,7 @@ from proxy.errors import (
     budget_store_unavailable,
     internal,
     method_not_allowed,
+    no_page,
     not_found,
     not_metered,
     starting,
@@ -29,6 +31,7 @@ from proxy.jobs.apis import find as find_job_path
 from proxy.money import usd_text
 from proxy.rate_limited_log import rate_limit_tracebacks
 from proxy.times import now_s
+from proxy.types import Route
 
 log = logging.getLogger("taximeter.data")
 log.addFilter(rate_limit_tracebacks)
@@ -85,8 +88,11 @@ class Application:
             self._plane.keys.identify(client.headers, now_s())
             raise not_metered()
         serve = self._own.get(client.path)
+        if serve is None and method in ("GET", "HEAD") and (model := _model_of(client.path)):
+            await self._model(client, model)
+            return
         if serve is None:
-            raise not_found()
+            raise no_page() if client.path == "/" else not_found(meant_path(client.path))
         if method not in ("GET", "HEAD"):
             raise method_not_allowed("GET")
         await serve(client)
@@ -112,16 +118,22 @@ class Application:
 
     async def _models(self, client: Client) -> None:
         identity = self._plane.keys.identify(client.headers, now_s())
-        models = [
-            {
-                "id": route.requested,
-                "object": "model",
-                "created": int(self._plane.started_at),
-                "owned_by": route.provider,
-            }
-            for route in self._plane.configured.router.visible(identity)
-        ]
+        models = [self._row(route) for route in self._plane.configured.router.visible(identity)]
         await client.respond(200, [_JSON], orjson.dumps({"object": "list", "data": models}))
+
+    async def _model(self, client: Client, model: str) -> None:
+        """One model by its name, which a pattern may fit that no list has."""
+        identity = self._plane.keys.identify(client.headers, now_s())
+        route = self._plane.configured.router.route(model, identity)
+        await client.respond(200, [_JSON], orjson.dumps(self._row(route)))
+
+    def _row(self, route: Route) -> dict[str, object]:
+        return {
+            "id": route.requested,
+            "object": "model",
+            "created": int(self._plane.started_at),
+            "owned_by": route.provider,
+        }
 
     async def _key(self, client: Client) -> None:
         """A key's own view: its name, its team, and the budgets that name its fixed attributes."""
@@ -146,3 +158,8 @@ class Application:
         ]
         body = {"name": identity.key, "team": identity.team, "budgets": budgets}
         await client.respond(200, [_JSON], orjson.dumps(body))
+
+
+def _model_of(path: str) -> str:
+    """Which model of the list a path is of; "" where it is of none."""
+    return next((path[len(known) + 1 :] for known in MODELS_PATHS if path.startswith(f"{known}/")), "")

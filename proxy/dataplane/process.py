@@ -27,10 +27,7 @@ from proxy.budgets.budget import Raise
 from proxy.budgets.guards import Guards
 from proxy.budgets.key_limits import KeyLimits
 from proxy.budgets.memory import MemoryStore
-from proxy.budgets.redis.leased import LeasedStore, LeaseTerms
-from proxy.budgets.redis.member import Recall
-from proxy.budgets.redis.store import RedisStore
-from proxy.budgets.store import Expired, StoreUnavailable
+from proxy.budgets.store import Expired, Store, StoreUnavailable
 from proxy.ceilings import rendered
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
@@ -66,6 +63,7 @@ _TICK_S = 1.0
 _SOON_S = 0.05  # in which lines about conversations are collected
 _KEEP_ALIVE_S = 75
 _RECALL_S = 0.25  # how long a session's first call waits for what the ledger knows of it
+_EARLY_RECALL_S = 5.0  # while the control process has not opened it: else the call would have to wait itself
 _STORE_WAIT_S = 10.0
 _JOBS_S = 5.0
 
@@ -87,6 +85,7 @@ class _DataPlane:
         self._raises: list[Raise] = []
         self._limits: list[KeyLimits] = []
         self._readying: asyncio.Task[None] | None = None
+        self._recall_s = _RECALL_S
         self._charging: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -108,12 +107,14 @@ class _DataPlane:
                 "gauges": self._gauges,
             },
         )
-        plane.jobs.recall = lambda digests: link.ask("jobs", {"digests": list(digests)}, _RECALL_S)
+        plane.jobs.recall = lambda digests: link.ask("jobs", {"digests": list(digests)}, self._recall_s)
         poller = Poller(plane, lambda question: link.ask("jobs_due", question, _JOBS_S))
-        plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, _RECALL_S)
-        if isinstance(plane.store, RedisStore):
-            plane.store.member.recall = _recall_groups(link)
-        plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, _RECALL_S)
+        plane.recall_stored = lambda digests: link.ask("stored", {"digests": list(digests)}, self._recall_s)
+        if config.store != "memory":
+            from proxy.dataplane.shared_store import ask_ledger  # noqa: PLC0415 - most have their budgets in memory
+
+            ask_ledger(plane.store, link, _RECALL_S)
+        plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, self._recall_s)
         chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
         chores.append(asyncio.create_task(plane.store.run()))
         chores.append(asyncio.create_task(poller.run()))
@@ -149,6 +150,7 @@ class _DataPlane:
 
     def _take_snapshot(self, snapshot: Mapping[str, Any]) -> None:
         """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
+        self._recall_s = _EARLY_RECALL_S if "early" in snapshot else _RECALL_S
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
         self._take_limits(snapshot)
         charges = [*snapshot.get("charges", ())]
@@ -281,7 +283,7 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
     return Plane(
         configured=configure(config, environ, book, alone=keys.is_single),
         keys=keys,
-        store=MemoryStore() if config.store == "memory" else _shared_store(config, spool),
+        store=_store(config, spool),
         spool=spool,
         load=_load(config, keys),
         guards=Guards(config.guards),
@@ -291,48 +293,16 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
     )
 
 
+def _store(config: Config, spool: SpoolWriter) -> Store:
+    if config.store == "memory":
+        return MemoryStore()
+    from proxy.dataplane.shared_store import shared_store  # noqa: PLC0415 - as above
+
+    return shared_store(config, spool)
+
+
 def _soon(write: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(_SOON_S, write)
-
-
-def _shared_store(config: Config, spool: SpoolWriter) -> RedisStore:
-    """The store that all instances share, and what the spool has to know of its epochs."""
-
-    def epoch_begins(epoch: str) -> None:
-        """Whatever ends before this record is in the sums that the epoch's counters are made of."""
-        marker: records.Epoch = {"t": "epoch", "epoch": epoch}
-        spool.append_end(orjson.dumps(marker))
-
-    async def joined(epoch: str) -> None:
-        """Everything that is open here stands in the new epoch."""
-        await store.member.command("SADD", store.member.name("joined"), spool.run)
-
-    answers_in = config.store_timeout_s
-    store: RedisStore
-    if config.store_lease_share:
-        terms = LeaseTerms(spool.run, config.store_lease_share, config.server.max_call_s)
-        store = LeasedStore(
-            config.store,
-            terms,
-            before_report=spool.write_owed,
-            on_epoch=epoch_begins,
-            on_joined=joined,
-            deadline_s=answers_in,
-        )
-    else:
-        store = RedisStore(config.store, on_epoch=epoch_begins, on_joined=joined, deadline_s=answers_in)
-    return store
-
-
-def _recall_groups(link: DataPlaneLink) -> Recall:
-    async def recall(groups: Sequence[tuple[str, str]]) -> Sequence[tuple[int, int]]:
-        answer = await link.ask("groups", {"groups": groups}, _RECALL_S)
-        if answer is None:
-            raise StoreUnavailable("the control process does not say what groups of a budget have spent")
-        sums: Sequence[tuple[int, int]] = answer
-        return sums
-
-    return recall
 
 
 def _expired(reservation: Expired, at_us: int, epoch: str) -> records.Expired:

@@ -345,5 +345,7 @@ def family_of_path(path: str, headers: Mapping[bytes, bytes]) -> Family:
     endpoint = ENDPOINTS.get(path)
     if endpoint is not None:
         return endpoint.family
+    if path.startswith("/v1/models/") and ":" not in path:  # one of OpenAI's models is asked for, or of Anthropic's
+        return family_of_client(headers)
     named = next((family for prefix, family in _FAMILIES_BY_PREFIX if path.startswith(prefix)), None)
     return named or family_of_client(headers)

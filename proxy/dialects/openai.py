@@ -38,12 +38,18 @@ _LEGACY_COMPLETION_TOKENS = 16  # what /v1/completions gives where max_tokens is
 
 
 _PLAIN = PlainMessages("messages")
+# Names of bodies' fields, in their order, of which no check of names has anything to say: one look-up in place of them all.
+_ordinary: set[tuple[str, ...]] = set()
+_MOST_ORDINARY = 1024
 
 
 def parse_chat(raw: bytes) -> Call:
     known = _PLAIN.parse(raw) if len(raw) >= FROM_BYTES else None
     body = fields.parse_object(raw) if known is None else known.body
-    fields.refuse_names(body, _CHAT_BOUNDED)
+    names = tuple(body)
+    ordinary = names in _ordinary
+    if not ordinary:
+        fields.refuse_names(body, _CHAT_BOUNDED)
     messages = fields.objects(body, "messages")
     media: list[Medium] = []
     texts = True  # each message is a role and a text, as most are
@@ -53,7 +59,7 @@ def parse_chat(raw: bytes) -> Call:
             continue
         texts = False
         media += _media_in(message, content)
-    if texts and references.nothing_beside(body, references.OPENAI, messages):
+    if texts and references.nothing_beside(body, None if ordinary else references.OPENAI, messages):
         referred = references.NO_REFERENCES
     elif known is None or texts:
         referred = references.of(body, references.OPENAI, messages if texts else None)
@@ -61,33 +67,47 @@ def parse_chat(raw: bytes) -> Call:
         referred = known.references(references.OPENAI)
     if known is not None:
         known.remember(_is_plain, nothing_found=not media and referred is references.NO_REFERENCES)
+    if not ordinary:
+        _check_beside(body)
+        _note_ordinary(names)
+    return Call(  # half of it by its place: of more than fifteen names Python would make a dictionary first
+        "openai.chat",
+        "chat",
+        fields.model_name(body),
+        body,
+        fields.boolean(body, "stream"),
+        len(raw),
+        fields.integers(body, ("max_tokens", "max_completion_tokens"), 1, fields.MAX_TOKENS),
+        (fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1) if "n" in body else 1,
+        _ask_for_usage(body),
+        len(media) + len(referred.held),
+        tuple(media),
+        beside_tokens=0 if ordinary or body.get("prediction") is None else len(dumps({"": body["prediction"]})),
+        unbounded="" if ordinary or "reasoning" not in body else fields.unbounded_reasoning(body),
+        prompts=len(messages),
+        held=referred.held,
+        urls=referred.urls,
+        shape=None if media or referred.held or referred.urls else _shape(body, names),
+        marks=None if known is None else known.marks,
+        written=None if known is None else known.written,
+    )
+
+
+def _check_beside(body: Mapping[str, Any]) -> None:
+    """Fields that no ordinary chat has."""
     if "top_logprobs" in body:
         fields.integer(body, "top_logprobs", 0, 20)
     if body.get("best_of") not in (None, 1):
         raise invalid_request(
             "`best_of` is not a field of this API; some servers would make answers that nobody sees.", "best_of"
         )
-    return Call(
-        dialect="openai.chat",
-        operation="chat",
-        model=fields.model_name(body),
-        body=body,
-        stream=fields.boolean(body, "stream"),
-        size_bytes=len(raw),
-        output_caps=fields.integers(body, ("max_tokens", "max_completion_tokens"), 1, fields.MAX_TOKENS),
-        sequences=(fields.integer(body, "n", 1, fields.MAX_SEQUENCES) or 1) if "n" in body else 1,
-        wants_usage=_ask_for_usage(body),
-        media_items=len(media) + len(referred.held),
-        media=tuple(media),
-        beside_tokens=len(dumps({"": body["prediction"]})) if body.get("prediction") is not None else 0,
-        unbounded=fields.unbounded_reasoning(body) if "reasoning" in body else "",
-        prompts=len(messages),
-        held=referred.held,
-        urls=referred.urls,
-        shape=None if media or referred.held or referred.urls else _shape(body),
-        marks=None if known is None else known.marks,
-        written=None if known is None else known.written,
-    )
+
+
+def _note_ordinary(names: tuple[str, ...]) -> None:
+    """Remember the names of a body that was looked at, where that is all there is to know of them."""
+    plain = _SHAPED.issuperset(names) and references.OPENAI.plain.issuperset(names)
+    if plain and len(_ordinary) < _MOST_ORDINARY:
+        _ordinary.add(names)
 
 
 def _media_in(message: Mapping[str, Any], content: Any) -> list[Medium]:
@@ -111,16 +131,16 @@ def _is_plain(message: Mapping[str, Any]) -> bool:
     return not _media_in(message, message.get("content")) and references.nothing_in(message, references.OPENAI)
 
 
-def _shape(body: Mapping[str, Any]) -> tuple[object, ...] | None:
+def _shape(body: Mapping[str, Any], names: tuple[str, ...]) -> tuple[object, ...] | None:
     """`Call.shape` of a chat without media and references."""
-    if not _SHAPED.issuperset(body):
+    if names not in _ordinary and not _SHAPED.issuperset(names):
         return None
     effort = body.get("reasoning_effort")
     if effort is not None and (type(effort) is not str or len(effort) > _MAX_EFFORT):
         return None
     if "tools" in body and not _are_functions(body["tools"]):
         return None
-    return (*body, body.get("max_tokens"), body.get("max_completion_tokens"), body.get("n"), effort)
+    return (names, body.get("max_tokens"), body.get("max_completion_tokens"), body.get("n"), effort)
 
 
 def _are_functions(tools: object) -> bool:

@@ -195,10 +195,10 @@ def of(body: dict[str, Any], names: Names, seen: object = None, but: Any = None)
     return References((*[value for _, value in noted.ids], *files), tuple(noted.urls))
 
 
-def nothing_beside(body: Mapping[str, Any], names: Names, seen: object) -> bool:
+def nothing_beside(body: Mapping[str, Any], names: Names | None, seen: object) -> bool:
     """Whether `of` finds nothing in a body with no lists and objects but `seen`, in which it finds nothing either. False where
-    it has to look."""
-    if not names.plain.issuperset(body):
+    it has to look. names None: that of its fields' names nothing refers to anything is known."""
+    if names is not None and not names.plain.issuperset(body):
         return False
     for value in body.values():
         if type(value) in _CONTAINERS and value is not seen:

@@ -18,7 +18,6 @@ from proxy.dialects import bedrock_turns
 from proxy.dialects.reminders import without_reminders
 from proxy.dialects.tool_arguments import meaning
 from proxy.types import Call
-from proxy.wire.packed import packed
 
 FIELDS = {
     "openai.chat": "messages",
@@ -98,14 +97,16 @@ def turns_of(call: Call) -> list[bytes]:
 
 
 def turn_in(message: Any, role: Any) -> bytes | None:
-    """The turn that a message of that role is; None where it holds nothing but thoughts or reminders."""
+    """The turn that a message of that role is; None where it holds nothing but thoughts or reminders. It is to be hashed: who
+    keeps it for a while copies it (`wire/packed.py`)."""
     if (
         type(role) is str
         and len(message) == 2
         and type(content := message.get("content")) is str
         and (role != "user" or "<" not in content)  # of a reminder
     ):
-        return packed(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])  # what most are
+        text = content if len(content) <= _LONG_CHARS else _brief(content)
+        return orjson.dumps(["assistant" if role == "model" else role, text, _NONE, _NONE])  # what most are
     if role == "user" and (message := without_reminders(message)) is None:
         return None
     if role is not None and "type" not in message and type(content := message.get("content")) is str:

@@ -144,25 +144,25 @@ class Client:
             self.load.bytes.give(self.holder, count)
             self.held_bytes -= count
 
-    def own_headers(self) -> list[Header]:
-        own = []
+    def own_lines(self) -> str:
+        """The headers with our own ids, as they are sent."""
+        lines = ""
         if self.request_id:
-            request_id = self.request_id.encode()
-            own.append((b"x-taximeter-request-id", request_id))
-            own.append((b"x-request-id", request_id))
+            lines = f"x-taximeter-request-id: {self.request_id}\r\nx-request-id: {self.request_id}\r\n"
         if self.session_id:
-            own.append((b"x-taximeter-session-id", self.session_id.encode()))
+            lines = f"{lines}x-taximeter-session-id: {self.session_id}\r\n"
         if self.clamped_tokens is not None:
-            own.append((b"x-taximeter-clamped-max-tokens", b"%d" % self.clamped_tokens))
+            lines = f"{lines}x-taximeter-clamped-max-tokens: {self.clamped_tokens}\r\n"
         if self.attempts > 1:
-            own.append((b"x-taximeter-attempts", b"%d" % self.attempts))
-        return own
+            lines = f"{lines}x-taximeter-attempts: {self.attempts}\r\n"
+        return lines
 
     async def start(self, status: int, headers: list[Header]) -> None:
         """The response's head, with our own ids added."""
         self.started = True
-        headers = headers + self.own_headers()
-        await self.cycle.send({"type": "http.response.start", "status": status, "headers": headers})
+        lines = self.own_lines().encode()
+        if not self.cycle.begin(status, headers, lines):
+            await self._send_head(status, headers, lines)
 
     def write_now(self, data: bytes) -> bool:
         """Write a piece of the body, if that needs no waiting; whether it did not."""
@@ -176,31 +176,35 @@ class Client:
     async def end(self, data: bytes = b"") -> None:
         await self.cycle.send({"type": "http.response.body", "body": data, "more_body": False})
 
-    async def respond(self, status: int, headers: list[Header], body: bytes) -> None:
-        """A whole response."""
-        if not self.respond_now(status, headers, body):
+    async def respond(self, status: int, headers: list[Header], body: bytes, lines: str = "") -> None:
+        """A whole response. lines: more headers of ours, as they are sent."""
+        if not self.respond_now(status, headers, body, lines):
             OUTBOX.flush()
             self.started = True
-            whole = self._of_whole(headers, body)
-            await self.cycle.send({"type": "http.response.start", "status": status, "headers": whole})
+            await self._send_head(status, headers, self._lines_of_whole(lines, body))
             await self.end(body)
 
-    def respond_now(self, status: int, headers: list[Header], body: bytes) -> bool:
+    def respond_now(self, status: int, headers: list[Header], body: bytes, lines: str = "") -> bool:
         """As `respond`, if that needs no waiting; whether it did not."""
-        if not self.cycle.respond(status, self._of_whole(headers, body), body):
+        if not self.cycle.respond(status, headers, body, self._lines_of_whole(lines, body)):
             return False
         self.started = True
         return True
 
-    def _of_whole(self, headers: list[Header], body: bytes) -> list[Header]:
-        return [*headers, *self.own_headers(), (b"content-length", b"%d" % len(body))]
+    def _lines_of_whole(self, lines: str, body: bytes) -> bytes:
+        return f"{lines}{self.own_lines()}content-length: {len(body)}\r\n".encode()
+
+    async def _send_head(self, status: int, headers: list[Header], lines: bytes) -> None:
+        own = [line.partition(b": ") for line in lines.split(b"\r\n")[:-1]]
+        whole = [*headers, *[(name, value) for name, _, value in own]]
+        await self.cycle.send({"type": "http.response.start", "status": status, "headers": whole})
 
     async def refuse(self, family: Family, refusal: Refusal) -> None:
         """Say no in the dialect's own shape; in a stream that has begun, as its proper end."""
         if self.started:
             await self.end(family.stream_end(refusal))
             return
-        headers: list[Header] = [_JSON, *family.refusal_headers(refusal)]
+        headers: list[Header] = [_JSON, *family.refusal_headers(refusal), *refusal.headers]
         if refusal.final:
             headers.append((b"x-should-retry", b"false"))
         if refusal.retry_after_s is not None:

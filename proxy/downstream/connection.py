@@ -129,12 +129,13 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
         assert head is not None
         if earlier is not None and not (earlier.response_complete and earlier.keep_alive):
             return False
-        body = head.body_in(data)
-        if body is None:
+        length = head.length_in(data)
+        if length is None:
             return False
         head_cache.hit()
+        body = data[head.bytes + len(length) :]
         self.url, self.body_bytes, self.since = head.url, len(body), self.loop.time()
-        headers, named = head.with_length(b"%d" % len(body))
+        headers, named = head.with_length(length)
         cycle = self.cycle = Cycle(self, head.method, "1.1", head.url, headers, named, True, head.notes)
         cycle.body, cycle.more_body = body, False
         cycle.wake()

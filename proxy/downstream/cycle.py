@@ -79,7 +79,8 @@ class Asked(Protocol):
 
     def take(self) -> bytes | None: ...
     async def receive(self) -> Message: ...
-    def respond(self, status: int, headers: Sequence[Header], body: bytes) -> bool: ...
+    def respond(self, status: int, headers: Sequence[Header], body: bytes, lines: bytes = b"") -> bool: ...
+    def begin(self, status: int, headers: Sequence[Header], lines: bytes = b"") -> bool: ...
     def write(self, data: bytes, framed: bytes = b"") -> bool: ...
     def straight(self) -> Straight | None: ...
     async def send(self, message: Message) -> None: ...
@@ -187,23 +188,41 @@ class Cycle:
 
     # From the application
 
-    def respond(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
-        """Write a whole response; `headers` are lower-case and hold its content-length."""
-        if self.response_started or self.disconnected or not self.keep_alive or status in _NO_BODY:
+    def respond(self, status: int, headers: Sequence[Header], body: bytes, lines: bytes = b"") -> bool:
+        """Write a whole response; `headers` are lower-case, and its content-length is among them or `lines`. lines: more of
+        them, as they are sent, each with its end, of whose values no client or upstream has the say."""
+        if status in _NO_BODY or (head := self._head(status, headers, lines)) is None:
             return False
         connection = self.connection
-        if self.method == "HEAD" or connection.flow.write_paused:
-            return False
-        lines = b"\r\n".join([*map(b": ".join, headers), b"\r\n"])
-        ends = len(headers) + 1
-        if lines.count(b"\n") != ends or lines.count(b"\r") != ends:
-            return False  # a header that would become two
-        OUTBOX.write(connection.transport, b"".join((_status_line(status), lines, body)))
+        OUTBOX.write(connection.transport, head + body)
         self.expects = False
         self.response_started = self.response_complete = True
         self.wake()
         connection.answered()
         return True
+
+    def begin(self, status: int, headers: Sequence[Header], lines: bytes = b"") -> bool:
+        """Write the head of a response whose body comes in pieces; as `respond`, but that nothing says how long it is."""
+        if self.version != "1.1" or status in _NO_BODY:
+            return False
+        if (head := self._head(status, headers, lines + b"transfer-encoding: chunked\r\n")) is None:
+            return False
+        self._chunked = self.response_started = True
+        self.expects = False
+        self.connection.transport.write(head)
+        return True
+
+    def _head(self, status: int, headers: Sequence[Header], lines: bytes) -> bytes | None:
+        """The head of an answer; None where there is anything out of the ordinary."""
+        if self.response_started or self.disconnected or not self.keep_alive or self.method == "HEAD":
+            return None
+        if self.connection.flow.write_paused:
+            return None
+        named = b"\r\n".join([*map(b": ".join, headers), b""])
+        ends = len(headers)
+        if named.count(b"\n") != ends or named.count(b"\r") != ends:
+            return None  # a header that would become two
+        return b"%b%b%b\r\n" % (_status_line(status), named, lines)
 
     def write(self, data: bytes, framed: bytes = b"") -> bool:
         """Write a piece of a chunked body that has begun. framed: the same as one chunk, where somebody has that already."""

@@ -7,11 +7,14 @@ same: what the parser and an application made of them (`Head.notes`) still holds
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
 from proxy.types import Identity
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 _MOST_DIGITS = 9
+# Sizes of a body together with the digits that say them, from which on these are one more.
+_ONE_DIGIT_MORE = tuple([10**digits + digits + 1 for digits in range(1, _MOST_DIGITS)])
 _MOST_UNLIKE = 3  # heads in a row that differ: of such a client none is learned any more
 _OTHER_FRAMING = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 
@@ -33,35 +36,35 @@ class Notes:
 
 
 class Head:
-    """What a request's head says, and what was found out by it."""
+    """What a request's head says, and what was found out by it. bytes: of it, but for the digits of its content-length."""
 
-    __slots__ = ("_after", "_before", "headers", "method", "named", "notes", "url")
+    __slots__ = ("_after", "_before", "_place", "bytes", "headers", "method", "named", "notes", "url")
 
     def __init__(
         self, before: bytes, after: bytes, method: bytes, url: bytes, headers: list[tuple[bytes, bytes]],
         named: dict[bytes, bytes], notes: Notes,
     ) -> None:  # fmt: skip
         self._before, self._after = before, after  # its bytes in front of and behind its content-length
+        self.bytes = len(before) + len(after)
+        self._place = [name for name, _ in headers].index(b"content-length")
         self.method, self.url = method, url
         self.headers, self.named = headers, named
         self.notes = notes
 
-    def body_in(self, data: bytes) -> bytes | None:
-        """The body of a request that is `data`, whole and nothing else, and begins with this head; None of any other."""
-        if not data.startswith(self._before):
-            return None
-        begin = len(self._before)
-        end = data.find(b"\r", begin, begin + _MOST_DIGITS + 1)
-        if end < 0 or not data.startswith(self._after, end):
-            return None
-        length, body = data[begin:end], data[end + len(self._after) :]
-        return body if length.isdigit() and int(length) == len(body) else None
+    def length_in(self, data: bytes) -> bytes | None:
+        """The content-length of a request that is `data`, whole and nothing else, and begins with this head; None of any other.
+        Its body is as long as that says. (Slices are compared, for `startswith` takes twice as long.)"""
+        rest = len(data) - self.bytes
+        length = b"%d" % (rest - 1 - bisect_right(_ONE_DIGIT_MORE, rest))
+        head = self._before + length + self._after
+        return length if data[: len(head)] == head else None
 
     def with_length(self, length: bytes) -> tuple[list[tuple[bytes, bytes]], dict[bytes, bytes]]:
         """Its headers, as they came and by their names, with that content-length."""
         if self.named[b"content-length"] == length:
             return self.headers, self.named
-        headers = [(name, length if name == b"content-length" else value) for name, value in self.headers]
+        headers = self.headers.copy()
+        headers[self._place] = (b"content-length", length)
         return headers, {**self.named, b"content-length": length}
 
 

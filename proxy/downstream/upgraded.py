@@ -59,8 +59,7 @@ def upgrade(
     transport = connection.transport
     upgraded.peer = peer = Peer(transport, Side.SERVER, max_message_bytes, _holding(client))
     transport.set_protocol(upgraded)
-    head = opening.answer(protocol) + b"".join([b"%s: %s\r\n" % header for header in client.own_headers()])
-    transport.write(head + b"\r\n")
+    transport.write(b"%b%b\r\n" % (opening.answer(protocol), client.own_lines().encode()))
     early = bytes(connection.early)
     connection.early.clear()
     if early:

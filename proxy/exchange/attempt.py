@@ -27,7 +27,7 @@ from proxy.errors import Refusal, Refused, ledger_unavailable
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.intent import intent_bytes, intent_record
 from proxy.exchange.plan import Plan
-from proxy.exchange.settlement import Settlement, settle_record
+from proxy.exchange.settlement import Charged, Settlement, settle_bytes
 from proxy.jobs.job import Job
 from proxy.spool import records
 from proxy.spool.pending import Pending
@@ -77,10 +77,9 @@ class Attempt(Value):
 
     @classmethod
     def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
-        budgets, claims = zip(*plan.claims, strict=True) if plan.claims else ((), ())
         return cls(
-            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, budgets, claims,
-            plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
+            exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, plan.budgets,
+            plan.claims, plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
         )  # fmt: skip
 
     # What it is of
@@ -122,10 +121,8 @@ class Attempt(Value):
             return Granted()
         store = self.exchange.plane.store
         claims = self.claims
-        if least_nanousd is not None:
-            claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
-        if most_nanousd is not None:
-            claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
+        if least_nanousd is not None or most_nanousd is not None:
+            claims = _for_less(claims, least_nanousd, most_nanousd)
         for _ in range(_MOST_WINDOWS):
             deadline_s = self.plan.deadline_at / 1e6
             verdict = await store.reserve(self.id, claims, now_s(), deadline_s, self._intent, self._keep)
@@ -241,10 +238,11 @@ class Attempt(Value):
         self.dispatched = time.perf_counter()
 
     def _amounts(self, amounts: Sequence[int]) -> records.Amounts:
-        return [
-            [claim.budget, claim.group, claim.window_start, claim.measure, amounts[index]]
-            for index, claim in enumerate(self.claims)
-        ]
+        listed = []
+        for index, claim in enumerate(self.claims):  # a comprehension would be a function, made anew for every call
+            amount = amounts[index]
+            listed.append([claim.budget, claim.group, claim.window_start, claim.measure, amount])
+        return listed
 
     def _append(self, payload: bytes) -> bool:
         """Append what comes behind the INTENT; False where the disk refuses that, so that nothing is sent."""
@@ -313,16 +311,9 @@ class Attempt(Value):
             more["epoch"] = store.epoch
             if (lease := store.lease(self.id)) is not None:
                 more["lease"] = [*lease]
-        record = settle_record(
-            settlement,
-            attempt_id=self.id,
-            route=self.route,
-            reserved_nanousd=self.reserved_nanousd,
-            budgets=self._amounts(amounts),
-            flags=("budget_unverified",) if self.unverified else (),
-            more=more,
-        )
-        payload = orjson.dumps(record, str)
+        flags = ("budget_unverified",) if self.unverified else ()
+        charged = Charged(self.id, self.route, self.reserved_nanousd, self._amounts(amounts), flags, more)
+        payload = settle_bytes(settlement, charged)
         self.charged = True
         self.closed = True  # only now: whatever could not be put into a record is still open, and ends as unconfirmed
         spool = self.exchange.plane.spool
@@ -356,6 +347,14 @@ class Attempt(Value):
         used = Amounts(settlement.cost.cost_nanousd, settlement.reading.usage, self.plan.requests)
         nanousd = used.nanousd or 0
         return [nanousd if one.measure == "usd" else used.of(one.measure, one.units) for one in self.budgets]
+
+
+def _for_less(claims: Sequence[Claim], least_nanousd: int | None, most_nanousd: int | None) -> Sequence[Claim]:
+    if least_nanousd is not None:
+        claims = [c._replace(least=least_nanousd) if c.clamp and c.measure == "usd" else c for c in claims]
+    if most_nanousd is not None:
+        claims = [c._replace(amount=min(c.amount, most_nanousd)) if c.measure == "usd" else c for c in claims]
+    return claims
 
 
 class NoRoomError(Exception):

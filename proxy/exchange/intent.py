@@ -29,8 +29,8 @@ def intent_bytes(exchange: Exchange, plan: Plan, reserved_nanousd: int | None, b
     )  # fmt: skip
     written = notes.intent
     if written is None or written[0] != like:
-        written = notes.intent = (like, orjson.dumps(_of_all_like_it(exchange, plan))[1:])
-    return b"%b,%b" % (orjson.dumps(_of_this_call(exchange, plan, reserved_nanousd, budgets))[:-1], written[1])
+        written = notes.intent = (like, b"," + orjson.dumps(_of_all_like_it(exchange, plan))[1:])
+    return orjson.dumps(_of_this_call(exchange, plan, reserved_nanousd, budgets))[:-1] + written[1]
 
 
 def _of_this_call(

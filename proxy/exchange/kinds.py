@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pricing.dearest import InputRate
 from pricing.values import Value, frozen
 from proxy.access import provider_fields
 from proxy.ceilings import costly
@@ -25,7 +26,7 @@ class Kind(Value):
 
     facts: of the model, as they were looked up; others end it. known: the route with its provider's name in the book. renamed:
     the output cap under the name that the provider knows. fixed, without: as a `CallPrice` has them. bound: of one such call;
-    None: not made yet.
+    None: not made yet. rate: what that costs, where nothing but the tokens of its input decides it (and nothing was learned).
     """
 
     route: Route
@@ -38,6 +39,7 @@ class Kind(Value):
     may_be_ordinary: bool
     without: frozenset[str] = frozenset()
     bound: Ceiling | None = None
+    rate: InputRate | None = None
 
     def holds(self, route: Route, facts: object) -> bool:
         """Whether it is still so."""

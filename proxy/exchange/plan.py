@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from pricing.money import to_nanousd_up
 from pricing.values import Value, frozen
 from proxy.access.provider_fields import screen
 from proxy.budgets.budget import Amounts, Budget
@@ -43,7 +44,7 @@ class Plan(Value):
     ordinary one, for which we may ask. number: 1 for a call's first attempt. requests: how many client calls it counts as: 0
     where an earlier attempt was counted.
     known_provider: its name in the price book and in our tables, whatever the configuration calls it. usage_each: every chunk
-    of the stream has a usage that only we asked for.
+    of the stream has a usage that only we asked for. claims: on each of `budgets`, in their order.
     """
 
     id: str
@@ -64,19 +65,21 @@ class Plan(Value):
     price: CallPrice
     may_be_ordinary: bool
     ceiling_nanousd: int | None
-    claims: Sequence[tuple[Budget, Claim]]
+    budgets: Sequence[Budget]
+    claims: Sequence[Claim]
 
 
-def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
-    """Raises `Refused` where the call has no price or no bound but needs one."""
+def plan(exchange: Exchange, route: Route, number: int, requests: int, started_at: int = 0) -> Plan:
+    """started_at: 0: now. Raises `Refused` where the call has no price or no bound but needs one."""
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
-    started_at = now_us()
+    started_at = started_at or now_us()
     began_s = started_at / 1e6
+    at_s = int(began_s)
     facts = configured.facts_of(route.provider, route.model, began_s, route.answers)
     key = kinds.key_of(call, route, exchange.endpoint.target)
     kind = None if key is None else configured.kinds.get(key)
     if kind is None or not kind.holds(route, facts):
-        call, kind = _kind(exchange, route, facts, int(began_s))
+        call, kind = _kind(exchange, route, facts, at_s)
     known, destination, longest_s = kind.known, kind.destination, kind.longest_s
     outgoing = exchange.endpoint.encode(call, route.model)
     changes, usage_each = ask_for_usage_each(call, known.provider) if call.stream else ({}, False)
@@ -89,47 +92,36 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int) -> Plan:
         without = kind.without
     else:
         bound, without = _bounded(exchange, call, kind, facts, size, body)
-        if key is not None and kinds.may_be_remembered(kind, call, bound):
-            configured.kinds[key] = kind._replace(bound=bound, without=without)
     attributes = attributes_of(exchange.identity, route, exchange.attribution)
     factor = plane.learned.factor(exchange.identity.payer, route.provider, route.model, began_s)
     limits = facts.context_tokens, facts.max_output_tokens
     price = CallPrice(
-        configured.book, route.provider, route.model, int(began_s), int(began_s) + longest_s, attributes, kind.fixed, without,
+        configured.book, route.provider, route.model, at_s, at_s + longest_s, attributes, kind.fixed, without,
         factor, ceilings.physical(call, known, bound, *limits) if factor > 1 else {}, bound.media, call.quantities, call.free,
         answers=route.answers or (),
     )  # fmt: skip
-    usage = bound.usage
-    ceiling_nanousd = price.nanousd(usage) if usage and (facts.priced or call.free) else None
+    usage, rate = bound.with_output(bound.output_tokens), kind.rate
+    ceiling_nanousd = None
+    if rate is not None and at_s <= rate.last_s and factor == 1 and bound.input_tokens is not None:
+        ceiling_nanousd = to_nanousd_up(rate.fixed + rate.each * bound.input_tokens)
+    elif usage and (facts.priced or call.free):
+        ceiling_nanousd = price.nanousd(usage)
+    if kind.bound is None and key is not None and kinds.may_be_remembered(kind, call, bound):
+        rate = price.rate(usage) if facts.priced else None
+        configured.kinds[key] = kind._replace(bound=bound, without=without, rate=rate)
     lines = None if call.bounds is None else bounds_of(call.bounds)
     if lines is not None:  # nothing of a batch can be made smaller
         bound, usage, ceiling_nanousd = ceilings.Ceiling(None, 0, 1, missing=lines.missing), lines.tokens, lines.nanousd
     amounts = Amounts(ceiling_nanousd, usage, requests)
-    claimed = configured.budgets.claims(exchange.identity, route, attributes, amounts, began_s)
+    budgets, claims = configured.budgets.claims(exchange.identity, route, attributes, amounts, began_s)
     if lines is not None and len(lines.models) > 1:
-        claimed += _claims_of_others(exchange, route, attributes, claimed, lines, began_s)
-    _require_bounds(exchange, route, claimed, _missing(bound, usage, lines), ceiling_nanousd)
-    return Plan(
-        id=plane.ids.new(started_at),
-        call=call,
-        number=number,
-        requests=requests,
-        started_at=started_at,
-        deadline_at=started_at + longest_s * 1_000_000,
-        route=route,
-        known_provider=known.provider,
-        destination=destination,
-        attributes=attributes,
-        outgoing=outgoing,
-        changes=changes,
-        usage_each=usage_each,
-        body_bytes=len(body),
-        bound=bound,
-        price=price,
-        may_be_ordinary=kind.may_be_ordinary,
-        ceiling_nanousd=ceiling_nanousd,
-        claims=claimed,
-    )
+        _add_claims_of_others(exchange, route, attributes, budgets, claims, lines, began_s)
+    _require_bounds(exchange, route, claims, _missing(bound, usage, lines), ceiling_nanousd)
+    attempt_id, deadline_at = plane.ids.new(started_at), started_at + longest_s * 1_000_000
+    return Plan(  # in their order: of more than fifteen names Python would make a dictionary first
+        attempt_id, call, number, requests, started_at, deadline_at, route, known.provider, destination, attributes, outgoing,
+        changes, usage_each, len(body), bound, price, kind.may_be_ordinary, ceiling_nanousd, budgets, claims,
+    )  # fmt: skip
 
 
 def _kind(exchange: Exchange, route: Route, facts: ModelFacts, at_s: int) -> tuple[Call, kinds.Kind]:
@@ -217,26 +209,26 @@ def _missing(bound: ceilings.Ceiling, usage: Mapping[str, int], lines: Bounds | 
     return "" if usage else bound.missing or "nothing says what it uses"
 
 
-def _claims_of_others(
+def _add_claims_of_others(
     exchange: Exchange,
     route: Route,
     attributes: Mapping[str, str | None],
-    claimed: Sequence[tuple[Budget, Claim]],
+    budgets: list[Budget],
+    claims: list[Claim],
     lines: Bounds,
     began_s: float,
-) -> list[tuple[Budget, Claim]]:
+) -> None:
     """A batch of several models counts, whole, in the budgets of each: rather too much than past one of them."""
     index, amounts = exchange.configured.budgets, Amounts(lines.nanousd, lines.tokens)
-    known = {(claim.budget, claim.group) for _, claim in claimed}
-    more = []
+    known = {(claim.budget, claim.group) for claim in claims}
     for model in lines.models:
         as_it = replace(route, requested=model)
         named = {**attributes, "model": model}
-        for budget, claim in index.claims(exchange.identity, as_it, named, amounts, began_s):
+        for budget, claim in zip(*index.claims(exchange.identity, as_it, named, amounts, began_s), strict=True):
             if (claim.budget, claim.group) not in known:
                 known.add((claim.budget, claim.group))
-                more.append((budget, claim))
-    return more
+                budgets.append(budget)
+                claims.append(claim)
 
 
 def _refuse_unreadable(call: Call, route: Route) -> None:
@@ -324,22 +316,22 @@ def attributes_of(identity: Identity, route: Route, attribution: Attribution) ->
         "agent": attribution.agent,
         "session": attribution.budgeted_session_id,
     }
-    for name, value in attribution.labels.items():
-        attributes[f"label.{name}"] = value
+    if attribution.labels:
+        attributes |= {f"label.{name}": value for name, value in attribution.labels.items()}
     return attributes
 
 
 def _require_bounds(
     exchange: Exchange,
     route: Route,
-    claimed: list[tuple[Budget, Claim]],
+    claims: Sequence[Claim],
     missing: str,
     ceiling_nanousd: int | None,
 ) -> None:
     """A blocking budget can only count what has a bound, and a price where it counts money."""
     if ceiling_nanousd is not None and not missing:
         return
-    hard = {claim.measure for _, claim in claimed if claim.hard}
+    hard = {claim.measure for claim in claims if claim.hard}
     if missing and hard & {"usd", "tokens"}:
         raise unbounded_cost(f"The cost of this call has no bound, and a budget blocks: {missing}.")
     if "usd" in hard and ceiling_nanousd is None:

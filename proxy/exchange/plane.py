@@ -113,10 +113,10 @@ class Plane:
 
     async def standings_of(self, attributes: Mapping[str, str | None]) -> list[Standing]:
         """The money budgets in which every call with these attributes counts, as they stand."""
-        counted = claims(self.configured.budgets.budgets, attributes, Amounts(0, {}), now_s())
+        counted, taken = claims(self.configured.budgets.budgets, attributes, Amounts(0, {}), now_s())
         always = [
             claim
-            for budget, claim in counted
+            for budget, claim in zip(counted, taken, strict=True)
             if claim.measure == "usd" and all(attribute in attributes for attribute in budget.per)
         ]
         return list(await self.store.standings_of(always))

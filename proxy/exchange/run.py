@@ -63,17 +63,20 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
         call = await bounded(plane, configured, identity, endpoint, call)
     route = _route(plane, configured, identity, call)
     configured.destination(route, endpoint)
-    client.request_id = plane.ids.new(now_us())
+    began_at = now_us()
+    client.request_id = plane.ids.new(began_at)
     attribution, conversation = await attributed(plane, configured, client, call, identity)
     client.session_id = attribution.session_id
     await _attempts(
         Exchange(plane, configured, endpoint, client, identity, call, client.request_id, attribution, conversation),
         route,
+        began_at,
     )
 
 
-async def _attempts(exchange: Exchange, route: Route) -> None:
-    """Try the routes of the call until one answers. Where none does, the client is told what the last upstream said."""
+async def _attempts(exchange: Exchange, route: Route, began_at: int) -> None:
+    """Try the routes of the call until one answers. Where none does, the client is told what the last upstream said. began_at:
+    when the call, and with it its first attempt, began."""
     client, schedule_of = exchange.client, exchange.configured.router.named
     tries = schedule(route, schedule_of, follow=not exchange.call.held)
     failure: Failure | None = None
@@ -90,7 +93,7 @@ async def _attempts(exchange: Exchange, route: Route) -> None:
             tried = attempted.route
             if asks_server(exchange, tried):
                 tried = await limited(exchange, tried)
-            planned = plan(exchange, tried, number, 0 if counted else 1)
+            planned = plan(exchange, tried, number, 0 if counted else 1, began_at if number == 1 else 0)
             attempt = Attempt.of(exchange, planned)
             try:
                 failure = await _attempt(attempt, hold=len(tries) > 1)

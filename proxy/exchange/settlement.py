@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
+
+import orjson
 
 from pricing.book import Book
 from pricing.cost import Cost, CostLine
 from pricing.money import to_nanousd
 from pricing.usage import Reading
-from pricing.values import Value, frozen
-from proxy.spool import records
+from pricing.values import NOTHING, Value, frozen
+from proxy.spool import cost_lines, records
 from proxy.times import now_us
 from proxy.types import Route
 
 UNEXPECTED_MODEL = "unexpected_model"
+# What SETTLEs have in common, as it is written: so many kinds of it are remembered, but for those with a longer model's name.
+_MOST_KNOWN, _SHORT_NAME = 512, 200
 
 
 @frozen
@@ -44,6 +49,18 @@ class Settlement(Value):
     stored: Sequence[str] = ()
     lines: Sequence[CostLine] = ()
     stored_facts: Mapping[str, Any] | None = None
+
+
+@frozen
+class Charged(Value):
+    """The attempt that a settlement charges. flags: beside those of the reading and its price. more: other keys."""
+
+    attempt_id: str
+    route: Route
+    reserved_nanousd: int | None
+    budgets: records.Amounts
+    flags: tuple[str, ...] = ()
+    more: Mapping[str, Any] = NOTHING
 
 
 def charge(
@@ -79,56 +96,85 @@ def unconfirmed(outcome: str, http_status: int | None, timings: Timings) -> Sett
     return Settlement(outcome, http_status, Reading(), None, now_us(), timings)
 
 
-def settle_record(
-    settlement: Settlement,
-    *,
-    attempt_id: str,
-    route: Route,
-    reserved_nanousd: int | None,
-    budgets: records.Amounts,
-    flags: Sequence[str] = (),
-    more: Mapping[str, Any] = {},
-) -> records.Settle:
-    """The SETTLE record: what the recorder joins to the INTENT. flags: beside those of the reading and its price. more: other
-    keys of the record."""
+def settle_record(settlement: Settlement, charged: Charged) -> records.Settle:
+    """The SETTLE record: what the recorder joins to the INTENT."""
+    return cast(records.Settle, _of_this_call(settlement, charged) | _of_all_like_it(_alike(settlement, charged)))
+
+
+def settle_bytes(settlement: Settlement, charged: Charged) -> bytes:
+    """The record, written."""
+    alike = _alike(settlement, charged)
+    like_it = (_written if len(alike[3]) <= _SHORT_NAME else _written.__wrapped__)(alike)
+    return orjson.dumps(_of_this_call(settlement, charged), str)[:-1] + like_it
+
+
+def _of_this_call(settlement: Settlement, charged: Charged) -> dict[str, Any]:
     reading, cost, timings = settlement.reading, settlement.cost, settlement.timings
     implausible = "implausible" in reading.flags  # kept for a person, never added up
     record: dict[str, Any] = {
         "t": "settle",
-        "id": attempt_id,
+        "id": charged.attempt_id,
         "ended_at": settlement.ended_at,
         "usage": {} if implausible else reading.usage,
         "told_usage": reading.usage if implausible else None,
-        "cost_nanousd": cost.cost_nanousd if cost else reserved_nanousd,
-        "budgets": budgets,
+        "cost_nanousd": cost.cost_nanousd if cost else charged.reserved_nanousd,
+        "budgets": charged.budgets,
         "ttft_ms": timings.ttft_ms,
         "duration_ms": timings.duration_ms,
         "overhead_ms": timings.overhead_ms,
         "itl_ms_sum": timings.itl_ms_sum,
         "itl_count": timings.itl_count,
         "upstream_request_id": settlement.upstream_request_id,
-        **more,
     }
+    if charged.more:
+        record |= charged.more
     if settlement.stored:
-        record["stored"], record["stored_model"] = settlement.stored, route.requested
+        record["stored"], record["stored_model"] = settlement.stored, charged.route.requested
         if settlement.stored_facts is not None:
             record["stored_facts"] = settlement.stored_facts
     if lines := cost.lines if cost is not None else settlement.lines:
-        record["cost_lines"] = records.lines_of(lines)
+        record["cost_lines"] = orjson.Fragment(cost_lines.written(lines))
     if cost is not None and cost.provider_reported_cost_usd is not None:
         record["provider_cost_nanousd"] = to_nanousd(cost.provider_reported_cost_usd)
-    # From here on what many calls say alike: the recorder reads it once for all of them.
-    record |= {
-        "status": "settled" if cost is not None else "unconfirmed",
-        "outcome": settlement.outcome,
-        "http_status": settlement.http_status,
-        "model": (cost.model if cost else None) or reading.model or route.model,
-        "service_tier": reading.conditions.get("service_tier")
-        or (cost.requested.get("service_tier") if cost else None),
-        "usage_source": reading.source,
-        "cost_source": cost.source if cost else "computed",
-        "flags": [*(cost.flags if cost else reading.flags), *flags],
+    return record
+
+
+_Alike = tuple[str, str, int | None, str, str | None, str, str, tuple[str, ...], str | None]
+
+
+def _alike(settlement: Settlement, charged: Charged) -> _Alike:
+    """What `_of_all_like_it` hangs on."""
+    reading, cost = settlement.reading, settlement.cost
+    tier = reading.conditions.get("service_tier")
+    if cost is None:
+        status, model, source, flags, version = "unconfirmed", reading.model, "computed", reading.flags, None
+    else:
+        status, model, source, flags, version = "settled", cost.model, cost.source, cost.flags, cost.price_version
+        tier = tier or cost.requested.get("service_tier")
+    return (
+        status, settlement.outcome, settlement.http_status, model or reading.model or charged.route.model, tier, reading.source,
+        source, (*flags, *charged.flags), version,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=_MOST_KNOWN)
+def _written(alike: _Alike) -> bytes:
+    return b"," + orjson.dumps(_of_all_like_it(alike))[1:]
+
+
+def _of_all_like_it(alike: _Alike) -> dict[str, Any]:
+    """What many calls say alike: it is written once, and the recorder reads it once for all of them."""
+    status, outcome, http_status, model, service_tier, usage_source, cost_source, flags, price_version = alike
+    record = {
+        "status": status,
+        "outcome": outcome,
+        "http_status": http_status,
+        "model": model,
+        "service_tier": service_tier,
+        "usage_source": usage_source,
+        "cost_source": cost_source,
+        "flags": flags,
     }
-    if cost is not None:
-        record["price_version"] = cost.price_version
-    return cast(records.Settle, record)
+    if price_version is not None:
+        record["price_version"] = price_version
+    return record

@@ -85,10 +85,9 @@ class Unary(Answering):
         headers, body = destination.for_client(response.status, self._passed_headers(), body, failed=self._failed)
         if self._hold:
             return Failure(response.status, tuple(headers), body)
-        if cost is not None:
-            headers += self._cost_headers(cost)
-        if not client.respond_now(response.status, headers, body):
-            await client.respond(response.status, headers, body)
+        lines = self._cost_lines(cost) if cost is not None else ""
+        if not client.respond_now(response.status, headers, body, lines):
+            await client.respond(response.status, headers, body, lines)
         return None
 
     def _passed_headers(self) -> list[Header]:
@@ -132,23 +131,17 @@ class Unary(Answering):
                 note_pace(self.attempt, reading)
         return await self.settle(reading, outcome)
 
-    def _cost_headers(self, cost: Cost) -> list[Header]:
+    def _cost_lines(self, cost: Cost) -> str:
+        """The headers with the cost, as they are sent."""
         if cost.cost_nanousd is None:
-            return []
-        text, total = usd_text(cost.cost_nanousd).encode(), self.session_total(0)
-        headers = [
-            (b"x-taximeter-cost-usd", text),
-            (b"x-taximeter-session-cost-usd", text if total == cost.cost_nanousd else usd_text(total).encode()),
-        ]
-        remaining = self.exchange.plane.store.remaining
-        least: int | None = None
-        for claim in self.attempt.claims:
-            if claim.measure == "usd":
-                left = remaining(claim)
-                least = left if least is None or left < least else least
-        if least is not None:
-            headers.append((b"x-taximeter-budget-remaining-usd", usd_text(least).encode()))
-        return headers
+            return ""
+        text, total = usd_text(cost.cost_nanousd), self.session_total(0)
+        session = text if total == cost.cost_nanousd else usd_text(total)
+        lines = f"x-taximeter-cost-usd: {text}\r\nx-taximeter-session-cost-usd: {session}\r\n"
+        least = self.exchange.plane.store.least_remaining(self.attempt.claims)
+        if least is None:
+            return lines
+        return f"{lines}x-taximeter-budget-remaining-usd: {usd_text(least)}\r\n"
 
     async def broken_off(self, error: UpstreamError) -> None:
         """The upstream failed in the middle (or we closed it, because its client left)."""

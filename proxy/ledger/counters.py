@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Engine, MappingResult
 
 from proxy.budgets.budget import Budget
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.schema import budget_bases, budget_spend, entries
+from proxy.ledger.snapshot import seeds_of
 
 _MOST_ASKED = 200
 
@@ -77,34 +78,17 @@ def ended_amounts(engine: Engine, ids: Sequence[str]) -> dict[str, list[int]]:
 
 
 def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:
-    """What each counter of the current windows has: the fields of `Standing`, and how much of `spent` is the `base` of its
-    budget's definition."""
+    """What each counter of the current windows has, as `seeds_of` says it."""
     if not budgets:
         return []
     windows = {budget.name: (budget, *budget.window_now(now_s)) for budget in budgets}
-    spent: dict[tuple[str, str], int] = {}
-    bases: dict[tuple[str, str], int] = {}
     with engine.connect() as connection:
+        read: list[MappingResult] = []
         for table in (budget_spend, budget_bases):
             current = [
                 sa.and_(table.c.budget == name, table.c.window_start == start, table.c.measure == budget.measure)
                 for name, (budget, start, _) in windows.items()
             ]
-            for row in connection.execute(sa.select(table).where(sa.or_(*current))).mappings():
-                key = (row["budget"], row["group"])
-                spent[key] = spent.get(key, 0) + int(row["amount"])
-                if table is budget_bases:
-                    bases[key] = int(row["amount"])
-    return [
-        {
-            "budget": name,
-            "group": group,
-            "window_start": windows[name][1],
-            "window_end": windows[name][2],
-            "measure": windows[name][0].measure,
-            "spent": amount,
-            "base": bases.get((name, group), 0),
-            "limit": windows[name][0].limit_for(group, now_s),
-        }
-        for (name, group), amount in spent.items()
-    ]
+            read.append(connection.execute(sa.select(table).where(sa.or_(*current))).mappings())
+        counted, bases = read
+        return seeds_of(budgets, counted, bases, now_s)

@@ -10,7 +10,6 @@ import operator
 import os
 import re
 import sqlite3
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,10 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from proxy.config.ledger_url import parse_postgres
 from proxy.ledger import capacity_schema, export_schema, partitions, parts_schema, rollup_schema, view_schema  # noqa: F401 - their tables
-from proxy.ledger.schema import HEAD, metadata
+from proxy.ledger.schema import metadata
 from proxy.ledger.sql_view import view_sql
+from proxy.ledger.sqlite_file import make_private
+from proxy.ledger.version import HEAD
 
 _VERSION = re.compile(r"\d{4}\Z")
 # A server whose machine is gone says nothing, not even that: without these a commit waits for it for two hours. Seconds, but
@@ -57,7 +58,7 @@ def connect(url: str) -> Engine:
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
         if parsed.database:
-            _make_private(Path(parsed.database))
+            make_private(Path(parsed.database))
         engine = sa.create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
         sa.event.listen(engine, "connect", _set_up_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -96,22 +97,6 @@ def why_not_opened(error: Exception, url: str) -> str:
         return f"{make_url(url).database}: {text}"
     password = parse_postgres(url).password if url.startswith("postgres") else None
     return text.replace(password, "***") if password else text
-
-
-def _make_private(path: Path) -> None:
-    """An empty database that only its owner may read; one that is there is left alone. It is made elsewhere and linked
-    into its place: to turn a database to WAL fails where another connection does the same, and to close a file gives up
-    every lock that this process has on it, SQLite's own among them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        return
-    with tempfile.TemporaryDirectory(dir=path.parent) as aside:
-        made = Path(aside) / path.name
-        made.touch(0o600)
-        with contextlib.closing(sqlite3.connect(made)) as database:
-            database.execute("PRAGMA journal_mode = WAL")
-        with contextlib.suppress(FileExistsError):
-            os.link(made, path)
 
 
 def writing(engine: Engine) -> Engine:

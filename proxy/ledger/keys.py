@@ -17,6 +17,7 @@ from proxy.config.fields import money
 from proxy.ids import Ids
 from proxy.ledger.database import writing
 from proxy.ledger.schema import keys
+from proxy.ledger.snapshot import KEY_ATTRIBUTES, identities_of, limit_of, limits_of
 from proxy.money import NANO, usd_text
 from proxy.times import instant, now_us
 
@@ -24,7 +25,6 @@ _MOST_CHARS = 200
 _MOST_LABELS = 32
 _MOST_MODELS = 1000
 _MOST_A_MINUTE = 1_000_000_000_000
-_ATTRIBUTES = ("team", "user", "customer")
 
 
 class KeyProblem(Exception):  # noqa: N818 - told to a person
@@ -99,22 +99,8 @@ def limits(engine: Engine) -> list[KeyLimits]:
     """Of the live keys that have any, those made last behind the others; before them what revoked keys had, one of a kind."""
     query = sa.select(keys.c.limits, keys.c.revoked_at).where(keys.c.limits.is_not(None))
     with engine.connect() as connection:
-        rows = connection.execute(query.order_by(keys.c.created_at, keys.c.id)).all()
-    live = [_limits_of(row.limits) for row in rows if row.revoked_at is None]
-    gone = {_kind_of(_limits_of(row.limits)) for row in rows if row.revoked_at is not None}
-    return [*sorted(gone, key=str), *live]
-
-
-def _kind_of(limit: KeyLimits) -> KeyLimits:
-    def same(amount: int | None) -> int | None:
-        return None if amount is None else 0
-
-    amounts = same(limit.requests_a_minute), same(limit.tokens_a_minute)
-    return KeyLimits("", same(limit.nanousd), limit.window, *amounts, live=False)
-
-
-def _limits_of(text: str) -> KeyLimits:
-    return KeyLimits(**orjson.loads(text))
+        rows = connection.execute(query.order_by(keys.c.created_at, keys.c.id)).mappings().all()
+    return limits_of(rows)
 
 
 def _new_secret() -> tuple[str, str]:
@@ -153,12 +139,12 @@ def list_keys(engine: Engine) -> list[dict[str, Any]]:
 
 def _shown(row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
     expires_at = row["expires_at"]
-    limit = _limits_of(row["limits"]) if row["limits"] else KeyLimits(row["name"])
+    limit = limit_of(row["limits"]) if row["limits"] else KeyLimits(row["name"])
     expires = None if expires_at is None else datetime.fromtimestamp(expires_at / 1e6).astimezone().isoformat()
     return {
         "id": row["id"],
         "name": row["name"],
-        **{name: row[name] for name in _ATTRIBUTES},
+        **{name: row[name] for name in KEY_ATTRIBUTES},
         "labels": orjson.loads(row["labels"]) if row["labels"] else {},
         "models": orjson.loads(row["models"]) if row["models"] else None,
         "expires": expires,
@@ -193,14 +179,4 @@ def identities(engine: Engine) -> list[dict[str, Any]]:
         rows = (
             connection.execute(sa.select(keys).where(keys.c.revoked_at.is_(None)).order_by(keys.c.id)).mappings().all()
         )
-    return [
-        {
-            "key_id": row["key_id"],
-            "key": row["name"],
-            **{name: row[name] for name in _ATTRIBUTES},
-            "labels": orjson.loads(row["labels"]) if row["labels"] else {},
-            "models": orjson.loads(row["models"]) if row["models"] else None,
-            "expires_at": None if row["expires_at"] is None else row["expires_at"] / 1e6,
-        }
-        for row in rows
-    ]
+    return identities_of(rows)

@@ -37,7 +37,7 @@ from proxy.ledger.rollup_schema import (
     spend_label_days,
     spend_units,
 )
-from proxy.ledger.rollups import DAY_US, PART_US, Units, digest, units_of
+from proxy.ledger.rollups import DAY_US, PART_US, Units, digest, end_of, units_of
 from proxy.ledger.schema import counted, entries, horizon
 
 MOST_NAMES = 16
@@ -124,9 +124,9 @@ def cover_of(
         else:
             spans = cover.rest
         if spans is before:
-            spans[-1] = (spans[-1][0], start_at + stretch.length_us)
+            spans[-1] = (spans[-1][0], end_of(start_at, stretch.length_us))
         else:
-            spans.append((start_at, start_at + stretch.length_us))
+            spans.append((start_at, end_of(start_at, stretch.length_us)))
         before = spans
     if len(cover.rest) > _MOST_SPANS:
         every = [*cover.known, *cover.rest]

@@ -1,14 +1,15 @@
-"""Seven days at a time of what is added up by labels and all names (`label_days.py`), added up from the days, for long times.
+"""Seven days, and calendar months of UTC, of what is added up by labels and all names (`label_days.py`), added up from the
+days, for long times.
 
-The recorder knows nothing of it. A week stands for its days as long as each of them is added up and they came to what they
-came to then: a day counts the changes that it was added up after, which only grow. Of a week with too many groups, or with a
+The recorder knows nothing of it. A week or month stands for its days as long as each of them is added up and they came to what
+they came to then: a day counts the changes that it was added up after, which only grow. Of one with too many groups, or with a
 day that is not added up, the days are read.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,28 +21,32 @@ from proxy.ledger.label_days import (
     MOST_GROUPS,
     SETTLED_US,
     AddedUp,
-    Cover,
     Group,
     Stretch,
     Values,
     added_up_by,
-    cover_of,
     names_text,
     stretches,
     whole_text,
     write,
 )
-from proxy.ledger.parts_schema import label_weeks, spend_impersonal_weeks, spend_label_weeks
+from proxy.ledger.parts_schema import (
+    label_months,
+    label_weeks,
+    spend_impersonal_months,
+    spend_impersonal_weeks,
+    spend_label_months,
+    spend_label_weeks,
+)
 from proxy.ledger.rollup_schema import ALL_NAMES, SUMS, spend_days, spend_units
-from proxy.ledger.rollups import WEEK_US
+from proxy.ledger.rollups import MONTH_US, WEEK_US, end_of, start_of
 
 WEEKS = Stretch(WEEK_US, spend_label_weeks, spend_impersonal_weeks, label_weeks, spend_days)
+MONTHS = Stretch(MONTH_US, spend_label_months, spend_impersonal_months, label_months, spend_days)
+OF_DAYS = (MONTHS, WEEKS)  # the longest first
 
-
-def covered_weeks(connection: Connection, since: int | None, until: int | None, labels: Sequence[str]) -> Cover:
-    """As `covered`, whole weeks."""
-    weeks = ((start_at, added) for start_at, _, added in _weeks(connection, since, until))
-    return cover_of(weeks, WEEKS, labels, whole=True)
+State = tuple[int, AddedUp | None]
+"""Where a stretch with entries begins, and what it is added up by; None where it is not, or no more."""
 
 
 def add_up_a_week(engine: Engine, now_us: int) -> bool:
@@ -49,39 +54,50 @@ def add_up_a_week(engine: Engine, now_us: int) -> bool:
 
     Several instances may do so at once.
     """
-    until = (now_us - SETTLED_US) // WEEK_US * WEEK_US
+    return _add_up(engine, WEEKS, now_us)
+
+
+def add_up_a_month(engine: Engine, now_us: int) -> bool:
+    """As `add_up_a_week`, a month."""
+    return _add_up(engine, MONTHS, now_us)
+
+
+def _add_up(engine: Engine, stretch: Stretch, now_us: int) -> bool:
+    until = start_of(now_us - SETTLED_US, stretch.length_us)
     with reading(engine).connect() as connection:
         stale = [
             (start_at, days)
-            for start_at, days, added in _weeks(connection, None, until)
+            for start_at, days, added in _each(connection, stretch, stretches(connection, DAYS, None, until))
             if days is not None and (added is None or not (added.is_left_out or set(days.labels) <= set(added.labels)))
         ]
         if not stale:
             return False
         start_at, days = stale[-1]
-        groups = _groups(connection, start_at)
+        groups = _groups(connection, start_at, end_of(start_at, stretch.length_us))
     text = "[]" if groups is None else names_text(days.labels)
     as_it_is = days._asdict() | {"names": text, "whole": None if groups is None else whole_text(days.built, text)}
     del as_it_is["labels"]
-    write(engine, WEEKS, start_at, as_it_is, groups or {}, {})
+    write(engine, stretch, start_at, as_it_is, groups or {}, {})
     return True
 
 
-def _weeks(
-    connection: Connection, since: int | None, until: int | None
+def states_of_days(connection: Connection, stretch: Stretch, days: Iterable[State]) -> list[State]:
+    """Every week or month of these days, which are all of its days."""
+    return [(start_at, added) for start_at, _, added in _each(connection, stretch, days)]
+
+
+def _each(
+    connection: Connection, stretch: Stretch, days: Iterable[State]
 ) -> Iterator[tuple[int, AddedUp | None, AddedUp | None]]:
-    """Every week with entries: where it begins, what its days are added up by together (None: not all of them are, by all
-    names), and what it is itself; None where it is not, or no more."""
-    since = None if since is None else since - since % WEEK_US
-    until = None if until is None else until + -until % WEEK_US
-    state_of = {
-        row.start_at: row for row in connection.execute(sa.select(label_weeks).where(label_weeks.c.names.is_not(None)))
-    }
+    """Where each begins, what its days are added up by together (None: not all of them are, by all names), and what it is
+    itself; None where it is not, or no more."""
+    query = sa.select(stretch.state).where(stretch.state.c.names.is_not(None))
+    state_of = {row.start_at: row for row in connection.execute(query)}
     days_of: dict[int, list[AddedUp | None]] = defaultdict(list)
-    for start_at, added in stretches(connection, DAYS, since, until):
-        days_of[start_at - start_at % WEEK_US].append(added)
-    for start_at, days in sorted(days_of.items()):
-        together, row = _together(days), state_of.get(start_at)
+    for start_at, added in days:
+        days_of[start_of(start_at, stretch.length_us)].append(added)
+    for start_at, some in sorted(days_of.items()):
+        together, row = _together(some), state_of.get(start_at)
         is_so = row is not None and together is not None and _came_to(row) == _came_to(together)
         yield start_at, together, added_up_by(row) if is_so else None
 
@@ -99,10 +115,10 @@ def _came_to(state: Any) -> tuple[int, int, int]:
     return state.built, state.requests, state.cost_nanousd
 
 
-def _groups(connection: Connection, start_at: int) -> Mapping[Values, Group] | None:
-    """What the week's days come to; None where there are too many groups."""
+def _groups(connection: Connection, since: int, until: int) -> Mapping[Values, Group] | None:
+    """What the days come to; None where there are too many groups."""
     table = DAYS.sums
-    within = sa.and_(table.c.start_at >= start_at, table.c.start_at < start_at + WEEK_US)
+    within = sa.and_(table.c.start_at >= since, table.c.start_at < until)
     names = [sa.func.max(table.c[name]) for name in (*ALL_NAMES, "labels")]  # of one group all are the same
     sums = [sa.func.sum(table.c[name]) for name in SUMS]
     query = sa.select(table.c.group, *names, *sums).where(within).group_by(table.c.group).limit(MOST_GROUPS + 1)
@@ -115,8 +131,8 @@ def _groups(connection: Connection, start_at: int) -> Mapping[Values, Group] | N
         return None
     units = sa.select(spend_units.c.group, spend_units.c.unit, spend_units.c.scale, spend_units.c.amount).where(
         spend_units.c.rollup == table.name,
-        spend_units.c.start_at >= start_at,
-        spend_units.c.start_at < start_at + WEEK_US,
+        spend_units.c.start_at >= since,
+        spend_units.c.start_at < until,
     )
     for key, unit, scale, amount in connection.execute(units):
         by_digest[key].units[unit, scale] += int(amount)

@@ -1,6 +1,6 @@
-"""Tables of sums over three hours, and over seven days, by all attributes of calls and by how their costs are known.
+"""Tables of sums over three hours, seven days and calendar months, by all attributes of calls and by how their costs are known.
 
-Hours are for the ends of a time that is asked for, and for the day that is not over; seven days are for long times. They are
+Hours are for the ends of a time that is asked for, and for the day that is not over; days and months for long times. They are
 filled by `label_days.py` and `label_weeks.py`.
 """
 
@@ -48,10 +48,14 @@ spend_label_parts = rollup("spend_label_parts", (*ALL_NAMES, "labels"))
 spend_impersonal_days = rollup("spend_impersonal_days", (*IMPERSONAL, "labels"))
 spend_impersonal_parts = rollup("spend_impersonal_parts", (*IMPERSONAL, "labels"))
 
-# What the days of seven were added up to: `built`, `requests` and `cost_nanousd` are sums of theirs, `changes` is not counted.
+# What the days of seven, and of a calendar month of UTC, were added up to: `built`, `requests` and `cost_nanousd` are sums of
+# theirs, `changes` is not counted.
 label_weeks = added_up("label_weeks")
 spend_label_weeks = rollup("spend_label_weeks", (*ALL_NAMES, "labels"))
 spend_impersonal_weeks = rollup("spend_impersonal_weeks", (*IMPERSONAL, "labels"))
+label_months = added_up("label_months")
+spend_label_months = rollup("spend_label_months", (*ALL_NAMES, "labels"))
+spend_impersonal_months = rollup("spend_impersonal_months", (*IMPERSONAL, "labels"))
 
 # status and usage_source as in `entries`, "" for none; calls, and what those of them cost that have a price.
 spend_part_sources = Table(

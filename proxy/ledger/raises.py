@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from proxy.budgets.budget import Budget, Raise, bounded
+from proxy.budgets.budget import Budget, bounded
 from proxy.ids import Ids
 from proxy.ledger.database import writing
 from proxy.ledger.schema import budget_bases, budget_spend, raises
@@ -161,10 +161,3 @@ def in_force(engine: Engine, now_s: float | None = None) -> list[dict[str, Any]]
     query = sa.select(raises).where(_not_ended(now)).order_by(raises.c.id)
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def as_raises(rows: Sequence[Mapping[str, Any]]) -> list[Raise]:
-    return [
-        Raise(row["budget"], row["group"], row["by_amount"], None if row["until_at"] is None else row["until_at"] / 1e6)
-        for row in rows
-    ]

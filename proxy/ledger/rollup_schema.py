@@ -78,6 +78,10 @@ label_days = added_up("label_days")
 # earlier version has begun; where fewer are `keyed` than there are requests, the others may have any.
 _KEYLESS = Index("spend_sessions_keyless", "group")
 of_some_rows(_KEYLESS, "key IS NULL")
+# Those of a day and more, of which there are few. Of what reaches beyond a moment the others lie within a day of it.
+LONG_SESSION = "last_at - first_at >= 86400000000"
+_LONG = Index("spend_sessions_long", "last_at")
+of_some_rows(_LONG, LONG_SESSION)
 spend_sessions = Table(
     "spend_sessions",
     metadata,
@@ -93,6 +97,7 @@ spend_sessions = Table(
     Index("spend_sessions_last_at", "last_at"),
     Index("spend_sessions_ended_at", "ended_at"),
     _KEYLESS,
+    _LONG,
 )
 
 # From when on sessions have their names for a key. One row; none: never (an earlier version's ledger that is being migrated).

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from operator import itemgetter
@@ -25,6 +26,9 @@ HOUR_US = 3_600_000_000
 PART_US = 3 * HOUR_US
 DAY_US = 24 * HOUR_US
 WEEK_US = 7 * DAY_US  # begins on a Thursday, as the epoch did
+MONTH_US = 31 * DAY_US  # a calendar month's, of UTC: as long as the longest
+_CYCLE_US = 146_097 * DAY_US  # 400 years, after which the calendar is the same
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_SCALE = 15
 _ONE = 10**15
 _MAX_UNIT_CHARS = 100
@@ -34,6 +38,21 @@ _NOT_COUNTED = frozenset(NOT_COUNTED)
 Names = tuple[str | None, ...]
 Units = dict[tuple[str, int], int]  # by unit and scale
 Numbers = tuple[int, ...]  # in the order of SUMS
+
+
+def start_of(at_us: int, length_us: int) -> int:
+    """Where the time of this length (an hour, a day, seven, `MONTH_US`) begins that holds the moment, in UTC."""
+    if length_us != MONTH_US:
+        return at_us - at_us % length_us
+    cycle, within = divmod(at_us, _CYCLE_US)
+    moment = _EPOCH + timedelta(microseconds=within)
+    first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return cycle * _CYCLE_US + (first - _EPOCH) // timedelta(microseconds=1)
+
+
+def end_of(at_us: int, length_us: int) -> int:
+    """Where it ends, and the next one begins."""
+    return start_of(start_of(at_us, length_us) + length_us, length_us)
 
 
 class Counted(NamedTuple):

@@ -12,8 +12,6 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
 from sqlalchemy.engine import Connection
 
-HEAD = "0023"  # the migration that this code expects; tests compare it with the newest file
-
 metadata = MetaData()
 
 # Units with a column of their own; the others stand in `usage`.

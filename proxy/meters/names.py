@@ -184,46 +184,43 @@ ALIASES = {
     "xai.grpc": "xai.chat",
 }
 
-# Where nobody names a dialect, the path does; the first that matches.
-ENDPOINTS = [
-    (re.compile(pattern), dialect)
-    for pattern, dialect in (
-        (r"/messages/count_tokens", "anthropic.count_tokens"),
-        (r"/messages/batches", "anthropic.batch"),
-        (r"/messages", "anthropic.messages"),
-        (r":countTokens", "gemini.count_tokens"),
-        (r":(batchE|e)mbedContents?", "gemini.embed"),
-        (r":(streamG|g)enerateContent", "gemini"),
-        (r":predictLongRunning|/operations/", "gemini.video"),
-        (r"/cachedContents", "gemini.cachedcontents"),
-        (r"BidiGenerateContent", "gemini.live"),
-        (r"/converse(-stream)?", "bedrock.converse"),
-        (r"/model/.*/invoke|invoke-with-response-stream", "bedrock.invoke"),
-        (r"/responses/input_tokens", "openai.count_tokens"),
-        (r"/responses", "openai.responses"),
-        (r"/chat/completions", "openai.chat"),
-        (r"/completions", "openai.completions"),
-        (r"/v[12]/embed$", "cohere.embed"),
-        (r"/embeddings", "openai.embeddings"),
-        (r"/rerank", "cohere.rerank"),
-        (r"/moderations", "openai.moderations"),
-        (r"/images", "openai.images"),
-        (r"/audio/(transcriptions|translations)", "openai.transcription"),
-        (r"/audio/speech", "openai.speech"),
-        (r"/videos", "openai.video"),
-        (r"/decisions", "openai.decisions"),
-        (r"/batches", "openai.batch"),
-        (r"/realtime", "openai.realtime"),
-        (r"/ocr", "mistral.ocr"),
-        (r"/predictions", "replicate.prediction"),
-        (r"/tasks/", "runway.task"),
-        (r"/dream-machine/", "luma.generation"),
-        (r"/api/(chat|generate|embed)", "ollama.chat"),
-        (r"/v[12]/chat$", "cohere.chat"),
-        (r"/ai/run/", "cloudflare.run"),
-        (r"/services/aigc|/services/embeddings", "dashscope.generation"),
-    )
-]
+# Where nobody names a dialect, the path does; the first that matches. Not compiled: who serves calls names it.
+ENDPOINTS = (
+    (r"/messages/count_tokens", "anthropic.count_tokens"),
+    (r"/messages/batches", "anthropic.batch"),
+    (r"/messages", "anthropic.messages"),
+    (r":countTokens", "gemini.count_tokens"),
+    (r":(batchE|e)mbedContents?", "gemini.embed"),
+    (r":(streamG|g)enerateContent", "gemini"),
+    (r":predictLongRunning|/operations/", "gemini.video"),
+    (r"/cachedContents", "gemini.cachedcontents"),
+    (r"BidiGenerateContent", "gemini.live"),
+    (r"/converse(-stream)?", "bedrock.converse"),
+    (r"/model/.*/invoke|invoke-with-response-stream", "bedrock.invoke"),
+    (r"/responses/input_tokens", "openai.count_tokens"),
+    (r"/responses", "openai.responses"),
+    (r"/chat/completions", "openai.chat"),
+    (r"/completions", "openai.completions"),
+    (r"/v[12]/embed$", "cohere.embed"),
+    (r"/embeddings", "openai.embeddings"),
+    (r"/rerank", "cohere.rerank"),
+    (r"/moderations", "openai.moderations"),
+    (r"/images", "openai.images"),
+    (r"/audio/(transcriptions|translations)", "openai.transcription"),
+    (r"/audio/speech", "openai.speech"),
+    (r"/videos", "openai.video"),
+    (r"/decisions", "openai.decisions"),
+    (r"/batches", "openai.batch"),
+    (r"/realtime", "openai.realtime"),
+    (r"/ocr", "mistral.ocr"),
+    (r"/predictions", "replicate.prediction"),
+    (r"/tasks/", "runway.task"),
+    (r"/dream-machine/", "luma.generation"),
+    (r"/api/(chat|generate|embed)", "ollama.chat"),
+    (r"/v[12]/chat$", "cohere.chat"),
+    (r"/ai/run/", "cloudflare.run"),
+    (r"/services/aigc|/services/embeddings", "dashscope.generation"),
+)
 
 # Where not even the path is known: the dialect of a provider's main API.
 MAIN_DIALECTS = {
@@ -246,8 +243,9 @@ def family_of(provider: str) -> str:
 
 def candidates(dialect: str | None, provider: str, endpoint: str) -> Iterator[str]:
     """Names of dialects that may be meant, the likeliest first."""
-    family, by_path = family_of(provider), _from_endpoint(endpoint)
-    name = _STREAM.sub("", (dialect or "").lower()) or by_path or MAIN_DIALECTS.get(family, "openai.chat")
+    family = family_of(provider)
+    name = _STREAM.sub("", (dialect or "").lower())
+    name = name or _from_endpoint(endpoint) or MAIN_DIALECTS.get(family, "openai.chat")
     name = name.replace("llama.cpp", "llamacpp", 1)
     host, _, kind = name.partition(".")
     host = PROVIDERS.get(host, host)
@@ -263,10 +261,10 @@ def candidates(dialect: str | None, provider: str, endpoint: str) -> Iterator[st
     if general := KINDS.get(kind):
         yield f"{host}.{general.partition('.')[2]}"
         yield general
-    if by_path:
+    if by_path := _from_endpoint(endpoint):
         yield by_path
 
 
 def _from_endpoint(endpoint: str) -> str | None:
     path = endpoint.partition("?")[0]
-    return next((dialect for pattern, dialect in ENDPOINTS if pattern.search(path)), None)
+    return next((dialect for pattern, dialect in ENDPOINTS if re.search(pattern, path)), None)

@@ -26,6 +26,7 @@ log = logging.getLogger("taximeter.link")
 _LENGTH = struct.Struct("<I")
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 _RECONNECT_S = (0.005, 0.5)  # first pause and longest
+_POLL_PLANES_S = 0.005
 
 Message = Mapping[str, Any]
 
@@ -120,7 +121,7 @@ class DataPlaneLink:
                 if future is not None and not future.done():
                     future.set_result(message["answer"])
             elif "snapshot" in message:
-                not_before(message["now_us"] * 1000)
+                not_before(message["now_us"] / 1e6)
                 self._heard = True
                 self._on_snapshot(message["snapshot"])
             elif "ask" in message:
@@ -183,6 +184,14 @@ class ControlServer:
         for plane in self._planes:
             _write(plane.writer, {"snapshot": snapshot, "now_us": now_us()})
 
+    async def all_serve(self, planes: int, within_s: float) -> None:
+        """Return when so many data planes have their first snapshot, or (one may be waiting, or fail) after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while len(self._planes) < planes:  # noqa: ASYNC110 - who connects tells nobody
+                    await asyncio.sleep(_POLL_PLANES_S)
+                await self.ask("gauges")  # answered behind the snapshot
+
     async def ask(self, name: str, payload: Message | None = None, timeout_s: float = 1.0) -> dict[str, Any]:
         """The answers of the data planes that answered in time, by worker."""
         self._asked += 1
@@ -207,7 +216,7 @@ class ControlServer:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, orjson.JSONDecodeError, KeyError):
             hello = await _read(reader)
             plane = _Plane(str(hello["hello"]), writer)
-            not_before(hello["now_us"] * 1000)
+            not_before(hello["now_us"] / 1e6)
             snapshot = await self._first_snapshot(plane.worker)
             _write(writer, {"snapshot": snapshot, "now_us": now_us()})
             self._planes.add(plane)

@@ -19,17 +19,16 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.engine import Engine
 
 from pricing.values import slotted
-from proxy.budgets.budget import one_of
 from proxy.config.plans import Plan
 from proxy.ledger.database import reading
 from proxy.ledger.revenue import Paid, revenue_in
-from proxy.money import NANO
 from proxy.reports.apportion import apportion
 from proxy.reports.economics import fee_of
 from proxy.reports.months import Month, month_at, months
-from proxy.reports.spend import SpendRow, spend
-
-NO_PLAN = Plan(name="none", usd_per_month=0)
+from proxy.reports.on_plans import NO_PLAN, PayerKey, Places, holds, payer_key, plans_said
+from proxy.reports.spans import Span
+from proxy.reports.spend import Sums, sums_each
+from proxy.reports.totals import Kept
 
 
 class Question(NamedTuple):
@@ -109,7 +108,7 @@ class Margins(NamedTuple):
     has_rows: bool
 
 
-_Payers = dict[tuple[str | None, str, str | None], _Payer]
+_Payers = dict[PayerKey, _Payer]
 
 
 def margins(engine: Engine, plans: Sequence[Plan], question: Question, now_us: int) -> Margins:
@@ -173,17 +172,24 @@ def _payers_of(
 ) -> tuple[list[_Payer], bool]:
     """Everybody who pays (or he alone), with what is paid by revenue rows; and whether there are any, of anybody."""
     since, until, running, covered = _period(question, now_us)
+    if not covered:
+        return [], False
     payers: _Payers = {}
-    has_rows = False
-    for month in covered:
-        span, only = (max(since, month.start), min(until, month.end)), {} if alone is None else {"customer": alone}
-        rows = spend(engine, _attributes(plans, question.names), *span, only=only, with_tokens=False)
-        with reading(engine).connect() as connection:
-            paid = revenue_in(connection, month.start, month.end)
-        has_rows = has_rows or bool(paid)
-        paid = [one for one in paid if alone in (None, one.customer)]
-        _add_month(payers, month, plans, question.names, rows, paid, running.name)
-    return list(payers.values()), has_rows
+    spans = [Span(max(since, month.start), min(until, month.end)) for month in covered]
+    kept = Kept({} if alone is None else {"customer": alone}, ())
+    names = _attributes(plans, question.names)
+    rows_of = sums_each(engine, names, spans, kept)
+    with reading(engine).connect() as connection:
+        every = revenue_in(connection, covered[0].start, covered[-1].end)
+    paid = [one for one in every if alone in (None, one.customer)]
+    places = None
+    for month, rows in zip(covered, rows_of, strict=True):
+        here = [one for one in paid if one.from_at < month.end and one.to_at > month.start]
+        holding, said = [plan for plan in plans if holds(plan, month)], plans_said(here)
+        if places is None or (holding, said) != (places.plans, places.said):
+            places = Places(names, question.names, holding, said)
+        _add_month(payers, month, places, question.names, rows, here, month.name == running.name)
+    return list(payers.values()), bool(every)
 
 
 def _attributes(plans: Sequence[Plan], by: Sequence[str]) -> list[str]:
@@ -196,59 +202,35 @@ def _attributes(plans: Sequence[Plan], by: Sequence[str]) -> list[str]:
 def _add_month(
     payers: _Payers,
     month: Month,
-    plans: Sequence[Plan],
+    places: Places,
     by: Sequence[str],
-    rows: Sequence[SpendRow],
+    rows: Sequence[Sums],
     paid: Sequence[Paid],
-    running: str,
+    running: bool,
 ) -> None:
-    holding = [plan for plan in plans if _holds(plan, month)]
-    plan_named = {plan.name: plan for plan in reversed(holding)}
-    plan_of_customer = _plans_said(paid)
-    for row in rows:
-        customer = row.group["customer"]
-        plan = next((plan for plan in holding if _fits(plan, row.group)), None)
-        if customer is not None and customer in plan_of_customer:
-            name = plan_of_customer[customer]
-            if name and (plan is None or plan.name != name):
-                plan = plan_named.get(name) or NO_PLAN.model_copy(update={"name": name})
-        payer = _payer(payers, plan, row.group)
-        group = tuple((plan.name if plan else None) if name == "plan" else row.group[name] for name in by)
-        cell = payer.cells.setdefault(group, Economy({}, None))
-        cell.cost += row.cost_nanousd
-        cell.add_capacity(row.capacity_nanousd)
-        cell.calls += row.requests
-        cell.unpriced += row.unpriced_requests
-        if month.name == running:
-            cell.running += row.cost_nanousd + row.capacity_nanousd
-        payer.called[month.name] = payer.called.get(month.name, 0) + row.requests
+    for values, requests, cost, unpriced, capacity in rows:
+        plan, key, group, price = places.of(values)
+        payer = _payer(payers, plan, key)
+        cell = payer.cells.get(group)
+        if cell is None:
+            cell = payer.cells[group] = Economy({}, None)
+        cell.cost += cost
+        cell.add_capacity(capacity)
+        cell.calls += requests
+        cell.unpriced += unpriced
+        if running:
+            cell.running += cost + capacity
+        payer.called[month.name] = payer.called.get(month.name, 0) + requests
         if plan is not None:
-            payer.prices[month.name] = int(plan.usd_per_month * NANO)
+            payer.prices[month.name] = price
     for payment in paid:
-        _pay(payers, payment, month, plan_named, by)
+        _pay(payers, payment, month, places.plan_named, by)
 
 
-def _plans_said(paid: Sequence[Paid]) -> dict[str, str]:
-    """Which plan each customer with revenue rows is on; "" where they do not say."""
-    plan_of: dict[str, str] = {}
-    for payment in sorted(paid):
-        plan_of[payment.customer] = payment.plan or plan_of.get(payment.customer, "")
-    return plan_of
-
-
-def _holds(plan: Plan, month: Month) -> bool:
-    begun = plan.from_ is None or plan.from_.timestamp() * 1e6 < month.end
-    return begun and (plan.to is None or plan.to.timestamp() * 1e6 > month.start)
-
-
-def _fits(plan: Plan, group: Mapping[str, str | None]) -> bool:
-    return all(one_of(group[name], patterns) for name, patterns in plan.match.items())
-
-
-def _payer(payers: _Payers, plan: Plan | None, group: Mapping[str, str | None]) -> _Payer:
-    per = plan.per if plan else "customer"
-    key = (plan.name if plan else None, per, group[per])
-    payer = payers.setdefault(key, _Payer(plan, group[per]))
+def _payer(payers: _Payers, plan: Plan | None, key: PayerKey) -> _Payer:
+    payer = payers.get(key)
+    if payer is None:
+        payer = payers[key] = _Payer(plan, key[2])
     payer.plan = plan  # the latest month's price is the one to speak of
     return payer
 
@@ -273,7 +255,8 @@ def _pay(payers: _Payers, paid: Paid, month: Month, plans: Mapping[str, Plan], b
         payer = max(candidates, key=lambda payer: payer.called.get(month.name, 0))
     else:
         plan = None if name is None else plans.get(name) or NO_PLAN.model_copy(update={"name": name})
-        payer = _payer(payers, plan, {"customer": paid.customer, **({plan.per: paid.customer} if plan else {})})
+        whose = {"customer": paid.customer, **({plan.per: paid.customer} if plan else {})}
+        payer = _payer(payers, plan, payer_key(plan, whose))
         group = tuple(paid.customer if one == "customer" else name if one == "plan" else None for one in by)
         payer.cells.setdefault(group, Economy({}, None))
     payer.parts.append((month.name, paid, amount))

@@ -95,8 +95,11 @@ def _kept(items: Sequence[Grouped], question: MonthQuestion) -> Iterator[dict[st
 
 
 def close_month(engine: Engine, question: MonthQuestion, now_us: int) -> bool:
-    """Keep the month as it is now; False where it was closed before. Raises `BadQuestion`."""
+    """Keep the month as it is now; False where it was closed before. Raises `BadQuestion`, of a month that still runs, too:
+    its calls to come would all be adjustments of the next."""
     _check(question, now_us)
+    if question.month.end > now_us:
+        raise BadQuestion(f"{question.month.name} is not over yet; it can be closed once it has ended")
     shown = _as_it_is(engine, question, now_us)
     return close(
         engine,

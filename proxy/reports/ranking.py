@@ -14,7 +14,8 @@ from proxy.ledger.database import reading
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
 from proxy.reports.spans import ENTRIES, LENGTHS_US, Part, Span, answering, is_left
-from proxy.reports.spend import Kept, check_names, column_of
+from proxy.reports.spend import check_names
+from proxy.reports.totals import Kept, column_of
 
 
 class Ranking(NamedTuple):

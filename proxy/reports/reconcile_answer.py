@@ -19,7 +19,7 @@ from proxy.money import NANO, is_short, usd_text
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.invoiced import settle
 from proxy.reports.reconcile import reconcile, span_of
-from proxy.reports.spend import entries_since
+from proxy.reports.spend import entries_since, spend
 from proxy.reports.statement import read_statement
 from proxy.times import BadQuestion, rfc3339
 
@@ -157,6 +157,8 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
     caveats = (
         [f"entries before {rfc3339(kept)} are deleted, and in none of our figures"] if kept and kept > begins else []
     )
+    if not any(cell.ours for cell in compared.cells.values()):
+        caveats += _none_of(engine, book, provider, begins, ends)
     if all(line.usd is None for line in statement.lines):
         caveats.append("the file has no amounts: its quantities are valued at what they cost us")
     caveats += [f"without a value: {name}" for name in compared.unvalued]
@@ -186,6 +188,17 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
         provider, "", now_us, begins, ends, compared.ours, round(compared.theirs), round(compared.unexplained)
     )
     return Reconciled(answer, share, [item.correction for item in settling.items], run)
+
+
+def _none_of(engine: Engine, book: Book, provider: str, since: int, until: int) -> list[str]:
+    """A provider that is misspelt has nothing that could differ: all of its file would be "not through us"."""
+    rows = spend(engine, ["provider"], since, until)
+    called = sorted(
+        {book.catalog.canonical(row.group["provider"]) for row in rows if row.requests and row.group["provider"]}
+    )
+    if not called or provider in called:
+        return []
+    return [f"no call of that time went to {provider}; calls went to {', '.join(called)}"]
 
 
 def printed(shown: ReconcileShown) -> tuple[Answer, Fraction]:

@@ -24,10 +24,9 @@ from proxy.ledger.corrections import REPRICED, repricing_of
 from proxy.ledger.database import reading
 from proxy.ledger.entries import Entry
 from proxy.ledger.rolling import pages
-from proxy.ledger.row import json_text
 from proxy.ledger.schema import TOKEN_COLUMNS, entries, jobs
 from proxy.money import usd_text
-from proxy.spool.records import lines_of
+from proxy.spool.cost_lines import written
 
 # What may have chosen a price beside what the ledger keeps.
 _CONDITIONS: tuple[Mapping[str, str], ...] = (
@@ -148,7 +147,7 @@ def _repriced(row: Mapping[str, Any], corrected: _Corrected, book: Book) -> Repr
         return None
     if net is not None and any(_cost(row, usage, book, more).cost_nanousd == net for more in _CONDITIONS[1:]):
         return None
-    columns = {"cost_lines": json_text(lines_of(cost.lines)), "price_version": cost.price_version}
+    columns = {"cost_lines": written(cost.lines) if cost.lines else None, "price_version": cost.price_version}
     correction = repricing_of(row, columns, cost.cost_nanousd, net, corrected.repriced)
     return Repriced(row["id"], net, cost.cost_nanousd, _why(net, lines, cost), correction)
 

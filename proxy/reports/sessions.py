@@ -19,7 +19,8 @@ from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.calls import entry
 from proxy.reports.session_tree import Node, Part, tree_of
 from proxy.reports.spans import LENGTHS_US, Span
-from proxy.reports.spend import Kept, check_names, column_of, of_sessions, spend, within
+from proxy.reports.spend import check_names, entries_of, spend, within
+from proxy.reports.totals import Kept, column_of
 from proxy.times import BadQuestion
 
 Order = Literal["latest", "cost", "calls"]
@@ -217,17 +218,20 @@ def _listed(
     ).where(inside, *([] if team is None else [table.team == team]))
     with reading(engine).connect() as connection:
         rows: list[RowMapping] = []
+        reaching: list[str | None] = []
         for first in range(0, 1 if groups is None else len(groups), _LOOK_UP):
             these = sa.true() if groups is None else table.group.in_(groups[first : first + _LOOK_UP])
             rows += page.read(connection, whole.where(these))
             if across is not None:
-                rows += page.read(connection, _partly(span, sa.and_(across, these), team))
+                reaching += connection.execute(sa.select(table.session).where(across, these)).scalars()
+        for of_some in entries_of(reaching):
+            rows += page.read(connection, _partly(span, of_some, team))
     shown = [_row(row) for row in rows]
     return sorted(shown, key=lambda row: (-getattr(row, page.by), row.session or ""))[: page.limit]
 
 
-def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.Select[Any]:
-    """The sessions that reach beyond the span: their calls within."""
+def _partly(span: Span, of_some: sa.ColumnElement[bool], team: str | None) -> sa.Select[Any]:
+    """Sessions that reach beyond the span: their calls within."""
     partly = (
         sa.select(
             entries.c.root_session_id.label("session"),
@@ -236,7 +240,7 @@ def _partly(span: Span, across: sa.ColumnElement[bool], team: str | None) -> sa.
             sa.func.min(entries.c.started_at).label("started_at"),
             sa.func.max(entries.c.ended_at).label("ended_at"),
         )
-        .where(of_sessions(across), span.holds(entries.c.started_at), counted())
+        .where(of_some, span.holds(entries.c.started_at), counted())
         .group_by(entries.c.root_session_id)
     )
     return partly if team is None else partly.where(entries.c.team == team)

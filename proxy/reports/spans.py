@@ -1,10 +1,10 @@
 """Which tables answer a question about spend, for each part of its time.
 
-A span of time is cut into whole weeks, days or hours, and the edges that are left, which are read entry by entry: of a day in
-which a span begins or ends either what is in the span, or the whole day less what is not, whichever is the shorter time. Labels
-are known of days that are over, where the configuration names them; others, and sessions with something else, are only in the
-entries. However a question is answered, the answer is the same; but of times whose entries are deleted only whole hours or
-days are known (with users, customers or labels: days).
+A span of time is cut into whole months, weeks, days or hours, and the edges that are left, which are read entry by entry: of
+a day in which a span begins or ends either what is in the span, or the whole day less what is not, whichever is the shorter
+time. Labels are known of days that are over, where the configuration names them; others, and sessions with something else, are
+only in the entries. However a question is answered, the answer is the same; but of times whose entries are deleted only whole
+hours or days are known (with users, customers or labels: days).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from proxy.ledger.label_days import DAYS, PARTS, Stretch, covered
-from proxy.ledger.label_weeks import WEEKS, covered_weeks
+from proxy.ledger.label_days import DAYS, PARTS, Cover, Stretch, cover_of, covered, stretches
+from proxy.ledger.label_weeks import OF_DAYS, State, states_of_days
 from proxy.ledger.rollup_schema import ALL_NAMES, PEOPLE, spend_days, spend_hours, spend_people_days, spend_people_weeks
-from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
+from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US, end_of, start_of
 from proxy.ledger.schema import entries, horizon
 
 LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
@@ -48,6 +48,9 @@ class Span(NamedTuple):
         untils = [until for until in (self.until, other.until) if until is not None]
         return Span(max(sinces, default=None), min(untils, default=None))
 
+    def has(self, at: int) -> bool:
+        return (self.since is None or at >= self.since) and (self.until is None or at < self.until)
+
     def holds(self, time: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
         after = [] if self.since is None else [time >= self.since]
         before = [] if self.until is None else [time < self.until]
@@ -66,7 +69,7 @@ _HOURS = Source(spend_hours, HOUR_US)
 _DAYS = Source(spend_days, DAY_US)
 _PEOPLE_WEEKS = Source(spend_people_weeks, WEEK_US)
 _PEOPLE_DAYS = Source(spend_people_days, DAY_US)
-_ADDED_UP_DAYS = Source(DAYS.sums, DAY_US)  # by weeks, too, and by parts
+_ADDED_UP_DAYS = Source(DAYS.sums, DAY_US)  # by months and weeks, too, and by parts
 
 
 class Part(NamedTuple):
@@ -82,20 +85,29 @@ def answering(connection: Connection, names: Sequence[str] | None, span: Span) -
 
     A group of which everything is taken off again is none: see `is_left`.
     """
+    return answering_each(connection, names, [span])[0]
+
+
+def answering_each(connection: Connection, names: Sequence[str] | None, spans: Sequence[Span]) -> list[list[Part]]:
+    """As `answering`, of several spans: what is added up is read once."""
     sources, kept = [] if names is None else _sources(names), horizon(connection)
-    span = _widened(span, sources, kept)
+    spans = [_widened(span, sources, kept) for span in spans]
+    known = _Known(connection, names or (), spans, kept)
+    return [_parts(_pieces(known, names, sources, span)) for span in spans]
+
+
+def _pieces(known: _Known, names: Sequence[str] | None, sources: Sequence[Source], span: Span) -> Pieces:
     if names is None or not sources:
-        return _parts(_cut(span, [ENTRIES], _nearest(kept)))
+        return _cut(span, [ENTRIES], _nearest(known.kept))
     if _ADDED_UP_DAYS in sources:
         pieces: Pieces = iter([(ENTRIES, span, 1)])
-        if "day" not in names and (span.length is None or span.length >= WEEK_US):
-            pieces = _finer(connection, WEEKS, pieces, names, kept)
-        pieces = _finer(connection, DAYS, pieces, names, kept)
+        if known.is_by_long(span):
+            for stretch in OF_DAYS:
+                pieces = _finer(known, stretch, pieces)
+        pieces = _finer(known, DAYS, pieces)
     else:
-        pieces = _cut(span, [*sources, ENTRIES], _nearest(kept))
-    if _is_added_up(names):
-        pieces = _finer(connection, PARTS, pieces, names, kept)
-    return _parts(pieces)
+        pieces = _cut(span, [*sources, ENTRIES], _nearest(known.kept))
+    return _finer(known, PARTS, pieces) if _is_added_up(names) else pieces
 
 
 def is_left(numbers: Iterable[sa.ColumnElement[Any]]) -> sa.ColumnElement[bool]:
@@ -152,10 +164,10 @@ def _nearest(kept: int | None, is_known: Callable[[int], bool] = lambda start_at
     is_known: whether a row can be had whole, by where it begins."""
 
     def snap(source: Source, at: int, is_since: bool) -> int:
-        low = at - at % source.length_us
+        low = start_of(at, source.length_us)
         if low == at:
             return at
-        high = low + source.length_us
+        high = end_of(at, source.length_us)
         inside, outside = (high, low) if is_since else (low, high)
         if not is_known(low):
             return inside
@@ -188,19 +200,67 @@ def _cut(span: Span, sources: Sequence[Source], snap: Snap) -> Pieces:
                 yield finer_source, piece, finer_sign * (sign if at < near else -sign)
 
 
-def _added_up(connection: Connection, stretch: Stretch, span: Span, names: Sequence[str], kept: int | None) -> Pieces:
+class _Known:
+    """What is added up by these names, read once for all spans. kept: where the entries begin that are not deleted."""
+
+    def __init__(self, connection: Connection, names: Sequence[str], spans: Sequence[Span], kept: int | None) -> None:
+        self.kept = kept
+        self._connection, self._names, self._spans = connection, names, spans
+        self._labels = [match[2] for name in names if (match := LABEL.match(name))]
+        self._has_persons = bool(_PERSONS & set(names))
+        self._states: dict[Stretch, list[State]] = {}
+        self._parts: dict[tuple[int | None, int | None], Cover] = {}
+
+    def is_by_long(self, span: Span) -> bool:
+        """Whether weeks and months may answer some of it."""
+        return "day" not in self._names and (span.length is None or span.length >= WEEK_US)
+
+    def covered(self, stretch: Stretch, span: Span) -> tuple[Source, Cover]:
+        """The table to read, and which stretches of the span can be had from it."""
+        since = None if span.since is None else start_of(span.since, stretch.length_us)
+        whole = stretch in OF_DAYS or not {name for name in self._names if not LABEL.match(name)} <= {
+            *PEOPLE,
+            *LENGTHS_US,
+        }
+        if stretch is PARTS:
+            times = since, span.until
+            if times not in self._parts:
+                self._parts[times] = covered(self._connection, PARTS, *times, self._labels, whole)
+            cover = self._parts[times]
+        else:
+            within = Span(since, span.until)
+            cover = cover_of(
+                [state for state in self._states_of(stretch) if within.has(state[0])], stretch, self._labels, whole
+            )
+        is_impersonal = cover.whole and not self._has_persons
+        return Source(stretch.impersonal if is_impersonal else stretch.sums, stretch.length_us), cover
+
+    def _states_of(self, stretch: Stretch) -> list[State]:
+        if stretch not in self._states:
+            if stretch is DAYS:
+                states = list(stretches(self._connection, DAYS, *self._reach()))
+            else:
+                states = states_of_days(self._connection, stretch, self._states_of(DAYS))
+            self._states[stretch] = states
+        return self._states[stretch]
+
+    def _reach(self) -> Span:
+        """All days of what may be asked for: those of whole weeks and months, where they may answer."""
+        lengths = [DAY_US]
+        if any(map(self.is_by_long, self._spans)):
+            lengths += [stretch.length_us for stretch in OF_DAYS]
+        sinces = [None if at is None else start_of(at, length) for at, _ in self._spans for length in lengths]
+        untils = [None if at is None else end_of(at - 1, length) for _, at in self._spans for length in lengths]
+        return Span(
+            None if None in sinces else min(at for at in sinces if at is not None),
+            None if None in untils else max(at for at in untils if at is not None),
+        )
+
+
+def _added_up(known: _Known, stretch: Stretch, span: Span) -> Pieces:
     """Whole stretches that are added up by these names; the entries answer the others."""
-    labels = [match[2] for name in names if (match := LABEL.match(name))]
-    length = stretch.length_us
-    since = None if span.since is None else span.since - span.since % length
-    if stretch is WEEKS:
-        cover = covered_weeks(connection, since, span.until, labels)
-    else:
-        is_whole = not {name for name in names if not LABEL.match(name)} <= {*PEOPLE, *LENGTHS_US}
-        cover = covered(connection, stretch, since, span.until, labels, is_whole)
-    has_persons = bool(_PERSONS & set(names))
-    source = Source(stretch.impersonal if cover.whole and not has_persons else stretch.sums, length)
-    snap = _nearest(kept, lambda start_at: any(first <= start_at < last for first, last in cover.known))
+    source, cover = known.covered(stretch, span)
+    snap = _nearest(known.kept, lambda start_at: any(first <= start_at < last for first, last in cover.known))
     for some, piece, sign in _cut(span, [source, ENTRIES], snap):
         if some is ENTRIES:
             yield some, piece, sign
@@ -211,12 +271,12 @@ def _added_up(connection: Connection, stretch: Stretch, span: Span, names: Seque
                     yield answering_it, part, sign
 
 
-def _finer(connection: Connection, stretch: Stretch, pieces: Pieces, names: Sequence[str], kept: int | None) -> Pieces:
+def _finer(known: _Known, stretch: Stretch, pieces: Pieces) -> Pieces:
     """What would be read from the entries, whole stretches at a time where those are added up."""
     for source, piece, sign in pieces:
         is_short = piece.length is not None and piece.length <= stretch.length_us // 2
         if source is not ENTRIES or is_short or (stretch is PARTS and piece.length is None):
             yield source, piece, sign
             continue
-        for finer, part, finer_sign in _added_up(connection, stretch, piece, names, kept):
+        for finer, part, finer_sign in _added_up(known, stretch, piece):
             yield finer, part, finer_sign * sign

@@ -27,10 +27,11 @@ in one direction of time and the signs turned for the other, so that the swap is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from decimal import ROUND_FLOOR, Context, Decimal, localcontext
 from functools import cache
 from math import factorial
+from operator import itemgetter
 from typing import NamedTuple, TypeVar
 
 # What is read from a cache, or written to one, would else be fresh input: these units are one side.
@@ -62,9 +63,8 @@ NOTHING = Group(0, 0, 0, {}, {})
 def split(before: Mapping[G, Group], now: Mapping[G, Group]) -> dict[G, Parts]:
     """Group -> its parts, each of `PARTS` (nano-USD), which add up to what its cost changed."""
     groups = sorted({*before, *now}, key=str)
-    if [_ordered(before.get(group, NOTHING)) for group in groups] > [
-        _ordered(now.get(group, NOTHING)) for group in groups
-    ]:
+    each = ((_ordered(before.get(group, NOTHING)), _ordered(now.get(group, NOTHING))) for group in groups)
+    if next((was > is_now for was, is_now in each if was != is_now), False):
         return {group: _turned(parts) for group, parts in _split(now, before).items()}
     return _split(before, now)
 
@@ -119,7 +119,7 @@ def _shares(was: Group, is_now: Group, volume: tuple[int, int]) -> Parts:
     old, new = _factors(was, is_now, volume[0]), _factors(is_now, was, volume[1])
     if old is None or new is None:  # nothing to split by: no usage, or no price on either side
         return _by_count(was, is_now, volume)
-    each = [[[_each(t, c, p) for p in (old, new)] for c in (old, new)] for t in (old, new)]
+    each = _costs((old, new))
     numbers = (Decimal(volume[0]), Decimal(volume[1])), (old.share, new.share), (old.priced, new.priced)
     changed = [place for place in range(6) if place > 2 or numbers[place][0] != numbers[place][1]]
 
@@ -169,13 +169,23 @@ def _scaled(group: Group, units: Collection[str]) -> Units | None:
     return {unit: price * scale for unit, price in prices.items()}
 
 
-def _each(tokens: _Factors, cache: _Factors, prices: _Factors) -> Decimal:
-    """What a call costs with the tokens of one period, the cache's share of another, the prices of a third."""
-    price = prices.prices
-    made_up = cache.cache or tokens.cache  # without any input there is no way in which it is made up
-    side = sum((share * price.get(unit, _ZERO) for unit, share in made_up.items()), _ZERO)
-    others = sum((amount * price.get(unit, _ZERO) for unit, amount in tokens.others.items()), _ZERO)
-    return tokens.input_side * side + others
+def _costs(both: tuple[_Factors, _Factors]) -> list[list[list[Decimal]]]:
+    """What a call costs with the tokens of one period, the cache's share of another, the prices of a third: by these three."""
+    sides = [[_worth(cache.cache, prices.prices) for prices in both] for cache in both]
+    others = [[_worth(tokens.others, prices.prices) for prices in both] for tokens in both]
+    # Without any input there is no way in which it is made up: then it is the tokens' own.
+    made_up = [[sides[cache if both[cache].cache else tokens] for cache in (0, 1)] for tokens in (0, 1)]
+    return [
+        [
+            [both[tokens].input_side * made_up[tokens][cache][prices] + others[tokens][prices] for prices in (0, 1)]
+            for cache in (0, 1)
+        ]
+        for tokens in (0, 1)
+    ]
+
+
+def _worth(usage: Units, prices: Units) -> Decimal:
+    return sum((amount * prices.get(unit, _ZERO) for unit, amount in usage.items()), _ZERO)
 
 
 def _by_count(was: Group, is_now: Group, volume: tuple[int, int]) -> Parts:
@@ -195,13 +205,13 @@ def _shapley(values: Sequence[Decimal], players: int) -> list[Decimal]:
     for sets_by_size in _sets(players):
         share = _ZERO
         for weight, without, with_him in sets_by_size:
-            gain = sum([values[one] for one in with_him], _ZERO) - sum([values[one] for one in without], _ZERO)
-            share += weight * gain
+            share += weight * (sum(with_him(values), _ZERO) - sum(without(values), _ZERO))
         shares.append(share / factorial(players))
     return shares
 
 
-_Sets = tuple[Decimal, tuple[int, ...], tuple[int, ...]]
+_Pick = Callable[[Sequence[Decimal]], Sequence[Decimal]]
+_Sets = tuple[Decimal, _Pick, _Pick]
 
 
 @cache
@@ -216,12 +226,17 @@ def _sets(players: int) -> list[list[_Sets]]:
         of_each.append([
             (
                 Decimal(factorial(size) * factorial(players - size - 1)),
-                tuple(without),
-                tuple(members | bit for members in without),
+                _picking(without),
+                _picking([members | bit for members in without]),
             )
             for size, without in enumerate(by_size)
         ])  # fmt: skip
     return of_each
+
+
+def _picking(places: Sequence[int]) -> _Pick:
+    """Takes these of some values."""
+    return itemgetter(*places) if len(places) > 1 else itemgetter(slice(places[0], places[0] + 1))
 
 
 def _whole(total: int, shares: Mapping[str, Decimal]) -> Parts:

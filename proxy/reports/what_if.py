@@ -22,7 +22,7 @@ from pricing.book import Book
 from proxy.ceilings.learned import Learned
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
 from proxy.money import is_short, usd_text
-from proxy.reports.alternatives import TIERS, Alternative, Change, Kind, alternative
+from proxy.reports.alternatives import TIERS, Alternative, Change, Kind, alternative, names
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.spend import SpendRow, spend
 from proxy.times import BadQuestion, rfc3339
@@ -130,7 +130,10 @@ def what_if_answer(
     for model, calls in unpriced.items():
         if calls > 0:  # else each was given a price later, by a correction
             left_out[model, f"{calls} calls have no price of their own"] += 0
-    return _answer(sums, left_out, [] if each else [_MEAN], (since, until), at_s)
+    called = [Kind(row.group["provider"] or "", row.group["model"] or "", {}, {}, 0, 0) for row in rows]
+    idle = [f"no call of the period is {swap.model}'s, so that swap changes nothing"
+            for swap in change.swaps if not any(names(swap, book, kind, at_s) for kind in called)]  # fmt: skip
+    return _answer(sums, left_out, [] if each else [_MEAN], idle, (since, until), at_s)
 
 
 def _mean(row: SpendRow, typed: bool) -> Iterator[Kind]:
@@ -180,9 +183,11 @@ def _answer(
     sums: Mapping[tuple[str, str], list[_Sum]],
     left_out: Mapping[tuple[str, str], int],
     caveats: list[str],
+    idle: list[str],
     span: tuple[int, int],
     at_s: int,
 ) -> Answer:
+    """caveats: of every row. idle: what was asked for and changes nothing."""
     priced_at = f"prices of {(rfc3339(at_s * 1_000_000) or '')[:10]}"
     items, totals = [], [0, 0, 0, 0]
     for (model, to), parts in sorted(sums.items(), key=lambda item: -sum(part.cost for part in item[1])):
@@ -218,11 +223,11 @@ def _answer(
         high_usd=usd_text(totals[3]),
         items=items,
         left_out=named,
-        about=about(*span, "UTC", sources, caveats),
+        about=about(*span, "UTC", sources, [*caveats, *idle]),
     )
     rows = [item.model_dump(exclude={"unpriced"}) | {"caveats": "; ".join(item.caveats)} for item in items]
     rows.append({"model": "(total)", **{name: getattr(shown, name) for name in _COLUMNS[2:6]}})
-    return Answer(shown, rows, _COLUMNS, _said(shown))
+    return Answer(shown, rows, _COLUMNS, [*_said(shown), *(f"Mind: {what}." for what in idle)])
 
 
 def _said(shown: WhatIfShown) -> list[str]:

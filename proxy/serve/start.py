@@ -14,14 +14,16 @@ from proxy.config.checks import load_config
 from proxy.config.file import ConfigError, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import keys_of_ours, local_tree, names_none, needs_local_model, provider_tree
-from proxy.processes.deferred import deferred
+from proxy.patterns import compiled_later
 from proxy.processes.descriptors import raise_limit
+from proxy.processes.garbage_collection import make_rare
 from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
 from proxy.processes.sqlite_library import without_statistics
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
 from proxy.serve.sockets import listen
 from proxy.serve.supervisor import Supervisor
+from proxy.spool.reader import runs
 
 if TYPE_CHECKING:
     from proxy.serve.local_model import LocalModel
@@ -103,20 +105,31 @@ def _serve(
     for warning in warnings:
         log.warning("%s", warning)
     supervisor = Supervisor(config, config_path, local, otherwise)
+    was_stopped_cleanly = not runs(Path(config.data_dir) / "spool")
 
     def control(orders: Orders) -> None:
         without_statistics()
-        with deferred("importlib.metadata"):  # SQLAlchemy looks for plugins there if a database has another driver
-            from proxy.control.process import run_control  # heavy, and only this child needs it
+        from proxy.control.start import run_control  # only this child needs it, and what it imports in its turn
 
+        make_rare()
         one_heap()
         announce = otherwise is not None
-        run_control(supervisor.config, admin, data.getsockname()[1], orders, announce=announce, workers=workers)
+        run_control(
+            supervisor.config,
+            admin,
+            data.getsockname()[1],
+            orders,
+            announce=announce,
+            workers=workers,
+            is_spool_empty=was_stopped_cleanly and not supervisor.has_begun,
+        )
 
     def data_plane(worker: str) -> Callable[[Orders], None]:
         def start(orders: Orders) -> None:
-            from proxy.dataplane.process import run  # after the fork: its event loop belongs to the child
+            with compiled_later():
+                from proxy.dataplane.process import run  # after the fork: its event loop belongs to the child
 
+            make_rare()
             run(supervisor.config, worker, data, orders)
 
         return start

@@ -24,7 +24,7 @@ from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
 from proxy.config.model import Config
 from proxy.config.translation import translate_socket
-from proxy.processes.garbage_collection import make_rare
+from proxy.processes.garbage_collection import make_rare, pause
 from proxy.processes.heaps import give_back
 from proxy.processes.not_installed import import_error_in, what_to_install
 from proxy.processes.orders import Orders
@@ -43,11 +43,13 @@ _TRANSLATE = "translate"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _BOTH_CHILDREN = (
-    "uvloop", "proxy.budgets.redis.store", "proxy.downstream.connection", "proxy.processes.http_server",
+    "uvloop", "proxy.budgets.totals", "proxy.downstream.connection", "proxy.processes.http_server",
     "proxy.processes.link", "proxy.spool.kept",
 )  # fmt: skip
 """What the control process and the data planes import alike: once, before they are forked. What one of them needs alone is not
 imported here: of what it writes to (half of it, as objects are counted in place) there would be two copies."""
+
+_SHARED_BUDGETS = ("proxy.budgets.redis.store",)
 
 
 @slotted
@@ -83,6 +85,7 @@ class Supervisor:
         self._reload_asked = False
         self._translator: Path | None = None  # its socket
         self._code = 0
+        self.has_begun = False  # each child was there once
 
     def add(self, name: str, start: Callable[[Orders], None]) -> None:
         self._children.append(Child(name, start))
@@ -98,6 +101,7 @@ class Supervisor:
         def translate(orders: Orders) -> None:
             from proxy.translate.process import run  # 200 MB, and only this child needs it
 
+            make_rare()
             run(self.config, listener, orders)
 
         made = Child(_TRANSLATE, translate)
@@ -109,7 +113,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
-        for module in _BOTH_CHILDREN:
+        for module in (*_BOTH_CHILDREN, *(() if self.config.store == "memory" else _SHARED_BUDGETS)):
             importlib.import_module(module)
         packaged_book()  # a megabyte and a half, read once for all
         give_back()  # else each child has what is free in its own way
@@ -117,6 +121,7 @@ class Supervisor:
         for child in self._children:
             if not child.pid:  # a reload has begun it
                 self._fork(child)
+        self.has_begun = True
         while any(child.pid for child in self._children):
             self._wait()
         return self._code
@@ -148,6 +153,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             for other in self._children:
                 other.orders.for_child(mine=other is child)
+            pause()  # until it has imported what it needs
             with contextlib.suppress(OSError):  # for `ps` and `top`; only Linux has it
                 Path("/proc/self/comm").write_text(f"taximeter-{child.name}"[:15], encoding="ascii")
             child.start(child.orders)

@@ -32,7 +32,7 @@ def named(headers: Mapping[bytes, bytes], body: Mapping[str, Any], client: str, 
 
     A call that names nothing but a parent is a session of its own (`own_id`) below that one.
     """
-    if _OWN_HEADERS.isdisjoint(headers):
+    if not headers or _OWN_HEADERS.isdisjoint(headers):
         return clients.find(headers, body, client)
     parent = _text(headers, b"x-taximeter-parent-session-id")
     agent = _text(headers, b"x-taximeter-agent")
@@ -64,7 +64,7 @@ def attribute(
     """What the call is counted under; `budgeted` is the session that budgets and guards count it in."""
     claimed_user = claimed_customer = own_agent = None
     claimed: dict[str, str] = {}
-    if not _OWN_HEADERS.isdisjoint(headers):
+    if headers and not _OWN_HEADERS.isdisjoint(headers):
         claimed_user, claimed_customer = _text(headers, b"x-taximeter-user"), _text(headers, b"x-taximeter-customer")
         claimed, own_agent = _labels(headers), _text(headers, b"x-taximeter-agent")
     claimed_customer = claimed_customer or _claimed_in_body(body)
@@ -89,7 +89,7 @@ def attribute(
         labels={**claimed, **identity.labels} if trusted and claimed else identity.labels,
         untrusted_labels=untrusted,
         client=client,
-        traceparent=clients.traceparent_of(headers),
+        traceparent=clients.traceparent_of(headers) if headers else None,
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -32,7 +33,16 @@ _LATEST_PAIRS = 8
 _MAX_LINE = 200
 _QUESTION = b'["user","'
 _NO_SYSTEM = framed(b"")
+_REPLY_BYTES = len(REPLY)
 _OPENING = 48  # bytes of a turn that say how its text begins
+
+
+def _latest_pairs(spoken: Sequence[bytes], replies: Sequence[tuple[int, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+    return [(spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text]
+
+
+def _behind(spoken: Sequence[bytes], known: int) -> Sequence[bytes]:
+    return spoken[known:]
 
 
 def _is_text(turn: bytes) -> bool:
@@ -72,8 +82,8 @@ class Conversation:
         self.chain = chain
         self.replies = replies
         self.system = system
-        self.asked = asked
-        self.pairs = pairs
+        self.asked = b"%b" % asked  # for as long as the call takes, without a spare buffer: see `wire/packed.py`
+        self.pairs = [(b"%b" % question, b"%b" % reply) for question, reply in pairs] if pairs else pairs
 
 
 class Chains:
@@ -99,22 +109,20 @@ class Chains:
             return self._of_noted(begun, NotedTurns(call))
         spoken = turns.turns_of(call)
         if _LONG_TURNS <= len(spoken) <= _MOST_TURNS:
-            chain = self._chained(begun, [*map(hash, spoken)], lambda known: spoken[known:])
+            chain = self._chained(begun, [*map(hash, spoken)], partial(_behind, spoken))
         else:
             chain = self._keyed.chain(begun, spoken)
         replies: list[tuple[int, bytes]] = []
-        pairs: list[tuple[bytes, bytes]] = []
+        pairs: Sequence[tuple[bytes, bytes]] = ()
         first = 0
         for number, turn in enumerate(spoken):
             if number == first and turn.startswith(SYSTEM):
                 first += 1
-            elif turn.startswith(REPLY):
+            elif turn[:_REPLY_BYTES] == REPLY:  # in half the time of `startswith`
                 replies.append((number, turn[:_OPENING] if turn.endswith(NO_TOOLS) else b""))
         system = chain.digests[first - 1] if first else begun.digest()
         if replies:
-            pairs = [
-                (spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text
-            ]
+            pairs = _latest_pairs(spoken, replies)
         return Conversation(chain, replies, system, spoken[-1] if spoken else b"", pairs)
 
     def _of_noted(self, begun: hashlib.blake2b, spoken: NotedTurns) -> Conversation:

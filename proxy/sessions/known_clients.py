@@ -123,7 +123,7 @@ def client_of(headers: Headers) -> str:
 
 def find(headers: Headers, body: Body, client: str) -> ClientSession | None:
     """What the first entry that finds something says; None where the call names no session."""
-    if are_silent(headers) and _SIGNS_IN_BODIES.isdisjoint(body) and client not in _ASKED_FOR_MORE:
+    if (not headers or are_silent(headers)) and _SIGNS_IN_BODIES.isdisjoint(body) and client not in _ASKED_FOR_MORE:
         return None  # what most calls are
     for look in TABLE:
         session = look(headers, body, client)

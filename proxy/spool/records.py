@@ -22,11 +22,9 @@ Times are epoch microseconds, money is integer nano-USD, durations are milliseco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
-
-from pricing.cost import CostLine
 
 VERSION = 1
 """Of the records, in each segment's `open`. A reader takes every version up to its own."""
@@ -133,22 +131,6 @@ class Line(TypedDict):
     cost_usd: str
     model: str | None
     source: str | None
-
-
-def lines_of(lines: Iterable[CostLine]) -> list[Line]:
-    """The lines of a cost as the spool and the ledger have them."""
-    return [
-        {
-            "unit": line.unit,
-            "quantity": str(line.quantity),
-            "price_usd": str(line.price_usd),
-            "per": line.per,
-            "cost_usd": str(line.cost_usd),
-            "model": line.model,
-            "source": line.source,
-        }
-        for line in lines
-    ]
 
 
 class Settle(TypedDict):

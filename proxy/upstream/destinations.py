@@ -18,6 +18,7 @@ from proxy.upstream.pool import UpstreamClient
 
 USER_AGENT = b"taximeter/0.1"
 TRANSLATION = "translated:"
+_MOST_BEGUN, _SHORT_PATH = 256, 200
 
 
 @frozen
@@ -43,6 +44,7 @@ class Destination:
     signer: Signer | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
+    _begun: dict[tuple[bytes, str], bytes] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def path(self, path: str) -> str:
         """The whole path of one of its dialect's paths, wherever it is sent through."""
@@ -51,6 +53,17 @@ class Destination:
     def target(self, path: str) -> str:
         """The request target of one of its dialect's paths."""
         return self.origin.target(path.removeprefix(self.root) if self.root else path)
+
+    def begun(self, method: bytes, path: str) -> bytes:
+        """A request's first line and this upstream's own headers, which nearly all of them have in common."""
+        begun = self._begun.get((method, path))
+        if begun is None:
+            begun = b"%b %b HTTP/1.1\r\n%b" % (method, self.target(path).encode(), self.fixed)
+            if (
+                len(self._begun) < _MOST_BEGUN and len(path) <= _SHORT_PATH and "?" not in path
+            ):  # which may have a credential
+                self._begun[method, path] = begun
+        return begun
 
     @property
     def added_tokens(self) -> int:

@@ -117,11 +117,28 @@ def test_other_paths_are_404_and_reach_no_upstream(rig: Rig) -> None:
     assert rig.provider.status() == before
 
 
+def test_a_base_url_that_is_wrong_is_told_the_path_that_was_meant(rig: Rig) -> None:
+    assert "did you mean /v1/chat/completions?" in error(ask(rig, path="//v1/chat/completions"))["message"]
+    assert "the pages are on `server.admin_port`" in error(httpx.get(rig.gateway.url + "/"))["message"]
+
+
 def test_only_post_is_taken(rig: Rig) -> None:
-    assert (
-        httpx.get(rig.gateway.url + "/v1/chat/completions", headers={"authorization": f"Bearer {KEY}"}).status_code
-        == 405
-    )
+    answer = httpx.get(rig.gateway.url + "/v1/chat/completions", headers={"authorization": f"Bearer {KEY}"})
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_one_model_is_told_by_its_name_as_the_list_has_it(rig: Rig) -> None:
+    def get(path: str, **headers: str) -> httpx.Response:
+        return httpx.get(rig.gateway.url + path, headers={"authorization": f"Bearer {KEY}"} | headers)
+
+    listed = get("/v1/models").json()["data"]
+    assert [get(f"/v1/models/{row['id']}").json() for row in listed] == listed
+    unknown = get("/v1/models/no-such")
+    assert (unknown.status_code, error(unknown)["code"]) == (404, "model_not_found")
+    anthropic = get("/v1/models/no-such", **{"anthropic-version": "2023-06-01"})
+    assert error(anthropic)["type"] == "not_found_error"
+    assert get("/v1/models/no-such", authorization="Bearer no").status_code == 401
 
 
 def test_keys_are_looked_for_often_enough_to_be_effective_within_a_second() -> None:

@@ -108,7 +108,10 @@ class Asking:
     def take(self) -> bytes | None:
         return None  # so that `receive` is asked
 
-    def respond(self, status: int, headers: Any, body: bytes) -> bool:
+    def respond(self, status: int, headers: Any, body: bytes, lines: bytes = b"") -> bool:
+        return False
+
+    def begin(self, status: int, headers: Any, lines: bytes = b"") -> bool:
         return False
 
     def write(self, data: bytes, framed: bytes = b"") -> bool:

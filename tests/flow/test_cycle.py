@@ -391,7 +391,8 @@ async def test_a_whole_response_is_the_same_in_one_write() -> None:
     await asgi.send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await asgi.send({"type": "http.response.body", "body": b"{}", "more_body": False})
     cycle = cycle_of(at_once)
-    assert cycle.respond(200, HEADERS, b"{}")
+    lines = b"".join([b"%b: %b\r\n" % header for header in HEADERS[1:]])
+    assert cycle.respond(200, HEADERS[:1], b"{}", lines)
     await asyncio.sleep(0)
     assert at_once.writes == [b"".join(plain.writes)]
     assert cycle.response_complete
@@ -414,11 +415,13 @@ async def test_a_piece_of_a_stream_is_the_same() -> None:
     plain, at_once = Transport(), Transport()
     for transport in (plain, at_once):
         cycle = cycle_of(transport)
-        await cycle.send({"type": "http.response.start", "status": 200, "headers": HEADERS[:1]})
         if transport is plain:
+            await cycle.send({"type": "http.response.start", "status": 200, "headers": HEADERS[:1]})
             await cycle.send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
         else:
+            assert cycle.begin(200, HEADERS[:1])
             assert cycle.write(b"data: 1\n\n")
+        await cycle.send({"type": "http.response.body", "body": b"", "more_body": False})
     assert at_once.writes == plain.writes
 
 
@@ -429,6 +432,7 @@ async def test_a_header_that_would_become_two_is_refused(headers: list[tuple[byt
     transport = Transport()
     cycle = cycle_of(transport)
     assert not cycle.respond(200, headers, b"")
+    assert not cycle.begin(200, headers)
     with pytest.raises(RuntimeError):
         await cycle.send({"type": "http.response.start", "status": 200, "headers": headers})
     await asyncio.sleep(0)
@@ -450,6 +454,7 @@ async def test_what_is_out_of_the_ordinary_takes_the_long_way() -> None:
     gone.disconnected = True
     for cycle in (cycle_of(Transport(), method=b"HEAD"), cycle_of(Transport(), keep_alive=False), paused, gone):
         assert not cycle.respond(200, HEADERS, b"{}")
+        assert not cycle.begin(200, HEADERS[:1])
         assert not cycle.write(b"x")
 
 

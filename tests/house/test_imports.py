@@ -17,7 +17,10 @@ LAYERS = [
     layer.split()
     for layer in (
         "pricing",
-        "proxy proxy.money proxy.times proxy.ids proxy.bounded_table proxy.errors proxy.rate_limited_log proxy.shares",
+        (
+            "proxy proxy.money proxy.times proxy.ids proxy.bounded_table proxy.errors proxy.patterns"
+            " proxy.rate_limited_log proxy.shares"
+        ),
         "proxy.wire",
         "proxy.types",
         "proxy.capacity",

@@ -8,22 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy import times
 from proxy.times import BadQuestion, Clock, instant, moment
-
-S = 10**9
 
 
 class Machine:
     """A wall clock that people and programs set, beside a steady one."""
 
     def __init__(self) -> None:
-        self.wall = 1_800_000_000 * S
-        self.steady = 5 * S
+        self.wall = 1_800_000_000.0
+        self.steady = 5.0
         self.clock = Clock(lambda: self.wall, lambda: self.steady)
 
-    def goes_on(self, seconds: int) -> int:
-        self.wall += seconds * S
-        self.steady += seconds * S
+    def goes_on(self, seconds: int) -> float:
+        self.wall += seconds
+        self.steady += seconds
         return self.clock.now()
 
 
@@ -36,9 +35,9 @@ def test_it_is_the_wall_clock() -> None:
 def test_where_the_wall_clock_is_set_back_it_goes_on_more_slowly_until_they_meet() -> None:
     machine = Machine()
     before = machine.clock.now()
-    machine.wall -= 100 * S
+    machine.wall -= 100
     assert machine.clock.now() == before
-    assert machine.goes_on(60) == before + 30 * S
+    assert machine.goes_on(60) == before + 30
     machine.goes_on(140)
     assert machine.clock.now() == machine.wall
     assert machine.goes_on(7) == machine.wall
@@ -46,10 +45,10 @@ def test_where_the_wall_clock_is_set_back_it_goes_on_more_slowly_until_they_meet
 
 def test_what_another_process_has_seen_is_over_here_too() -> None:
     machine = Machine()
-    machine.clock.not_before(machine.wall + 5 * S)
-    assert machine.clock.now() == machine.wall + 5 * S
-    machine.clock.not_before(machine.wall - 5 * S)
-    assert machine.clock.now() == machine.wall + 5 * S
+    machine.clock.not_before(machine.wall + 5)
+    assert machine.clock.now() == machine.wall + 5
+    machine.clock.not_before(machine.wall - 5)
+    assert machine.clock.now() == machine.wall + 5
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(-10_000, 10_000)), max_size=30))
@@ -57,10 +56,17 @@ def test_it_never_goes_back_and_never_stands_still(steps: list[tuple[int, int]])
     machine = Machine()
     last = machine.clock.now()
     for seconds, set_by in steps:
-        machine.wall += set_by * S
+        machine.wall += set_by
         now = machine.goes_on(seconds)
-        assert now >= max(machine.wall, last + seconds * S // 2)
+        assert now >= max(machine.wall, last + seconds / 2)
         last = now
+
+
+@given(st.integers(0, 4_000_000_000_000_000))  # until the year 2096
+def test_a_whole_number_of_microseconds_stays_that_number(at_us: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(times, "_now", lambda: at_us / 1e6)
+        assert times.now_us() == at_us
 
 
 def test_a_moment_is_text_and_without_an_offset_utc() -> None:

@@ -106,7 +106,9 @@ class Member:
                 await self._take_part(link)
             except (OSError, CommandError, StoreUnavailable) as error:
                 if not down:
-                    log.error("the budget store cannot be used: %s", error or type(error).__name__)
+                    log.error(
+                        "the budget store cannot be used: %s (%s)", error or type(error).__name__, self._address.where
+                    )
                     down = True
                 self._hang_up()
             if self.ready.is_set():

@@ -288,6 +288,9 @@ class RedisStore:
         spent, reserved = self._figures.get(counter_key(claim), (0, 0))
         return max(0, claim.limit - spent - reserved)
 
+    def least_remaining(self, claims: Sequence[Claim]) -> int | None:
+        return min([self.remaining(claim) for claim in claims if claim.measure == "usd"], default=None)
+
     async def session_cost(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> int | None:
         """Add to what a session has cost in all processes; the total. For headers, not for budgets."""
         return (await self.add_to_sessions([(session_name(team, session_id), nanousd)]))[0]

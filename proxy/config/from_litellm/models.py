@@ -26,7 +26,15 @@ _GUESSED = (
     ("o4", "openai"),
     ("claude", "anthropic"),
     ("gemini", "google"),
+    *((start, "openai") for start in ("text-embedding-3", "text-embedding-ada", "dall-e", "whisper-1", "tts-1")),
 )
+# Providers whose own API the translator speaks: their name here, and how what LiteLLM is told of them begins.
+_TRANSLATED = {
+    "bedrock": ("aws", "aws_"),
+    "vertex_ai": ("google-vertex", "vertex_"),
+    "vertex_ai_beta": ("google-vertex", "vertex_"),
+}
+_AWS_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d\Z")
 _VARIABLE = re.compile(r"os\.environ/(\w+)\Z")
 _TAKEN_PARAMS = frozenset({"model", "api_key", "api_base", "base_url", "custom_llm_provider"})
 _TAKEN_SETTINGS = {
@@ -81,13 +89,19 @@ def _add_model(made: Conversion, row: Any, where: str) -> None:
     prefix, slash, model = target.partition("/")
     provider = str(params.get("custom_llm_provider") or (prefix if slash else ""))
     model = model if slash and provider == prefix else target
-    provider = provider_named(provider) or next((p for start, p in _GUESSED if target.startswith(start)), "")
-    base = params.get("api_base") or params.get("base_url") or BASE_URLS.get(provider)
-    if not provider or not base:
-        made.left.append(f"{where}: {name}: {target}: no upstream is known for it; name its base_url")
-        return
     more: dict[str, Any] = {}
     taken = _TAKEN_PARAMS
+    if provider in _TRANSLATED:
+        provider, start = _TRANSLATED[provider]
+        own = {key: _variable(value) for key, value in params.items() if key.startswith(start)}
+        taken |= own.keys()
+        model, said = _of_bedrock(model) if provider == "aws" else (model, {})
+        more = {"via": "litellm", "params": said | own}
+    provider = provider_named(provider) or next((p for start, p in _GUESSED if target.startswith(start)), "")
+    base = params.get("api_base") or params.get("base_url") or BASE_URLS.get(provider)
+    if not provider or (not base and not more):
+        made.left.append(f"{where}: {name}: {target}: no upstream is known for it; name its base_url")
+        return
     if provider == "azure":
         model, more = _of_azure(made, row, params, model, where)
         taken |= {"api_version"}
@@ -105,6 +119,14 @@ def _add_model(made: Conversion, row: Any, where: str) -> None:
         made.left.append(f"{where}: {name}: is a fallback ({other}); calls are not spread over several upstreams")
     made.left += [f"{where}: {name}: litellm_params.{key}" for key in params if key not in taken]
     made.left += [f"{where}: {name}: {key}" for key in as_dict(row) if key not in ("model_name", "litellm_params")]
+
+
+def _of_bedrock(name: str) -> tuple[str, dict[str, Any]]:
+    """`converse/ID`, `invoke/ID`, `eu-west-1/ID`: the id, and what stands before it as parameters."""
+    *before, model = name.split("/") if "arn:" not in name else [name]
+    said = {"route": "invoke"} if "invoke" in before else {}
+    region = next((part for part in before if _AWS_REGION.match(part)), None)
+    return model, said | ({"aws_region_name": region} if region else {})
 
 
 def _of_azure(
@@ -135,7 +157,8 @@ def _of_azure(
 
 def _upstream(made: Conversion, provider: str, base: Any, key: Any, more: Mapping[str, Any]) -> str:
     upstreams = made.config["upstreams"]
-    entry = {"provider": provider, "base_url": str(base), **({"api_key": str(key)} if key else {}), **more}
+    reached = {"base_url": base, "api_key": key}
+    entry = {"provider": provider} | {name: str(value) for name, value in reached.items() if value} | dict(more)
     for number in range(1, 10_000):
         name = provider if number == 1 else f"{provider}-{number}"
         if upstreams.setdefault(name, entry) == entry or _joined(upstreams[name], entry):

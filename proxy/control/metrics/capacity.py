@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.capacity.rates import HOUR_US
 from proxy.control.metrics.exposition import Gauge, decimal
@@ -22,7 +23,15 @@ _MJ = 1000
 
 
 def capacity_gauges(state: ControlState) -> Iterator[Gauge]:
-    """The gauges of every configured capacity."""
+    """The gauges of every configured capacity; none while the ledger does not answer."""
+    try:
+        read = list(_read(state))
+    except SQLAlchemyError:
+        return  # what is not known is not 0
+    yield from read
+
+
+def _read(state: ControlState) -> Iterator[Gauge]:
     keeper, rows = state.keeper, state.config().capacity
     if not rows or keeper is None:
         return

@@ -15,7 +15,7 @@ from proxy.control.metrics.capacity import capacity_gauges
 from proxy.control.metrics.exports import export_gauges
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.metrics.table import MAX_MODELS
-from proxy.control.state import ControlState
+from proxy.control.state import ControlState, Unavailable
 from proxy.ledger.jobs import states
 from proxy.money import NANO
 from proxy.times import now_s, now_us
@@ -92,7 +92,10 @@ def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
 
 def _budgets(state: ControlState) -> Iterator[Gauge]:
     """Budgets without groups in full; of those with groups only how many stand above each threshold."""
-    totals = state.totals()
+    try:
+        totals = state.totals()
+    except Unavailable:
+        return  # the scrape goes on: `budget_store_up` says so, and an alert waits for it
     now = now_s()
     for budget in state.budgets():
         if budget.measure != "usd":

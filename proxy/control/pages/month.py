@@ -14,7 +14,6 @@ from proxy.reports.month import MonthQuestion, Values, mark_up_of, without_price
 from proxy.reports.month_answer import MonthItem, MonthShown, close_month, month_answer
 from proxy.reports.months import before, month_at, month_named
 from proxy.reports.reconciled import reconciled
-from proxy.times import BadQuestion
 
 _CHOICES = ("team", "customer", "key", "user", "label.cost_centre", "model")
 _MONTHS_OFFERED = 12
@@ -220,8 +219,6 @@ def _close(request: PageRequest) -> str:
     month, mark_up = request.path_params["month"], request.form.get("mark_up", "")
     zoned = request._replace(address=request.address._replace(tz=request.form.get("tz") or "UTC"))
     question = _question(zoned, month, by, mark_up)
-    if question.month.end > request.now_us:
-        raise BadQuestion(f"{month} is not over yet; it can be closed once it has ended")
     close_month(request.state.engine, question, request.now_us)
     address = zoned.address._replace(path="/month", by=by)
     return str(address.having(month=month, mark_up=mark_up))

@@ -17,7 +17,7 @@ from proxy.access.stored_owners import Holder, digest
 from proxy.budgets.budget import Amounts, Budget, window_at
 from proxy.budgets.store import REMEMBERED_S, StoreUnavailable
 from proxy.exchange.plane import Plane
-from proxy.exchange.settlement import Settlement, Timings, settle_record
+from proxy.exchange.settlement import Charged, Settlement, Timings, settle_record
 from proxy.ids import correction_id
 from proxy.jobs.api import Ended
 from proxy.jobs.apis import BY_NAME
@@ -133,14 +133,9 @@ def _write(
         timings=Timings((now - job.created_at) / 1000, 0.0),
         stored=leaves,
     )
-    record = settle_record(
-        settlement,
-        attempt_id=job.id,
-        route=job.route,
-        reserved_nanousd=job.reserved_nanousd,
-        budgets=[[*item[:4], amount] for item, amount in zip(job.intent["budgets"], amounts, strict=True)],
-        flags=job.flags,
-    )
+    budgets = [[*item[:4], amount] for item, amount in zip(job.intent["budgets"], amounts, strict=True)]
+    charged = Charged(job.id, job.route, job.reserved_nanousd, budgets, tuple(job.flags))
+    record = settle_record(settlement, charged)
     record["overhead_ms"] = None
     jobs = plane.configured.config.jobs
     record["job"] = {**job.record(), "recheck_s": jobs.recheck_s if BY_NAME[job.api].changes_later else None}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import orjson
 
-from pricing.cost import Cost, CostLine
+from pricing.cost import Cost, CostLine, Rate
 from pricing.money import to_nanousd
 from pricing.usage import Quantity, Reading, UsageSource
 from proxy.exchange.plane import Plane
@@ -74,7 +74,7 @@ class Sums:
 
     def priced(self) -> Priced:
         lines = tuple(
-            CostLine(unit, quantity, price, per, Decimal(cost), model, source)
+            CostLine(Rate(unit, price, per, source), quantity, Decimal(cost), model)
             for (unit, price, per, model, source), (quantity, cost) in self._sums.items()
         )
         if self._unknown:
@@ -99,9 +99,8 @@ class Sums:
     def _shares(self) -> CostLine:
         """The share that the lines without a usage have of the reservation."""
         each = Decimal(self._job.reserved_nanousd or 0).scaleb(-9) / max(self.lines, self._unknown)
-        return CostLine(
-            "reported", self._unknown, each, 1, each * self._unknown, self._job.model, "share of the reservation"
-        )
+        rate = Rate("reported", each, 1, "share of the reservation")
+        return CostLine(rate, self._unknown, each * self._unknown, self._job.model)
 
 
 async def price_lines(plane: Plane, job: Job, lines: Sequence[Reading], at_s: int) -> Priced:

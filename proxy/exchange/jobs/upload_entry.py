@@ -63,7 +63,7 @@ class UploadEntry:
             deadline_at=started_at + configured.config.server.max_call_s * 1_000_000, route=route,
             known_provider=route.provider, destination=destination, attributes=attributes,
             outgoing=Outgoing(b""), changes={}, usage_each=False, body_bytes=0,
-            bound=Ceiling(0, 0, 1, fees={}), price=price, may_be_ordinary=False, ceiling_nanousd=0, claims=(),
+            bound=Ceiling(0, 0, 1, fees={}), price=price, may_be_ordinary=False, ceiling_nanousd=0, budgets=(), claims=(),
         )  # fmt: skip
         self._attempt = attempt = Attempt.of(exchange, plan)
         attempt.intend()

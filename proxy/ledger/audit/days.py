@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from operator import add
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from proxy.ledger.label_days import DAYS, PARTS, Stretch
-from proxy.ledger.label_weeks import WEEKS, covered_weeks
+from proxy.ledger.label_days import DAYS, PARTS, Stretch, stretches
+from proxy.ledger.label_weeks import OF_DAYS, states_of_days
 from proxy.ledger.rollup_schema import SUMS, spend_days, spend_hours, spend_people_days, spend_people_weeks
-from proxy.ledger.rollups import DAY_US, WEEK_US
+from proxy.ledger.rollups import DAY_US, WEEK_US, start_of
 from proxy.ledger.schema import horizon
 from proxy.times import rfc3339
 
@@ -23,7 +25,9 @@ def days_problem(connection: Connection) -> tuple[str, str] | None:
                 pair = [rows[at][position] if at in rows else 0 for rows in (sums, others)]
                 if pair[0] != pair[1]:
                     return f"{table.name} {rfc3339(at)}", f"{column} is {pair[0]}, in {other.name} {pair[1]}"
-    return _added_up_problem(connection, DAYS) or _added_up_problem(connection, PARTS) or _weeks_problem(connection)
+    problems = [_added_up_problem(connection, stretch) for stretch in (DAYS, PARTS)]
+    problems += [_long_problem(connection, stretch) for stretch in OF_DAYS]
+    return next(filter(None, problems), None)
 
 
 def _added_up_problem(connection: Connection, stretch: Stretch) -> tuple[str, str] | None:
@@ -45,16 +49,22 @@ def _added_up_problem(connection: Connection, stretch: Stretch) -> tuple[str, st
     return None
 
 
-def _weeks_problem(connection: Connection) -> tuple[str, str] | None:
-    """Weeks that stand for their days come to what those do."""
-    days = _by_time(connection, DAYS.sums, WEEK_US)
-    weeks = [_by_time(connection, table, WEEK_US) for table in (WEEKS.sums, WEEKS.impersonal)]
-    for since, until in covered_weeks(connection, None, None, []).known:
-        for at in range(since, until, WEEK_US):
-            for table, sums in zip((WEEKS.sums, WEEKS.impersonal), weeks, strict=True):
-                for column, mine, theirs in zip(SUMS, sums.get(at, [0] * len(SUMS)), days[at], strict=True):
-                    if mine != theirs:
-                        return f"{table.name} {rfc3339(at)}", f"{column} is {mine}, in {DAYS.sums.name} {theirs}"
+def _long_problem(connection: Connection, stretch: Stretch) -> tuple[str, str] | None:
+    """Weeks, or months, that stand for their days come to what those do."""
+    days: dict[int, list[int]] = {}
+    nothing = [0] * len(SUMS)
+    for at, sums in _by_time(connection, DAYS.sums, DAY_US).items():
+        begun = start_of(at, stretch.length_us)
+        days[begun] = list(map(add, days.get(begun, nothing), sums))
+    tables = (stretch.sums, stretch.impersonal)
+    longer = [_by_time(connection, table, DAY_US) for table in tables]
+    for at, added in states_of_days(connection, stretch, stretches(connection, DAYS, None, None)):
+        if added is None or not added.whole:
+            continue
+        for table, sums_of in zip(tables, longer, strict=True):
+            for column, mine, theirs in zip(SUMS, sums_of.get(at, nothing), days.get(at, nothing), strict=True):
+                if mine != theirs:
+                    return f"{table.name} {rfc3339(at)}", f"{column} is {mine}, in {DAYS.sums.name} {theirs}"
     return None
 
 

@@ -30,7 +30,7 @@ from proxy.ledger.audit.spool import SpoolDiffers, check_spool
 from proxy.ledger.corrections import CHANGED, REPRICED, entry_in_ledger
 from proxy.ledger.database import connect, reading, writing
 from proxy.ledger.label_days import DAYS, PARTS
-from proxy.ledger.label_weeks import WEEKS
+from proxy.ledger.label_weeks import MONTHS, WEEKS
 from proxy.ledger.parts_schema import label_parts
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, columns_of, counted, pages
 from proxy.ledger.rollup_schema import (
@@ -254,7 +254,7 @@ def _check_jobs(connection: Connection) -> int:
 # Totals
 
 _ROLLED = (spend_hours, spend_days, spend_people_days, spend_people_weeks)
-_ADDED_UP = [table.name for stretch in (DAYS, PARTS, WEEKS) for table in (stretch.sums, stretch.impersonal)]
+_ADDED_UP = [table.name for stretch in (DAYS, PARTS, WEEKS, MONTHS) for table in (stretch.sums, stretch.impersonal)]
 
 
 def _compare_budgets(connection: Connection, again: Engine) -> int:

@@ -22,8 +22,8 @@ AMOUNTS = Amounts(5, {"input": 7})
 def taken(index: BudgetIndex, key: str, *, trusted: bool = False) -> dict[str, tuple[str, int]]:
     """Budget -> the group and the limit of what a call of this key takes."""
     identity = Identity(key_id=key, key=key, trust_labels=trusted)
-    claims = index.claims(identity, ROUTE, {"key": key}, AMOUNTS, 1_800_000_000.0)
-    return {claim.budget: (claim.group, claim.limit) for _, claim in claims}
+    _, claims = index.claims(identity, ROUTE, {"key": key}, AMOUNTS, 1_800_000_000.0)
+    return {claim.budget: (claim.group, claim.limit) for claim in claims}
 
 
 @pytest.mark.parametrize("trusted", [False, True])

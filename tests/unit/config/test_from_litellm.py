@@ -117,6 +117,45 @@ def test_azures_deployments_keep_their_version_and_are_priced_as_their_models(
     assert "params.zone" in done.stderr
 
 
+def test_bedrock_and_vertex_go_through_the_translator_with_what_litellm_was_told_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.config.translation._has", lambda _: True)  # LiteLLM, which need not be here
+    for name in ("AWS_KEY", "PROJECT"):
+        monkeypatch.setenv(name, "x")
+    haiku, arn = "anthropic.claude-haiku-4-5-20251001-v1:0", "arn:aws:bedrock:eu-west-1:1:inference-profile/x"
+    rows = [
+        ("a", {"model": f"bedrock/{haiku}", "aws_region_name": "us-east-1", "aws_access_key_id": "os.environ/AWS_KEY"}),
+        ("b", {"model": f"bedrock/converse/{haiku}", "aws_region_name": "us-east-1", "aws_access_key_id": "os.environ/AWS_KEY"}),
+        ("c", {"model": f"bedrock/invoke/{haiku}"}),
+        ("d", {"model": f"bedrock/eu-west-1/{haiku}"}),
+        ("e", {"model": f"bedrock/{arn}"}),
+        ("f", {"model": "vertex_ai/gemini-2.5-flash", "vertex_project": "os.environ/PROJECT", "vertex_location": "europe-west4"}),
+        ("g", {"model": "text-embedding-3-small", "api_key": "os.environ/PROJECT"}),
+    ]  # fmt: skip
+    file, out = tmp_path / "config.yaml", tmp_path / "taximeter.yaml"
+    file.write_text(
+        yaml.safe_dump({"model_list": [{"model_name": name, "litellm_params": params} for name, params in rows]})
+    )
+    done = CliRunner().invoke(app, ["import", "litellm", "--config", str(file), "--out", str(out)])
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    made = yaml.safe_load(out.read_text())
+    aws = {"provider": "aws", "via": "litellm"}
+    assert made["upstreams"] == {
+        "aws": aws | {"params": {"aws_region_name": "us-east-1", "aws_access_key_id": "${AWS_KEY}"}},
+        "aws-2": aws | {"params": {"route": "invoke"}},
+        "aws-3": aws | {"params": {"aws_region_name": "eu-west-1"}},
+        "aws-4": aws | {"params": {}},
+        "google-vertex": {"provider": "google-vertex", "via": "litellm", "params": {"vertex_project": "${PROJECT}", "vertex_location": "europe-west4"}},
+        "openai": {"provider": "openai", "base_url": "https://api.openai.com/v1", "api_key": "${PROJECT}"},
+    }  # fmt: skip
+    assert [(row["upstream"], row["model"]) for row in made["models"].values()] == [
+        ("aws", haiku), ("aws", haiku), ("aws-2", haiku), ("aws-3", haiku), ("aws-4", arn),
+        ("google-vertex", "gemini-2.5-flash"), ("openai", "text-embedding-3-small"),
+    ]  # fmt: skip
+
+
 def check_moved(made: dict[str, Any], left: str) -> None:
     keys = made["keys"]
     assert keys[:2] == [
@@ -348,16 +387,18 @@ def test_budgets_keep_the_time_zone_of_their_windows() -> None:
     ("more", "said"),
     [
         (("--dump", str(FILES / "config.yaml")), "has no table of LiteLLM"),
-        (("--database", "postgresql://127.0.0.1:1/x"), "LiteLLM's database cannot be read: OperationalError"),
+        (("--database", "postgresql://me:hush@127.0.0.1:1/x"), 'LiteLLM\'s database cannot be read: connection failed: connection to server at "127.0.0.1", port 1 failed'),
+        (("--database", "not an address"), "LiteLLM's database cannot be read: ArgumentError"),
         (("--database", "x", "--dump", str(FILES / "dump.sql")), "not both"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_read_is_told(tmp_path: Path, more: tuple[str, ...], said: str) -> None:
     done = bring(tmp_path / "out.yaml", *more)
 
     assert done.exit_code in (1, 2)
     assert done.exception is None or isinstance(done.exception, SystemExit)
     assert said in done.stderr
+    assert "hush" not in done.stderr
     assert not (tmp_path / "out.yaml").exists()
 
 

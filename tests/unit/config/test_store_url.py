@@ -57,3 +57,15 @@ def test_what_is_no_address_is_refused_without_a_word_of_it(url: str) -> None:
     with pytest.raises(ValueError) as refused:
         parse_address(url.replace("://", "://who:hush-hush@", 1) if "@" not in url else url)
     assert "hush-hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("redis://me:hush@there:6380/1", "there:6380"),
+        ("unix:///run/redis.sock", "/run/redis.sock"),
+        ("redis+sentinel://me:hush@one:26379,two/mymaster/0", "mymaster, as its Sentinels say"),
+    ],
+)
+def test_a_person_is_told_where_it_is_and_no_secret(url: str, where: str) -> None:
+    assert parse_address(url).where == where

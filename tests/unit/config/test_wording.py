@@ -36,12 +36,37 @@ def told(folder: Path, text: str) -> list[str]:
         ("keys: [{name: a, key: '${NO_SUCH}'}]", "keys[0].key (line 1): the environment variable NO_SUCH is not set; set it, or write ${NAME:-default}"),
         ("upstreams: {openai: {base_url: 'http://x'}}\nmodels:\n  m: {upstream: openia}", "models.m.upstream (line 3): 'openia' is not an upstream (there are: openai); did you mean openai?"),
         ("budgets: [{name: a, per: [temas], limit_usd: 1, window: day}]", "is not one of key, team, user, customer, model, upstream, provider, agent, session or label.NAME; did you mean team?"),
+        ("keys: [{name: no, key: sk-0123456789abcdef}]", "keys[0].name (line 1): must be text: put it in quotes"),
+        ("keys: [{name: a, key: 1234567890123456}]", "keys[0].key (line 1): must be text: put it in quotes"),
+        ("keys: [{name: , key: sk-0123456789abcdef}]", "keys[0].name (line 1): is empty"),
+        ("keys: [{name: a, key_sha256: abc}]", "keys[0].key_sha256 (line 1): must be the SHA-256 of the secret: 64 hexadecimal digits"),
+        ("keys: [{name: " + "a" * 201 + ", key: sk-0123456789abcdef}]", "keys[0].name (line 1): must have at most 200 characters"),
+        ("exports: [{type: file, path: x, name: a b}]", "exports[0].name (line 1): may have letters, digits, `.`, `_` and `-`"),
+        ("server: {public_url: 'gateway.example'}", "server.public_url (line 1): must be http(s)://host[:port][/path]"),
+        ("server: {port: many}", "server.port (line 1): must be a whole number"),
+        ("server: {max_body_mb: many}", "server.max_body_mb (line 1): must be a number"),
+        ("keys: [{name: a, key: sk-0123456789abcdef, trust_labels: perhaps}]", "keys[0].trust_labels (line 1): must be true or false"),
+        ("budgets: [{name: a, limit_usd: 1, window: day, alert_at: [80]}]", "budgets[0].alert_at[0] (line 1): must be a share of the limit: 0.8 is 80 %"),
+        ("keys: [{name: a, key: '${NO_SUCH'}]", "keys[0].key (line 1): has a ${ that begins no reference; write ${NAME}, ${NAME:-default} or ${file:PATH}"),
+        ("upstreams: {a: {base_url: 'http://x', api_key: '${NO_SUCH:?}'}}", "upstreams.a.api_key (line 1): has a ${ that begins no reference; write ${NAME}, ${NAME:-default} or ${file:PATH}"),
+        ("upstreams: {a: {base_url: 'http://x', api_key: $NO_SUCH}}", "upstreams.a.api_key (line 1): $NO_SUCH is not replaced; write ${NO_SUCH}"),
+        ("server:\n\tport: 1", "taximeter.yaml:2:1: there is a tab; YAML is indented by blanks"),
+        ("ledger: !env LEDGER", "taximeter.yaml:1:9: the tag !env is not understood; write the value itself, or ${NAME} for one from the environment"),
     ],
 )  # fmt: skip
 def test_one_fault_is_one_line_that_says_what_was_meant(tmp_path: Path, text: str, says: str) -> None:
     (problem,) = told(tmp_path, text)
 
     assert problem.endswith(says)
+
+
+def test_rows_can_be_merged_and_what_stands_in_a_row_wins(tmp_path: Path) -> None:
+    file = tmp_path / "taximeter.yaml"
+    file.write_text("budgets:\n- &a {name: a, limit_usd: 1, window: day}\n- {<<: *a, name: b, window: month}\n")
+
+    (_, second) = load_config(file, {})[0].budgets
+
+    assert (second.name, str(second.limit_usd), second.window) == ("b", "1", "month")
 
 
 def test_a_file_of_litellm_s_is_called_that(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from proxy.control.pages.site import add_pages
 from proxy.control.state import ControlState
 from proxy.ledger import raises, schema
 from proxy.ledger.database import open_ledger, writing
+from proxy.ledger.snapshot import as_raises
 
 ADMIN_KEY = "the-admin-key"
 METRICS_TOKEN = "for-metrics-alone"
@@ -140,7 +141,7 @@ def served(ledger: Engine, loop: asyncio.AbstractEventLoop) -> Iterator[Control]
         refreshed.append(1.0)
 
     def budgets() -> tuple[Budget, ...]:
-        return compile_budgets(config.budgets, raises.as_raises(raises.in_force(ledger)))
+        return compile_budgets(config.budgets, as_raises(raises.in_force(ledger)))
 
     recorder = SimpleNamespace()
     state = ControlState(

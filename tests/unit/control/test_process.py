@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
@@ -18,19 +20,19 @@ from sqlalchemy.exc import OperationalError
 from proxy.config.model import Config
 from proxy.control import process
 from proxy.control.alerts import Alerts
-from proxy.control.process import _Control
+from proxy.control.process import Control
 from proxy.ledger.recorder import Recorder
 from proxy.processes.link import ControlServer
 from proxy.processes.orders import Orders
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> Iterator[_Control]:
+def control(tmp_path: Path) -> Iterator[Control]:
     interrupt = signal.getsignal(signal.SIGINT)
     config = Config.model_validate({"data_dir": str(tmp_path), "ledger": f"sqlite:///{tmp_path}/ledger.db"})
     orders = Orders()
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield _Control(config, listener, 4100, orders, announce=False, workers=1)
+        yield Control(config, listener, 4100, orders, announce=False, workers=1)
     orders.close()
     signal.signal(signal.SIGINT, interrupt)
 
@@ -64,7 +66,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-async def test_it_ends_in_the_reverse_order_of_its_start(control: _Control, ended: list[str]) -> None:
+async def test_it_ends_in_the_reverse_order_of_its_start(control: Control, ended: list[str]) -> None:
     serving = asyncio.create_task(control.serve())
     while control._services is None:  # the last part to be there
         await asyncio.sleep(0.01)
@@ -76,7 +78,7 @@ async def test_it_ends_in_the_reverse_order_of_its_start(control: _Control, ende
 
 
 async def test_data_planes_are_answered_while_the_rest_is_imported(
-    control: _Control, monkeypatch: pytest.MonkeyPatch
+    control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They ask what only the ledger knows, and go on without it after a moment."""
     importing: list[str] = []
@@ -98,7 +100,7 @@ async def test_data_planes_are_answered_while_the_rest_is_imported(
     assert thread != threading.main_thread().name
 
 
-async def test_a_part_that_fails_ends_all(control: _Control, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_part_that_fails_ends_all(control: Control, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Never on with keys that nobody reads again; the supervisor starts the process anew."""
 
     async def failing() -> None:
@@ -112,7 +114,7 @@ async def test_a_part_that_fails_ends_all(control: _Control, ended: list[str], m
     assert ended == ["link", "recorder", "alerts", "ledger"]
 
 
-async def test_a_reload_during_the_start_is_not_lost(control: _Control, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reload_during_the_start_is_not_lost(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was: there was no link yet to send the new budgets' beginnings over, and nobody heard of the error."""
     pushed: list[Any] = []
     monkeypatch.setattr(ControlServer, "push", lambda _, snapshot: pushed.append(snapshot))
@@ -131,7 +133,7 @@ async def test_a_reload_during_the_start_is_not_lost(control: _Control, monkeypa
 
 
 async def test_a_database_that_comes_later_is_waited_for(
-    control: _Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One sentence while it is away, one when it is there; never a traceback."""
     away = [OperationalError("SELECT 1", {}, OSError("connection refused")) for _ in range(3)]
@@ -156,7 +158,38 @@ async def test_a_database_that_comes_later_is_waited_for(
     assert all(record.exc_info is None for record in caplog.records)
 
 
-async def test_who_waits_for_a_database_can_be_stopped(control: _Control, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_admin_port_says_that_the_database_is_waited_for(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took connections and answered none of them."""
+    opened, is_there = process.open_ledger, threading.Event()
+
+    def open_ledger(url: str) -> Engine:
+        if not is_there.is_set():
+            raise OSError(errno.ECONNREFUSED, "connection refused")
+        return opened(url)
+
+    monkeypatch.setattr(process, "open_ledger", open_ledger)
+    monkeypatch.setattr(process, "_TICK_S", 0.001)
+    opening = asyncio.create_task(control._open_ledger())
+    port = control._listener.getsockname()[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        told = {path: await client.get(path) for path in ("/readyz", "/healthz", "/metrics")}
+    is_there.set()
+    engine = await opening
+
+    assert engine is not None
+    engine.dispose()
+    assert {path: answer.status_code for path, answer in told.items()} == {
+        "/readyz": 503,
+        "/healthz": 200,
+        "/metrics": 503,
+    }
+    assert told["/readyz"].json() == {"status": "not ready", "missing": ["the ledger database"]}
+    assert control._listener.fileno() >= 0  # for the server that comes now
+
+
+async def test_who_waits_for_a_database_can_be_stopped(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     def open_ledger(url: str) -> Engine:
         control._stop.set()
         raise OSError("away")

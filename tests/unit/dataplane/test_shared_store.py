@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from proxy.budgets.redis.leased import LeasedStore
 from proxy.config.model import Config
-from proxy.dataplane.process import _shared_store
+from proxy.dataplane.shared_store import shared_store
 from tests.support.rows import each_row
 
 SPOOL = cast(Any, SimpleNamespace(run="run", append_end=lambda _: None, write_owed=lambda: None))
@@ -21,6 +21,6 @@ SPOOL = cast(Any, SimpleNamespace(run="run", append_end=lambda _: None, write_ow
 def test_the_configuration_says_how_long_redis_may_take(
     settings: dict[str, Any], answers_in_s: float, leased: bool
 ) -> None:
-    store = _shared_store(Config.model_validate({"store": "redis://127.0.0.1:1/0"} | settings), SPOOL)
+    store = shared_store(Config.model_validate({"store": "redis://127.0.0.1:1/0"} | settings), SPOOL)
 
     assert (store.member._deadline_s, isinstance(store, LeasedStore)) == (answers_in_s, leased)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import current_version, open_ledger, reading
-from proxy.ledger.schema import HEAD
+from proxy.ledger.version import HEAD
 from proxy.reports.spend import spend
 from proxy.spool.writer import SpoolWriter
 from tests.support.pgbouncer import pooled

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from proxy.ledger.database import HEAD, open_ledger, why_not_opened
+from proxy.ledger.database import open_ledger, why_not_opened
+from proxy.ledger.version import HEAD
 
 _ALEMBIC = "CREATE TABLE alembic_version (version_num VARCHAR(32))"
 

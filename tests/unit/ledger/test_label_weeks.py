@@ -266,7 +266,7 @@ def test_an_old_ledgers_weeks_do_not_wait_for_all_of_its_parts(ledger: Engine, m
     for _ in range(3):
         assert labels._add_up(ledger, ["plan"])
 
-    assert "spend_label_weeks" in tables_read(ledger, ["customer", "label.plan"])
+    assert "spend_label_weeks" in tables_read(ledger, ["customer", "label.plan"], WEEK, WEEK + 14 * DAY_US)
 
 
 def test_weeks_are_added_up_beside_parts_and_days(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,5 +276,7 @@ def test_weeks_are_added_up_beside_parts_and_days(database: str, monkeypatch: py
     while labels._add_up(engine, ["plan"]):
         pass
 
-    assert tables_read(engine, ["customer", "label.plan"]) == {"spend_label_weeks"}
+    two_weeks = WEEK - WEEK_US, WEEK + WEEK_US
+    assert tables_read(engine, ["customer", "label.plan"], *two_weeks) == {"spend_label_weeks"}
+    assert tables_read(engine, ["customer", "label.plan"]) == {"spend_label_months"}
     engine.dispose()

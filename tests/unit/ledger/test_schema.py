@@ -16,17 +16,20 @@ from proxy.ledger import database as opening
 from proxy.ledger import schema
 from proxy.ledger.database import connect, current_version, open_ledger
 from proxy.ledger.parts_schema import (
+    label_months,
     label_parts,
     label_weeks,
     person_calls,
     rare_calls,
+    spend_impersonal_months,
     spend_impersonal_weeks,
+    spend_label_months,
     spend_label_weeks,
 )
 from proxy.ledger.rollup_schema import session_names
 from proxy.ledger.rollups import DAY_US
-from proxy.ledger.schema import HEAD
 from proxy.ledger.sql_view import view_sql
+from proxy.ledger.version import HEAD
 from proxy.times import now_us
 
 
@@ -134,7 +137,8 @@ for line in sys.stdin:
 @pytest.mark.long
 def test_a_migration_that_is_killed_in_the_middle_is_made_anew(empty_database: str, opened: list[sa.Engine]) -> None:
     """Weeks (0020), lists of persons (0021), keys of sessions and lists of rare calls (0022), since when sessions have their names
-    for a key (0023): half of them, or all but for the number of the version."""
+    for a key (0023), months and long
+    sessions (0024): half of them, or all but for the number of the version."""
     opened.append(open_ledger(empty_database))
     wanted = described(opened[0])
     with opened[0].begin() as connection:  # what version 0019 had
@@ -143,6 +147,7 @@ def test_a_migration_that_is_killed_in_the_middle_is_made_anew(empty_database: s
         )
         connection.execute(sa.text("DROP VIEW ledger"))
         connection.execute(sa.text("DROP INDEX spend_sessions_keyless"))
+        connection.execute(sa.text("DROP INDEX spend_sessions_long"))
         for table, column in (
             ("label_parts", "persons"),
             ("label_parts", "listed"),
@@ -151,6 +156,8 @@ def test_a_migration_that_is_killed_in_the_middle_is_made_anew(empty_database: s
         ):
             connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         for made in (label_weeks, spend_label_weeks, spend_impersonal_weeks, person_calls, rare_calls, session_names):
+            made.drop(connection)
+        for made in (label_months, spend_label_months, spend_impersonal_months):
             made.drop(connection)
         connection.execute(sa.text(view_sql(connection.dialect.name)))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0019'"))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.load import load_book
+from pricing.money import fine, to_nanousd_up
 from pricing.operator import parse_rows
 from pricing.usage import Reading
 from tests.support.examples import examples, tried
@@ -187,3 +189,42 @@ def test_whichever_snapshot_answers_the_bill_is_within_the_ceiling_of_the_name_t
                 bill = BOOK.cost(reading, provider=provider, model=model, at_s=at_s).cost_nanousd
                 assert bill is None or (ceiling is not None and bill <= ceiling), (provider, model, served)
     assert pairs > (400 if tried(10) >= 10 else 0)
+
+
+@given(
+    st.sampled_from([*FLAT, *TIERED]),
+    st.integers(0, 2_000_000),
+    st.integers(0, 100_000),
+    st.sampled_from(MOMENTS),
+    st.integers(0, 7200),
+    st.sampled_from([1, 60, 3600, 5000]),
+    st.integers(0, 3600),
+)
+def test_a_ceiling_grows_with_its_input_as_its_rate_says(
+    named: tuple[str, str], tokens: int, written: int, moment: int, beyond_s: int, longest_s: int, later_s: int
+) -> None:
+    """For as long as the rate holds, from the moment when it was made."""
+    of = {"provider": named[0], "model": named[1]}
+    at_s = moment + beyond_s
+    rate = BOOK.ceiling_rate(
+        {"input": 7, "request": 1, "output": written},
+        **of,
+        at_s=at_s,
+        until_s=at_s + longest_s,
+        fixed={},
+        without=frozenset(),
+    )
+    assert rate is None or rate.last_s >= at_s
+    assert rate is not None or named in TIERED
+    if rate is not None:
+        at_s = min(at_s + later_s, rate.last_s)
+        usage = {"input": tokens, "request": 1, "output": written}
+        assert to_nanousd_up(rate.fixed + rate.each * tokens) == BOOK.ceiling_nanousd(
+            usage, **of, at_s=at_s, until_s=at_s + longest_s
+        )
+
+
+@given(st.decimals(0, 1000, allow_nan=False, allow_infinity=False), st.integers(0, 10**7))
+def test_whole_numbers_come_to_what_decimals_do(usd: Decimal, count: int) -> None:
+    with localcontext(prec=200):
+        assert to_nanousd_up(fine(usd) * count) == math.ceil(usd * count * 10**9)

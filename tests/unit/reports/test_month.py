@@ -97,6 +97,14 @@ def test_every_way_of_rounding_adds_up() -> None:
             assert all(abs(charge.cents * 10_000_000 - charge.cost * 1.07) <= 10_000_000 for charge in made)
 
 
+def test_a_month_that_runs_is_not_closed(ledger: Engine) -> None:
+    fill(ledger, [bought(NOVEMBER, "1", team="a")])
+    with pytest.raises(BadQuestion, match="2026-11 is not over yet"):
+        close_month(ledger, asked("2026-11"), DECEMBER - 1)
+    assert not month(ledger, "2026-11").closed
+    assert close_month(ledger, asked("2026-11"), DECEMBER)
+
+
 def test_a_closed_month_stays_and_what_comes_later_is_adjusted_once(ledger: Engine) -> None:
     fill(ledger, [bought(NOVEMBER, "1", team="a"), bought(DECEMBER, "2", team="a")])
     before = month(ledger, "2026-11", mark_up=Decimal("0.5"))
@@ -157,11 +165,11 @@ def test_what_makes_no_sense_is_refused(ledger: Engine) -> None:
 
 def test_the_command_line_closes(tmp_path: Path) -> None:
     engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
-    fill(engine, [bought(NOVEMBER, "1.234", team="a")])
+    fill(engine, [bought(at("2024-11-01"), "1.234", team="a")])
     config, mapping = tmp_path / "taximeter.yaml", tmp_path / "map.csv"
     config.write_text(json.dumps({"ledger": str(engine.url)}))
     mapping.write_text("team,cost_centre\na,4711\n")
-    asking = ["report", "month", "2026-11", "--config", str(config), "--map", str(mapping), "--format", "json"]
+    asking = ["report", "month", "2024-11", "--config", str(config), "--map", str(mapping), "--format", "json"]
 
     first = json.loads(CliRunner().invoke(app, asking).stdout)
     closed = json.loads(CliRunner().invoke(app, [*asking, "--close", "--mark-up", "0.1"]).stdout)

@@ -118,6 +118,17 @@ def test_openai_costs_credits_unconfirmed_calls_and_calls_past_us(ledger: Engine
     adds_up(shown)
 
 
+def test_a_provider_that_no_call_went_to_is_told(ledger: Engine) -> None:
+    fill(ledger, [*openai(), gpt(START, provider="azure")])
+
+    shown, _ = compared(ledger, "opnai", "openai_costs.json")
+
+    assert "no call of that time went to opnai; calls went to azure, openai" in shown.about.caveats
+    assert not [
+        caveat for caveat in compared(ledger, "openai", "openai_costs.json")[0].about.caveats if "no call" in caveat
+    ]
+
+
 def test_openai_usage_is_valued_at_what_it_cost_us(ledger: Engine) -> None:
     fill(ledger, openai())
 

@@ -23,6 +23,7 @@ from proxy.ledger.recorder import Recorder
 from proxy.ledger.rollup_schema import spend_sessions
 from proxy.ledger.schema import entries
 from proxy.reports import sessions as session_queries
+from proxy.reports.spend import spend
 from proxy.spool.writer import SpoolWriter
 from proxy.times import BadQuestion
 from tests.support.postgres import PostgresServer
@@ -169,6 +170,25 @@ def test_a_span_takes_the_sessions_with_a_call_in_it(book: Book) -> None:
     assert book.names(since=AT + 95 * SECOND) == ["long"]
     assert book.names(team="t", limit=1) == ["long"]
     assert book.names(team="other") == []
+
+
+@pytest.mark.parametrize("length", [1, 86_399, 86_400, 86_401, 700_000])
+def test_a_session_that_reaches_beyond_a_span_is_in_it_however_long_it_is(book: Book, length: int) -> None:
+    """Those of a day and more are found in another way than those that are shorter."""
+    for session, begun in (("a", 0), ("b", 300), ("c", 900_000)):
+        book.call(session, begun)
+        book.call(session, begun + length)
+
+    for since in (None, 0, 1, length, length + 1, 300, 301, 300 + length, 301 + length):
+        for until in (None, 1, 300, 301, length, length + 1, 300 + length, 301 + length, 2_000_000):
+            low, high = (None if at is None else AT + at * SECOND for at in (since, until))
+            wanted = {
+                session: calls
+                for session, begun in (("a", 0), ("b", 300), ("c", 900_000))
+                if (calls := sum((since or 0) <= at < (until or 3_000_000) for at in (begun, begun + length)))
+            }
+            assert {row.session: row.requests for row in book.list(since=low, until=high)} == wanted
+            assert {row.group["session"]: row.requests for row in spend(book.engine, ["session"], low, high)} == wanted
 
 
 @pytest.mark.parametrize("operation", ["count_tokens", "responses.input_tokens"])

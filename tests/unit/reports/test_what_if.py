@@ -68,6 +68,13 @@ def test_another_model_with_its_band(ledger: Engine) -> None:
     assert any("as long answers" in caveat for caveat in item.caveats)
 
 
+def test_a_swap_of_a_model_that_was_not_called_is_told(ledger: Engine) -> None:
+    told = "no call of the period is gpt-plain's, so that swap changes nothing"
+
+    assert told in asked(ledger, swaps=(*swap("gpt-plain=claude-x"), *swap("gpt-sm*=claude-x"))).about.caveats
+    assert not [one for one in asked(ledger, swaps=swap("gpt-sm*=claude-x")).about.caveats if "no call" in one]
+
+
 def test_the_band_reaches_as_far_as_bills_have_shown(ledger: Engine, tmp_path: Path) -> None:
     learned = Learned(tmp_path / "learned-data-0.json")
     learned.counted("claude", 1800, 1000)

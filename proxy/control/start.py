@@ -1,0 +1,111 @@
+"""How the control process begins: with what the data planes wait for, if that is known at once, and with everything else
+behind it. The rest of the process (`process.py`) takes a third of a second to import and to open the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from proxy.config.model import Config
+from proxy.control.first_snapshot import first_snapshot
+from proxy.processes.deferred import deferred
+from proxy.processes.garbage_collection import make_rare, pause
+from proxy.processes.link import ControlServer
+from proxy.processes.not_installed import require
+from proxy.processes.orders import Orders
+
+QUESTIONS = ("sessions", "groups", "stored", "jobs", "jobs_due")
+"""What data planes ask: `answers.py`."""
+
+_WAIT_S = 1.0
+_PROCESS = "proxy.control.process"
+
+FirstSnapshot = Callable[[str], Awaitable[Mapping[str, Any]]]
+Answers = Mapping[str, Callable[[Mapping[str, Any]], Awaitable[Any]]]
+
+
+class Beginning:
+    """The process's link to data planes while the ledger is not open: the first one that connects has the snapshot, all that
+    asks for more waits for `hand_over`. stop: a stop that was asked for meanwhile, and comes once everything is shipped."""
+
+    def __init__(self, path: Path, snapshot: Mapping[str, Any]) -> None:
+        self.stop = asyncio.Event()
+        self._snapshot: Mapping[str, Any] | None = snapshot
+        self._is_open = asyncio.Event()
+        self._of_the_ledger: tuple[FirstSnapshot, Answers] | None = None
+        self.link = ControlServer(path, self._first_snapshot, {name: self._asked(name) for name in QUESTIONS})
+
+    def hand_over(self, first_snapshot: FirstSnapshot, answers: Answers) -> None:
+        """From now on the ledger answers."""
+        self._snapshot = None
+        self._of_the_ledger = first_snapshot, answers
+        self._is_open.set()
+
+    async def _first_snapshot(self, worker: str) -> Mapping[str, Any]:
+        # Whoever comes again may have served: what the ledger says then it says itself.
+        snapshot, self._snapshot = self._snapshot, None
+        return snapshot or await (await self._ledger())[0](worker)
+
+    def _asked(self, name: str) -> Callable[[Mapping[str, Any]], Awaitable[Any]]:
+        async def answer(question: Mapping[str, Any]) -> Any:
+            return await (await self._ledger())[1][name](question)
+
+        return answer
+
+    async def _ledger(self) -> tuple[FirstSnapshot, Answers]:
+        await self._is_open.wait()
+        assert self._of_the_ledger is not None
+        return self._of_the_ledger
+
+
+def run_control(
+    config: Config,
+    listener: socket.socket,
+    data_port: int,
+    orders: Orders,
+    *,
+    announce: bool,
+    workers: int,
+    is_spool_empty: bool,
+) -> None:
+    """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool). is_spool_empty: nothing
+    was in it, before any data plane was there."""
+    require("sqlalchemy")  # imported behind the first call
+
+    async def serve() -> None:
+        beginning = await _begin(config, workers) if is_spool_empty else None
+        # In a thread: data planes ask meanwhile.
+        process = await asyncio.to_thread(_import_process)
+        control = process.Control(config, listener, data_port, orders, announce=announce, workers=workers)
+        await control.serve(beginning)
+
+    uvloop.run(serve())
+
+
+async def _begin(config: Config, workers: int) -> Beginning | None:
+    snapshot = first_snapshot(config)
+    if snapshot is None:
+        return None
+    beginning = Beginning(Path(config.data_dir) / "control.sock", snapshot)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, beginning.stop.set)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches the supervisor too, which sends SIGTERM
+    await beginning.link.start()
+    await beginning.link.all_serve(workers, _WAIT_S)  # on a small machine the data planes need the time
+    return beginning
+
+
+def _import_process() -> Any:
+    pause()
+    try:
+        with deferred("importlib.metadata"):  # SQLAlchemy looks for plugins there if a database has another driver
+            return importlib.import_module(_PROCESS)
+    finally:
+        make_rare()

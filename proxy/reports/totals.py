@@ -1,0 +1,239 @@
+"""What groups come to in spans of time, added up: from the roll-ups as far as they go, the rest from the entries.
+
+Which tables answer which span: `spans.py`. The questions themselves: `spend.py`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from proxy.ledger.label_days import label_value
+from proxy.ledger.rolling import ENTRY_SUMS
+from proxy.ledger.rollup_schema import SUMS, spend_units
+from proxy.ledger.rollups import Units, units_of
+from proxy.ledger.schema import counted, entries
+from proxy.reports.calls import GROUPS
+from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Part, Span
+
+_MOST_PARTS = 100  # in one question: SQLite takes 500
+_PLACES = {name: place for place, name in enumerate(SUMS)}
+_NOTHING = [0] * len(SUMS)
+_LABELS = {"label": entries.c.labels, "claimed": entries.c.untrusted_labels}
+
+
+class Kept(NamedTuple):
+    """Of what is reported: what has all values of `only`, and all of one of `among`, which all name the same."""
+
+    only: Mapping[str, str]
+    among: Sequence[Mapping[str, str]]
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys([*self.only, *(name for values in self.among[:1] for name in values)]))
+
+    def holds(self, columns: Mapping[str, Any]) -> sa.ColumnElement[bool]:
+        def all_of(values: Mapping[str, str]) -> sa.ColumnElement[bool]:
+            return sa.and_(sa.true(), *[_is(columns[name], value) for name, value in values.items()])
+
+        return sa.and_(all_of(self.only), *([sa.or_(*map(all_of, self.among))] if self.among else []))
+
+
+def _is(column: Any, value: str) -> sa.ColumnElement[bool]:
+    none: sa.ColumnElement[bool] = sa.func.coalesce(column, "") == ""
+    return column == value if value else none
+
+
+class Total:
+    """What a group comes to. numbers: in the order of `SUMS`; units: those without a column, None for none."""
+
+    __slots__ = ("numbers", "units")
+
+    def __init__(self) -> None:
+        self.numbers = _NOTHING[:]
+        self.units: Units | None = None
+
+    def add_unit(self, unit: str, scale: int, amount: int) -> None:
+        if self.units is None:
+            self.units = defaultdict(int)
+        self.units[unit, scale] += amount
+
+    @property
+    def is_left(self) -> bool:
+        """What is added and taken off again leaves nothing."""
+        return any(self.numbers) or (self.units is not None and any(self.units.values()))
+
+
+Totals = dict[tuple[Any, ...], Total]
+"""By the groups' values."""
+Wanted = Sequence[tuple[Part, Totals]]
+"""What is to be read, and whose totals it is added to."""
+
+
+def new_totals() -> Totals:
+    return defaultdict(Total)
+
+
+# Reading
+
+
+def add_entries_of(connection: Connection, parts: Wanted, by: Sequence[str], kept: Kept, sums: Sequence[str]) -> None:
+    """What is added to one span and taken off the one before is read once."""
+    wanted: dict[Span, list[tuple[Totals, int]]] = defaultdict(list)
+    for part, totals in parts:
+        for span in part.spans:
+            wanted[span].append((totals, part.sign))
+    alike: dict[tuple[tuple[int, int], ...], list[Span]] = defaultdict(list)
+    for span, into in wanted.items():
+        alike[tuple((id(totals), sign) for totals, sign in into)].append(span)
+    for spans in alike.values():
+        part = Part(ENTRIES, spans)
+        columns = _columns(connection, part, [*by, *kept.names])
+        where = sa.and_(_where(part, kept, columns), counted())
+        add_entries(connection, _labelled(columns, by), where, wanted[spans[0]], sums)
+
+
+def _columns(connection: Connection, part: Part, names: Sequence[str]) -> dict[str, Any]:
+    table = part.source.table
+    return {name: column_of(connection, table, _time(part), name) for name in names}
+
+
+def _time(part: Part) -> sa.ColumnElement[int]:
+    return entries.c.started_at if part.source is ENTRIES else part.source.table.c.start_at
+
+
+def _where(part: Part, kept: Kept, columns: Mapping[str, Any]) -> sa.ColumnElement[bool]:
+    where = sa.or_(*[span.holds(_time(part)) for span in part.spans])
+    return sa.and_(where, kept.holds(columns)) if kept.names else where
+
+
+def _labelled(columns: Mapping[str, Any], by: Sequence[str]) -> list[sa.Label[Any]]:
+    return [columns[name].label(f"g{number}") for number, name in enumerate(by)]
+
+
+def column_of(connection: Connection, table: sa.FromClause, time: Any, name: str) -> Any:
+    """What a table is grouped or filtered by under this name."""
+    label = LABEL.match(name)
+    if label:
+        return label_value(connection, _LABELS[label[1]] if table is entries else table.c.labels, label[2])
+    if name in LENGTHS_US:
+        return time - time % LENGTHS_US[name]
+    return GROUPS[name] if table is entries else table.c[name]
+
+
+def add_entries(
+    connection: Connection,
+    groups: Sequence[sa.Label[Any]],
+    where: sa.ColumnElement[bool],
+    into: Sequence[tuple[Totals, int]],
+    sums: Sequence[str] = SUMS,
+) -> None:
+    """into: what it is added to, and with which sign."""
+    added = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in sums]
+    with_others, places = 0, [_PLACES[name] for name in sums]
+    rest = sa.func.count(entries.c.usage)
+    for row in connection.execute(sa.select(*groups, *added, rest).where(where).group_by(*groups)):
+        with_others += row[-1]
+        for totals, sign in into:
+            _count(totals, tuple(row[: len(groups)]), row[len(groups) : -1], sign, places)
+    if not with_others:
+        return  # to read the entries a second time is half of the work
+    others = sa.select(*groups, entries.c.usage).where(where, entries.c.usage.is_not(None))
+    for row in connection.execute(others):
+        more = units_of(row[-1])
+        for totals, sign in into:
+            total = totals[tuple(row[:-1])]
+            for (unit, scale), amount in more.items():
+                total.add_unit(unit, scale, sign * amount)
+
+
+def add_rolled(connection: Connection, parts: Wanted, by: Sequence[str], kept: Kept, sums: Sequence[str]) -> None:
+    """What the roll-ups have: many parts in one question, so that a group of one span is read once."""
+    every = list({id(totals): totals for _, totals in parts}.values())
+    number_of = {id(totals): number for number, totals in enumerate(every)}
+    places = [_PLACES[name] for name in sums]
+    for first in range(0, len(parts), _MOST_PARTS):
+        some = [(part, number_of[id(totals)]) for part, totals in parts[first : first + _MOST_PARTS]]
+        for number, *row in connection.execute(_of_parts(connection, some, by, kept, sums)).all():
+            _count(every[number], tuple(row[: len(by)]), row[len(by) :], 1, places)
+    with_units = {table for table in {part.source.table for part, _ in parts} if has_units(connection, table)}
+    for part, totals in parts:
+        if part.source.table in with_units:
+            columns = _columns(connection, part, [*by, *kept.names])
+            where = _where(part, kept, columns)
+            add_units(connection, part.source.table, _labelled(columns, by), where, totals, part.sign)
+
+
+def _of_parts(
+    connection: Connection, parts: Sequence[tuple[Part, int]], by: Sequence[str], kept: Kept, sums: Sequence[str]
+) -> sa.Select[tuple[Any, ...]]:
+    """The number of each group's span, its values and its sums. A label is taken out of its JSON once for each group of rows
+    that have the same labels: from each row it would be half of the work."""
+    plain = [name for name in by if not LABEL.match(name)]
+    has_labels = len(plain) < len(by)
+    rows = sa.union_all(*[_rolled(connection, part, number, plain, has_labels, kept, sums) for part, number in parts])
+    of_parts = rows.subquery()
+    columns = {name: of_parts.c[f"p{number}"] for number, name in enumerate(plain)}
+    columns |= {name: column_of(connection, of_parts, None, name) for name in by if name not in columns}
+    groups, numbers = [of_parts.c.span, *_labelled(columns, by)], [of_parts.c[name] for name in sums]
+    if not has_labels and len({number for _, number in parts}) == len(parts):
+        return sa.select(*groups, *numbers)
+    return sa.select(*groups, *map(sa.func.sum, numbers)).group_by(*groups)
+
+
+def _rolled(
+    connection: Connection,
+    part: Part,
+    number: int,
+    plain: Sequence[str],
+    has_labels: bool,
+    kept: Kept,
+    sums: Sequence[str],
+) -> sa.Select[tuple[Any, ...]]:
+    """The part's sums, taken off where it is, by its plain names, and by its labels as they stand."""
+    table = part.source.table
+    columns = _columns(connection, part, [*plain, *kept.names])
+    groups = [columns[name].label(f"p{place}") for place, name in enumerate(plain)]
+    groups += [table.c.labels] if has_labels else []
+    added = [
+        (sa.func.sum(table.c[name]) if part.sign > 0 else -sa.func.sum(table.c[name])).label(name) for name in sums
+    ]
+    query = sa.select(sa.literal(number).label("span"), *groups, *added)
+    return query.where(_where(part, kept, columns)).group_by(*groups)
+
+
+def has_units(connection: Connection, table: sa.Table) -> bool:
+    """Most ledgers have none, and each row would be looked up there."""
+    return bool(connection.execute(sa.select(sa.exists().where(spend_units.c.rollup == table.name))).scalar())
+
+
+def add_units(
+    connection: Connection,
+    table: sa.Table,
+    groups: Sequence[sa.Label[Any]],
+    where: sa.ColumnElement[bool],
+    totals: Totals,
+    sign: int = 1,
+) -> None:
+    """Units without a column."""
+    same = [spend_units.c.rollup == table.name, spend_units.c.group == table.c.group]
+    same += [spend_units.c.start_at == (table.c.start_at if "start_at" in table.c else 0)]
+    amount = sa.func.sum(spend_units.c.amount)
+    kinds = (spend_units.c.unit, spend_units.c.scale)
+    query = sa.select(*groups, *kinds, amount).join_from(table, spend_units, sa.and_(*same)).where(where)
+    for row in connection.execute(query.group_by(*groups, *kinds)):
+        *values, unit, scale, total = row
+        totals[tuple(values)].add_unit(unit, scale, sign * int(total))
+
+
+def _count(totals: Totals, values: tuple[Any, ...], added: Sequence[Any], sign: int, places: Sequence[int]) -> None:
+    if not any(added):
+        return  # the sum of nothing
+    numbers = totals[values].numbers
+    for place, number in zip(places, added, strict=True):
+        if number:
+            numbers[place] += sign * int(number)
