@@ -10,6 +10,7 @@ import ast
 import contextlib
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,29 +18,32 @@ if TYPE_CHECKING:
     from setuptools import Extension
 
 ROOT = Path(__file__).parent
-# What a unary call passes through, but for what mypyc cannot take (a generator that waits, structs of msgspec, classes with
-# several bases or one of Python's), what the bench replaces in place (upstream/pool.py and connection.py), and what tests have
-# doubles of (upstream/response.py, exchange/intent.py).
+# What a unary call passes through, but for what mypyc cannot take (a generator that waits, structs of msgspec, `NotRequired`,
+# classes with several bases or one of Python's), and what tests have doubles of (upstream/response.py and pool.py).
 COMPILED = (
-    "pricing/book", "pricing/cost", "pricing/dearest", "pricing/lines", "pricing/money", "pricing/resolve", "pricing/selection",
-    "pricing/usage", "pricing/value", "proxy/access/keys", "proxy/access/routes", "proxy/bounded_table", "proxy/budgets/budget",
-    "proxy/budgets/counting", "proxy/budgets/memory", "proxy/budgets/memory_standings", "proxy/budgets/store",
-    "proxy/budgets/totals", "proxy/budgets/waiting", "proxy/ceilings/call_price", "proxy/ceilings/ceiling",
-    "proxy/ceilings/rendered", "proxy/dataplane/application", "proxy/dataplane/kept_sessions", "proxy/dialects/fields",
-    "proxy/dialects/openai", "proxy/dialects/outgoing", "proxy/dialects/references", "proxy/dialects/turns",
-    "proxy/downstream/client", "proxy/downstream/cycle", "proxy/downstream/head_cache", "proxy/downstream/load",
-    "proxy/downstream/weighing", "proxy/exchange/answer", "proxy/exchange/answering", "proxy/exchange/attempt",
-    "proxy/exchange/attribute", "proxy/exchange/configured", "proxy/exchange/estimated", "proxy/exchange/exchange",
-    "proxy/exchange/forward", "proxy/exchange/framed_gate", "proxy/exchange/gate", "proxy/exchange/jobs/begun",
-    "proxy/exchange/kept_stream", "proxy/exchange/kinds", "proxy/exchange/learn", "proxy/exchange/passed_headers",
-    "proxy/exchange/plan", "proxy/exchange/plane", "proxy/exchange/realtime/turn", "proxy/exchange/reserve",
-    "proxy/exchange/retry", "proxy/exchange/run", "proxy/exchange/settlement", "proxy/exchange/stream", "proxy/exchange/unary",
-    "proxy/exchange/usage_watch", "proxy/ids", "proxy/meters/failures", "proxy/meters/openai", "proxy/meters/openai_usage",
-    "proxy/meters/reader", "proxy/meters/reading_builder", "proxy/money", "proxy/sessions/attribution", "proxy/sessions/chains",
-    "proxy/sessions/costs", "proxy/sessions/keyed_hash", "proxy/sessions/trees", "proxy/shares", "proxy/spool/cost_lines",
-    "proxy/spool/pending", "proxy/spool/writer", "proxy/times", "proxy/types", "proxy/upstream/destinations",
-    "proxy/upstream/inflated", "proxy/upstream/outbox", "proxy/upstream/requests", "proxy/upstream/turns",
-    "proxy/wire/json_weight", "proxy/wire/lenient", "proxy/wire/packed", "proxy/wire/sse",
+    "pricing/book", "pricing/cost", "pricing/dearest", "pricing/lines", "pricing/money", "pricing/resolve",
+    "pricing/selection", "pricing/usage", "pricing/value", "proxy/access/keys", "proxy/access/routes",
+    "proxy/bounded_table", "proxy/budgets/budget", "proxy/budgets/counting", "proxy/budgets/memory",
+    "proxy/budgets/memory_standings", "proxy/budgets/store", "proxy/budgets/totals", "proxy/budgets/waiting",
+    "proxy/ceilings/call_price", "proxy/ceilings/ceiling", "proxy/ceilings/rendered", "proxy/dataplane/application",
+    "proxy/dataplane/kept_sessions", "proxy/dialects/fields", "proxy/dialects/openai", "proxy/dialects/outgoing",
+    "proxy/dialects/references", "proxy/dialects/turns", "proxy/downstream/client", "proxy/downstream/cycle",
+    "proxy/downstream/flow", "proxy/downstream/head_cache", "proxy/downstream/load", "proxy/downstream/weighing",
+    "proxy/exchange/answer", "proxy/exchange/answering", "proxy/exchange/asking", "proxy/exchange/attempt",
+    "proxy/exchange/attribute", "proxy/exchange/configured", "proxy/exchange/doubt", "proxy/exchange/estimated",
+    "proxy/exchange/exchange", "proxy/exchange/forward", "proxy/exchange/framed_gate", "proxy/exchange/gate",
+    "proxy/exchange/intent", "proxy/exchange/jobs/begun", "proxy/exchange/kept_stream", "proxy/exchange/kinds",
+    "proxy/exchange/learn", "proxy/exchange/limits", "proxy/exchange/passed_headers", "proxy/exchange/plan",
+    "proxy/exchange/plane", "proxy/exchange/realtime/turn", "proxy/exchange/reserve", "proxy/exchange/retry",
+    "proxy/exchange/run", "proxy/exchange/settlement", "proxy/exchange/stream", "proxy/exchange/unary",
+    "proxy/exchange/usage_watch", "proxy/ids", "proxy/meters/failures", "proxy/meters/openai",
+    "proxy/meters/openai_usage", "proxy/meters/reader", "proxy/meters/reading_builder", "proxy/money",
+    "proxy/sessions/attribution", "proxy/sessions/chains", "proxy/sessions/costs", "proxy/sessions/keyed_hash",
+    "proxy/sessions/known_clients", "proxy/sessions/trees", "proxy/shares", "proxy/spool/cost_lines",
+    "proxy/spool/pending", "proxy/spool/writer", "proxy/times", "proxy/types", "proxy/upstream/connection",
+    "proxy/upstream/destinations", "proxy/upstream/inflated", "proxy/upstream/outbox", "proxy/upstream/requests",
+    "proxy/upstream/turns", "proxy/upstream/writing", "proxy/wire/json_weight", "proxy/wire/lenient",
+    "proxy/wire/packed", "proxy/wire/sse",
 )  # fmt: skip
 # Modules that are compiled together are one circle for mypy, in which some types cannot be found in time: they are any then.
 _MYPY = """[mypy]
@@ -48,8 +52,16 @@ disable_error_code = has-type, type-arg, var-annotated, no-any-return, misc
 follow_imports = silent
 ignore_missing_imports = true
 """
+# Constants that tests set, and so are looked up each time.
+SET_BY_TESTS = frozenset({
+    "FROM_BYTES", "_BLANK_LINE", "_CHECK_SIZE_EVERY_BYTES", "_COUNT_TIMEOUT_S", "_FIRST_PAUSE_S", "_HANG_UP_S", "_HIGH_WATER",
+    "_SEGMENT_BYTES",
+})  # fmt: skip
 _DATA_CLASSES = {"@frozen": "unsafe_hash=True", "@slotted": "eq=True"}
+# What makes a value; other things in small letters may be types.
+_MADE = (ast.Call, ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.DictComp)
 _FIRST = "from __future__ import annotations"
+_NATIVE = f"{_FIRST}; from dataclasses import dataclass; from typing import Final"
 
 
 def extensions(packages: tuple[str, ...]) -> list[Extension]:
@@ -68,21 +80,44 @@ def extensions(packages: tuple[str, ...]) -> list[Extension]:
     with contextlib.chdir(copies):  # a traceback has the names of files as mypyc was given them
         made: list[Extension] = mypycify(
             ["--config-file", "mypy.ini", *(f"{name}.py" for name in COMPILED)],
-            opt_level="1", debug_level="0", multi_file=True, group_name="taximeter", target_dir=str(copies / "c"),
+            opt_level="2", debug_level="0", multi_file=True, group_name="taximeter", target_dir=str(copies / "c"),
         )  # fmt: skip
     for one in made:
         one.sources = [os.path.relpath(copies / source, ROOT) for source in one.sources]
         one.depends = []
+        if sys.platform == "linux":  # calls from module to module, and into Python, without a detour
+            one.extra_compile_args += ["-fvisibility=hidden", "-fno-plt"]
     return made
 
 
 def natively(text: str) -> str:
     """A module's source for mypyc."""
-    lines = text.split("\n")
-    for node in ast.parse(text).body:
+    lines, tree = text.split("\n"), ast.parse(text)
+    for node in tree.body:
         if isinstance(node, ast.ClassDef):
             _make_data_class(node, lines)
-    return "\n".join(lines).replace(_FIRST, f"{_FIRST}; from dataclasses import dataclass", 1)
+    for name, node in constants(tree).items():
+        line, begin, end = lines[node.lineno - 1], len(name), 0
+        if isinstance(node, ast.AnnAssign):
+            begin, end = node.annotation.col_offset, node.annotation.end_col_offset or 0
+            lines[node.lineno - 1] = f"{line[:begin]}Final[{line[begin:end]}]{line[end:]}"
+        else:
+            lines[node.lineno - 1] = f"{line[:begin]}: Final{line[begin:]}"
+    return "\n".join(lines).replace(_FIRST, _NATIVE, 1)
+
+
+def constants(tree: ast.Module) -> dict[str, ast.Assign | ast.AnnAssign]:
+    """What a module makes once, when it is imported, by name: native code keeps it where it need not be looked up."""
+    found: dict[str, ast.Assign | ast.AnnAssign] = {}
+    for node in tree.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(name)], value=value) | ast.AnnAssign(
+                ast.Name(name), value=ast.expr() as value
+            ):
+                if len(name) > 1 and (name.isupper() or isinstance(value, _MADE)) and name not in SET_BY_TESTS:
+                    found[name] = node
+    changed = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
+    return {name: node for name, node in found.items() if name not in changed}
 
 
 def _make_data_class(node: ast.ClassDef, lines: list[str]) -> None:

@@ -27,7 +27,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import uvloop
 
@@ -50,6 +50,7 @@ from proxy.downstream.timeouts import Limits
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plane import Plane
 from proxy.upstream import pool
+from proxy.upstream.connect import Origin
 from proxy.upstream.connection import Connection
 from proxy.upstream.pool import encode_head
 from tests.support.redis import RedisServer
@@ -111,30 +112,28 @@ def config_of(folder: Path, agent: AgentRequest | None = None) -> Config:
     return Config(**fields)
 
 
-class _Upstream(Connection):
-    """A connection that answers each request in the loop's next turn; a stream's, a chunk in every other turn after it."""
+def _answering(connection: Connection, whole: bytes) -> _Transport:
+    """Answers each request in the loop's next turn; a stream's, a chunk in every other turn after it."""
+    loop = asyncio.get_running_loop()
+    answered = _ANSWER_HEAD % len(whole) + whole
 
-    def __init__(self, owner: Any, loop: asyncio.AbstractEventLoop, whole: bytes) -> None:
-        super().__init__(owner, loop)
-        answered = _ANSWER_HEAD % len(whole) + whole
+    def answer(data: bytes) -> None:
+        loop.call_soon(begin if b'"stream":true' in data[:_STREAM_BYTES] else connection.data_received, answered)
 
-        def answer(data: bytes) -> None:
-            loop.call_soon(begin if b'"stream":true' in data[:_STREAM_BYTES] else self.data_received, answered)
+    def begin(_: bytes) -> None:
+        connection.data_received(SSE_HEAD)
+        loop.call_soon(step, 0)
 
-        def begin(_: bytes) -> None:
-            self.data_received(SSE_HEAD)
-            loop.call_soon(step, 0)
+    def step(sent: int, wait: bool = False) -> None:
+        if wait:  # for what the chunk before has set going
+            loop.call_soon(step, sent)
+        elif sent < _CHUNKS:
+            loop.call_soon(step, sent + 1, True)
+            connection.data_received(framed(CHUNK % time.perf_counter_ns()))
+        else:
+            connection.data_received(framed(LAST % (_CHUNKS, _CHUNKS + 19)) + _END)
 
-        def step(sent: int, wait: bool = False) -> None:
-            if wait:  # for what the chunk before has set going
-                loop.call_soon(step, sent)
-            elif sent < _CHUNKS:
-                loop.call_soon(step, sent + 1, True)
-                self.data_received(framed(CHUNK % time.perf_counter_ns()))
-            else:
-                self.data_received(framed(LAST % (_CHUNKS, _CHUNKS + 19)) + _END)
-
-        self.connection_made(cast(asyncio.Transport, _Transport(answer)))
+    return _Transport(answer)
 
 
 class _Caller:
@@ -191,10 +190,11 @@ class _Bare:
 
 
 def _without_sockets(answer: bytes = UNARY_ANSWER) -> None:
-    async def connect(self: Any) -> Connection:
-        return _Upstream(self, asyncio.get_running_loop(), answer)
+    async def open_transport(_: Origin, factory: Callable[[], Any]) -> None:
+        connection = factory()
+        connection.connection_made(_answering(connection, answer))
 
-    pool._Pool._connect = connect  # type: ignore[method-assign]  # noqa: SLF001 - that is the point
+    pool.open_transport = open_transport  # type: ignore[attr-defined]  # that is the point
 
 
 async def spooled(config: Config, calls: int) -> Path:

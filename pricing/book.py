@@ -301,7 +301,9 @@ class Book:
         """The prices of that kind of call at that time, from the cache where they are in it."""
         key: _Key = (provider, model, routed, endpoint)
         if conditions:
-            key = (*key, *(item for item in conditions.items() if item[0] in RELEVANT))
+            for item in conditions.items():
+                if item[0] in RELEVANT:
+                    key += (item,)
         if self._matched_on:
             key = (*key, *((attributes or {}).get(name) for name in self._matched_on))
         plans = self._plans.get(key)

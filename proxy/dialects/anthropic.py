@@ -57,7 +57,8 @@ _TYPES = {
 
 # Names and values by which prices go, wherever they stand; escapes are written out by then.
 _CITATIONS = b'"citations"'
-_PLAIN = PlainMessages("messages", '"(?:citations|cache_control|1h)"')
+_PLAIN_WORDS = '"(?:citations|cache_control|1h)"'
+_PLAIN = PlainMessages("messages", _PLAIN_WORDS)
 
 
 def parse_messages(raw: bytes) -> Call:

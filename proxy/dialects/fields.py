@@ -11,11 +11,13 @@ from typing import Any
 import orjson
 
 from proxy.dialects.outgoing import Outgoing, json_body
+from proxy.dialects.unread_messages import UnreadMessages
 from proxy.errors import Refused, invalid_request
 from proxy.types import Call
 
 MAX_TOKENS = 2**31 - 1
 MAX_SEQUENCES = 128
+_ONLY_OBJECTS = frozenset({dict})
 _MAX_CONTAINERS = 400_000
 _NOT_OPENING = bytes(set(range(256)) - set(b"[{"))
 _MAX_NAMES, _MAX_NAME = 4096, 64
@@ -59,8 +61,7 @@ def load_object(raw: bytes) -> dict[str, Any]:
     Lists and objects take up to a hundred times their bytes in memory, so that their number is bounded. Each has two bytes or
     more, so that short bodies need not be looked at.
     """
-    if len(raw) > 2 * _MAX_CONTAINERS and len(raw.translate(None, _NOT_OPENING)) > _MAX_CONTAINERS:
-        raise invalid_request(f"The body has more than {_MAX_CONTAINERS:,} lists and objects.")
+    refuse_dense(raw)
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -68,6 +69,12 @@ def load_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise invalid_request("The body must be a JSON object.")
     return body
+
+
+def refuse_dense(raw: bytes) -> None:
+    """Refuse a body of more lists and objects than `load_object` makes."""
+    if len(raw) > 2 * _MAX_CONTAINERS and len(raw.translate(None, _NOT_OPENING)) > _MAX_CONTAINERS:
+        raise invalid_request(f"The body has more than {_MAX_CONTAINERS:,} lists and objects.")
 
 
 def refuse_long_integers(raw: bytes, body: Mapping[str, Any], size_bytes: int | None = None) -> bool:
@@ -252,7 +259,9 @@ def text(body: Mapping[str, Any], name: str) -> str | None:
 def objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """A list of at least one object."""
     items = body.get(name)
-    if type(items) is not list or not items:
+    if type(items) is UnreadMessages and _ONLY_OBJECTS.issuperset(map(type, items.values())):
+        return items  # those that were seen before are objects
+    if not isinstance(items, list) or not items:
         raise _no_list(name)
     for index, item in enumerate(items):
         if type(item) is not dict:

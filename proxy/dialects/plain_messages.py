@@ -16,7 +16,8 @@ import orjson
 
 from proxy.bounded_table import BoundedTable
 from proxy.dialects import fields, references
-from proxy.wire.packed import packed
+from proxy.dialects.known_beginnings import Beginning, KnownBeginnings
+from proxy.dialects.unread_messages import UnreadMessages
 from proxy.wire.written_list import WrittenList
 
 # Of a body: in a shorter one there is nothing to gain, and one that is new takes up to half as long again as without all this.
@@ -25,7 +26,6 @@ _LEAST_MESSAGES, _MOST_MESSAGES = 8, 2048  # fewer are no agent's, and perhaps a
 _LEAST_BYTES = 256  # of a message, on average: shorter ones are looked at as fast as they are recognised
 _MOST_BYTES = 65_536  # of a message that is remembered
 _MOST_KNOWN, _MOST_RESTS = 8192, 512
-_DEEP = 250  # lists and objects within each other that orjson writes, less a few
 _LATEST = 16  # where something was found, so many of the last are looked at by themselves
 
 
@@ -71,12 +71,13 @@ class PlainMessages:
     # Whether Python's hash is keyed by a secret that nobody knows: else one might be met on purpose, and nothing is recognised.
     # It is for the process that serves to say.
     hash_is_secret = False
-    __slots__ = ("_sends_model", "find", "messages", "name", "rests")
+    __slots__ = ("_sends_model", "beginnings", "find", "messages", "name", "rests")
 
     def __init__(self, name: str, words: str = "", *, sends_model: bool = False) -> None:
         self.name = name
         self._sends_model = sends_model
         self.find: Callable[[bytes], list[bytes]] = re.compile(words.encode()).findall if words else lambda _: []
+        self.beginnings = KnownBeginnings(name)
         self.messages: BoundedTable[int, bool] = BoundedTable(_MOST_KNOWN)
         # What stands beside them, with its words.
         self.rests: BoundedTable[int, frozenset[bytes]] = BoundedTable(_MOST_RESTS)
@@ -88,33 +89,50 @@ class PlainMessages:
 
     def parse(self, raw: bytes) -> Messages:
         """A body, as `fields.parse_object` has it. Raises `Refused` as that does."""
-        return self.of(fields.load_object(raw), raw)
+        if not (self.hash_is_secret and FROM_BYTES <= len(raw) <= _TO_BYTES):
+            return self.of(fields.load_object(raw), raw)
+        fields.refuse_dense(raw)
+        begun = self.beginnings.find(raw)
+        if begun is not None and not begun.blocks and self.beginnings.is_full():
+            return self.looked_at(fields.load_object(raw), raw)
+        body = self.beginnings.parse(raw, begun) if begun is not None else None
+        if body is None or not _are_worth_it(body[self.name], len(raw)):
+            body = fields.load_object(raw)
+            begun = begun.unknown() if begun is not None else None
+        return self.of(body, raw, begun)
 
-    def of(self, body: dict[str, Any], raw: bytes) -> Messages:
-        """The same of a body that is read already, and no more. Raises `Refused`."""
+    def of(self, body: dict[str, Any], raw: bytes, begun: Beginning | None = None) -> Messages:
+        """The same of a body that is read already, and no more. begun: what is known of how it begins. Raises `Refused`."""
         listed = body.get(self.name)
         messages = Messages(body, listed)
         known = None
         if self.hash_is_secret and FROM_BYTES <= len(raw) <= _TO_BYTES and _are_worth_it(listed, len(raw)):
             known = messages._sorted = _Sorted.of(self, messages)  # noqa: SLF001 - its own file's
         if known is None:
-            fields.refuse_long_integers(raw, body)
-        else:
-            looked_at = {**messages.beside, self.name: messages.fresh}
-            known.no_long = fields.refuse_long_integers(raw, looked_at, len(raw) - known.plain_bytes)
+            return self.looked_at(fields.load_object(raw) if type(listed) is UnreadMessages else body, raw)
+        looked_at = {**messages.beside, self.name: messages.fresh}
+        known.no_long = fields.refuse_long_integers(raw, looked_at, len(raw) - known.plain_bytes)
+        known.body = raw, begun
         return messages
+
+    def looked_at(self, body: dict[str, Any], raw: bytes) -> Messages:
+        """A body of which nothing is recognised. Raises `Refused`."""
+        fields.refuse_long_integers(raw, body)
+        return Messages(body, body.get(self.name))
 
 
 class _Sorted:
     """What is known of a body's parts, and what may be remembered of the others."""
 
-    __slots__ = ("candidates", "known", "no_long", "plain_bytes", "rest", "written")
+    __slots__ = ("body", "candidates", "known", "marks", "no_long", "own", "plain_bytes", "rest", "written")
 
-    def __init__(self, known: PlainMessages, written: Sequence[bytes]) -> None:
+    def __init__(self, known: PlainMessages, own: Sequence[bytes], marks: Sequence[int]) -> None:
         self.known = known
-        self.written = written  # each message
+        self.own, self.marks = own, marks  # each message that is a value, as JSON, and the hash of that
+        self.written: Sequence[bytes] = own  # all messages
         self.candidates: list[tuple[int, Any]] = []
         self.rest: tuple[int, frozenset[bytes]] | None = None  # where that is new
+        self.body: tuple[bytes, Beginning | None] = b"", None  # as it came, and what was known of that
         self.no_long = False
         self.plain_bytes = 0
 
@@ -122,18 +140,17 @@ class _Sorted:
     def of(cls, known: PlainMessages, messages: Messages) -> _Sorted | None:
         """None where something is nested deeper than can be written: whoever writes it says so."""
         listed, dumps = messages.listed, orjson.dumps
+        values = listed.values() if type(listed) is UnreadMessages else listed
         try:
             rest = dumps(known.beside(messages.body))
-            written = [packed(message) for message in listed]  # held until the body is sent
-            marks = [*map(hash, written)]
-            is_plain = known.messages.get
-            new = [number for number, mark in enumerate(marks) if is_plain(mark) is None]
-            for number in new:
-                if written[number].count(b"[") + written[number].count(b"{") >= _DEEP:
-                    dumps([[listed[number]]])  # as deep as it stands in the body
+            # As deep as it stands in the body; held until that is sent, without the buffer that it was written into.
+            written = [dumps([[message]])[2:-2] for message in values]
         except TypeError:
             return None
-        self = cls(known, written)
+        marks = [*map(hash, written)]
+        is_plain = known.messages.get
+        new = [number for number, mark in enumerate(marks) if is_plain(mark) is None]
+        self = cls(known, written, marks)
         words = known.rests.get(hash(rest))
         if words is None:
             words = frozenset(known.find(rest))
@@ -147,25 +164,40 @@ class _Sorted:
             if own := known.find(written[number]):
                 words = words.union(own)
             elif len(written[number]) <= _MOST_BYTES:
-                self.candidates.append((marks[number], listed[number]))
-        self.plain_bytes += sum(map(len, written)) - fresh_bytes
-        messages.fresh = [listed[number] for number in new]
+                self.candidates.append((marks[number], values[number]))
+        messages.fresh = [values[number] for number in new]
         messages.words, messages.marks = words, marks
+        if type(listed) is UnreadMessages:
+            self.written, messages.marks = listed.with_runs(written, marks)
+        self.plain_bytes += sum(map(len, self.written)) - fresh_bytes
         return self
 
     def remember(self, is_plain: Callable[[Any], bool], *, nothing_found: bool) -> None:
-        plain = self.candidates
+        plain = looked_at = self.candidates
         if nothing_found and self.no_long:
             if self.rest is not None:
                 mark, words = self.rest
                 self.known.rests[mark] = words
         else:
-            plain = [(mark, one) for mark, one in plain[-_LATEST:] if is_plain(one) and _is_as_it_was(one, mark)]
+            looked_at = plain[-_LATEST:]
+            plain = [(mark, one) for mark, one in looked_at if is_plain(one) and _is_as_it_was(one, mark)]
         self.known.messages.put([mark for mark, _ in plain], True)
+        raw, begun = self.body
+        if begun is not None:
+            behind = len(begun.opened)  # of those that are values, these stand in the beginning
+            marks = self.marks[behind:]
+            unsure = {mark for mark, _ in self.candidates[: len(self.candidates) - len(looked_at)]}
+            certain = (
+                next((number for number, mark in enumerate(marks) if mark in unsure), len(marks))
+                if unsure
+                else len(marks)
+            )
+            opened = [self.known.messages.get(mark) is None for mark in marks[:certain]]
+            self.known.beginnings.note(raw, begun, self.own[behind : behind + certain], marks[:certain], opened)
 
 
 def _are_worth_it(listed: Any, size: int) -> bool:
-    return type(listed) is list and _LEAST_MESSAGES <= len(listed) <= min(_MOST_MESSAGES, size // _LEAST_BYTES)
+    return isinstance(listed, list) and _LEAST_MESSAGES <= len(listed) <= min(_MOST_MESSAGES, size // _LEAST_BYTES)
 
 
 def _is_as_it_was(message: Any, mark: int) -> bool:

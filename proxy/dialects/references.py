@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from pricing.values import NOTHING, Value, frozen
+from proxy.dialects.unread_messages import UnreadMessages
 from proxy.errors import stored_not_found
 
 # `file_id`, `IDS`, `vectorStoreIds`; not `valid`.
@@ -228,7 +229,7 @@ class _Noted:
         self.forgotten: list[tuple[dict[str, Any], str]] = []
 
 
-_CONTAINERS = frozenset({dict, list})
+_CONTAINERS = frozenset({dict, list, UnreadMessages})
 NO_REFERENCES = References()
 _NOTHING_NOTED = _Noted()  # by nearly every walk
 
@@ -257,8 +258,10 @@ def _walk(body: Any, names: Names, seen: object = None, but: Any = None) -> _Not
                 if kind != _PLAIN and not (value is body and squashed(name) in _BOOKKEEPING):
                     noted = _Noted() if noted is _NOTHING_NOTED else noted
                     _note(noted, names, kind, value, name)
-                if type(inner) is dict or type(inner) is list:
+                if type(inner) in _CONTAINERS:
                     stack.append(inner)
+        elif type(value) is UnreadMessages:
+            stack += [inner for inner in value if type(inner) in _CONTAINERS]
     return noted
 
 

@@ -39,6 +39,11 @@ SYSTEM_ROLES = ("system", "developer")
 _INSTRUCTIONS = frozenset({"system", "instructions", "systemInstruction", "system_instruction"})
 _MARK = {"cachePoint"}  # Converse's, a block of its own
 _NONE: Sequence[Any] = ()
+# The turns of those who speak mostly, but for the text.
+_TEXT_TURNS = {
+    role: b'["%b",%%b,[],[]]' % role.encode() for role in ("user", "assistant", "system", "developer", "tool")
+}
+_TEXT_TURNS["model"] = _TEXT_TURNS["assistant"]
 _LONG_CHARS, _BEGINNING_CHARS = 4096, 512  # of no turn is more than that looked at by itself
 # Digests of long texts by their Python hash, which is keyed and takes a third of the time: agents send the same texts again
 # and again. Whoever made two of one hash would only have his own conversations taken for one.
@@ -105,8 +110,7 @@ def turn_in(message: Any, role: Any) -> bytes | None:
         and type(content := message.get("content")) is str
         and (role != "user" or "<" not in content)  # of a reminder
     ):
-        text = content if len(content) <= _LONG_CHARS else _brief(content)
-        return orjson.dumps(["assistant" if role == "model" else role, text, _NONE, _NONE])  # what most are
+        return text_turn(role, content)  # what most are
     if role == "user" and (message := without_reminders(message)) is None:
         return None
     if role is not None and "type" not in message and type(content := message.get("content")) is str:
@@ -117,7 +121,13 @@ def turn_in(message: Any, role: Any) -> bytes | None:
 
 def text_turn(role: Any, content: str) -> bytes:
     """The turn of a message that is one text."""
-    return plain_bytes(["assistant" if role == "model" else role, _brief(content), _NONE, _NONE])
+    text = content if len(content) <= _LONG_CHARS else _brief(content)
+    if type(role) is str and (form := _TEXT_TURNS.get(role)) is not None:
+        try:
+            return form % orjson.dumps(text)
+        except TypeError:  # half a character
+            return plain_bytes(text)
+    return plain_bytes([role, text, _NONE, _NONE])
 
 
 def _brief(text: str) -> str:

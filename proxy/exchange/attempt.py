@@ -241,7 +241,7 @@ class Attempt(Value):
         listed = []
         for index, claim in enumerate(self.claims):  # a comprehension would be a function, made anew for every call
             amount = amounts[index]
-            listed.append([claim.budget, claim.group, claim.window_start, claim.measure, amount])
+            listed.append((claim.budget, claim.group, claim.window_start, claim.measure, amount))
         return listed
 
     def _append(self, payload: bytes) -> bool:

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from proxy.meters.openai_usage import EMBEDDING, INPUT_NAMES, OUTPUT_DETAILS, OUTPUT_NAMES, Host, host_of, read_usage
+from proxy.meters.openai_usage import (
+    EMBEDDING,
+    INPUT_NAMES,
+    OUTPUT_DETAILS,
+    OUTPUT_NAMES,
+    Host,
+    host_of,
+    read_plainly,
+    read_usage,
+)
 from proxy.meters.places import usage_nearby
 from proxy.meters.reader import Context, Fold, Reader, merge_counts, note_tier
 from proxy.meters.reading_builder import ReadingBuilder, items, mapping, text
@@ -68,13 +77,11 @@ def shaped_like_openai(dialect: str, own: Host | None = None, fold: Fold | None 
         if usage is None and host.more:  # some hosts say in headers or tool lists what their usage leaves out
             usage = {}
         if isinstance(usage, dict):
-            if str in map(type, usage.values()) and any(
-                isinstance(usage.get(name), str) for name in (*INPUT_NAMES, *OUTPUT_NAMES)
-            ):
-                builder.inconsistent()  # a count that came as text: taken, but said
-            read_usage(
-                usage, context, builder, replace(host, output="image_out") if "/images/" in context.endpoint else host
-            )
+            host = replace(host, output="image_out") if "/images/" in context.endpoint else host
+            if builder.usage or not read_plainly(usage, builder, host):
+                if any(isinstance(usage.get(name), str) for name in (*INPUT_NAMES, *OUTPUT_NAMES)):
+                    builder.inconsistent()  # a count that came as text: taken, but said
+                read_usage(usage, context, builder, host)
         if "-search-" in context.model:
             _read_own_search(context, builder)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from proxy.bounded_table import BoundedTable
 from proxy.dialects import bedrock_turns, turns
+from proxy.dialects.unread_messages import UnreadMessages
 from proxy.types import Call
 
 REPLY = b'["assistant"'  # as `turns` writes one, and one without tools
@@ -20,7 +21,7 @@ SYSTEM = (b'["system"', b'["developer"')
 NOBODYS, ANYBODYS, SYSTEMS, REPLYS, REPLYS_TEXT = range(5)
 # The lowest bits of a note: that kind, and whether the message says to be the system's, whatever its turn is.
 _KIND, _OF_SYSTEM, _BITS = 0b0111, 0b1000, 4
-_MOST_NOTES = 8192
+_MOST_NOTES = 65_536  # 9 MB
 
 
 class _Notes:
@@ -44,28 +45,33 @@ _plain, _bedrocks = _Notes(), _Notes(bedrock_turns.in_blocks)
 class NotedTurns:
     """The turns of a call whose messages have marks. hashes, kinds: of each. A turn is made when somebody reads it."""
 
-    __slots__ = ("_messages", "_notes", "_turns", "hashes", "kinds")
+    __slots__ = ("_listed", "_notes", "_numbers", "_turns", "hashes", "kinds")
 
     def __init__(self, call: Call) -> None:
         notes = self._notes = _bedrocks if call.dialect in bedrock_turns.DIALECTS else _plain
         noted = notes.table.get
         self.hashes: list[int] = []
         self.kinds: list[int] = []
-        self._messages: list[Any] = []
+        self._listed = call.body[turns.FIELDS[call.dialect]]
+        self._numbers: list[int] = []
         self._turns: dict[int, bytes] = {}
         begun = False
-        for message, mark in zip(call.body[turns.FIELDS[call.dialect]], call.marks or (), strict=True):
-            note = noted(mark)
+        for number, mark in enumerate(call.marks or ()):
+            note, turn = noted(mark), None
             if note is None:
-                note = notes.table[mark] = _note(_role_of(message), notes.turn_in(message))
+                message = self._message(number)
+                turn = notes.turn_in(message)
+                note = notes.table[mark] = _note(_role_of(message), turn)
             if not note & _OF_SYSTEM:
                 begun = True
             elif begun:
                 continue  # as `turns.turns_of` does
             if (kind := note & _KIND) != NOBODYS:
+                if turn is not None:
+                    self._turns[len(self.kinds)] = turn
                 self.hashes.append(note)
                 self.kinds.append(kind)
-                self._messages.append(message)
+                self._numbers.append(number)
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -74,8 +80,12 @@ class NotedTurns:
         """One of them, as `turns.turns_of` has it."""
         turn = self._turns.get(number)
         if turn is None:
-            turn = self._turns[number] = self._notes.turn_in(self._messages[number]) or b""
+            turn = self._turns[number] = self._notes.turn_in(self._message(self._numbers[number])) or b""
         return turn
+
+    def _message(self, number: int) -> Any:
+        listed = self._listed
+        return listed.message(number) if type(listed) is UnreadMessages else listed[number]
 
     def behind(self, number: int) -> Sequence[bytes]:
         """All but the first so many."""

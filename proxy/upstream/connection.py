@@ -44,6 +44,7 @@ class Owner(Protocol):
 class Connection(Writing):
     """One connection to one origin; carries one response at a time."""
 
+    __deletable__ = ("_parser",)  # as mypyc asks
     __slots__ = (
         "_at_edge",
         "_chunk_ended",
@@ -201,6 +202,9 @@ class Connection(Writing):
         self._transport = None  # as the parser it refers to this: no circle of references is left behind
         del self._parser
         self._owner.lost(self)
+
+    def eof_received(self) -> None:
+        """What was sent is all; the loop closes the connection."""
 
     # httptools callbacks
 

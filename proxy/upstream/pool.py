@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import cast
 
 from proxy.spool.pending import Pending
 from proxy.upstream.connect import Origin, open_transport
@@ -109,7 +110,7 @@ class _Pool:
 
     async def _connect(self) -> Connection:
         connection = Connection(self, asyncio.get_running_loop())
-        await self._reach(lambda: connection)
+        await self._reach(lambda: cast(asyncio.Protocol, connection))
         if not connection.usable:
             raise UpstreamError("connect", "the upstream closed the connection at once", sent=False)
         return connection

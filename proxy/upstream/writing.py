@@ -8,8 +8,10 @@ from time import perf_counter
 from proxy.upstream.outbox import OUTBOX
 
 
-class Writing(asyncio.Protocol):
-    """The writing side of a connection. _full: until there is room for more of a body. _writing: it may be used again."""
+class Writing:
+    """The writing side of a connection, which is one of asyncio's protocols by its methods alone.
+
+    _full: until there is room for more of a body. _writing: it may be used again."""
 
     __slots__ = ("_began_at", "_full", "_loop", "_transport", "_writing")
 

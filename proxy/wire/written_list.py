@@ -32,6 +32,7 @@ class WrittenList:
         if items is None:
             return written
         head, _, tail = written.partition(_ELSEWHERE)
-        if len(items) == 1:
-            return b"%b[%b]%b" % (head, items[0], tail)
-        return b",".join([b"%b[%b" % (head, items[0]), *items[1:-1], b"%b]%b" % (items[-1], tail)])
+        pieces = [b","] * (2 * len(items) + 1)
+        pieces[1::2] = items
+        pieces[0], pieces[-1] = head + b"[", b"]" + tail
+        return b"".join(pieces)

@@ -51,6 +51,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
+def test_the_image_is_given_all_that_it_copies() -> None:
+    given = {line[1:] for line in (ROOT / "proxy" / "Dockerfile.dockerignore").read_text().split() if line[0] == "!"}
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "proxy" / "Dockerfile").read_text(), re.MULTILINE)
+    assert {name for names in copied for name in names.split()} == given
+
+
 def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     """Modules, `py.typed`, prices, Lua, page, migrations, schema: whatever lies in the packages is shipped."""
     tracked = subprocess.run(

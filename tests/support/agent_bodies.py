@@ -133,6 +133,7 @@ def bodies(dialect: str, seed: int, *, long: bool = False) -> Iterator[bytes]:
     rng = random.Random(f"{dialect} {seed}")
     body = _beginning(dialect, rng)
     messages: list[Any] = body[FIELDS.get(dialect, "messages")]
+    as_programs = rng.random() < 0.6  # most bodies are written in one way, without blanks
     filler = ("of no use " * 700, 12) if long else ("", 0)
     for number in range(filler[1]):
         messages += _turn(dialect, rng, number, filler[0])
@@ -152,7 +153,10 @@ def bodies(dialect: str, seed: int, *, long: bool = False) -> Iterator[bytes]:
             listed.append(rng.choice(_ODD))
         elif rng.random() < 0.06:
             listed.append(_deep(rng.randint(240, 260)))
-        yield _written(rng, changed)
+        if rng.random() < 0.1:
+            changed = {"x": {FIELDS.get(dialect, "messages"): listed[: rng.randint(0, 9)]}, **changed}
+        raw = _as_programs(changed) if as_programs and rng.random() < 0.8 else _written(rng, changed)
+        yield _damaged(rng, raw) if rng.random() < 0.15 else raw
         if rng.random() < 0.15:
             del messages[rng.randrange(len(messages))]
 
@@ -271,15 +275,41 @@ def _written(rng: random.Random, body: dict[str, Any]) -> bytes:
     return text.encode()
 
 
+def _as_programs(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _damaged(rng: random.Random, raw: bytes) -> bytes:
+    """With some bytes of it left out, doubled, moved or changed: what comes of that is seldom JSON."""
+    first, last = sorted(rng.randrange(len(raw)) for _ in range(2))
+    at = rng.randrange(len(raw))
+    way = rng.randrange(6)
+    if way == 0:
+        return (
+            raw[:at]
+            + rng.choice([b"x", b'"', b"{", b"}", b"[", b"]", b",", b" ", b"\xff", b"\\", b"0"])
+            + raw[at + 1 :]
+        )
+    if way == 1:
+        at = raw.find(rng.choice([b'{"', b'":', b"},", b"]"]), at)
+        return raw[:at] + rng.choice([b" ", b"\n", b""]) + raw[at:]
+    if way == 2:
+        return raw[:first] + raw[last:]
+    if way == 3:
+        return raw[:last] + raw[first:]
+    places = [one for one, byte in enumerate(raw) if byte == ord("{")]
+    first, last = sorted(rng.choice(places) for _ in range(2))
+    if way == 4:
+        return raw[:first] + raw[last:]
+    return raw[:last] + raw[first:]
+
+
 def outcome(dialect: str, raw: bytes) -> dict[str, Any]:
     """All that a body comes to, before it has a price: to be compared."""
     try:
         call = PARSERS[dialect](raw)
         sent = _ENCODERS.get(dialect, fields.encode)(call, "upstream-model").written({})
-        told: dict[str, Any] = {
-            "call": [repr(getattr(call, name)) for name in _OF_A_CALL],
-            "sent": sent.decode("latin-1"),
-        }
+        told: dict[str, Any] = {"sent": sent.decode("latin-1")}
         for provider in _PROVIDERS:
             route = Route("m", "up", provider, "upstream-model")
             for context in (None, 200_000):
@@ -288,6 +318,8 @@ def outcome(dialect: str, raw: bytes) -> dict[str, Any]:
         for translated in (False, True):
             told[f"without {translated}"] = sorted(ceiling.impossible_units(call, sent, translated=translated))
         told["conversation"] = _conversation(call)
+        told["call"] = [repr(getattr(call, name)) for name in _OF_A_CALL]
+        told["again"] = _ENCODERS.get(dialect, fields.encode)(call, "upstream-model").written({}) == sent
     except Refused as refused:
         refusal = refused.refusal
         return {"refused": [refusal.status, refusal.message, refusal.param, refusal.code]}

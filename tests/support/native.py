@@ -4,12 +4,16 @@ can put something in the place of a native method, as native callers go on with 
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 import types
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from machine_code import constants
 from proxy import money
 
 IS_NATIVE = money.__file__.endswith(".so")
@@ -28,6 +32,18 @@ def is_native(kind: Any, name: str) -> bool:
     return bool(owners) and "__mypyc_attrs__" in vars(owners[0]) and isinstance(vars(owners[0])[name], _NOT_LOOKED_UP)
 
 
+def is_kept(module: Any, name: str) -> bool:
+    """Whether that is a module's constant which native code keeps, and does not look up."""
+    file = module.__file__ if isinstance(module, types.ModuleType) else None
+    return file is not None and file.endswith(".so") and name in _kept_by(file)
+
+
+@cache
+def _kept_by(file: str) -> set[str]:
+    source = Path(f"{file.partition('.')[0]}.py").read_text(encoding="utf-8")
+    return {*constants(ast.parse(source))}
+
+
 def setattr_checked(self: pytest.MonkeyPatch, target: Any, name: Any, *value: Any, **more: Any) -> None:
     """`MonkeyPatch.setattr`, which fails where native callers would see nothing of it."""
     path, _, member = target.rpartition(".") if isinstance(target, str) else ("", "", name)
@@ -36,6 +52,10 @@ def setattr_checked(self: pytest.MonkeyPatch, target: Any, name: Any, *value: An
         pytest.fail(
             f"{kind.__name__}.{member} is native, and native callers would not see what is put in its place: "
             "replace what is Python's, or pass a part in"
+        )
+    if is_kept(kind, member):
+        pytest.fail(
+            f"{kind.__name__}.{member} is kept by native code: it would have to be in SET_BY_TESTS (machine_code.py)"
         )
     _setattr(self, target, name, *value, **more)
 

@@ -60,11 +60,10 @@ def a_month(folder: Path) -> Config:
     take_definitions(engine, budgets, now)
     spent = [["company", "", 0, "usd", 10**9], ["teams", "shop", 0, "usd", 10**9]]
     fill(engine, [bought(int(now * 1e6), "1", budgets=spent)])
-    for until in (now + 3600, now + 1):
-        raises.make_raise(
-            engine, budgets, raises.RaiseRequest("teams", Decimal(1), "shop", until), now_s=now, named=None
-        )
-    raises.end_raise(engine, raises.in_force(engine)[0]["id"], now)
+    wanted = raises.RaiseRequest("teams", Decimal(1), "shop", now + 3600)
+    raises.make_raise(engine, budgets, wanted, now_s=now, named=None)
+    ended = raises.make_raise(engine, budgets, wanted, now_s=now, named=None)
+    raises.end_raise(engine, ended["id"], now)
     engine.dispose()
     return config
 

@@ -16,7 +16,7 @@ from pricing.load import load_book
 from proxy.ceilings.ceiling import impossible_units
 from proxy.config.model import Config
 from proxy.dataplane.process import build_plane
-from proxy.dialects import anthropic, fields, gemini, openai, plain_messages, responses
+from proxy.dialects import anthropic, fields, gemini, known_beginnings, openai, plain_messages, responses
 from proxy.dialects.outgoing import json_body
 from proxy.dialects.plain_messages import PlainMessages
 from proxy.errors import Refused
@@ -40,6 +40,8 @@ def short_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai, "FROM_BYTES", 0)
     monkeypatch.setattr(plain_messages, "_LEAST_BYTES", 1)
     monkeypatch.setattr(plain_messages, "_LEAST_MESSAGES", 1)
+    monkeypatch.setattr(known_beginnings, "_BLOCK_BYTES", 64)
+    monkeypatch.setattr(known_beginnings, "_LEAST_BYTES", 1)
 
 
 @pytest.mark.usefixtures("short_too")

@@ -81,10 +81,11 @@ def test_work_grows_with_the_bytes_not_with_their_square(monkeypatch: pytest.Mon
     def steps(pieces: int) -> int:
         searched = Searched(sse._BLANK_LINE)
         framer = Framer()
-        with monkeypatch.context() as patch, counted_steps() as counted:
+        with monkeypatch.context() as patch:
             patch.setattr(sse, "_BLANK_LINE", searched)
-            for _ in range(pieces):
-                framer.feed(b"x" * 64)
+            with counted_steps() as counted:
+                for _ in range(pieces):
+                    framer.feed(b"x" * 64)
         return counted.total + searched.bytes
 
     assert steps(800) < 10 * steps(100)  # 8 times the bytes: 8 if linear, 64 if quadratic
