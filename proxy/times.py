@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from math import floor
 
 _SPAN = re.compile(r"(\d{1,6})([smhdw])\Z")
 _MONTH = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
@@ -54,7 +55,8 @@ _now = _clock.now
 
 def now_us() -> int:
     """Epoch microseconds, which never go back while this process lives."""
-    return int(_now() * 1e6 + 0.5)  # to the nearest: what was a whole number of them is that number again
+    # To the nearest: what was a whole number of them is that number again. (`int` takes twice as long.)
+    return floor(_now() * 1e6 + 0.5)
 
 
 def now_s() -> float:

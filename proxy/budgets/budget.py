@@ -291,7 +291,7 @@ class BudgetIndex:
         """The budgets that a call of this key for this model counts in; and what it takes from each."""
         if identity.trust_labels:
             return claims(self.budgets, attributes, amounts, now_s)
-        counted, taken, now = [], [], int(now_s)
+        counted, taken, now = [], [], math.floor(now_s)
         for budget, group in self._remembered(identity, route)[2]:
             if group is None:
                 if not budget.matches(attributes):
@@ -323,7 +323,7 @@ def claims(
 ) -> tuple[list[Budget], list[Claim]]:
     """The budgets that a call with these attributes counts in; and what it takes from each."""
     counted = [budget for budget in budgets if budget.matches(attributes)]
-    now = int(now_s)
+    now = math.floor(now_s)
     return counted, [_claim(budget, budget.group(attributes), amounts, now_s, now) for budget in counted]
 
 

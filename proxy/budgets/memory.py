@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from math import inf
+from math import floor, inf
 
 from proxy.budgets import memory_standings
 from proxy.budgets.budget import Budget
@@ -140,7 +140,7 @@ class MemoryStore(InProcess):
         keys, counters = [], []
         exceeded, busy, would_refuse = [], [], []
         smaller: int | None = None
-        known, now = self._counters, int(now_s)  # windows begin and end with whole seconds
+        known, now = self._counters, floor(now_s)  # windows begin and end with whole seconds
         for claim in claims:
             end, limit = claim.window_end, claim.limit
             if now < claim.window_start or (end is not None and now >= end):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from math import floor
 from typing import Any
 
 from pricing.money import to_nanousd_up
@@ -74,7 +75,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int, started_a
     plane, configured, call = exchange.plane, exchange.configured, exchange.call
     started_at = started_at or now_us()
     began_s = started_at / 1e6
-    at_s = int(began_s)
+    at_s = floor(began_s)
     facts = configured.facts_of(route.provider, route.model, began_s, route.answers)
     key = kinds.key_of(call, route, exchange.endpoint.target)
     kind = None if key is None else configured.kinds.get(key)
