@@ -186,7 +186,7 @@ def _converse() -> dict[str, Any]:
 
 
 def _compact(body: Mapping[str, Any]) -> bytes:
-    """As JavaScript and the SDKs write it."""
+    """As JavaScript, openai and anthropic write it; google-genai and botocore put blanks into theirs."""
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 

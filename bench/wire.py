@@ -38,8 +38,8 @@ AGENT_BODY = json.dumps({
             "type": "object", "properties": {"path": {"type": "string"}, "lines": {"type": "integer"}},
         }}} for number in range(20)
     ],
-}).encode()  # fmt: skip
-"""As an agent's late in a session: some 630 KB of texts that it has sent before."""
+}, separators=(",", ":")).encode()  # fmt: skip
+"""As an agent's late in a session: some 630 KB of texts that it has sent before, written without blanks as SDKs do."""
 
 UNARY_ANSWER = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"gpt-4o-mini","choices":[{"index":0,'

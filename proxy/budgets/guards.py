@@ -133,7 +133,9 @@ def request_digest(call: Call) -> bytes:
         for message in turns.messages_of(call):
             digest.update(turns.turn_of(message))
     else:
-        digest.update(turns.plain_bytes({name: one for name, one in call.body.items() if name not in turns.PASSING}))
+        rest = {name: one for name, one in call.body.items() if name not in turns.PASSING}
+        # A list of its values, as of what is JSON still (`UnreadMessages`) no keys are sorted.
+        digest.update(turns.plain_bytes({name: [*one] if isinstance(one, list) else one for name, one in rest.items()}))
     return digest.digest()
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.ids import Ids
+from proxy.ledger.amounts import budget_amounts
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Entry
 from proxy.ledger.pairing import RefusedCall
@@ -161,7 +162,7 @@ class Alerts:
 
     def _crossed(self, entries: Sequence[Entry], now_s: float) -> list[Event]:
         budgets = {budget.name: budget for budget in self._budgets() if budget.alert_at}
-        counters = {(name, start, group) for entry in entries for name, group, start, _, _ in entry.budgets}
+        counters = {(name, start, group) for name, group, start, _ in budget_amounts(entries)}
         touched: dict[tuple[str, int], list[str]] = {}
         for name, start, group in sorted(counters):
             if name in budgets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -256,11 +256,13 @@ def text(body: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-def objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """A list of at least one object."""
+def objects(body: Mapping[str, Any], name: str) -> Sequence[dict[str, Any]]:
+    """A list of at least one object. It may be `UnreadMessages`: as a `list`, machine code would take the pieces for items."""
     items = body.get(name)
-    if type(items) is UnreadMessages and _ONLY_OBJECTS.issuperset(map(type, items.values())):
-        return items  # those that were seen before are objects
+    if type(items) is UnreadMessages:
+        if _ONLY_OBJECTS.issuperset(map(type, items.values())):
+            return items  # those that were seen before are objects
+        items = [*items]
     if not isinstance(items, list) or not items:
         raise _no_list(name)
     for index, item in enumerate(items):
@@ -269,7 +271,7 @@ def objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return items
 
 
-def optional_objects(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+def optional_objects(body: Mapping[str, Any], name: str) -> Sequence[dict[str, Any]]:
     """A list of objects; empty where absent or null."""
     return objects(body, name) if body.get(name) not in (None, []) else []
 

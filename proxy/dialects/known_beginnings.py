@@ -23,6 +23,7 @@ _MOST_BLOCKS = 4096
 _LIVING = 1024  # bodies: who sent none among so many has perhaps ended
 _LEAST_BYTES = 32_768  # of a beginning: a shorter one is parsed as fast
 _MOST_OPEN = 32  # messages in a beginning that are looked at each time
+_MOST_IN_BLOCK = 128  # messages: what nearly no conversation has so many of takes more memory than its text
 
 # As secret as Python's hash: where that is not, nothing is recognised.
 _TOKEN = f"{hash('a beginning'):+020x}{hash('that is known'):+020x}"
@@ -153,7 +154,7 @@ class KnownBeginnings:
             mark = hash((mark, hash(raw[from_byte : from_byte + _BLOCK_BYTES])))
             last = bisect_right(ends, end)
             inside = [message - first for message in range(first, last) if opened[message]]
-            if self.is_full():
+            if self.is_full() or last - first > _MOST_IN_BLOCK:
                 break
             if len(self._young) >= _MOST_BLOCKS:
                 self._young, self._old, self._bodies = {}, self._young, 0

@@ -236,7 +236,7 @@ def summarizes(body: Mapping[str, Any], items: Any) -> bool:
     return is_summary or bool(body.get("context_management"))
 
 
-def tools_of(body: Mapping[str, Any], items: Any) -> list[dict[str, Any]]:
+def tools_of(body: Mapping[str, Any], items: Any) -> Sequence[dict[str, Any]]:
     """Every tool that a call brings: of its own list, of namespaces in it, and of items of the input that add more. items:
     those that may add some."""
     tools = fields.optional_objects(body, "tools")

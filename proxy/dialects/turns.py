@@ -56,8 +56,8 @@ def is_conversation(call: Call) -> bool:
     return call.dialect in FIELDS and call.operation in _OPERATIONS
 
 
-def messages_of(call: Call) -> list[Any]:
-    """The messages, contents or input items of a request."""
+def messages_of(call: Call) -> Sequence[Any]:
+    """The messages, contents or input items of a request, which may be `UnreadMessages`: see `fields.objects`."""
     if call.dialect in bedrock_turns.DIALECTS:
         return bedrock_turns.messages_of(call.body)
     messages = call.body.get(FIELDS[call.dialect])

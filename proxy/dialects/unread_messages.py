@@ -1,12 +1,15 @@
 """A list of messages of which runs are JSON still, as nothing in them has to be looked at. Who looks all the same sees values.
 
-orjson writes it as it writes the list of the values, byte for byte: it takes what lies in the list as it is (`Fragment`). All
-that Python does with a list reads the messages first; only its length is known without.
+orjson writes it as it writes the list of the values, byte for byte: it takes what lies in the list as it is (`Fragment`), whose
+keys it does not sort. All that Python does with a list reads the messages first; only its length is known without. Machine code
+does not ask the class: where modules may be compiled, it goes by `Sequence` (`fields.objects`).
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import orjson
@@ -31,12 +34,13 @@ class Run(NamedTuple):
 class UnreadMessages(list[Any]):
     """pieces: runs, and the values of the messages between them, in their order."""
 
-    __slots__ = ("_length", "_pieces")
+    __slots__ = ("_firsts", "_pieces")
 
     def __init__(self, pieces: Sequence[Any]) -> None:
         super().__init__([orjson.Fragment(one.json) if type(one) is Run else one for one in pieces])
         self._pieces: Sequence[Any] | None = pieces
-        self._length = sum(len(one.marks) if type(one) is Run else 1 for one in pieces)
+        # The number of each piece's first message, and of what would come behind them all.
+        self._firsts = [0, *accumulate(len(one.marks) if type(one) is Run else 1 for one in pieces)]
 
     def pieces(self) -> Sequence[Any]:
         """As they were given; once all are read, each message by itself."""
@@ -63,15 +67,19 @@ class UnreadMessages(list[Any]):
 
     def message(self, number: int) -> Any:
         """One message, of a run by itself: to be looked at, not to be changed."""
-        for piece in self.pieces():
-            length = len(piece.marks) if type(piece) is Run else 1
-            if number < length:
-                return piece.message(number) if type(piece) is Run else piece
-            number -= length
-        raise IndexError(number)
+        if self._pieces is None:
+            return super().__getitem__(number)
+        if not 0 <= number < self._firsts[-1]:
+            raise IndexError(number)
+        place = bisect_right(self._firsts, number) - 1
+        piece = self._pieces[place]
+        return piece.message(number - self._firsts[place]) if type(piece) is Run else piece
 
     def __len__(self) -> int:
-        return super().__len__() if self._pieces is None else self._length
+        return super().__len__() if self._pieces is None else self._firsts[-1]
+
+    def __radd__(self, other: list[Any]) -> list[Any]:
+        return [*other, *self]  # a list would take what lies in this one
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return list, ([*self],)  # a copy is a list like any other

@@ -27,7 +27,7 @@ from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_
 from proxy.ledger.capacity_totals import Prices, Totals, add_to_share
 from proxy.ledger.database import writing
 from proxy.ledger.export_log import CAPACITY, note
-from proxy.ledger.rolling import Rolling, counted
+from proxy.ledger.rolling import Rolling, columns_of, counted
 from proxy.ledger.rollups import Counted
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.watch import Life, lives, observed
@@ -353,7 +353,7 @@ def _write_parts(connection: Connection, engine: Engine, capacity: str, outcome:
             f" WHERE id = {mark}",
             shares,
         )
-        Rolling(engine.dialect).add(connection, rolled)
+        Rolling(engine.dialect).add(connection, columns_of(rolled))
     return [entry_id for *_, entry_id in shares]
 
 

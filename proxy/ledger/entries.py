@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 
-from proxy.ledger.attempt_rows import any_row, kind_of, plain_row
+from proxy.ledger.amounts import Amounts, plain_amounts
+from proxy.ledger.attempt_rows import Kind, any_row, plain_rows
 from proxy.ledger.end_checks import check_stored
 from proxy.ledger.row import Row
-from proxy.ledger.row_checks import BudgetAmount, is_valid, plain_amounts, repaired, valid_amounts
+from proxy.ledger.row_checks import is_valid, repaired, valid_amounts
 from proxy.spool import records
-from proxy.spool.plain import Intent, Settle, is_said, lines_of
-
-_new = tuple.__new__
+from proxy.spool.plain import OfIntent, OfSettle, is_said
 
 NO_END: Any = {}
 """Of a correction, and of an entry as the ledger has it."""
@@ -24,13 +23,16 @@ NO_END: Any = {}
 class Entry(NamedTuple):
     """One row for the ledger, with what follows from it: what ended it, and what it adds to the budgets.
 
-    end: the record, which need not say everything; of an ordinary call (`plain_entry`) only what has no column; `NO_END` where
-    none ended it.
+    end: the record, which need not say everything; of an ordinary call (`plain_entries`) only what has no column, and its
+    cost's lines as they stand there; `NO_END` where none ended it.
     """
 
     row: Row
     end: records.Settle
-    budgets: Sequence[BudgetAmount]
+    budgets: Amounts
+
+
+_entry = partial(tuple.__new__, Entry)
 
 
 def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
@@ -44,35 +46,51 @@ def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
     return Entry(row if plain and is_valid(row) else repaired(row, amounts), ended, amounts)
 
 
-def plain_entry(intent: Intent, end: Settle, payload: bytes, instance: str) -> Entry | None:
-    """The entry of an ordinary call that its SETTLE (`payload`) ended, as `entry_of` has it; None where that has to look."""
-    own = end.own
+class Ended(NamedTuple):
+    """An ordinary call: its INTENT, the SETTLE that ended it, and what both have in common with others."""
+
+    intent: OfIntent
+    end: OfSettle
+    kind: Kind
+    payload: bytes
+
+
+def plain_entries(ended: Sequence[Ended], instance: str) -> list[Entry | None]:
+    """The entries of ordinary calls, as `entry_of` has each; None where that has to look. At least one."""
     try:
-        kind = None if is_said(own.job) else kind_of(intent.common, end.common)
-        if kind is None:
-            return None
-        row = plain_row(intent, end, kind, instance)
-        amounts = plain_amounts(row.budgets, row.cost_nanousd, own.budgets)
-        if is_said(own.stored):
-            ended = orjson.loads(payload)
-            check_stored(ended)
-        else:
-            ended = {"cost_lines": lines_of(own.cost_lines)}
-            if kind.flags:
-                ended["flags"] = kind.flags
-            if own.itl_count:
-                ended["itl_ms_sum"], ended["itl_count"] = own.itl_ms_sum, own.itl_count
-            if own.epoch is not None:
-                ended["epoch"] = own.epoch
+        return _plain(ended, instance)
     except ValueError:
-        return None
-    return None if amounts is None else _new(Entry, (row, ended, amounts))
+        return [None] if len(ended) == 1 else [entry for one in ended for entry in plain_entries([one], instance)]
 
 
-def budget_amounts(shipped: Iterable[Entry]) -> dict[tuple[str, str, int, str], int]:
-    """What the entries add to each budget's counter: (name, group, window start, measure) -> amount."""
-    amounts: dict[tuple[str, str, int, str], int] = defaultdict(int)
-    for entry in shipped:
-        for name, group, window_start, measure, amount in entry.budgets:
-            amounts[name, group, window_start, measure] += amount
-    return amounts
+def _plain(ended: Sequence[Ended], instance: str) -> list[Entry | None]:
+    """Raises ValueError."""
+    texts: list[str | None] = []
+    amounts, said = [], []
+    for _, end, kind, payload in ended:
+        stated = plain_amounts(end.budgets, end.cost_nanousd, kind.stated)
+        if stated is None:
+            raise ValueError(end.budgets)
+        text, budgets, kind.stated = stated
+        texts.append(text if budgets else None)
+        amounts.append(budgets)
+        said.append(_beside_its_row(end, kind, payload))
+    intents, ends, kinds, _ = zip(*ended, strict=True)
+    rows = plain_rows(intents, ends, kinds, texts, instance)
+    return list(map(_entry, zip(rows, said, amounts, strict=True)))
+
+
+def _beside_its_row(end: OfSettle, kind: Kind, payload: bytes) -> Any:
+    """What it says that has no column, or is needed in another form. Raises ValueError."""
+    if is_said(end.stored):
+        whole = orjson.loads(payload)
+        check_stored(whole)
+        return whole
+    said: dict[str, Any] = {"cost_lines": end.cost_lines}
+    if kind.flags:
+        said["flags"] = kind.flags
+    if end.itl_count:
+        said["itl_ms_sum"], said["itl_count"] = end.itl_ms_sum, end.itl_count
+    if end.epoch is not None:
+        said["epoch"] = end.epoch
+    return said

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import field
 from typing import Any, NamedTuple
 
@@ -16,23 +16,17 @@ import orjson
 
 from pricing.values import slotted
 from proxy.jobs.machine import RUNNING
+from proxy.ledger.amounts import Amounts
+from proxy.ledger.attempt_rows import Kind, kind_of
 from proxy.ledger.end_checks import check_end, check_job, check_stored
-from proxy.ledger.entries import NO_END, Entry, entry_of, plain_entry
+from proxy.ledger.entries import NO_END, Ended, Entry, entry_of, plain_entries
 from proxy.ledger.row import row_of
-from proxy.ledger.row_checks import BudgetAmount, bounded_amount, is_amount, is_valid
+from proxy.ledger.row_checks import bounded_amount, is_amount, is_valid
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
-from proxy.spool.plain import (
-    INTENT_BEGINS,
-    SETTLE_BEGINS,
-    Intent,
-    intent_of,
-    is_said,
-    lease_of,
-    said_by,
-    settle_of,
-    whole_of,
-)
+from proxy.spool.plain import Intent, OfSettle, Settle, is_said, lease_of, plain_records, said_by, whole_of
+
+_new = tuple.__new__
 
 _GRACE_US = 60_000_000  # whoever sweeps overdue reservations has that long to say so
 
@@ -43,7 +37,7 @@ class Leased(NamedTuple):
     id: str
     epoch: str
     report: int
-    budgets: Sequence[BudgetAmount]
+    budgets: Amounts
     at: Position
 
 
@@ -130,42 +124,67 @@ class Pairing:
             count += 1
         return count
 
-    def take(self, shipped: Iterable[Record], batch: Batch) -> None:
+    def take(self, shipped: Sequence[Record], batch: Batch) -> None:
         """Never raises: a record that makes no sense is kept in `batch.unreadable`, and its attempt is charged all the same."""
-        for record in shipped:
-            payload, value = record.payload, None
-            try:
-                if payload.startswith(INTENT_BEGINS) and (intent := intent_of(payload)) is not None:
-                    self._open[intent.own.id] = intent, record
-                elif not (payload.startswith(SETTLE_BEGINS) and self._take_plain(record, batch)):
-                    value = orjson.loads(payload)
-                    self._take(value, record, batch)
-            except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError):
-                is_known = self._is_known(record)
-                if not is_known:
-                    batch.unreadable.append(record)
-                self._end_unread(value, [] if is_known else batch.entries)
+        ended: dict[str, tuple[Ended, Record]] = {}  # ordinary calls, by their ids; their INTENTs are open still
+        is_open = self._open
+        for record, plain in zip(shipped, plain_records([record.payload for record in shipped]), strict=True):
+            if type(plain) is Settle:
+                own = plain.own
+                begun = is_open.get(own.id)
+                if (
+                    begun is not None
+                    and own.id not in ended
+                    and type(intent := begun[0]) is Intent
+                    and (kind := _kind_of(intent, plain)) is not None
+                ):
+                    ended[own.id] = _new(Ended, (intent.own, own, kind, record.payload)), record
+                    continue
+            elif type(plain) is Intent and plain.own.id not in ended:
+                is_open[plain.own.id] = plain, record
+                continue
+            self._end_plain(ended, batch)
+            ended.clear()
+            if type(plain) is Intent:
+                is_open[plain.own.id] = plain, record
+            else:
+                self._take_whole(record, batch)
+        self._end_plain(ended, batch)
 
-    def _take_plain(self, record: Record, batch: Batch) -> bool:
-        """Whether it was the end of an ordinary call."""
-        end = settle_of(record.payload)
-        if end is None:
-            return False
-        own = end.own
-        intent, _ = self._open.get(own.id, _NOT_OPEN)
-        if type(intent) is not Intent or (entry := plain_entry(intent, end, record.payload, self._instance)) is None:
-            return False
-        if is_said(own.lease):
+    def _end_plain(self, ended: Mapping[str, tuple[Ended, Record]], batch: Batch) -> None:
+        """Ends of ordinary calls, in their order."""
+        if not ended:
+            return
+        made = plain_entries([each for each, _ in ended.values()], self._instance)
+        for entry, (attempt_id, (each, record)) in zip(made, ended.items(), strict=True):
+            if entry is None or not self._is_told(entry, each.end, record):
+                self._take_whole(record, batch)  # and charged at the ceiling, where that makes no sense
+                continue
+            self._close(attempt_id)
+            self.lately.append(entry)
+            if not self._is_known(record):
+                batch.entries.append(entry)
+
+    def _is_told(self, entry: Entry, end: OfSettle, record: Record) -> bool:
+        """Note that an end was granted out of a lease; False where what it says of that is no sense."""
+        if is_said(end.lease):
             try:
-                if (report := self._told_by(lease_of(own.lease))) is not None:
-                    self.leased.append(Leased(own.id, _text(own.epoch), report, entry.budgets, record.start_position))
+                if (report := self._told_by(lease_of(end.lease))) is not None:
+                    self.leased.append(Leased(end.id, _text(end.epoch), report, entry.budgets, record.start_position))
             except (TypeError, ValueError):
-                return False  # the whole record is looked at, and charged at the ceiling
-        self._close(own.id)
-        self.lately.append(entry)
-        if not self._is_known(record):
-            batch.entries.append(entry)
+                return False
         return True
+
+    def _take_whole(self, record: Record, batch: Batch) -> None:
+        value = None
+        try:
+            value = orjson.loads(record.payload)
+            self._take(value, record, batch)
+        except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError, ValueError):
+            is_known = self._is_known(record)
+            if not is_known:
+                batch.unreadable.append(record)
+            self._end_unread(value, [] if is_known else batch.entries)
 
     def _begun(self, attempt_id: str) -> records.Intent:
         """What an open INTENT says. Raises KeyError."""
@@ -292,7 +311,12 @@ class Pairing:
         return entry_of(intent, end, self._instance)
 
 
-_NOT_OPEN = (None, None)
+def _kind_of(intent: Intent, end: Settle) -> Kind | None:
+    """None where it is no ordinary call's end."""
+    try:
+        return None if is_said(end.own.job) else kind_of(intent.common, end.common)
+    except ValueError:
+        return None
 
 
 def _whole(intent: records.Intent | Intent, record: Record) -> records.Intent:

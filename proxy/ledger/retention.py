@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ids import first_id
+from proxy.ledger.amounts import budget_amounts
 from proxy.ledger.capacity_books import shares_of_deleted
 from proxy.ledger.corrections import entry_in_ledger
 from proxy.ledger.database import insert_into, writing
-from proxy.ledger.entries import budget_amounts
 from proxy.ledger.export_schema import export_log, export_sinks
 from proxy.ledger.partitions import partitions
 from proxy.ledger.rollups import DAY_US

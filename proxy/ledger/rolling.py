@@ -25,7 +25,7 @@ from proxy.ledger.rollup_schema import (
     spend_sessions,
     spend_units,
 )
-from proxy.ledger.rollups import PART_US, Counted, roll_up
+from proxy.ledger.rollups import PART_US, Columns, Counted, roll_up
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.upserts import Upsert
 
@@ -55,11 +55,11 @@ class Rolling:
         self._is_read = False  # whether that is what the ledger says
         self._changed = {table.name: Upsert(table, dialect, _COUNTED) for table in (label_days, label_parts)}
 
-    def add(self, connection: Connection, rows: Iterable[Sequence[Any]]) -> None:
-        """Roll up these entries (`Counted`)."""
+    def add(self, connection: Connection, columns: Columns) -> None:
+        """Roll up these entries."""
         if not self._is_read:
             self._named_from, self._is_read = _named_from(connection), True
-        rolled = roll_up(rows, self._named_from)
+        rolled = roll_up(columns, self._named_from)
         for table in _TABLES:
             added = rolled.units if table is spend_units else rolled.tables[table.name]
             if added:
@@ -87,11 +87,16 @@ def counted(row: Mapping[str, Any]) -> Counted:
     return Counted._make(_counted(row))
 
 
+def columns_of(rows: Iterable[Counted]) -> Columns:
+    """As a roll-up takes them."""
+    return list(zip(*rows, strict=True))
+
+
 def add_all(connection: Connection) -> None:
     """Roll up every entry that is there, into empty tables."""
     rolling = Rolling(connection.dialect)
     for rows in pages(connection, ROLLED_COLUMNS):
-        rolling.add(connection, map(counted, rows))
+        rolling.add(connection, columns_of(map(counted, rows)))
 
 
 def pages(

@@ -78,8 +78,9 @@ label_days = added_up("label_days")
 # earlier version has begun; where fewer are `keyed` than there are requests, the others may have any.
 _KEYLESS = Index("spend_sessions_keyless", "group")
 of_some_rows(_KEYLESS, "key IS NULL")
-# Those of a day and more, of which there are few. Of what reaches beyond a moment the others lie within a day of it.
-LONG_SESSION = "last_at - first_at >= 86400000000"
+# Those of a day and more, of which there are few. Of what reaches beyond a moment the others lie within a day of it. In halves,
+# for a damaged record's times may lie further apart than 64 bits can say.
+LONG_SESSION = "last_at / 2 - first_at / 2 >= 43199999999"
 _LONG = Index("spend_sessions_long", "last_at")
 of_some_rows(_LONG, LONG_SESSION)
 spend_sessions = Table(

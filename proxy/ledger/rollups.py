@@ -33,6 +33,8 @@ _MAX_SCALE = 15
 _ONE = 10**15
 _MAX_UNIT_CHARS = 100
 
+_NOT_COUNTED = frozenset(NOT_COUNTED)
+
 Names = tuple[str | None, ...]
 Units = dict[tuple[str, int], int]  # by unit and scale
 Numbers = tuple[int, ...]  # in the order of SUMS
@@ -81,13 +83,16 @@ class Counted(NamedTuple):
     customer: str | None
 
 
+Columns = Sequence[Sequence[Any]]
+"""Those of `Counted`, in its order; none where there are no rows."""
 _OF_ROW = tuple(map(Row._fields.index, Counted._fields))
+_STATUS, _STARTED_AT = map(Counted._fields.index, ("status", "started_at"))
 
 
-def counted_rows(rows: Sequence[Row]) -> Iterable[tuple[Any, ...]]:
-    """`Counted` of each."""
+def counted_columns(rows: Sequence[Row]) -> Columns:
+    """The columns of `Counted`, of these rows."""
     columns = list(zip(*rows, strict=True))
-    return zip(*(columns[at] for at in _OF_ROW), strict=True) if rows else ()
+    return [columns[at] for at in _OF_ROW] if rows else ()
 
 
 class Rolled(NamedTuple):
@@ -132,34 +137,47 @@ _Call = tuple[Numbers, str | None, str, int, int]
 """What it adds to its session: with its team and its key, and when it began and ended."""
 
 
-def roll_up(rows: Iterable[Sequence[Any]], named_from: str | None = None) -> Rolled:
-    """What these entries (`Counted`) add. named_from: as `session_group` has it."""
+def roll_up(columns: Columns, named_from: str | None = None) -> Rolled:
+    """What these entries add. named_from: as `session_group` has it."""
     by_hour: Groups = defaultdict(_Group)
     sessions: dict[str | None, list[_Call]] = defaultdict(list)
     units_of_sessions: dict[str | None, _Group] = defaultdict(_Group)
-    uncounted: set[int] = set()
-    for (
-        kind, status, started_at, ended_at, root, usage, cost, capacity_cost, input_tokens, read, write_5m, write_30m,
-        write_1h, output, reasoning, provider, upstream, agent, key, team, model, user, customer,
-    ) in rows:  # fmt: skip
-        if status in NOT_COUNTED:
-            uncounted.add(started_at)
-            continue
-        request = kind == "attempt"
-        numbers = (
-            request + 0, (request and cost is None) + 0, cost or 0, input_tokens, read, write_5m, write_30m, write_1h, output,
-            reasoning, capacity_cost or 0,
+    counting, uncounted = _counting(columns)
+    if counting:
+        (
+            kinds, _, started, ended, roots, usages, costs, capacity_costs, input_tokens, read, write_5m, write_30m, write_1h,
+            output, reasoning, providers, upstreams, agents, keys, teams, models, users, customers,
+        ) = counting  # fmt: skip
+        requests = [1 if kind == "attempt" else 0 for kind in kinds]
+        numbers = list(
+            zip(
+                requests, [1 if cost is None and request else 0 for cost, request in zip(costs, requests, strict=True)],
+                [cost or 0 for cost in costs], input_tokens, read, write_5m, write_30m, write_1h, output, reasoning,
+                [cost or 0 for cost in capacity_costs], strict=True,
+            )
         )  # fmt: skip
         # In an order in which the names of either kind of roll-up stand together.
-        group = by_hour[
-            started_at - started_at % HOUR_US, (provider, upstream, agent, key, team, model, user, customer)
-        ]
-        group.rows.append(numbers)
-        sessions[root].append((numbers, team, key or "", started_at, ended_at))
-        if usage and (units := units_of(usage)):
-            group.add_units(units)
-            units_of_sessions[root].add_units(units)
+        names = zip(providers, upstreams, agents, keys, teams, models, users, customers, strict=True)
+        hours = zip([at - at % HOUR_US for at in started], names, strict=True)
+        calls = zip(numbers, teams, [key or "" for key in keys], started, ended, strict=True)
+        for hour, added, root, call, usage in zip(hours, numbers, roots, calls, usages, strict=True):
+            group = by_hour[hour]
+            group.rows.append(added)
+            sessions[root].append(call)
+            if usage and (units := units_of(usage)):
+                group.add_units(units)
+                units_of_sessions[root].add_units(units)
     return _rolled(by_hour, sessions, units_of_sessions, uncounted, named_from)
+
+
+def _counting(columns: Columns) -> tuple[Columns, set[int]]:
+    """The columns without those entries that count nowhere, and when these began."""
+    if not columns or not _NOT_COUNTED.intersection(columns[_STATUS]):
+        return columns, set()
+    rows = list(zip(*columns, strict=True))
+    counting = [row for row in rows if row[_STATUS] not in _NOT_COUNTED]
+    uncounted = {row[_STARTED_AT] for row in rows if row[_STATUS] in _NOT_COUNTED}
+    return list(zip(*counting, strict=True)), uncounted
 
 
 def _rolled(

@@ -10,13 +10,11 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from msgspec import Raw
 from sqlalchemy import Column
 
 from proxy.budgets.budget import MOST_GROUP_CHARS, bounded
 from proxy.ledger.row import Row, json_text
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
-from proxy.spool.plain import amounts_of
 
 BudgetAmount = tuple[str, str, int, str, int]  # name, group, window start, measure, amount
 
@@ -54,33 +52,6 @@ def bounded_amount(item: Any) -> Any:
     if len(group) <= MOST_GROUP_CHARS and "\x00" not in group:
         return item
     return [name, bounded(group), window_start, measure, amount]
-
-
-_known_counters: dict[str, Sequence[tuple[str, str, int, str]]] = {}  # by the text, with "" for each amount
-_MOST_KNOWN, _MOST_CHARS = 1024, 1000
-
-
-def plain_amounts(text: str | None, cost: int | None, stated: Raw) -> Sequence[BudgetAmount] | None:
-    """What an ordinary call adds to the budgets, which `stated` says, and `text`; None where not all of it can be added so.
-    Raises ValueError."""
-    text = text or "[]"
-    # Nearly every call costs each of its counters the same, and many have the same counters: one object for all.
-    without = text.replace(f",{cost}]", ",]")
-    counters = _known_counters.get(without)
-    if counters is not None:
-        return [(*counter, cost) for counter in counters]  # type: ignore[misc]  # None is no counter's amount
-    amounts, plain = valid_amounts(amounts_of(stated))
-    # A name that looks like the end of an amount is not remembered: of all others only one text comes to what is.
-    if (
-        plain
-        and without.count(",]") == len(amounts)
-        and len(text) <= _MOST_CHARS
-        and all(i[4] == cost for i in amounts)
-    ):
-        if len(_known_counters) >= _MOST_KNOWN:
-            _known_counters.clear()
-        _known_counters[without] = [item[:4] for item in amounts]
-    return amounts if plain else None
 
 
 def valid_amounts(stated: Any) -> tuple[Sequence[BudgetAmount], bool]:

@@ -20,15 +20,16 @@ from sqlalchemy.exc import DBAPIError
 
 from proxy.jobs.machine import RUNNING, UNCONFIRMED
 from proxy.ledger import jobs
+from proxy.ledger.amounts import budget_amounts
 from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
 from proxy.ledger.database import insert_into, writing
-from proxy.ledger.entries import Entry, budget_amounts
+from proxy.ledger.entries import Entry
 from proxy.ledger.export_log import ENTRY, note
 from proxy.ledger.inserting import Inserting
 from proxy.ledger.jobs import is_of_a_job
 from proxy.ledger.pairing import Batch
 from proxy.ledger.rolling import Rolling
-from proxy.ledger.rollups import counted_rows
+from proxy.ledger.rollups import counted_columns
 from proxy.ledger.row_checks import storable
 from proxy.ledger.schema import NOT_COUNTED, budget_spend, entries, metric_state, spool_positions
 from proxy.ledger.stored import write_stored
@@ -164,7 +165,7 @@ class Shipper:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
             write_stored(connection, inserted)
-            self._rolling.add(connection, counted_rows([entry.row for entry in inserted]))
+            self._rolling.add(connection, counted_columns([entry.row for entry in inserted]))
             self._write_metrics(connection, self._metrics.changed_by(observed))
             self._write_positions(connection, positions)
             note(connection, _to_export(inserted), now_us())

@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from operator import attrgetter
+from itertools import repeat
 from typing import Any
 
+import msgspec
 import orjson
+from msgspec import Struct
 
 from proxy.money import usd_text
 
@@ -71,38 +73,68 @@ def _cost(row: Any) -> str | None:
     return None if row.cost_nanousd is None else usd_text(row.cost_nanousd)
 
 
-def _json(rows: Sequence[Any]) -> bytes:
-    """A line for each. What many calls say alike is written once."""
-    alike: dict[tuple[Any, ...], bytes] = {}
-    lines: list[bytes] = []
-    for row in rows:
-        said = _alike(row)
-        between = alike.get(said)
-        if between is None:
-            between = alike[said] = orjson.dumps(dict(zip(_ALIKE, said, strict=True)))[1:-1]
-        begin = {
-            "at": datetime.fromtimestamp(row.ended_at / 1e6, UTC),
-            "logger": "call",
-            "id": row.id,
-            "request_id": row.request_id,
-            "session_id": row.root_session_id,
-        }
-        end = {
-            "cost_usd": _cost(row),
-            "input_tokens": row.input_tokens,
-            "cache_read_tokens": row.cache_read_tokens,
-            "output_tokens": row.output_tokens,
-            "reasoning_tokens": row.reasoning_tokens,
-            "duration_ms": None if row.duration_ms is None else round(row.duration_ms, 3),
-        }
-        lines.append(b"%b,%b,%b\n" % (orjson.dumps(begin)[:-1], between, orjson.dumps(end)[1:]))
-    return b"".join(lines)
+class _Line(Struct, gc=False):
+    """A call's line, in the order of its keys."""
+
+    at: str
+    logger: str
+    id: str
+    request_id: str
+    session_id: str | None
+    key: str | None
+    team: str | None
+    model: str | None
+    upstream: str | None
+    operation: str | None
+    stream: bool | None
+    status: str
+    outcome: str
+    http_status: int | None
+    client: str | None
+    cost_usd: str | None
+    input_tokens: int
+    cache_read_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    duration_ms: float | None
 
 
-_ALIKE = (
-    "key", "team", "model", "upstream", "operation", "stream", "status", "outcome", "http_status", "client",
+_encode_lines = msgspec.json.Encoder().encode_lines
+_AS_THEY_ARE = (
+    "id", "request_id", "root_session_id", "key", "team", "model", "upstream", "operation", "stream", "status", "outcome",
+    "http_status", "client",
 )  # fmt: skip
-_alike = attrgetter(*_ALIKE)
+_TOKENS = ("input_tokens", "cache_read_tokens", "output_tokens", "reasoning_tokens")
+_MOST_MS = 1e12
+
+
+def _json(rows: Sequence[Any]) -> bytes:
+    """A line for each. Column by column: a row's lines are then made without a step of Python."""
+    columns = dict(zip(rows[0]._fields, zip(*rows, strict=True), strict=True))
+    lines = map(
+        _Line,
+        _times(columns["ended_at"]),
+        repeat("call"),
+        *[columns[name] for name in _AS_THEY_ARE],
+        [None if cost is None else usd_text(cost) for cost in columns["cost_nanousd"]],
+        *[columns[name] for name in _TOKENS],
+        # `round` takes four times as long.
+        [
+            int(took * 1000 + 0.5) / 1000 if took is not None and -_MOST_MS < took < _MOST_MS else took
+            for took in columns["duration_ms"]
+        ],
+    )
+    return _encode_lines(lines)
+
+
+def _times(moments_us: Iterable[int]) -> Iterator[str]:
+    begins: dict[int, str] = {}  # a batch's calls end within some seconds
+    for moment in moments_us:
+        second, microsecond = divmod(moment, 1_000_000)
+        begin = begins.get(second)
+        if begin is None:
+            begin = begins[second] = datetime.fromtimestamp(second, UTC).isoformat()[:19]
+        yield f"{begin}.{str(microsecond + 1_000_000)[1:]}+00:00"
 
 
 def _plain(row: Any) -> str:

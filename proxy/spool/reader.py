@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import os
 from pathlib import Path
 
@@ -20,19 +19,22 @@ class SpoolReader:
     def __init__(self, folder: Path, run: str, start: Position = Position(0, 0)) -> None:  # noqa: B008 - immutable
         self.folder = folder
         self.run = run
+        self._begin = str(folder / run)
         self.position = start
         self.more = False  # something was left behind what was read last
         self.damaged_bytes = 0  # between sound records: no crash leaves that
         self.torn_bytes = 0  # at an end: what a crash leaves of the record that it interrupted
 
     def segment_path(self, number: int) -> Path:
-        return self.folder / f"{self.run}.{number:06d}.spool"
+        return Path(self._name(number))
+
+    def _name(self, number: int) -> str:
+        return f"{self._begin}.{number:06d}.spool"
 
     def is_over(self) -> bool:
         """Whether the run's writer is gone. Asked before reading, so that nothing it wrote last is missed."""
-        path = self.folder / f"{self.run}.lock"
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(f"{self._begin}.lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return True
         try:
@@ -49,14 +51,13 @@ class SpoolReader:
         over: the writer is gone, so an incomplete frame at the end will never be completed: it is passed over.
         """
         segment, offset = self.position
-        try:
-            with self.segment_path(segment).open("rb", buffering=0) as file:
-                data, records, used, full = _portion(file, segment, offset)
-        except FileNotFoundError:
-            data = b""
+        path, data = self._name(segment), b""
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(path).st_size != offset:  # noqa: PTH116 - at rest it is all that is asked, several times a second
+                data, records, used, full = _portion(path, segment, offset)
         self.more = False
         if not data:
-            if self.segment_path(segment + 1).exists():
+            if self._has_next(segment):
                 self.position = Position(segment + 1, 0)
                 return self.read(over=over)
             return []
@@ -69,7 +70,7 @@ class SpoolReader:
         return records
 
     def _has_next(self, segment: int) -> bool:
-        return self.segment_path(segment + 1).exists()
+        return os.path.exists(self._name(segment + 1))  # noqa: PTH110 - as in `read`
 
     def _damage(self, rest: bytes, segment: int, offset: int, *, last: bool) -> int:
         """How many bytes to pass over: up to the next sound frame, which proves that what stands before it is damage;
@@ -114,26 +115,32 @@ class SpoolReader:
         (self.folder / f"{self.run}.lock").unlink(missing_ok=True)
 
 
-def _portion(file: io.RawIOBase, segment: int, offset: int) -> tuple[bytes, list[Record], int, bool]:
+def _portion(path: str, segment: int, offset: int) -> tuple[bytes, list[Record], int, bool]:
     """What is read at once, the records in it, how many bytes they take, and whether the segment may go on."""
-    most = _READ_BYTES
-    while True:
-        file.seek(offset)
-        data = file.read(most) or b""
-        records, used = frames(data, segment, offset)
-        if records or len(data) < most:
-            break
-        longer = _LONG_BYTES if most < _LONG_BYTES else first_bytes(data)
-        is_there = most < _LONG_BYTES or offset + longer <= os.fstat(file.fileno()).st_size  # else its length is damage
-        if longer <= most or not is_there:
-            break
-        most = longer
+    fd, most = os.open(path, os.O_RDONLY | os.O_CLOEXEC), _READ_BYTES
+    try:
+        while True:
+            data = os.pread(fd, most, offset)
+            records, used = frames(data, segment, offset)
+            if records or len(data) < most:
+                break
+            longer = _LONG_BYTES if most < _LONG_BYTES else first_bytes(data)
+            is_there = most < _LONG_BYTES or offset + longer <= os.fstat(fd).st_size  # else its length is damage
+            if longer <= most or not is_there:
+                break
+            most = longer
+    finally:
+        os.close(fd)
     return data, records, used, len(data) == most
 
 
 def runs(folder: Path) -> list[str]:
-    """Every run that has left something in the folder, oldest first."""
-    names = {path.name.rsplit(".", 2)[0] for path in folder.glob("*.spool")} | {
-        path.stem for path in folder.glob("*.lock")
-    }
+    """Every run that has left something in the folder, oldest first. Asked several times a second: no path is made."""
+    names: set[str] = set()
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder):  # noqa: PTH208 - as above
+            if name.endswith(".lock"):
+                names.add(name[:-5])
+            elif name.endswith(".spool"):
+                names.add(name.rsplit(".", 2)[0])
     return sorted(names, key=lambda run: run[-36:])

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterable, Sequence, Set
 from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from msgspec import Raw
+
 from pricing.units import is_token
+from proxy.control.metrics.cost_parts import apportion, apportion_all
 from proxy.control.metrics.quiet_sessions import Call, Session, call_of
 from proxy.control.metrics.table import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
 from proxy.ledger.entries import Entry
@@ -22,9 +24,8 @@ from proxy.ledger.rollups import units_of
 from proxy.ledger.row import Row
 from proxy.ledger.row_checks import MOST
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
-from proxy.money import NANO
 from proxy.spool import records
-from proxy.spool.plain import Line
+from proxy.spool.plain import is_said
 
 log = logging.getLogger("taximeter.metrics")
 
@@ -49,14 +50,14 @@ _TIMES = (
     ("time_to_first_token_seconds", _of_row("ttft_ms")),
 )
 _cost, _reserved, _source = _of_row("cost_nanousd"), _of_row("reserved_nanousd"), _of_row("usage_source")
-_TENS = tuple(10 ** (9 - places) for places in range(10))  # nano-dollars, by the decimals of a number of dollars
-_labels = _of_row("provider", "model", "operation", "outcome", "team", "client", "upstream")
+_names = _of_row("kind", "status", "provider", "model", "operation", "outcome", "team", "client", "upstream")
+_looked_at = _of_row("session_source", "session_id", "root_session_id", "cost_nanousd", "status", "stream", "usage")
 
 
 class _Alike:
     """The entries of a batch that have the same labels: `rows` of attempts, in order, and what their ends say beside them."""
 
-    __slots__ = ("between_us", "cost", "labels", "numbers", "rows", "tokens", "unpriced")
+    __slots__ = ("between_us", "cost", "costs", "labels", "numbers", "rows", "tokens", "unpriced")
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self.labels = labels
@@ -66,6 +67,7 @@ class _Alike:
         self.between_us: list[int] = []
         self.tokens: dict[str, int] = defaultdict(int)  # millionths
         self.cost: dict[str, int] = defaultdict(int)
+        self.costs: list[tuple[int, Raw, str]] = []  # that are not dealt out yet: as `apportion_all` has them
 
 
 class Observed:
@@ -119,53 +121,60 @@ class Observed:
                 log.exception("entry %s could not be counted in the metrics", entry.row.id)
 
     def _observe_entry(self, entry: Entry) -> None:
-        row, end = entry.row, entry.end
-        if row.kind == "correction":
-            self._count("cost_corrections_usd", (), row.cost_nanousd or 0)
-        if row.status in NOT_COUNTED:
-            return
-        if (call := call_of(row)) is not None:
+        row, end, _ = entry
+        names = _names(row)
+        alike = self._known_alike.get(names)
+        if alike is None:
+            if row.kind == "correction":
+                self._count("cost_corrections_usd", (), row.cost_nanousd or 0)
+            if row.status in NOT_COUNTED:
+                return
+            alike = self._find_alike(row, names)
+        source, session_id, root, cost, status, stream, usage = _looked_at(row)
+        if not (source == "none" and session_id == root) and (call := call_of(row)) is not None:
             self.calls.append(call)
-        labels = _labels(row)
-        alike = self._known_alike.get(labels) or self._find_alike(row, labels)
         if row.kind == "attempt":
-            self._observe_attempt(row, end, alike)
+            self._observe_end(end, cost, status, stream, alike)
+            self._attempts += 1
+            alike.rows.append(row)
+            alike.numbers.append(self._attempts)
         else:
             self._observe_tokens((row,), alike)
-        if row.usage:
-            for (unit, scale), amount in units_of(row.usage).items():
+        if usage:
+            for (unit, scale), amount in units_of(usage).items():
                 if is_token(unit):  # whole ones of rare units, fractions of any
                     alike.tokens[unit] += amount * MICRO // 10**scale
 
     def _find_alike(self, row: Row, names: tuple[str | None, ...]) -> _Alike:
         """The series in which the entry counts; remembered for the next entry with these names, if all of them are labels."""
-        provider, _, operation, outcome, team, client, upstream = names
+        _, _, provider, _, operation, outcome, team, client, upstream = names
         model, team_label = self._model(row), self._team(team or "")
         labels = (provider or "", model, operation or "", outcome or "", team_label, client or "other", upstream or "")
         alike = self._alike.get(labels)
         if alike is None:
             alike = self._alike[labels] = _Alike(labels)
-        if model == (row.model or "") and team_label == (team or ""):
+        if row.kind == "attempt" and model == (row.model or "") and team_label == (team or ""):
             self._known_alike[names] = alike
         return alike
 
-    def _observe_attempt(self, row: Row, end: records.Settle, alike: _Alike) -> None:
+    def _observe_end(
+        self, end: records.Settle, cost: int | None, status: str, stream: bool | None, alike: _Alike
+    ) -> None:
         """What its end says; what stands in columns is added up for all alike at the end of the batch (`spread`)."""
-        cost = row.cost_nanousd
         flags = end.get("flags")
         if cost is None or (flags and "partial" in flags):
             alike.unpriced += 1
         if flags and "unexpected_model" in flags:
             self._count("unexpected_models_total", (alike.labels[6], alike.labels[1]))
         if cost is not None:
-            by_unit = alike.cost
-            for unit, nanousd in apportion(cost, end.get("cost_lines") or (), row.status):
-                by_unit[unit] += nanousd
-        if row.stream and (between_ms := between_tokens_ms(end)) is not None:
+            lines: Any = end.get("cost_lines") or ()
+            if type(lines) is Raw and is_said(lines):
+                alike.costs.append((cost, lines, status))
+            else:
+                for unit, nanousd in apportion(cost, lines, status):
+                    alike.cost[unit] += nanousd
+        if stream and (between_ms := between_tokens_ms(end)) is not None:
             alike.between_us.append(int(between_ms * 1000))
-        self._attempts += 1
-        alike.rows.append(row)
-        alike.numbers.append(self._attempts)
 
     def _observe_tokens(self, rows: Iterable[Row], alike: _Alike) -> None:
         for unit, column in _TOKENS:
@@ -194,7 +203,7 @@ class Observed:
         return key
 
     def _observe_with_exemplar(
-        self, name: str, labels: tuple[str, ...], values: Sequence[int | None], alike: _Alike
+        self, name: str, labels: tuple[str, ...], values: list[int | None], alike: _Alike
     ) -> None:
         """As `_observe`, of those that have a value; of all of the batch, the latest is the exemplar."""
         there = [value for value in values if value is not None]
@@ -219,6 +228,9 @@ class Observed:
                 self._count("unpriced_requests_total", (provider, model), alike.unpriced)
             for unit, millionths in alike.tokens.items():
                 self._count("tokens_total", (provider, model, unit, team), millionths)
+            if alike.costs:
+                for unit, nanousd in apportion_all(alike.costs).items():
+                    alike.cost[unit] += nanousd
             for unit, nanousd in alike.cost.items():
                 self._count("cost_usd_total", (provider, model, unit, team, client), nanousd)
         self._alike.clear()
@@ -244,10 +256,7 @@ class Observed:
         errors = [None if each is None or each < 0 else each for each in left]
         self._observe_with_exemplar("reservation_error_usd", (), errors, alike)
         for name, column in _TIMES:
-            times = [
-                None if milliseconds is None or not -MOST <= milliseconds <= MOST else int(milliseconds * 1000)
-                for milliseconds in map(column, rows)
-            ]
+            times = _microseconds(list(map(column, rows)))
             self._observe_with_exemplar(name, (provider, model, upstream), times, alike)
         if alike.between_us:
             self._observe("inter_token_latency_seconds", (provider, model, upstream), alike.between_us)
@@ -281,57 +290,8 @@ def between_tokens_ms(end: records.Settle) -> float | None:
     return total / count
 
 
-def apportion(
-    total_nanousd: int, lines: Sequence[Mapping[str, Any] | Line], status: str = "settled"
-) -> Iterable[tuple[str, int]]:
-    """A total dealt out to its cost lines' units, by largest remainder: the parts are integers and add up to the total.
-
-    A total without lines (the ceiling of an unconfirmed attempt, a cost that only the provider states) is one part, and so
-    is one whose lines cannot be read.
-    """
-    parts = _whole_parts(lines)
-    if parts is not None and sum(parts.values()) == total_nanousd:
-        return parts.items()  # nothing is to be rounded: what nearly every cost is
-    return _dealt(total_nanousd, lines, status)
-
-
-def _whole_parts(lines: Sequence[Mapping[str, Any] | Line]) -> dict[str, int] | None:
-    """What each unit costs, where that is a whole number of nano-dollars and written as a plain decimal; else None."""
-    parts: dict[str, int] = {}
-    try:
-        for line in lines:
-            unit, cost = (line.unit, line.cost_usd) if isinstance(line, Line) else (line["unit"], line["cost_usd"])
-            whole, _, decimals = cost.partition(".")
-            nanousd = int(whole + decimals) * _TENS[len(decimals)]  # more places: IndexError
-            if nanousd:
-                parts[unit] = parts.get(unit, 0) + nanousd
-    except (LookupError, TypeError, ValueError, AttributeError):
-        return None
-    return parts
-
-
-def _dealt(total_nanousd: int, lines: Sequence[Mapping[str, Any] | Line], status: str) -> Iterable[tuple[str, int]]:
-    whole_part = "ceiling" if status == "unconfirmed" else "other"
-    try:
-        costs = [
-            (line.unit, line.cost_usd) if isinstance(line, Line) else (line["unit"], line["cost_usd"]) for line in lines
-        ]
-        exact = [(str(unit), Decimal(cost) * NANO) for unit, cost in costs]
-        whole = sum(cost for _, cost in exact)
-        if not exact or not Decimal(whole).is_finite():
-            exact = []
-    except (LookupError, TypeError, ValueError, InvalidOperation):
-        exact = []
-    if not exact:
-        return ((whole_part, total_nanousd),) if total_nanousd else ()
-    if whole and abs(whole - total_nanousd) > 1:  # the provider's own cost won: its parts in proportion
-        exact = [(unit, cost * total_nanousd / whole) for unit, cost in exact]
-    whole_parts = [int(cost) for _, cost in exact]
-    left = total_nanousd - sum(whole_parts)
-    if left:
-        by_remainder = sorted(range(len(exact)), key=lambda n: whole_parts[n] - exact[n][1])
-        for n in by_remainder[: max(0, left)]:
-            whole_parts[n] += 1
-            left -= 1
-        whole_parts[0] += left
-    return [(unit, nanousd) for (unit, _), nanousd in zip(exact, whole_parts, strict=True) if nanousd]
+def _microseconds(times_ms: Sequence[float | None]) -> list[int | None]:
+    """Of those that are there, and can be added up."""
+    if times_ms.count(None) == len(times_ms):
+        return []
+    return [None if each is None or not -MOST <= each <= MOST else int(each * 1000) for each in times_ms]

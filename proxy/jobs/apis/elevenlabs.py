@@ -13,7 +13,7 @@ other requests, its history and voices' making) is nobody's here. Shapes: eleven
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from math import ceil
@@ -99,7 +99,7 @@ def parse_music(raw: bytes) -> Call:
     return _call(raw, body, "audio.music", "music_v1", {"audio_second": -(-longest // 1000)})
 
 
-def _sections(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _sections(plan: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     for name in ("sections", "chunks"):
         if plan.get(name):
             return fields.objects(plan, name)

@@ -7,7 +7,7 @@ usage of its own: each response in it has (google-genai 3.4; ai.google.dev/gemin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -110,7 +110,7 @@ def parse_batch(model: str, raw: bytes) -> Call:
     )  # fmt: skip
 
 
-def _requests(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _requests(body: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     return fields.objects(fields.mapping(_input_of(body), "requests") or {}, "requests")
 
 

@@ -21,6 +21,7 @@ from pricing.units import is_token
 from pricing.values import slotted
 from proxy.ids import correction_id
 from proxy.jobs.machine import RUNNING
+from proxy.ledger.amounts import budget_amounts
 from proxy.ledger.audit.capacities import CapacityDiffers, check_capacities
 from proxy.ledger.audit.days import days_problem
 from proxy.ledger.audit.entries import correction_problem, problem_of
@@ -28,11 +29,10 @@ from proxy.ledger.audit.sessions import SESSIONS, UNITS, by_session, units_by_se
 from proxy.ledger.audit.spool import SpoolDiffers, check_spool
 from proxy.ledger.corrections import CHANGED, REPRICED, entry_in_ledger
 from proxy.ledger.database import connect, reading, writing
-from proxy.ledger.entries import budget_amounts
 from proxy.ledger.label_days import DAYS, PARTS
 from proxy.ledger.label_weeks import MONTHS, WEEKS
 from proxy.ledger.parts_schema import label_parts
-from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, counted, pages
+from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, columns_of, counted, pages
 from proxy.ledger.rollup_schema import (
     SUMS,
     label_days,
@@ -192,7 +192,7 @@ def _read_entries(
         _check_corrections(connection, rows, report)
         amounts = budget_amounts(map(entry_in_ledger, map(dict, rows)))
         with writing(again).begin() as scratch:
-            rolling.add(scratch, map(counted, rows))
+            rolling.add(scratch, columns_of(map(counted, rows)))
             if amounts:
                 names = ("budget", "group", "window_start", "measure")
                 added = [dict(zip(names, key, strict=True)) | {"amount": amount} for key, amount in amounts.items()]

@@ -9,10 +9,12 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.budgets.guards import request_digest
 from proxy.dialects import anthropic, fields, known_beginnings
 from proxy.dialects.plain_messages import PlainMessages
 from proxy.dialects.unread_messages import Run, UnreadMessages
 from proxy.types import Call
+from tests.support.agent_bodies import FIELDS, PARSERS, outcome
 from tests.support.rows import each_row
 
 LINE = "of no use at all, "
@@ -112,6 +114,45 @@ def test_bad_json_behind_a_known_beginning_is_refused_at_its_place(raw: bytes) -
         patch.setattr(PlainMessages, "hash_is_secret", False)
         expected = _outcome(bad)
     assert _outcome(bad) == expected
+
+
+def _said_in(dialect: str, count: int) -> dict[str, Any]:
+    """A body of that dialect, of words that no other test says."""
+    roles = ("user", "model" if dialect == "gemini" else "assistant")
+    texts = [f"{dialect} {number}: {'as nobody says, ' * 300}" for number in range(count)]
+    said = [{"role": roles[number % 2], "content": text} for number, text in enumerate(texts)]
+    if dialect == "gemini":
+        said = [{"role": one["role"], "parts": [{"text": one["content"]}]} for one in said]
+    elif dialect == "converse":
+        said = [{**one, "content": [{"text": one["content"]}]} for one in said]
+    return {"model": "m", FIELDS.get(dialect, "messages"): said}
+
+
+@each_row("dialect", ["chat", "anthropic", "responses", "compact", "gemini", "converse"])
+def test_in_every_dialect_a_call_that_is_recognised_comes_to_the_same(dialect: str) -> None:
+    """Also in machine code, which knows lists better than their classes do (`make compiled`)."""
+    bodies = [orjson.dumps(_said_in(dialect, count)) for count in (40, 42)]
+    odd = _said_in(dialect, 42)
+    name = FIELDS.get(dialect, "messages")
+    odd[name].append(7)
+    bodies.append(orjson.dumps(odd))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PlainMessages, "hash_is_secret", False)
+        expected = [outcome(dialect, raw) for raw in bodies]
+    PARSERS[dialect](bodies[0])
+    call = PARSERS[dialect](bodies[1])
+    assert any(type(piece) is Run for piece in call.body[name].pieces())
+    assert request_digest(call) == request_digest(call._replace(body=orjson.loads(bodies[1])))
+    assert [outcome(dialect, raw) for raw in bodies] == expected
+    assert f"{name}[42]" in expected[2]["refused"][1]
+
+
+def test_of_many_short_messages_in_one_block_no_notes_are_kept() -> None:
+    said = [*[{"role": "user"}] * 1000, *_messages(80)]
+    known = anthropic._PLAIN.beginnings
+    _after(_body(said), _body(said))
+    assert max([len(block.marks) for block in known._young.values()], default=0) <= 128
+    assert not _unread(_parsed(_body(said)))
 
 
 def test_a_picture_in_the_midst_is_looked_at_each_time_and_what_is_behind_it_is_known() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -30,6 +30,7 @@ def _unread() -> UnreadMessages:
     [
         list, tuple, str, repr, lambda one: sorted(one, key=str), lambda one: [*one], lambda one: one[0],
         lambda one: one[-1], lambda one: one[1:3], lambda one: one.__add__([1]), lambda one: [1, *one], lambda one: one * 2,
+        lambda one: [1] * 2 + one, lambda one: one + one, lambda one: "{} {}".format(*one),
         lambda one: 2 * one, lambda one: VALUES[3] in one, lambda one: one.index(VALUES[1]), lambda one: one.count(VALUES[0]),
         lambda one: one == VALUES, lambda one: one.__eq__(VALUES), lambda one: one != VALUES, lambda one: [*reversed(one)],
         lambda one: [*map(type, one)], lambda one: [*zip(one, one, strict=True)], lambda one: one.copy(), bool, len,
@@ -73,6 +74,25 @@ def test_nothing_is_read_for_its_length_its_json_and_a_single_message() -> None:
     assert any(type(piece) is Run for piece in unread.pieces())
     with pytest.raises(IndexError):
         unread.message(5)
+
+
+def test_single_messages_of_many_are_found_without_passing_all_before_them() -> None:
+    class Pieces(list[Any]):
+        passed = 0
+
+        def __iter__(self) -> Iterator[Any]:
+            for piece in super().__iter__():
+                self.passed += 1
+                yield piece
+
+    pieces = Pieces({"n": number} for number in range(500))
+    unread = UnreadMessages(pieces)
+    assert [unread.message(number)["n"] for number in range(500)] == [*range(500)]
+    assert pieces.passed <= 5 * 500
+    assert [*unread] == pieces
+    passed = pieces.passed
+    assert [unread.message(number)["n"] for number in range(500)] == [*range(500)]
+    assert pieces.passed == passed, "once read"
 
 
 def test_once_read_it_is_read() -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
 import pytest
+from msgspec import Raw
 
 from proxy.ledger import attempt_rows
 from proxy.ledger.entries import Entry, entry_of
-from proxy.ledger.pairing import Batch, Pairing
+from proxy.ledger.pairing import Batch, Leased, Pairing
 from proxy.spool.frames import Position, Record
-from proxy.spool.plain import Line
 from tests.support.spooled import AT, whole_intent, whole_settle
 
 _GONE = object()
@@ -51,15 +52,14 @@ def taken(intent: dict[str, Any], end: dict[str, Any]) -> tuple[Pairing, Batch]:
     return pairing, batch
 
 
-def _part(line: Any) -> Any:
-    return (line.get("unit"), line.get("cost_usd")) if isinstance(line, dict) else line
+def listed(leased: Iterable[Leased]) -> list[Leased]:
+    return [each._replace(budgets=list(each.budgets)) for each in leased]
 
 
 def exactly(entry: Entry) -> list[tuple[type, Any]]:
     """Its row with the types of the values, its amounts, and what the metrics look at beside them."""
-    said = entry.end.get("cost_lines") or []
-    if isinstance(said, list):
-        said = [(line.unit, line.cost_usd) if isinstance(line, Line) else _part(line) for line in said]
+    said: Any = entry.end.get("cost_lines")
+    said = (orjson.loads(bytes(said)) if isinstance(said, Raw) else said) or []
     named = [entry.end.get(name) for name in ("epoch", "stored", "stored_model", "job")]
     named.append((entry.end.get("itl_count") and (entry.end.get("itl_ms_sum"), entry.end.get("itl_count"))) or None)
     flags = entry.end.get("flags") or []
@@ -110,7 +110,7 @@ def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyP
     count = 0
     for intent, end in records_with_odd_values():
         with monkeypatch.context() as patched:
-            patched.setattr("proxy.ledger.pairing.intent_of", lambda _: None)
+            patched.setattr("proxy.ledger.pairing.plain_records", lambda payloads: [None] * len(payloads))
             thorough, expected = taken(intent, end)
 
         pairing, batch = taken(intent, end)
@@ -118,9 +118,36 @@ def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyP
         assert list(map(exactly, batch.entries)) == list(map(exactly, expected.entries)), (intent, end)
         assert batch.unreadable == expected.unreadable
         assert pairing.open_intents == thorough.open_intents
-        assert list(pairing.leased) == list(thorough.leased)
+        assert listed(pairing.leased) == listed(thorough.leased)
         count += 1
     assert count > 900
+
+
+def test_records_taken_together_come_to_what_each_comes_to() -> None:
+    """Odd ones among ordinary ones, of one read."""
+    pairs = [(whole_intent(id=f"w{at}"), whole_settle(id=f"w{at}")) for at in range(3)]
+    pairs += [
+        ({**intent, "id": f"a{at}"} if "id" in intent else intent, {**end, "id": f"a{at}"} if "id" in end else end)
+        for at, (intent, end) in enumerate(itertools.islice(records_with_odd_values(), 0, None, 7))
+        if intent.get("id") == end.get("id") == "a"
+    ]
+    random.Random(7).shuffle(pairs)
+    payloads = [orjson.dumps(record) for pair in pairs for record in pair]
+    payloads += [payloads[1], b"{", orjson.dumps(whole_settle(id="w1")), orjson.dumps(whole_intent(id="w2"))]  # again
+    shipped = [Record(payload, 0, at * 9000, at * 9000 + 8999) for at, payload in enumerate(payloads)]
+    together, singly = Batch(), Batch()
+    pairing = Pairing("i", Position(0, 0), lately=5)
+    pairing.take(shipped, together)
+    one_by_one = Pairing("i", Position(0, 0), lately=5)
+    for record in shipped:
+        one_by_one.take([record], singly)
+
+    assert len(singly.entries) > 100
+    assert list(map(exactly, together.entries)) == list(map(exactly, singly.entries))
+    assert together.unreadable == singly.unreadable
+    assert pairing.open_intents == one_by_one.open_intents
+    assert pairing.resume_at(Position(9, 0)) == one_by_one.resume_at(Position(9, 0))
+    assert list(map(exactly, pairing.lately)) == list(map(exactly, one_by_one.lately))
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,21 @@ from proxy.spool.plain import (
     SETTLE_BEGINS,
     Common,
     CommonEnd,
+    Intent,
     OfIntent,
     OfSettle,
+    Settle,
     common_end_of,
-    intent_of,
     is_said,
-    settle_of,
+    plain_records,
     text_of,
     usage_of,
 )
 from tests.support.spooled import whole_intent, whole_settle
+
+
+def read(record: dict[str, Any] | bytes) -> Any:
+    return plain_records([record if isinstance(record, bytes) else orjson.dumps(record)])[0]
 
 
 def test_every_key_of_a_record_is_a_field() -> None:
@@ -38,9 +43,9 @@ def test_what_a_data_plane_writes_is_read() -> None:
     intent, end = orjson.dumps(whole_intent()), orjson.dumps(whole_settle())
     assert intent.startswith(INTENT_BEGINS)
     assert end.startswith(SETTLE_BEGINS)
-    begun, ended = intent_of(intent), settle_of(end)
-    assert begun is not None
-    assert ended is not None
+    begun, ended = plain_records([intent, end])
+    assert isinstance(begun, Intent)
+    assert isinstance(ended, Settle)
     common = begun.common
     assert (common.customer, text_of(common.labels), text_of(common.untrusted_labels)) == ("c", '{"plan":"pro"}', None)
     assert (usage_of(ended.own.usage), ended.own.duration_ms, is_said(ended.own.stored)) == (
@@ -56,14 +61,14 @@ def test_what_a_data_plane_writes_is_read() -> None:
 def test_what_is_common_is_one_object_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain, "_known", {})
     monkeypatch.setattr(plain, "_MOST_KNOWN", 3)
-    begun = [intent_of(orjson.dumps(whole_intent(id=str(number), key=f"k{number % 2}"))) for number in range(4)]
+    begun = [read(whole_intent(id=str(number), key=f"k{number % 2}")) for number in range(4)]
     assert begun[0] is not None
     assert begun[2] is not None
     assert begun[0].own.id != begun[2].own.id
     assert begun[0].common is begun[2].common
     for number in range(10):
-        intent_of(orjson.dumps(whole_intent(key=f"k{number}")))
-        intent_of(orjson.dumps(whole_intent(key="k" * 3000 + str(number))))  # names of a client's making
+        read(whole_intent(key=f"k{number}"))
+        read(whole_intent(key="k" * 3000 + str(number)))  # names of a client's making
     assert len(plain._known) <= 3
     assert all(len(rest) < 3000 for rest in plain._known)
 
@@ -71,17 +76,17 @@ def test_what_is_common_is_one_object_and_bounded(monkeypatch: pytest.MonkeyPatc
 def test_another_order_is_read_whole() -> None:
     """That of an earlier version, and one in which a label looks like where what is common begins."""
     intent, end = whole_intent(), whole_settle()
-    for record, read in ((intent, intent_of), (end, settle_of)):
+    for record in (intent, end):
         turned = {"t": record.pop("t"), **dict(reversed(record.items()))}
-        assert read(orjson.dumps(turned)) is None
+        assert read(turned) is None
     tricky = orjson.dumps(whole_intent()).replace(b'"labels":{"plan":"pro"},', b"")
     tricky = tricky.replace(b',"dialect"', b',"labels":{"a":"b","dialect":"c"},"dialect"', 1)
     assert orjson.loads(tricky) == whole_intent(labels={"a": "b", "dialect": "c"})
-    assert intent_of(tricky) is None
+    assert read(tricky) is None
 
 
 @pytest.mark.parametrize(
     "fields", [{"attempt": True}, {"attempt": "1"}, {"attempt": 2**63}, {"team": 7}, {"stream": 1}, {"key": "a\x07b"}]
 )
 def test_what_is_odd_is_not(fields: dict[str, Any]) -> None:
-    assert intent_of(orjson.dumps(whole_intent() | fields)) is None
+    assert read(whole_intent() | fields) is None

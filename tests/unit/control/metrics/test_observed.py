@@ -1,15 +1,17 @@
-"""A cost dealt out to its units: the short way and the long way say the same."""
+"""A cost dealt out to its units: the short way, the long way and that of many at once say the same."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from proxy.control.metrics.observed import _dealt, apportion
+from proxy.control.metrics.cost_parts import _dealt, apportion, apportion_all
 
 AMOUNTS = st.one_of(
     st.integers(0, 10**15).map(lambda nanousd: str(Decimal(nanousd) / 10**9)),
@@ -45,3 +47,28 @@ def test_the_short_way_gives_what_the_long_way_gives(lines: list[dict[str, str]]
 def test_odd_lines_lose_no_money(lines: Any) -> None:
     assert sum(nanousd for _, nanousd in apportion(100, lines)) == 100
     assert by_unit(apportion(100, lines)) == by_unit(_dealt(100, lines, "settled"))
+
+
+@given(lines=st.lists(LINES, min_size=1, max_size=4), off=st.sampled_from([0, 0, 0, 1, -7]))
+def test_many_at_once_come_to_what_each_comes_to(lines: list[list[dict[str, str]]], off: int) -> None:
+    """But for parts of a nano-dollar, which may be another unit's then."""
+    totals = [int(sum((Decimal(line["cost_usd"]) for line in some), Decimal()) * 10**9) for some in lines]
+    totals[0] += off
+    together = apportion_all(
+        [(total, Raw(orjson.dumps(some)), "settled") for total, some in zip(totals, lines, strict=True)]
+    )
+    assert sum(together.values()) == sum(totals)
+    if any(Decimal(line["cost_usd"]) * 10**9 % 1 for some in lines for line in some):
+        return
+    singly = [part for total, some in zip(totals, lines, strict=True) for part in apportion(total, some)]
+    assert by_unit(together.items()) == by_unit(singly)
+
+
+@pytest.mark.parametrize(
+    "odd", ["[7]", "{}", '[{"unit":"a","cost_usd":7}]', '[{"unit":"a","cost_usd":"NaN"}]', "7", "[1e999]"]
+)
+def test_odd_lines_among_many_lose_no_money(odd: str) -> None:
+    lines = Raw(b'[{"unit":"a","cost_usd":"0.00000010"}]')
+    parts = apportion_all([(100, lines, "settled"), (7, Raw(odd.encode()), "settled"), (100, lines, "settled")])
+    assert sum(parts.values()) == 207
+    assert parts["a"] in (200, 207)
