@@ -261,7 +261,7 @@ class Book:
         ):
             return None
         last_s = at_s + min((-at_s - 1) % _HOUR_S, -until_s % _HOUR_S)  # from then on these hours are others
-        return dearest.rate(usage, last_s)
+        return dearest.rate(usage, at_s, last_s)
 
     def _dearest_of(
         self,

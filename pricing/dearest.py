@@ -42,10 +42,11 @@ class OperatorRow(NamedTuple):
 
 
 class InputRate(NamedTuple):
-    """The most that a call costs which begins until `last_s`: `fixed`, and `each` for each token of its input."""
+    """The most that a call costs which begins from `first_s` to `last_s`: `fixed`, and `each` for each token of its input."""
 
     fixed: Fine
     each: Fine
+    first_s: int
     last_s: int
 
 
@@ -83,7 +84,7 @@ class Dearest:
                 return None
         return to_nanousd_up(total)
 
-    def rate(self, usage: Mapping[str, int], last_s: int) -> InputRate | None:
+    def rate(self, usage: Mapping[str, int], first_s: int, last_s: int) -> InputRate | None:
         """`nanousd` of usage that differs from this by its input alone; None where it has tiers, or something has no price."""
         if self.cuts or self.least:
             return None
@@ -91,7 +92,7 @@ class Dearest:
         if not all(price is not None or self._needs_no_price(unit) for unit, price in prices.items()):
             return None
         each = prices.pop("input") or 0
-        return InputRate(sum([(price or 0) * usage[unit] for unit, price in prices.items()]), each, last_s)
+        return InputRate(sum([(price or 0) * usage[unit] for unit, price in prices.items()]), each, first_s, last_s)
 
     def _needs_no_price(self, unit: str) -> bool:
         return unit in FREE_WITHOUT_PRICE or (self.by_time and unit in TOKENS)

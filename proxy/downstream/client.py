@@ -149,7 +149,8 @@ class Client:
         lines = ""
         if self.request_id:
             lines = f"x-taximeter-request-id: {self.request_id}\r\nx-request-id: {self.request_id}\r\n"
-        if self.session_id:
+        # Where another team has a session of that name, its own team's is added: an operator's text, which may be anything.
+        if self.session_id and self.session_id.isprintable():
             lines = f"{lines}x-taximeter-session-id: {self.session_id}\r\n"
         if self.clamped_tokens is not None:
             lines = f"{lines}x-taximeter-clamped-max-tokens: {self.clamped_tokens}\r\n"

@@ -55,9 +55,11 @@ class Head:
         """The content-length of a request that is `data`, whole and nothing else, and begins with this head; None of any other.
         Its body is as long as that says. (Slices are compared, for `startswith` takes twice as long.)"""
         rest = len(data) - self.bytes
-        length = b"%d" % (rest - 1 - bisect_right(_ONE_DIGIT_MORE, rest))
+        body_bytes = rest - 1 - bisect_right(_ONE_DIGIT_MORE, rest)
+        length = b"%d" % body_bytes
         head = self._before + length + self._after
-        return length if data[: len(head)] == head else None
+        # No body comes to 11, 102, 1003 together with its digits: one of 10 whose last byte is still to come does.
+        return length if data[: len(head)] == head and body_bytes + len(length) == rest else None
 
     def with_length(self, length: bytes) -> tuple[list[tuple[bytes, bytes]], dict[bytes, bytes]]:
         """Its headers, as they came and by their names, with that content-length."""

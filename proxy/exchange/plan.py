@@ -103,7 +103,7 @@ def plan(exchange: Exchange, route: Route, number: int, requests: int, started_a
     )  # fmt: skip
     usage, rate = bound.with_output(bound.output_tokens), kind.rate
     ceiling_nanousd = None
-    if rate is not None and at_s <= rate.last_s and factor == 1 and bound.input_tokens is not None:
+    if rate is not None and rate.first_s <= at_s <= rate.last_s and factor == 1 and bound.input_tokens is not None:
         ceiling_nanousd = to_nanousd_up(rate.fixed + rate.each * bound.input_tokens)
     elif usage and (facts.priced or call.free):
         ceiling_nanousd = price.nanousd(usage)

@@ -158,7 +158,7 @@ def add_rolled(connection: Connection, parts: Wanted, by: Sequence[str], kept: K
     places = [_PLACES[name] for name in sums]
     for first in range(0, len(parts), _MOST_PARTS):
         some = [(part, number_of[id(totals)]) for part, totals in parts[first : first + _MOST_PARTS]]
-        for number, *row in connection.execute(_of_parts(connection, some, by, kept, sums)).all():
+        for number, *row in connection.execute(_of_parts(connection, some, by, kept, sums)):
             _count(every[number], tuple(row[: len(by)]), row[len(by) :], 1, places)
     with_units = {table for table in {part.source.table for part, _ in parts} if has_units(connection, table)}
     for part, totals in parts:

@@ -51,22 +51,24 @@ class SpoolReader:
         over: the writer is gone, so an incomplete frame at the end will never be completed: it is passed over.
         """
         segment, offset = self.position
+        # Asked before reading, as `is_over` is: what is read of a segment that is finished is all of it.
+        finished = self._has_next(segment)
         path, data = self._name(segment), b""
         with contextlib.suppress(FileNotFoundError):
             if os.stat(path).st_size != offset:  # noqa: PTH116 - at rest it is all that is asked, several times a second
                 data, records, used, full = _portion(path, segment, offset)
         self.more = False
         if not data:
-            if self._has_next(segment):
+            if finished:
                 self.position = Position(segment + 1, 0)
                 return self.read(over=over)
             return []
         if used < len(data) and (not full or not records):
-            used += self._damage(data[used:], segment, offset + used, last=over or self._has_next(segment))
+            used += self._damage(data[used:], segment, offset + used, last=over or finished)
         self.position = Position(segment, offset + used)
         if not records:
             return self.read(over=over) if used else []
-        self.more = full or self._has_next(segment)
+        self.more = full or finished
         return records
 
     def _has_next(self, segment: int) -> bool:

@@ -27,13 +27,13 @@ CLAUDE = {
 LONG = {"messages": [{"role": "user", "content": "x" * 900_000}]}  # a token a byte is the most that it can be
 
 
-async def sent_as(house: House, path: str, *lines: str, **fields: Any) -> bytes:
+async def sent_as(house: House, path: str, *lines: str, key: str = KEY, **fields: Any) -> bytes:
     """The answer to a request with these header lines."""
     body = orjson.dumps(CHAT | fields)
     transport = Transport()
     connection = connection_of(transport, connection_class(Limits(), serve=Application(house.plane).serve))
     house.answers.append(whole())
-    head = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", f"authorization: Bearer {KEY}", *lines]
+    head = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", f"authorization: Bearer {key}", *lines]
     connection.data_received("\r\n".join([*head, "", ""]).encode() + body)
     async with asyncio.timeout(10):
         while not transport.writes:
@@ -91,3 +91,18 @@ async def test_what_real_clients_send_twice_is_served(build: Build) -> None:
     ):
         answer = await sent_as(house, "/v1/chat/completions", first, second)
         assert answer.startswith(b"HTTP/1.1 200 "), (first, second, answer)
+
+
+async def test_a_team_of_any_name_adds_no_line_to_an_answer(build: Build) -> None:
+    """A session that another team has is called by its team, too; as YAML has it, a team's name may end with its line."""
+    house = build(keys=[
+        {"name": "k", "key": KEY, "team": "t"}, {"name": "l", "key": KEY + "l", "team": "t\r\nx-other: 1"},
+        {"name": "m", "key": KEY + "m", "team": "platform\n"},
+    ])  # fmt: skip
+    for key in (KEY, KEY + "l", KEY + "m"):
+        for stream in (False, True):
+            answer = await sent_as(house, "/v1/chat/completions", "x-taximeter-session-id: s", key=key, stream=stream)
+            head = answer.split(b"\r\n\r\n")[0]
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert head.count(b"\n") == head.count(b"\r\n")
+            assert b"x-other" not in head

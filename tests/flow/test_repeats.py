@@ -111,6 +111,16 @@ async def test_a_request_that_is_recognised_is_the_one_that_is_parsed() -> None:
     assert hits > 150
 
 
+async def test_a_body_that_lacks_its_last_byte_is_waited_for() -> None:
+    """Of each length round those whose digits are one more: what is there of it could as well be all of a shorter one."""
+    for length in [*range(120), 998, 999, 1000, 1001, 9999, 10_000, 10_001, 99_999, 100_000]:
+        for cut in (1, 2, 3):
+            data = asked(b"x" * length)
+            pieces = [asked(b"{}"), data[:-cut], data[-cut:], asked(b"behind")]
+            parsed = await _seen(pieces, recognises=False)
+            assert await _seen(pieces, recognises=True) == (*parsed[:3], 1), (length, cut)
+
+
 def _meant(seen: tuple[list[Any], bytes, bool, int]) -> Any:
     """A length by its value: `007` is 7."""
     requests, written, closed, _ = seen

@@ -193,7 +193,8 @@ class Rig:
         return self.end_load(self.begin_load(wanted), timeout_s)
 
     def quiet(self, timeout_s: float = 30) -> None:
-        """Wait until nothing is in flight and nothing is left to ship: the same books twice, and no lag."""
+        """Wait until nothing is in flight and nothing is left to ship: the same books twice, no lag, and none of the pauses that a
+        recorder with much to do makes without one."""
         wait_until("the provider has ended all answers", lambda: self.provider.status()["open"] == 0, timeout_s)
         wait_until("both planes are ready again", self.gateway.ready, timeout_s)
         last: list[Any] = [None]
@@ -202,9 +203,10 @@ class Rig:
             metrics = self.gateway.metrics()
             flying = sum(value for _, value in metrics.get("taximeter_inflight_requests", ()))
             lag = max((value for _, value in metrics.get("taximeter_ledger_lag_seconds", ())), default=None)
+            unread = sum(value for _, value in metrics.get("taximeter_spool_bytes", ()))
             cost = sorted((str(labels), value) for labels, value in metrics.get("taximeter_requests_total", ()))
             before, last[0] = last[0], (get(f"{self.gateway.admin_url}/api/budgets", ADMIN_KEY), cost)
-            return flying == 0 and lag == 0 and before == last[0] and before[0][0] == 200
+            return flying == 0 and lag == 0 and unread == 0 and before == last[0] and before[0][0] == 200
 
         try:
             wait_until("the gateway is quiet", still, timeout_s, poll_s=0.25)

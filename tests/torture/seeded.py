@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_COPIED = ("pricing", "proxy", "tests", "pyproject.toml")
+_COPIED = ("pricing", "proxy", "tests", "machine_code.py", "pyproject.toml")
 _TIMEOUT_S = 120
 
 

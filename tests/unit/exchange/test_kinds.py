@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -82,7 +85,10 @@ TEXTS = ["hello", "", "é ﷺ", "fileid://file-abc", '"prompt_cache" and "1h"', 
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
-    folder = tmp_path_factory.mktemp("kinds")
+    return plane_in(tmp_path_factory.mktemp("kinds"))
+
+
+def plane_in(folder: Path, **changes: Any) -> Plane:
     config: dict[str, Any] = {
         "upstreams": {
             name: {"base_url": "http://127.0.0.1:1/v1", "api_key": "sk-up", "provider": name.replace("-cpp", ".cpp")}
@@ -102,12 +108,12 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Plane:
             {"name": "tokens", "limit_tokens": 10**9, "window": "total"},
         ],
         "data_dir": str(folder),
-    }
+    } | changes
     return build_plane(Config(**config), "0", {}, load_book())
 
 
-def planned(plane: Plane, name: str, body: dict[str, Any]) -> Any:
-    """All of a plan that is not of its moment; or why there is none."""
+def planned(plane: Plane, name: str, body: dict[str, Any], started_at: int = 0) -> Any:
+    """All of a plan that is not of its moment; or why there is none. started_at: epoch microseconds; 0: now."""
     endpoint = find("POST", "/v1/chat/completions", b"")
     assert endpoint is not None
     identity = identity_of(plane.configured.config.keys[0])
@@ -121,6 +127,7 @@ def planned(plane: Plane, name: str, body: dict[str, Any]) -> Any:
             route,
             1,
             1,
+            started_at,
         )
     except Refused as refused:
         return refused.refusal
@@ -156,6 +163,26 @@ def test_what_is_remembered_changes_nothing(
 ) -> None:
     """Calls with other texts, and with another value in a field."""
     agree(plane, name, [called({**body, changed: value}, text) for value in FIELDS[changed] for text in texts[:3]])
+
+
+@pytest.mark.parametrize("longest_s", [600, 3600, 4000])
+@pytest.mark.parametrize("before", ["7", "0.5"])
+def test_whenever_a_call_began_it_has_the_prices_of_its_own_time(tmp_path: Path, longest_s: int, before: str) -> None:
+    """Also one that began before another of its kind, whose plan was made first."""
+    changes_s = 1_800_000_000 // 3600 * 3600
+    at = datetime.fromtimestamp(changes_s, UTC).isoformat()
+    of = {"provider": "acme", "model": "m"}
+    prices = [{**of, "input": before, "output": "2", "to": at}, {**of, "input": "1", "output": "2", "from": at}]
+    plane = plane_in(tmp_path, prices=prices, server={"max_call_s": longest_s})
+    beginnings = [(changes_s + s) * 1_000_000 for by in (0, longest_s) for s in (-by - 1, -by, 3599 - by, 3600 - by)]
+    body = called({"max_tokens": 7}, "hello")
+    for first, second in itertools.permutations(beginnings, 2):
+        plane.configured.kinds.clear()
+        planned(plane, "acme m", body, first)
+        remembered = planned(plane, "acme m", body, second)
+        plane.configured.kinds.clear()
+        assert planned(plane, "acme m", body, second) == remembered
+    plane.spool.close()
 
 
 def test_every_field_of_a_shape_is_tried() -> None:

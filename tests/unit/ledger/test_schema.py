@@ -137,8 +137,7 @@ for line in sys.stdin:
 @pytest.mark.long
 def test_a_migration_that_is_killed_in_the_middle_is_made_anew(empty_database: str, opened: list[sa.Engine]) -> None:
     """Weeks (0020), lists of persons (0021), keys of sessions and lists of rare calls (0022), since when sessions have their names
-    for a key (0023), months and long
-    sessions (0024): half of them, or all but for the number of the version."""
+    for a key (0023), months and an index of long sessions (0024): half of them, or all but for the number of the version."""
     opened.append(open_ledger(empty_database))
     wanted = described(opened[0])
     with opened[0].begin() as connection:  # what version 0019 had

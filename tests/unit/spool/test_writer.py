@@ -9,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.spool import reader as spool_reader
 from proxy.spool import writer as spool
 from proxy.spool.frames import Position, frame
 from proxy.spool.reader import SpoolReader, runs
@@ -73,6 +75,36 @@ def test_records_are_read_some_at_a_time_however_long_each_is(tmp_path: Path) ->
     assert len(portions) == 3  # where the next one is long, all of it and what comes with it
     assert told == [True, True, False]
     assert (reader.more, reader.damaged_bytes, reader.torn_bytes) == (False, 0, 0)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_what_comes_between_two_looks_at_a_segment_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Its last record, and the next segment behind it."""
+    writer = SpoolWriter(tmp_path, "w")
+    writer.append(payload(1))
+    _, reader = read_all(tmp_path)
+    looks = 0
+
+    def noted(look: Callable[..., Any]) -> Callable[..., Any]:
+        def seen(*args: Any) -> Any:
+            nonlocal looks
+            found = look(*args)
+            looks += 1
+            if looks == at:
+                writer.append(payload(2))
+                writer._open_segment()
+                writer.append(payload(3))
+            return found
+
+        return seen
+
+    with monkeypatch.context() as watched:
+        watched.setattr(spool_reader.os, "stat", noted(os.stat))
+        watched.setattr(reader, "_has_next", noted(reader._has_next))
+        payloads = [record.payload for _ in range(4) for record in reader.read(over=False)]
+    assert [item for item in payloads if b'"t":"open"' not in item] == [payload(2), payload(3)]
 
 
 def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
