@@ -95,14 +95,16 @@ def _misread(node: yaml.ScalarNode, number: float) -> yaml.constructor.Construct
 _Strict.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Strict.add_constructor("tag:yaml.org,2002:float", _construct_float)
 
-# What libyaml takes and PyYAML does not, or reads otherwise: a tab or a question mark in a word, `|#`, and what ends a line
-# or stands before a text in Unicode.
-_READ_OTHERWISE = re.compile("[\t?\x85\u2028\u2029\ufeff]|[|>][-+0-9]*#")
+# What libyaml takes and PyYAML does not, or reads otherwise: a tab or a question mark in a word, a tag that is `!` alone, `|#`,
+# and what ends a line or stands before a text in Unicode; and what is so deep that PyYAML refuses it.
+_READ_OTHERWISE = re.compile("[\t?!\x85\u2028\u2029\ufeff]|[|>][-+0-9]*#|(?:- +){100}")
+_MOST_OPENED = 10_000  # each in another, of 100,000 the calls in C would end the process: no stack is that large
 
 
 def _quickly(text: str) -> Any:
     """The tree as libyaml reads it, in an eighth of the time; None where the text is left to PyYAML, as every mistake is."""
-    if not yaml.__with_libyaml__ or _READ_OTHERWISE.search(text):
+    is_deep = text.count("[") + text.count("{") > _MOST_OPENED
+    if not yaml.__with_libyaml__ or is_deep or _READ_OTHERWISE.search(text):
         return None
 
     class Loader(_Strict, yaml.CSafeLoader):

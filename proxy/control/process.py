@@ -106,6 +106,8 @@ class Control:
             answer_of = answers(engine, lambda: self.config)
             path = self._data_dir / "control.sock"
             link = self._link = beginning.link if beginning else ControlServer(path, self._first_snapshot, answer_of)
+            if beginning is not None:
+                beginning.answer(answer_of)
             await self._open(ending)
             first_key = self._make_first_key(self._engine)
             self._made = runtime_settings(self._engine)
@@ -120,7 +122,7 @@ class Control:
                 await link.start()
                 await link.all_serve(self._workers, _TICK_S)  # on a small machine the data planes need the time
             else:
-                beginning.hand_over(self._first_snapshot, answer_of)
+                beginning.hand_over(self._first_snapshot)
                 link.push(await self._answer_of(self._seeds))
             services = self._services or await self._begin_services(loop)
             server = admin_server(services.front, self.config.server)
@@ -147,7 +149,7 @@ class Control:
                         )
                     if reason != last:
                         log.error(
-                            "ledger: cannot be opened: %s; no call is served until it can, it is tried again", reason
+                            "ledger: cannot be opened: %s; it is tried again, and no data plane begins before", reason
                         )
                     last = reason
                 else:
@@ -163,7 +165,8 @@ class Control:
         engine = self._engine
         ending.callback(engine.dispose)
         self._made = runtime_settings(engine)
-        instances.adopt(engine, self._instance, self._data_dir)
+        # In a thread, as all that writes: somebody may have locked the database, and data planes ask meanwhile.
+        await asyncio.to_thread(instances.adopt, engine, self._instance, self._data_dir)
         self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
         self._alerts = Alerts(engine, self._instance, lambda: self.config, self.budgets)
@@ -175,9 +178,12 @@ class Control:
             sharing.add_done_callback(_never_alone)
             ending.push_async_callback(shared.leave)
             ending.callback(sharing.cancel)
-        while recorder.step():  # what an earlier life left
-            pass
-        take_definitions(engine, self.budgets(), now_s())
+        await asyncio.to_thread(self._complete, self.budgets())
+
+    def _complete(self, budgets: Sequence[Budget]) -> None:
+        """What an earlier life left, and the definitions of budgets since."""
+        self._recorder.catch_up()
+        take_definitions(self._engine, budgets, now_s())
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
         """The alerts' thread, and the recorder's, which ends once everything in the spool is shipped; the services,

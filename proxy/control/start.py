@@ -33,37 +33,44 @@ Answers = Mapping[str, Callable[[Mapping[str, Any]], Awaitable[Any]]]
 
 
 class Beginning:
-    """The process's link to data planes while the ledger is not open: the first one that connects has the snapshot, all that
-    asks for more waits for `hand_over`. stop: a stop that was asked for meanwhile, and comes once everything is shipped."""
+    """The process's link to data planes while the ledger is not open: the first one that connects has the snapshot, whoever
+    comes later waits for `hand_over`, and a question for `answer`. stop: a stop that was asked for meanwhile, and comes once
+    everything is shipped."""
 
     def __init__(self, path: Path, snapshot: Mapping[str, Any]) -> None:
         self.stop = asyncio.Event()
         self._snapshot: Mapping[str, Any] | None = snapshot
-        self._is_open = asyncio.Event()
-        self._of_the_ledger: tuple[FirstSnapshot, Answers] | None = None
+        self._is_open, self._is_complete = asyncio.Event(), asyncio.Event()
+        self._answers: Answers = {}
+        self._later: FirstSnapshot | None = None
         self.link = ControlServer(path, self._first_snapshot, {name: self._asked(name) for name in QUESTIONS})
 
-    def hand_over(self, first_snapshot: FirstSnapshot, answers: Answers) -> None:
-        """From now on the ledger answers."""
-        self._snapshot = None
-        self._of_the_ledger = first_snapshot, answers
+    def answer(self, answers: Answers) -> None:
+        """The ledger is open."""
+        self._answers = answers
         self._is_open.set()
+
+    def hand_over(self, first_snapshot: FirstSnapshot) -> None:
+        """It has all that was spent before."""
+        self._snapshot = None
+        self._later = first_snapshot
+        self._is_complete.set()
 
     async def _first_snapshot(self, worker: str) -> Mapping[str, Any]:
         # Whoever comes again may have served: what the ledger says then it says itself.
         snapshot, self._snapshot = self._snapshot, None
-        return snapshot or await (await self._ledger())[0](worker)
+        if snapshot is not None:
+            return snapshot
+        await self._is_complete.wait()
+        assert self._later is not None
+        return await self._later(worker)
 
     def _asked(self, name: str) -> Callable[[Mapping[str, Any]], Awaitable[Any]]:
         async def answer(question: Mapping[str, Any]) -> Any:
-            return await (await self._ledger())[1][name](question)
+            await self._is_open.wait()
+            return await self._answers[name](question)
 
         return answer
-
-    async def _ledger(self) -> tuple[FirstSnapshot, Answers]:
-        await self._is_open.wait()
-        assert self._of_the_ledger is not None
-        return self._of_the_ledger
 
 
 def run_control(

@@ -39,14 +39,10 @@ _LATELY = 1000  # ends that a killed worker may not have reported to the budgets
 _MAX_ENTRIES, _MAX_ENTRIES_OF_A_SERVER = 1000, 5000
 _RECORDS_OF_AN_ENTRY = 2  # so many are read at most, too: what is refused has no entry
 _RETRY_S = 0.5
-_CHECK_EVERY_S = 1.0
-_DROP_EVERY_S = 5.0
+_CHECK_EVERY_S, _DROP_EVERY_S = 1.0, 5.0
 _INTENT_AFTER_US = 2_000_000  # a call's INTENT is written that long after it began at most
-
-
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _shortages = RateLimitedLog(log, logging.ERROR)
-
 _MARKER = b'{"t":"epoch"'
 
 
@@ -140,6 +136,12 @@ class Recorder:
             if stopping:
                 return
             stop.wait(_MANY_EVERY_S if self._many else _EVERY_S)
+
+    def catch_up(self) -> None:
+        """Ship what is there now, and what runs that are over left open: of what comes meanwhile there may be no end."""
+        began = now_s()
+        while self.step() and (self.caught_up_at < began or any(run.over for run in self._runs)):
+            pass
 
     def step(self) -> int:
         """Ship one batch; how many records it had. Waits (and comes back) while the database is away."""

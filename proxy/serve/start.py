@@ -23,6 +23,7 @@ from proxy.processes.sqlite_library import without_statistics
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
 from proxy.serve.sockets import listen
 from proxy.serve.supervisor import Supervisor
+from proxy.spool.kept import Kept
 from proxy.spool.reader import runs
 
 if TYPE_CHECKING:
@@ -105,7 +106,8 @@ def _serve(
     for warning in warnings:
         log.warning("%s", warning)
     supervisor = Supervisor(config, config_path, local, otherwise)
-    was_stopped_cleanly = not runs(Path(config.data_dir) / "spool")
+    spool = Path(config.data_dir) / "spool"
+    was_stopped_cleanly = not runs(spool) and not Kept(spool).segments()  # those another ledger may lack
 
     def control(orders: Orders) -> None:
         without_statistics()

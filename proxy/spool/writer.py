@@ -155,18 +155,21 @@ class SpoolWriter:
         self._until_check = _CHECK_SIZE_EVERY_BYTES if total + size <= self._max_bytes else 0
 
     def _open_segment(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         path = self._folder / f"{self._run}.{self._number:06d}.spool"
         opening: Open = {"t": "open", "v": VERSION, "run": self._run, "segment": self._number}
         header = frame(orjson.dumps(opening))
+        # It has its name once it is sound: readers take what stands before a next segment for finished.
+        begun = path.with_suffix(".begun")
         try:
-            fd = os.open(path, flags, 0o600)
+            fd = os.open(begun, flags, 0o600)
             try:
                 if os.write(fd, header) != len(header):
                     raise OSError(errno.ENOSPC, "the disk is full")
+                begun.rename(path)
             except OSError:
                 os.close(fd)
-                path.unlink()
+                begun.unlink()
                 raise
         except OSError as error:
             raise SpoolUnavailable(_reason(error)) from None

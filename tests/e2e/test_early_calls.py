@@ -21,6 +21,7 @@ from tests.support.waiting import wait_until
 
 KEY = "sk-early-calls-of-the-tests-0123456789"
 COST = Decimal("0.00006")  # 10 tokens at 1 USD a million, 5 at 10
+LIMIT = Decimal("0.0009")
 CALL = {"model": "m", "messages": [{"role": "user", "content": "[10, 0, 5, 0]"}], "max_tokens": 5}
 
 
@@ -31,7 +32,7 @@ def config_in(folder: Path, port: int) -> dict[str, Any]:
         "models": {"m": {"upstream": "up"}},
         "prices": [{"provider": "p", "model": "m", "input": "1", "output": "10"}],
         "keys": [{"name": "k", "key": KEY}],
-        "budgets": [{"name": "b", "limit_usd": "0.0009", "window": "total"}],
+        "budgets": [{"name": "b", "limit_usd": str(LIMIT), "window": "total"}],
         "ledger": f"sqlite:///{folder / 'ledger.db'}",
         "data_dir": str(folder / "data"),
     }
@@ -54,6 +55,13 @@ def start(gateway: Gateway) -> None:
 def ask(gateway: Gateway) -> int:
     headers = {"authorization": f"Bearer {KEY}"}
     return httpx.post(f"{gateway.url}/v1/chat/completions", headers=headers, json=CALL, timeout=20).status_code
+
+
+def told(gateway: Gateway, session: str) -> Decimal:
+    """What the session has cost, with one more call."""
+    headers = {"authorization": f"Bearer {KEY}", "x-taximeter-session-id": session}
+    answer = httpx.post(f"{gateway.url}/v1/chat/completions", headers=headers, json=CALL, timeout=20).raise_for_status()
+    return Decimal(answer.headers["x-taximeter-session-cost-usd"])
 
 
 def until_refused(gateway: Gateway) -> int:
@@ -108,3 +116,32 @@ def test_a_first_start_serves_before_there_is_a_table(gateway: Gateway) -> None:
     assert spent(gateway) == COST * served
     assert until_refused(gateway) == 0
     assert gateway.verified()["ok"]
+
+
+def test_a_session_goes_on_while_somebody_has_locked_the_ledger(gateway: Gateway) -> None:
+    """It can be read, and where a session stands is asked for at its first call. It began anew after five seconds."""
+    gateway.up()
+    assert told(gateway, "s") == COST
+    assert gateway.stop(30) == 0
+    with closing(sqlite3.connect(gateway.ledger.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        start(gateway)
+        assert told(gateway, "s") == 2 * COST
+        other.execute("ROLLBACK")
+
+
+def test_what_is_kept_for_a_ledger_that_lacks_it_is_counted_before_a_first_call(gateway: Gateway) -> None:
+    """As a server's ledger leaves it, in whose place there is a new file."""
+    gateway.up()
+    assert [ask(gateway) for _ in range(3)] == [200] * 3
+    gateway.kill()
+    for left in gateway.spool.iterdir():
+        left.rename(left.with_suffix(".shipped")) if left.suffix == ".spool" else left.unlink()
+    for file in Path(gateway.ledger.removeprefix("sqlite:///")).parent.glob("ledger.db*"):
+        file.unlink()
+    start(gateway)
+    served = 3 + until_refused(gateway)
+    wait_until("both planes are ready", gateway.ready, 60)
+    wait_until("all is recorded", lambda: recorded(gateway) == served, 60)
+
+    assert spent(gateway) == COST * served <= LIMIT

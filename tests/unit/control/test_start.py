@@ -78,14 +78,14 @@ async def test_who_connects_first_serves_at_once_and_who_comes_again_when_the_le
     second = plane()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(second.had.get(), 0.1)
-    beginning.hand_over(from_the_ledger, {})
+    beginning.hand_over(from_the_ledger)
     assert await second.had.get() == SECOND
 
 
 async def test_who_connects_behind_the_ledgers_opening_is_told_by_it(
     beginning: Beginning, plane: Callable[[], Plane]
 ) -> None:
-    beginning.hand_over(from_the_ledger, {})
+    beginning.hand_over(from_the_ledger)
     assert await plane().had.get() == SECOND
 
 
@@ -98,7 +98,7 @@ async def test_a_question_waits_for_the_ledger(beginning: Beginning, plane: Call
     asked = asyncio.create_task(asking.link.ask("sessions", {"names": "n"}, 60))
     await asyncio.sleep(0)
     assert await asking.link.ask("sessions", {"names": "n"}, 0.05) is None
-    beginning.hand_over(from_the_ledger, {"sessions": sessions})
+    beginning.answer({"sessions": sessions})
 
     assert await asked == ["n"]
 

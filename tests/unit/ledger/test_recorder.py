@@ -625,3 +625,27 @@ def test_where_records_are_many_more_of_them_come_together(ledger: Ledger, write
     ledger.recorder.run(stop)
     assert stop.waited == [0.2, 0.2, 0.5]
     assert len(ledger.rows()) == 62
+
+
+def test_catching_up_ends_though_calls_go_on(
+    ledger: Ledger, writer: SpoolWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what crashed workers left open, and not with what comes meanwhile: a start would never end."""
+    crashed, lost, steps = SpoolWriter(ledger.folder, "crashed"), intent(), 0
+    append(crashed, lost)
+    crashed.close()
+    step = ledger.recorder.step
+
+    def busy_step() -> int:
+        nonlocal steps
+        steps += 1
+        assert steps < 10
+        one = intent()
+        append(writer, one, settle(one))
+        return step()
+
+    monkeypatch.setattr(ledger.recorder, "step", busy_step)
+    ledger.recorder.catch_up()
+
+    assert "crashed" in {row["outcome"] for row in ledger.rows()}
+    assert ledger.spent() == 1000 + 400 * steps

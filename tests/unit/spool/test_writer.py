@@ -77,6 +77,29 @@ def test_records_are_read_some_at_a_time_however_long_each_is(tmp_path: Path) ->
     assert (reader.more, reader.damaged_bytes, reader.torn_bytes) == (False, 0, 0)
 
 
+def test_a_segment_that_cannot_be_begun_was_never_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks at that moment would go on to it, and miss what comes into the one before."""
+    writer = SpoolWriter(tmp_path, "w")
+    writer.append(payload(1))
+    _, reader = read_all(tmp_path)
+    write, seen = os.write, []
+
+    def full_disk(fd: int, data: bytes) -> int:
+        if b'"t":"open"' in data:
+            seen.extend(reader.read(over=False))
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(fd, data)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", full_disk)
+        with pytest.raises(SpoolUnavailable):
+            writer._open_segment()
+    writer.append(payload(2))
+    assert [record.payload for record in reader.read(over=False)] == [payload(2)]
+    assert seen == []
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".lock", ".spool"]
+
+
 @pytest.mark.parametrize("at", [1, 2, 3])
 def test_what_comes_between_two_looks_at_a_segment_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
