@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine, MappingResult
+from sqlalchemy.engine import Engine, RowMapping
 
 from proxy.budgets.budget import Budget
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.schema import budget_bases, budget_spend, entries
-from proxy.ledger.snapshot import seeds_of
-
-_MOST_ASKED = 200
+from proxy.ledger.snapshot import MOST_ASKED, seeds_of
 
 
 class Sum(NamedTuple):
@@ -53,8 +51,8 @@ def spent_by(engine: Engine, buckets: Sequence[tuple[str, str, int, str]]) -> li
             for (budget, measure, start), named in groups.items():
                 # Not as rows of four values: PostgreSQL would read all groups of the budget for that.
                 counters = (table.c.budget == budget, table.c.window_start == start, table.c.measure == measure)
-                for first in range(0, len(named), _MOST_ASKED):
-                    wanted = table.c.group.in_(named[first : first + _MOST_ASKED])
+                for first in range(0, len(named), MOST_ASKED):
+                    wanted = table.c.group.in_(named[first : first + MOST_ASKED])
                     for group, amount in connection.execute(
                         sa.select(table.c.group, table.c.amount).where(*counters, wanted)
                     ):
@@ -69,8 +67,8 @@ def ended_amounts(engine: Engine, ids: Sequence[str]) -> dict[str, list[int]]:
     amounts: dict[str, list[int]] = {}
     columns = (entries.c.id, entries.c.budgets)
     with engine.connect() as connection:
-        for first in range(0, len(ids), _MOST_ASKED):
-            named = entries.c.id.in_(ids[first : first + _MOST_ASKED])
+        for first in range(0, len(ids), MOST_ASKED):
+            named = entries.c.id.in_(ids[first : first + MOST_ASKED])
             query = sa.select(*columns).where(named, entries.c.status != RUNNING)
             for name, budgets in connection.execute(query):
                 amounts[name] = [int(item[4]) for item in orjson.loads(budgets or "[]")]
@@ -83,12 +81,16 @@ def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> lis
         return []
     windows = {budget.name: (budget, *budget.window_now(now_s)) for budget in budgets}
     with engine.connect() as connection:
-        read: list[MappingResult] = []
+        read: list[list[RowMapping]] = []
         for table in (budget_spend, budget_bases):
             current = [
                 sa.and_(table.c.budget == name, table.c.window_start == start, table.c.measure == budget.measure)
                 for name, (budget, start, _) in windows.items()
             ]
-            read.append(connection.execute(sa.select(table).where(sa.or_(*current))).mappings())
+            rows: list[RowMapping] = []
+            for first in range(0, len(current), MOST_ASKED):
+                some = sa.or_(*current[first : first + MOST_ASKED])
+                rows += connection.execute(sa.select(table).where(some)).mappings()
+            read.append(rows)
         counted, bases = read
         return seeds_of(budgets, counted, bases, now_s)

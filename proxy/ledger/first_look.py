@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.budgets.budget import Budget
+from proxy.ledger.snapshot import MOST_ASKED
 from proxy.ledger.sqlite_file import make_private
 from proxy.ledger.version import HEAD
 
@@ -57,11 +58,14 @@ class FirstLook:
     def spent(self, budgets: Sequence[Budget], now_s: float) -> tuple[list[Row], list[Row]]:
         """What entries counted in the current windows, and the bases of these."""
         current = [(budget.name, budget.window_now(now_s)[0], budget.measure) for budget in budgets]
-        where = " OR ".join([f"({_CURRENT})"] * len(current)) or "0"
-        values = [value for one in current for value in one]
-        counted = self._rows(f"SELECT * FROM budget_spend WHERE {where}", *values)  # noqa: S608 - values are bound
-        bases = self._rows(f"SELECT * FROM budget_bases WHERE {where}", *values)  # noqa: S608 - as above
-        return counted, bases
+        read: tuple[list[Row], list[Row]] = ([], [])
+        for table, rows in zip(("budget_spend", "budget_bases"), read, strict=True):
+            for first in range(0, len(current), MOST_ASKED):
+                some = current[first : first + MOST_ASKED]
+                where = " OR ".join([f"({_CURRENT})"] * len(some))
+                values = [value for one in some for value in one]
+                rows.extend(self._rows(f"SELECT * FROM {table} WHERE {where}", *values))  # noqa: S608 - values are bound
+        return read
 
     def _rows(self, query: str, *values: object) -> list[Row]:
         cursor = self._connection.execute(query, values)

@@ -15,6 +15,7 @@ from proxy.budgets.key_limits import KeyLimits
 
 Row = Mapping[Any, Any]
 KEY_ATTRIBUTES = ("team", "user", "customer")
+MOST_ASKED = 200  # about in one question: SQLite refuses a thousand conditions
 
 
 def identities_of(rows: Iterable[Row]) -> list[dict[str, Any]]:

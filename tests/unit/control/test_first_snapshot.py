@@ -86,6 +86,24 @@ def test_it_is_what_the_ledger_says(tmp_path: Path) -> None:
     assert len(settings.raises) == 1
 
 
+def test_there_may_be_more_budgets_than_a_question_takes(tmp_path: Path) -> None:
+    budgets = [{"name": f"b{number}", "limit_usd": 1, "window": "day"} for number in range(1200)]
+    config = config_in(tmp_path, budgets=budgets)
+    engine = open_ledger(config.ledger)
+    settings = runtime_settings(engine)
+    take_definitions(engine, settings.budgets(config), now_s())
+    fill(
+        engine, [bought(int(now_s() * 1e6), "1", budgets=[["b1199", "", int(now_s()) // 86400 * 86400, "usd", 10**9]])]
+    )
+    seeds = budget_seeds(engine, settings.budgets(config), now_s())
+    engine.dispose()
+
+    snapshot = first_snapshot(config)
+    assert snapshot is not None
+    assert snapshot["seeds"] == seeds
+    assert [(seed["budget"], seed["spent"]) for seed in seeds] == [("b1199", 10**9)]
+
+
 def test_a_ledger_that_is_not_there_is_made_and_has_nothing(tmp_path: Path) -> None:
     budgets = [{"name": "company", "limit_usd": 10, "window": "total"}]
     config = config_in(tmp_path, budgets=budgets)
