@@ -177,7 +177,7 @@ def _is_ours(connection: Connection) -> bool:
 
 def _migrate(engine: Engine) -> None:
     """Bring the schema up to date. An empty database gets it at once, which is what all migrations together come to."""
-    with engine.connect() as connection, _migration_lock(engine, connection):
+    with writing(engine).connect() as connection, _migration_lock(engine, connection):
         version = _version(connection)
         if not _is_ours(connection):
             if version is not None or sa.inspect(connection).has_table("entries"):

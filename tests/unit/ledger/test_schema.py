@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -93,6 +95,28 @@ def test_a_ledger_that_a_newer_version_has_migrated_is_used_as_it_is(
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     opened.append(open_ledger(empty_database))
     assert current_version(opened[1]) == "9999"
+
+
+def test_a_ledger_in_sqlite_is_migrated_while_another_writes_to_it(
+    tmp_path: Path, opened: list[sa.Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command of a new version beside a server of an old one."""
+    file = tmp_path / "l.db"
+    opened.append(open_ledger(f"sqlite:///{file}"))
+    with opened[0].begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0023'"))
+    look = opening._is_ours
+
+    def write_behind(connection: sa.Connection) -> bool:
+        is_ours = look(connection)
+        other = sqlite3.connect(file, timeout=0, isolation_level=None)
+        with contextlib.closing(other), contextlib.suppress(sqlite3.OperationalError):  # it may have to wait for us
+            other.execute("UPDATE session_names SET since_at = since_at + 1")
+        return is_ours
+
+    monkeypatch.setattr(opening, "_is_ours", write_behind)
+    opened.append(open_ledger(f"sqlite:///{file}"))
+    assert current_version(opened[1]) == HEAD
 
 
 def test_many_may_open_an_empty_ledger_at_once(empty_database: str, opened: list[sa.Engine]) -> None:
