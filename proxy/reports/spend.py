@@ -23,6 +23,7 @@ from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.calls import GROUPS
 from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Span, answering_each
 from proxy.reports.totals import (
+    PLACES,
     Kept,
     Total,
     Totals,
@@ -38,11 +39,10 @@ from proxy.times import BadQuestion, rfc3339
 _LOOK_UP = 500
 _MAX_NAMES = 16
 _NO_TOKENS = tuple(name for name in SUMS if name not in TOKEN_COLUMNS.values())
-_PLACES = {name: place for place, name in enumerate(SUMS)}
 _REQUESTS, _UNPRICED, _COST, _CAPACITY = (
-    _PLACES[name] for name in ("requests", "unpriced_requests", "cost_nanousd", "capacity_nanousd")
+    PLACES[name] for name in ("requests", "unpriced_requests", "cost_nanousd", "capacity_nanousd")
 )
-_TOKENS = tuple((unit, _PLACES[column]) for unit, column in TOKEN_COLUMNS.items())
+_TOKENS = tuple((unit, PLACES[column]) for unit, column in TOKEN_COLUMNS.items())
 _TIMES = frozenset(LENGTHS_US)
 
 

@@ -21,7 +21,7 @@ from proxy.reports.calls import GROUPS
 from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Part, Span
 
 _MOST_PARTS = 100  # in one question: SQLite takes 500
-_PLACES = {name: place for place, name in enumerate(SUMS)}
+PLACES = {name: place for place, name in enumerate(SUMS)}  # of each sum, in a group's numbers
 _NOTHING = [0] * len(SUMS)
 _LABELS = {"label": entries.c.labels, "claimed": entries.c.untrusted_labels}
 
@@ -134,7 +134,7 @@ def add_entries(
 ) -> None:
     """into: what it is added to, and with which sign."""
     added = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in sums]
-    with_others, places = 0, [_PLACES[name] for name in sums]
+    with_others, places = 0, [PLACES[name] for name in sums]
     rest = sa.func.count(entries.c.usage)
     for row in connection.execute(sa.select(*groups, *added, rest).where(where).group_by(*groups)):
         with_others += row[-1]
@@ -155,7 +155,7 @@ def add_rolled(connection: Connection, parts: Wanted, by: Sequence[str], kept: K
     """What the roll-ups have: many parts in one question, so that a group of one span is read once."""
     every = list({id(totals): totals for _, totals in parts}.values())
     number_of = {id(totals): number for number, totals in enumerate(every)}
-    places = [_PLACES[name] for name in sums]
+    places = [PLACES[name] for name in sums]
     for first in range(0, len(parts), _MOST_PARTS):
         some = [(part, number_of[id(totals)]) for part, totals in parts[first : first + _MOST_PARTS]]
         for number, *row in connection.execute(_of_parts(connection, some, by, kept, sums)):
