@@ -1,4 +1,4 @@
-"""One client connection: HTTP/1.1 as llhttp parses it, in one task for each request, and the limits, for both planes.
+"""One client connection: HTTP/1.1 as llhttp parses it, each request in a task of its own, and the limits, for both planes.
 
 What comes without a key is bounded here: how many connections, how large a request's head, how long a request may take to
 come, how long an answer may wait for its reader. A refusal of this layer is one JSON error that every dialect's clients
