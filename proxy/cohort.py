@@ -62,7 +62,8 @@ class Signal:
 
 
 class Member:
-    """What a task of asyncio's is, for a coroutine that goes with a cohort; and the current task while that runs."""
+    """What a task of asyncio's is, for a coroutine that goes with a cohort; and the current task while that runs. All of them
+    have one context (`contextvars`)."""
 
     __slots__ = ("_awaited", "_cancels", "_coroutine", "_must_cancel")
 
