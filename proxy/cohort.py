@@ -20,7 +20,7 @@ log = logging.getLogger("taximeter.data")
 
 _MOST = 32  # go together: who is answered first must not wait for ever
 _WORTH_IT = 3  # of fewer, each is resumed for more than that brings
-_NOTHING: tuple[object, ...] = ()
+_PASSED = iter(())  # is at its end, however often it is asked
 
 
 class Step:
@@ -33,8 +33,8 @@ class Step:
         self.here: list[Member] = []
 
     def __await__(self) -> Generator[Any, Any, None]:
-        stays = self._itself if COHORT.together >= _WORTH_IT else _NOTHING
-        return iter(stays)  # type: ignore[return-value]  # a generator would be made anew for each call at each step
+        # No generator: that would be made anew for each call at each step.
+        return iter(self._itself) if COHORT.together >= _WORTH_IT else _PASSED  # type: ignore[return-value]  # see above
 
 
 class Signal:
@@ -62,7 +62,8 @@ class Signal:
 
 
 class Member:
-    """What a task of asyncio's is, for a coroutine that goes with a cohort; and the current task while that runs."""
+    """What a task of asyncio's is, for a coroutine that goes with a cohort; and the current task while that runs. All of them
+    have one context (`contextvars`)."""
 
     __slots__ = ("_awaited", "_cancels", "_coroutine", "_must_cancel")
 
