@@ -82,8 +82,8 @@ async def test_a_task_of_asyncios_passes_every_step_and_is_woken_by_a_signal() -
     assert await task == "done"
 
 
-async def test_who_is_first_does_not_wait_for_all_of_a_crowd() -> None:
-    step, went = Step(), list[int]()
+async def test_who_is_first_does_not_wait_for_all_of_a_crowd_nor_does_the_loop() -> None:
+    step, went, between = Step(), list[int](), list[int]()
     crowd = 100
 
     async def call(number: int) -> None:
@@ -93,9 +93,18 @@ async def test_who_is_first_does_not_wait_for_all_of_a_crowd() -> None:
 
     for number in range(crowd):
         COHORT.begin(call(number))
-    await settled()
+
+    def look() -> None:
+        between.append(len(went))
+        if len(went) < 2 * crowd:
+            COHORT.behind(look)
+
+    COHORT.behind(look)
+    while len(went) < 2 * crowd:
+        await settled()
     assert sorted(went) == list(range(2 * crowd))
     assert went.index(crowd) < went.index(crowd - 1)
+    assert between == [64, 128, 192, 200]
 
 
 async def test_those_who_are_woken_in_one_turn_go_on_together() -> None:
