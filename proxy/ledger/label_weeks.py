@@ -74,8 +74,8 @@ def add_up_days(engine: Engine, names: Iterable[str], now_us: int) -> bool:
         days = list(stretches(connection, DAYS, None, days_over(now_us)))
         since = horizon(connection) or 0
         day = latest_stale([state for state in days if state[0] >= since], wanted)
-        found = (_added_up(connection, stretch, days, now_us) for stretch in (WEEKS, MONTHS))
-        longer = next((one for one in found if one is not None), None)
+        each = (_added_up(connection, stretch, days, now_us) for stretch in (WEEKS, MONTHS))
+        longer = next((one for one in each if one is not None), None)
     if longer is not None:
         longer.write(engine)
     return (day is not None and add_up(engine, DAYS, day, wanted)) or longer is not None

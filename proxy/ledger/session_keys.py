@@ -34,9 +34,9 @@ def note_keys(engine: Engine) -> bool:
     table = spend_sessions.c
     some = sa.select(table.group, table.session, table.requests).where(table.key.is_(None))
     with reading(engine).connect() as connection:
-        found, since = connection.execute(some.order_by(table.group).limit(_AT_ONCE)).all(), named_from(connection)
-        groups = {row.group: session_group(row.session, since) for row in found}
-        rows = [row for row in found if groups[row.group] == row.group]
+        keyless, since = connection.execute(some.order_by(table.group).limit(_AT_ONCE)).all(), named_from(connection)
+        groups = {row.group: session_group(row.session, since) for row in keyless}
+        rows = [row for row in keyless if groups[row.group] == row.group]
         small = [row.session for row in rows if row.session is not None and row.requests <= _MOST_CALLS]
         key_of = _keys(connection, small)
     values: list[dict[str, Any]] = []
@@ -51,7 +51,7 @@ def note_keys(engine: Engine) -> bool:
     if renamed := {old: new for old, new in groups.items() if old != new}:
         with writing(engine).begin() as connection:
             Rolling(engine.dialect).rename(connection, renamed)
-    return len(found) == _AT_ONCE
+    return len(keyless) == _AT_ONCE
 
 
 def _keys(connection: Connection, sessions: Sequence[str]) -> dict[str | None, tuple[str, int]]:
