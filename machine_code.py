@@ -103,7 +103,7 @@ def natively(text: str) -> str:
             lines[node.lineno - 1] = f"{line[:begin]}Final[{line[begin:end]}]{line[end:]}"
         else:
             lines[node.lineno - 1] = f"{line[:begin]}: Final{line[begin:]}"
-    return "\n".join(lines).replace(_FIRST, _NATIVE, 1)
+    return "\n".join(lines).replace(_FIRST, _NATIVE, 1).replace("!s}", "}")  # which is `str` for mypyc, without `format`
 
 
 def constants(tree: ast.Module) -> dict[str, ast.Assign | ast.AnnAssign]:
