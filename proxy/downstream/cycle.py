@@ -23,7 +23,7 @@ import orjson
 
 from proxy.downstream.flow import Flow
 from proxy.downstream.head_cache import Notes
-from proxy.downstream.server_state import ServerState
+from proxy.downstream.server_state import ServerState, Serving
 from proxy.errors import Refusal
 from proxy.rate_limited_log import rate_limit_tracebacks
 from proxy.upstream.outbox import OUTBOX
@@ -52,7 +52,7 @@ class Carrier(Protocol):
     transport: asyncio.Transport
     flow: Flow
     server_state: ServerState
-    tasks: set[asyncio.Task[None]]
+    tasks: set[Serving]
     server: tuple[str, int | None] | None
     client: tuple[str, int] | None
     gone: bool
@@ -98,7 +98,7 @@ class Cycle:
     body: bytes | bytearray = b""  # that came and was not taken
     response_started = False
     response_complete = False
-    task: asyncio.Task[None] | None = None
+    task: Serving | None = None
     _chunked: bool | None = None
     _left: int | None = 0  # bytes of the answer that its content-length promises; None: it ends with the connection
     _news = False  # something came since `receive` looked
