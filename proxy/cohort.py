@@ -18,9 +18,9 @@ from typing import Any
 
 log = logging.getLogger("taximeter.data")
 
-_MOST = 32  # go together: who is answered first must not wait for ever
+_MOST = 32  # go together: neither the first of a crowd nor what the loop has besides waits for all of it
 _WORTH_IT = 3  # of fewer, each is resumed for more than that brings
-_NOTHING: tuple[object, ...] = ()
+_PASSED = iter(())  # is at its end, however often it is asked
 
 
 class Step:
@@ -33,8 +33,8 @@ class Step:
         self.here: list[Member] = []
 
     def __await__(self) -> Generator[Any, Any, None]:
-        stays = self._itself if COHORT.together >= _WORTH_IT else _NOTHING
-        return iter(stays)  # type: ignore[return-value]  # a generator would be made anew for each call at each step
+        # No generator: that would be made anew for each call at each step.
+        return iter(self._itself) if COHORT.together >= _WORTH_IT else _PASSED  # type: ignore[return-value]  # see above
 
 
 class Signal:
@@ -62,7 +62,8 @@ class Signal:
 
 
 class Member:
-    """What a task of asyncio's is, for a coroutine that goes with a cohort; and the current task while that runs."""
+    """What a task of asyncio's is, for a coroutine that goes with a cohort; and the current task while that runs. All of them
+    have one context (`contextvars`)."""
 
     __slots__ = ("_awaited", "_cancels", "_coroutine", "_must_cancel")
 
@@ -169,7 +170,7 @@ class Cohort:
             loop.call_soon(self._go)
 
     def behind(self, act: Callable[[], object]) -> None:
-        """Call `act` once those of this turn have gone as far as they come without waiting."""
+        """Call `act` once those that go now, or next, have gone as far as they come without waiting."""
         loop = self._running_loop()
         if self._scheduled or self.together:
             self._behind.append(act)
@@ -184,23 +185,24 @@ class Cohort:
         return loop
 
     def _go(self) -> None:
-        """Resume those that came, step by step, until each has to wait or has ended."""
-        loop, came = self._loop, self._came
-        self._came, self._scheduled = [], False
+        """Resume those that came first, step by step, until each has to wait or has ended."""
+        loop, came, first = self._loop, self._came, self._first
         assert loop is not None
+        first.here, self._came = came[:_MOST], came[_MOST:]
+        self._scheduled = len(self._came) > 0
+        if self._scheduled:
+            loop.call_soon(self._go)
+        ahead = [first]  # and the steps to which some have come, in the order of that
         try:
-            for first in range(0, len(came), _MOST):
-                self._first.here = came[first : first + _MOST]
-                ahead = [self._first]  # and the steps to which some have come, in the order of that
-                for step in ahead:
-                    here, step.here = step.here, []
-                    self.together = len(here)
-                    for member in here:
-                        reached = member.resume(loop)
-                        if reached is not None:
-                            if not reached.here:
-                                ahead.append(reached)
-                            reached.here.append(member)
+            for step in ahead:
+                here, step.here = step.here, []
+                self.together = len(here)
+                for member in here:
+                    reached = member.resume(loop)
+                    if reached is not None:
+                        if not reached.here:
+                            ahead.append(reached)
+                        reached.here.append(member)
         finally:
             self.together = 0
             behind, self._behind = self._behind, []

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 import httptools
 import orjson
 
+from proxy.cohort import Signal
 from proxy.downstream.flow import Flow
 from proxy.downstream.head_cache import Notes
 from proxy.downstream.server_state import ServerState, Serving
@@ -117,15 +118,15 @@ class Cycle:
         self.keep_alive = keep_alive
         self.notes = notes or Notes()
         self.disconnected = False
-        self._waiting: asyncio.Event | None = None
+        self._signal: Signal | None = None  # of news, where somebody waits for them
 
     # From the connection
 
     def wake(self) -> None:
         """Something came, or nothing more will."""
         self._news = True
-        if self._waiting is not None:
-            self._waiting.set()
+        if self._signal is not None:
+            self._signal.set()
 
     def add(self, data: bytes) -> None:
         """A piece of the body."""
@@ -177,9 +178,8 @@ class Cycle:
         if not self.disconnected and not self.response_complete:
             connection.flow.resume_reading()
             if not self._news:
-                self._waiting = self._waiting or asyncio.Event()
-                self._waiting.clear()
-                await self._waiting.wait()
+                self._signal = self._signal or Signal()
+                await self._signal
             self._news = False
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}

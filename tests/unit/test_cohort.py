@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.cohort import COHORT, Member, Signal, Step
 
@@ -79,8 +82,8 @@ async def test_a_task_of_asyncios_passes_every_step_and_is_woken_by_a_signal() -
     assert await task == "done"
 
 
-async def test_who_is_first_does_not_wait_for_all_of_a_crowd() -> None:
-    step, went = Step(), list[int]()
+async def test_who_is_first_does_not_wait_for_all_of_a_crowd_nor_does_the_loop() -> None:
+    step, went, between = Step(), list[int](), list[int]()
     crowd = 100
 
     async def call(number: int) -> None:
@@ -90,9 +93,18 @@ async def test_who_is_first_does_not_wait_for_all_of_a_crowd() -> None:
 
     for number in range(crowd):
         COHORT.begin(call(number))
-    await settled()
+
+    def look() -> None:
+        between.append(len(went))
+        if len(went) < 2 * crowd:
+            COHORT.behind(look)
+
+    COHORT.behind(look)
+    while len(went) < 2 * crowd:
+        await settled()
     assert sorted(went) == list(range(2 * crowd))
     assert went.index(crowd) < went.index(crowd - 1)
+    assert between == [64, 128, 192, 200]
 
 
 async def test_those_who_are_woken_in_one_turn_go_on_together() -> None:
@@ -160,6 +172,101 @@ async def test_futures_sleeps_and_time_outs_are_as_in_a_task() -> None:
     future.set_result("answer")
     await over.wait()
     assert said == ["answer", "1", "timed out", "again"]
+
+
+async def _future(outcome: str) -> object:
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    ends: dict[str, Callable[[], object]] = {
+        "result": lambda: future.set_result("result"),
+        "error": lambda: future.set_exception(ValueError("error")),
+        "cancelled": future.cancel,
+    }
+    loop.call_soon(ends[outcome])
+    return await future
+
+
+async def _timed_out(seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        await asyncio.sleep(0.005)
+
+
+async def _cancels_itself() -> None:
+    current = asyncio.current_task()
+    assert current is not None
+    current.cancel()
+    await asyncio.sleep(0)
+
+
+async def _cancelled_by_another(awaited: Awaitable[object]) -> None:
+    current = asyncio.current_task()
+    assert current is not None
+    asyncio.get_running_loop().call_soon(current.cancel)
+    await awaited
+
+
+async def _cancelled_and_woken_in_one_turn() -> None:
+    current, signal = asyncio.current_task(), Signal()
+    assert current is not None
+    asyncio.get_running_loop().call_soon(lambda: (signal.set(), current.cancel()))
+    await signal
+
+
+async def _shielded() -> object:
+    return await asyncio.shield(asyncio.ensure_future(_future("result")))
+
+
+async def _gathered() -> object:
+    return await asyncio.gather(_future("result"), _timed_out(1), return_exceptions=True)
+
+
+async def _none() -> None:
+    await Step()
+
+
+AWAITED: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+    "result": lambda: _future("result"),
+    "error": lambda: _future("error"),
+    "cancelled": lambda: _future("cancelled"),
+    "sleep": lambda: asyncio.sleep(0, "slept"),
+    "in time": lambda: _timed_out(1),
+    "too late": lambda: _timed_out(0),
+    "cancels itself": _cancels_itself,
+    "cancelled at a future": lambda: _cancelled_by_another(asyncio.Event().wait()),
+    "cancelled at a signal": lambda: _cancelled_by_another(Signal()),
+    "cancelled in a time-out": lambda: _cancelled_by_another(_timed_out(1)),
+    "cancelled and woken": _cancelled_and_woken_in_one_turn,
+    "shielded": _shielded,
+    "gathered": _gathered,
+    "nothing": _none,
+}
+
+
+@given(programs=st.lists(st.lists(st.sampled_from(sorted(AWAITED)), max_size=5), min_size=1, max_size=5))
+def test_they_see_what_tasks_see(programs: list[list[str]]) -> None:
+    async def call(program: list[str], said: list[object], over: asyncio.Event) -> None:
+        for name in program:
+            try:
+                said.append((name, repr(await AWAITED[name]())))
+            except (asyncio.CancelledError, ValueError, TimeoutError) as error:
+                current = asyncio.current_task()
+                assert current is not None
+                said.append((name, type(error), current.cancelling()))
+                if current.uncancel():
+                    said.append("asked more than once")
+        over.set()
+
+    async def all_said(begin: Callable[[Coroutine[Any, Any, None]], object]) -> list[list[object]]:
+        said: list[list[object]] = [[] for _ in programs]
+        overs = [asyncio.Event() for _ in programs]
+        kept = [begin(call(*one)) for one in zip(programs, said, overs, strict=True)]
+        async with asyncio.timeout(10):
+            for over in overs:
+                await over.wait()
+        assert len(kept) == len(said)
+        return said
+
+    assert asyncio.run(all_said(COHORT.begin)) == asyncio.run(all_said(asyncio.create_task))
 
 
 @pytest.mark.parametrize("kind", ["signal", "future", "step", "nothing yet"])
