@@ -40,7 +40,7 @@ _COUNTED = {
     "sample": "of 1",
 }
 _WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%µ]+)\Z")
-_FACTORS = {
+_FACTORS: dict[str, dict[str, float]] = {
     "seconds": {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400},
     "megabytes": {"kb": 0.001, "k": 0.001, "mb": 1, "mib": 1, "m": 1, "gb": 1000, "gib": 1024, "g": 1000},
     "kilobytes": {"b": 0.001, "kb": 1, "kib": 1, "k": 1, "mb": 1000, "mib": 1024, "m": 1000},
