@@ -46,7 +46,7 @@ def _time_zone(name: str) -> str:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         import difflib  # noqa: PLC0415 - only where something is wrong
-        from zoneinfo import available_timezones  # noqa: PLC0415
+        from zoneinfo import available_timezones  # noqa: PLC0415 - as above
 
         known = {zone.lower(): zone for zone in available_timezones()}
         near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.8)
