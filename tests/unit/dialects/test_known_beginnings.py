@@ -101,8 +101,13 @@ def test_who_learned_what_stood_for_a_beginning_cannot_put_it_anywhere() -> None
     _after(_body(said), _body(said))
     read: list[bytes] = []
     parse = orjson.loads
+
+    def noting(text: bytes) -> Any:
+        read.append(text)
+        return parse(text)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(orjson, "loads", lambda text: read.append(text) or parse(text))
+        patch.setattr(orjson, "loads", noting)
         anthropic.parse_messages(_body(said))
     token = next(body["messages"][0] for body in map(parse, read) if isinstance(body["messages"][0], str))
     raw = b'{"x":{"messages":%b},"messages":%b}' % tuple(map(orjson.dumps, (said, [token, *_messages(39)])))
