@@ -323,12 +323,12 @@ def _find_bedrock(method: str, path: str) -> Endpoint | None:
 
 def _find_deployed(method: str, path: str) -> Endpoint | None:
     """One of OpenAI's endpoints, for the model that stands in the path."""
-    found = deployments.deployment_in(path, _OF_DEPLOYMENTS)
-    if found is None:
+    named = deployments.deployment_in(path, _OF_DEPLOYMENTS)
+    if named is None:
         return None
     if method != "POST":
         raise method_not_allowed("POST")
-    name, operation = found
+    name, operation = named
     endpoint = _OF_DEPLOYMENTS[operation]
     parse = cast(deployments.ParseNamed, endpoint.parse)
     return replace(endpoint, parse=partial(deployments.parse_for, name, parse))

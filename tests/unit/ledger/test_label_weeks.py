@@ -15,7 +15,8 @@ from sqlalchemy.engine import Engine
 
 from proxy.control import labels
 from proxy.ledger import label_weeks
-from proxy.ledger.audit.verify import Difference, verify
+from proxy.ledger.audit.difference import Difference
+from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
 from proxy.ledger.label_days import add_up_a_day
 from proxy.ledger.label_weeks import add_up_a_week

@@ -14,7 +14,8 @@ from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
 from proxy.ledger.rollup_schema import session_names, spend_sessions
 from proxy.ledger.rollups import digest
-from proxy.reports.sessions import recalled, sessions
+from proxy.reports.one_session import recalled
+from proxy.reports.sessions import sessions
 from proxy.reports.spend import spend
 from tests.support.made_up import HOUR_US, START, fill, made_up
 
