@@ -3,6 +3,8 @@
 Which of them are worth it is measured: bench/README.md, "Steps taken together".
 """
 
+from __future__ import annotations
+
 from proxy.cohort import Step
 
 PARSED = Step()
