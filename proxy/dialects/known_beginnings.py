@@ -2,13 +2,12 @@
 
 The text of the messages is hashed in blocks, each with all that are before it, as inference servers find a prompt in their
 caches. Messages that lie in known blocks are cut out of the body, a token put in their place, and the rest is parsed. Where the
-token then stands in the list of messages, they stood: it is drawn for each body, so nobody else writes it. Their bytes are
-those of JSON that was valid when it came first, and was written as orjson writes it. No text is kept.
+token then stands in the list of messages, they stood: it is secret, and another one for each body, so nobody else writes it.
+Their bytes are those of JSON that was valid when it came first, and was written as orjson writes it. No text is kept.
 """
 
 from __future__ import annotations
 
-import os
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -104,13 +103,13 @@ class KnownBeginnings:
         if not begun.ends or begun.ends[-1] < _LEAST_BYTES:
             return None
         pieces = _pieces(raw, begun)
-        token = os.urandom(16).hex()
+        rest = raw[begun.start + begun.ends[-1] :]
+        # Another one for each body, and as secret as Python's hash: where that is not, nothing is recognised.
+        token = f"{hash(rest):+020x}{hash((rest, begun.mark)):+020x}"
         written_token = orjson.dumps(token)
         written = [written_token if type(piece) is Run else piece for piece in pieces]
         try:
-            body = orjson.loads(
-                b"%b%b%b" % (raw[: begun.start], b",".join(written), raw[begun.start + begun.ends[-1] :])
-            )
+            body = orjson.loads(b"%b%b%b" % (raw[: begun.start], b",".join(written), rest))
         except orjson.JSONDecodeError:
             return None
         listed = body.get(self._name) if type(body) is dict else None
