@@ -24,10 +24,6 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 
-# What `serve` imports, compiled when it is installed: the first start is as quick as the others. Where make's own verbs look for it, and
-# beside the sources, for who starts `.venv/bin/taximeter`.
-SERVED := proxy.cli.serve, proxy.dataplane.process, proxy.control.process, proxy.control.services, proxy.control.api.app, proxy.control.pages.site
-
 .DEFAULT_GOAL := help
 .PHONY: help install translate run test quick check bench torture fuzz wheel compiled focus exports litellm agents vllm clean
 
@@ -92,6 +88,7 @@ vllm: .venv/installed .vllm/installed ## Run the tests of local servers and thei
 clean: ## Remove .venv and what tools left behind; data stays
 	rm -rf .venv .vllm .clients node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+# What is served is compiled where make's own verbs look for it, and beside the sources, for who starts `.venv/bin/taximeter`.
 .venv/installed: $(LOCKS) requirements-build.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Taximeter needs Python 3.11 or later. If you have one by another name: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
@@ -103,8 +100,8 @@ clean: ## Remove .venv and what tools left behind; data stays
 	|| { echo "uv cannot do it here; trying pip, which takes longer" >&2 \
 	&& pip="$(BIN)/pip install --quiet --no-deps" \
 	&& $$pip --require-hashes $(LOCKS:%=-r %) && $$pip --editable .; }
-	@$(BIN)/python -c 'import $(SERVED)'
-	@env -u PYTHONPYCACHEPREFIX $(BIN)/python -c 'import $(SERVED)'
+	@$(BIN)/python -P served_bytecode.py
+	@env -u PYTHONPYCACHEPREFIX $(BIN)/python -P served_bytecode.py
 	@touch $@
 
 # The same versions of what both locks have: certificates, HTTP, JSON.

@@ -3,6 +3,7 @@
     python -m bench.steps [--calls 4000]
     python -m bench.steps --instructions [--calls 200]
     python -m bench.steps --redis [--instructions]        budgets leased from a Redis of its own, which is not counted
+    python -m bench.steps --callers 16                    so many at once: their calls move in the same turns of the loop
     python -m bench.steps --stream [--instructions]       a chunk of a stream of 250, with its share of the call
     python -m bench.steps --bare [--instructions]         the floor: the same connections and pool, and nothing is accounted
     python -m bench.steps --agent [--instructions] [--dialect anthropic|responses|gemini|bedrock]
@@ -230,49 +231,58 @@ async def _plane(folder: Path, agent: AgentRequest | None, *, redis: bool) -> As
 
 
 async def _measure(
-    calls: int, pid: int | None, agent: AgentRequest | None, *, stream: bool, redis: bool, bare: bool
+    calls: int, pid: int | None, agent: AgentRequest | None, *, stream: bool, redis: bool, bare: bool, callers: int
 ) -> None:
     _without_sockets(agent.answer if agent is not None else UNARY_ANSWER)
     if pid is not None:
         leased._REPORT_EVERY_S = _REPORT_EVERY_S  # noqa: SLF001 - see there
     with tempfile.TemporaryDirectory() as folder:
         async with _plane(Path(folder), agent, redis=redis) as plane:
-            await _called(plane, calls, pid, agent, stream=stream, bare=bare)
+            await _called(plane, calls, pid, agent, stream=stream, bare=bare, callers=callers)
 
 
 async def _called(
-    plane: Plane, calls: int, pid: int | None, agent: AgentRequest | None, *, stream: bool, bare: bool
+    plane: Plane, calls: int, pid: int | None, agent: AgentRequest | None, *, stream: bool, bare: bool, callers: int
 ) -> None:
     plane.ready = True
     PlainMessages.hash_is_secret = True  # where instructions are counted it is not, so that they are the same each time
     app = _Bare(plane) if bare else Application(plane)
-    caller = _Caller(app, agent, stream=stream)
+    who = [_Caller(app, agent, stream=stream) for _ in range(callers)]
     each = _CHUNKS if stream else 1
-    for _ in range(50 // each + 3):
-        await caller.call()
+
+    async def called(turns: int) -> None:
+        await asyncio.gather(*[_repeated(caller, turns) for caller in who])
+
+    await called(50 // each + 3)
     while isinstance(plane.store, LeasedStore) and plane.store.leased_calls < 20:
-        await caller.call()
+        await called(1)
     if pid is not None:
         _count(pid, on=True)
-        for _ in range(calls):
-            await caller.call()
+        await called(calls // callers)
         _count(pid, on=False)
         return
     parts = []
+    turns = calls // _PARTS // callers
     for _ in range(_PARTS):
         began = time.process_time()
-        for _ in range(calls // _PARTS):
-            await caller.call()
-        parts.append((time.process_time() - began) / (calls // _PARTS * each) * 1e6)
+        await called(turns)
+        parts.append((time.process_time() - began) / (turns * callers * each) * 1e6)
     what = "chunk" if stream else "call"
     print(f"CPU a {what}: best {min(parts):.1f} µs, median {statistics.median(parts):.1f} µs")
+
+
+async def _repeated(caller: _Caller, times: int) -> None:
+    for _ in range(times):
+        await caller.call()
 
 
 def _count(pid: int, *, on: bool) -> None:
     subprocess.run(["callgrind_control", "-i", "on" if on else "off", str(pid)], check=True, capture_output=True)
 
 
-def _instructions(calls: int, agent: AgentRequest | None, *, stream: bool, redis: bool, bare: bool) -> None:
+def _instructions(
+    calls: int, agent: AgentRequest | None, *, stream: bool, redis: bool, bare: bool, callers: int
+) -> None:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise SystemExit("bench.steps: there is no valgrind here")
@@ -285,7 +295,7 @@ def _instructions(calls: int, agent: AgentRequest | None, *, stream: bool, redis
         more += ["--agent", "--dialect", agent.dialect] if agent is not None else []
         command = [valgrind, "--tool=callgrind", *options, sys.executable]
         done = subprocess.run(
-            [*command, "-m", "bench.steps", "--counted", "--calls", str(calls), *more],
+            [*command, "-m", "bench.steps", "--counted", "--calls", str(calls), "--callers", str(callers), *more],
             check=False, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True,
         )  # fmt: skip
         first = Path(f"{out}-01")
@@ -299,6 +309,7 @@ def _instructions(calls: int, agent: AgentRequest | None, *, stream: bool, redis
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.steps", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--calls", type=int)
+    parser.add_argument("--callers", type=int, default=1, help="that call at once")
     parser.add_argument("--instructions", action="store_true", help="count them, with valgrind")
     parser.add_argument("--stream", action="store_true", help="a stream's chunks in place of whole answers")
     parser.add_argument("--redis", action="store_true", help="budgets leased from a Redis, not in memory")
@@ -307,7 +318,7 @@ def main() -> None:
     parser.add_argument("--dialect", choices=[*AGENTS], default="openai", help="the agent's")
     parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    kind = {"stream": given.stream, "redis": given.redis, "bare": given.bare}
+    kind = {"stream": given.stream, "redis": given.redis, "bare": given.bare, "callers": given.callers}
     agent = AGENTS[given.dialect] if given.agent else None
     if given.instructions:
         _instructions(given.calls or (8 if given.stream else 50 if given.agent else 200), agent, **kind)

@@ -80,7 +80,7 @@ def show_one(
 
 
 def _read_tree(settings: Any, session_id: str) -> dict[str, Any]:
-    from proxy.reports.sessions import session
+    from proxy.reports.one_session import session
     from proxy.reports.shapes import tree_shown
 
     with opened(settings) as engine:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from proxy.budgets.budget import Budget
     from proxy.cli.remote import Server as RemoteServer
+    from proxy.ledger.audit.difference import Difference
     from proxy.ledger.audit.store import Counters
-    from proxy.ledger.audit.verify import Difference
 
 _ASK_EVERY_S = 0.5
 

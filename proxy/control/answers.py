@@ -40,7 +40,7 @@ def answers(engine: Engine, config: Callable[[], Config]) -> dict[str, Answer]:
 
 
 def _sessions(engine: Engine, names: Any) -> Any:
-    from proxy.reports.sessions import recalled  # noqa: PLC0415 - nobody asks before calls are served
+    from proxy.reports.one_session import recalled  # noqa: PLC0415 - nobody asks before calls are served
 
     return recalled(engine, names)
 

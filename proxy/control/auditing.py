@@ -17,8 +17,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pricing.values import frozen
 from proxy.control.state import ControlState, Unavailable
+from proxy.ledger.audit.difference import Difference
 from proxy.ledger.audit.store import Counters, StoreAway, compare_store, counters_of, ledger_counters
-from proxy.ledger.audit.verify import Difference, Report
+from proxy.ledger.audit.verify import Report
 from proxy.times import now_s, now_us
 
 log = logging.getLogger("taximeter.control")

@@ -1,4 +1,4 @@
-"""One client connection: HTTP/1.1 as llhttp parses it, in one task for each request, and the limits, for both planes.
+"""One client connection: HTTP/1.1 as llhttp parses it, each request in a task of its own, and the limits, for both planes.
 
 What comes without a key is bounded here: how many connections, how large a request's head, how long a request may take to
 come, how long an answer may wait for its reader. A refusal of this layer is one JSON error that every dialect's clients
@@ -15,6 +15,7 @@ from typing import Any
 
 import httptools
 
+from proxy.cohort import COHORT
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
 from proxy.downstream.flow import HIGH_WATER_BYTES, Flow, reset_at_close
 from proxy.downstream.head_cache import HeadCache
@@ -230,9 +231,11 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
             self.pipeline.append(cycle)
 
     def _start(self, cycle: Cycle) -> None:
-        serving = self.serve(cycle) if self.serve is not None else serve_asgi(self.app, cycle)
-        cycle.task = task = self.loop.create_task(serving)
-        self.tasks.add(task)
+        if self.serve is not None:
+            cycle.task = COHORT.begin(self.serve(cycle))
+        else:
+            cycle.task = self.loop.create_task(serve_asgi(self.app, cycle))
+        self.tasks.add(cycle.task)
 
     def on_body(self, body: bytes) -> None:
         self.unframed_bytes = 0

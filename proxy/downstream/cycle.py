@@ -21,9 +21,10 @@ from urllib.parse import unquote
 import httptools
 import orjson
 
+from proxy.cohort import Signal
 from proxy.downstream.flow import Flow
 from proxy.downstream.head_cache import Notes
-from proxy.downstream.server_state import ServerState
+from proxy.downstream.server_state import ServerState, Serving
 from proxy.errors import Refusal
 from proxy.rate_limited_log import rate_limit_tracebacks
 from proxy.upstream.outbox import OUTBOX
@@ -52,7 +53,7 @@ class Carrier(Protocol):
     transport: asyncio.Transport
     flow: Flow
     server_state: ServerState
-    tasks: set[asyncio.Task[None]]
+    tasks: set[Serving]
     server: tuple[str, int | None] | None
     client: tuple[str, int] | None
     gone: bool
@@ -98,7 +99,7 @@ class Cycle:
     body: bytes | bytearray = b""  # that came and was not taken
     response_started = False
     response_complete = False
-    task: asyncio.Task[None] | None = None
+    task: Serving | None = None
     _chunked: bool | None = None
     _left: int | None = 0  # bytes of the answer that its content-length promises; None: it ends with the connection
     _news = False  # something came since `receive` looked
@@ -117,15 +118,15 @@ class Cycle:
         self.keep_alive = keep_alive
         self.notes = notes or Notes()
         self.disconnected = False
-        self._waiting: asyncio.Event | None = None
+        self._signal: Signal | None = None  # of news, where somebody waits for them
 
     # From the connection
 
     def wake(self) -> None:
         """Something came, or nothing more will."""
         self._news = True
-        if self._waiting is not None:
-            self._waiting.set()
+        if self._signal is not None:
+            self._signal.set()
 
     def add(self, data: bytes) -> None:
         """A piece of the body."""
@@ -177,9 +178,8 @@ class Cycle:
         if not self.disconnected and not self.response_complete:
             connection.flow.resume_reading()
             if not self._news:
-                self._waiting = self._waiting or asyncio.Event()
-                self._waiting.clear()
-                await self._waiting.wait()
+                self._signal = self._signal or Signal()
+                await self._signal
             self._news = False
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}

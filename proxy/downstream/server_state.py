@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
 
@@ -12,6 +11,12 @@ class Opened(Protocol):
     def shutdown(self) -> None: ...
 
 
+class Serving(Protocol):
+    """A request that is being served: a task of asyncio's, or a cohort's member."""
+
+    def cancel(self) -> bool: ...
+
+
 class ServerState:
     """default_headers: of every answer of an ASGI application."""
 
@@ -19,5 +24,5 @@ class ServerState:
 
     def __init__(self) -> None:
         self.connections: set[Opened] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[Serving] = set()
         self.default_headers: list[tuple[bytes, bytes]] = []

@@ -21,6 +21,7 @@ from proxy.exchange.doubt import doubtful
 from proxy.exchange.estimated import count, implausible, priced_part
 from proxy.exchange.learn import note_bill
 from proxy.exchange.settlement import Settlement, Timings, charge
+from proxy.exchange.steps import PRICED
 from proxy.meters.reader import Context, Reader
 from proxy.meters.translated import HEADER, translated
 from proxy.times import now_s, now_us
@@ -141,6 +142,7 @@ class Answering:
             await attempt.settle(self._settlement(reading._replace(flags=cost.flags), None, outcome, cost.lines))
             cost = None
         else:
+            await PRICED
             settlement = self._settlement(reading, cost, outcome, at_us=at_us)
             await attempt.settle(settlement, before_answer=self.answer_waits)
             note_bill(attempt, reading, cost)

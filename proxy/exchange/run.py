@@ -27,6 +27,7 @@ from proxy.exchange.plane import Plane
 from proxy.exchange.references import recall_stored, with_its_size
 from proxy.exchange.reserve import guard, reserve
 from proxy.exchange.retry import Failure, pause_s, schedule
+from proxy.exchange.steps import ATTRIBUTED, INTENDED, PARSED, RESERVED
 from proxy.jobs.api import JobEndpoint
 from proxy.jobs.apis.openai_background import endpoint_of
 from proxy.times import now_s, now_us
@@ -61,12 +62,14 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
         call = endpoint.of_headers(call, client.headers)
     if isinstance(endpoint, JobEndpoint):
         call = await bounded(plane, configured, identity, endpoint, call)
+    await PARSED
     route = _route(plane, configured, identity, call)
     configured.destination(route, endpoint)
     began_at = now_us()
     client.request_id = plane.ids.new(began_at)
     attribution, conversation = await attributed(plane, configured, client, call, identity)
     client.session_id = attribution.session_id
+    await ATTRIBUTED
     await _attempts(
         Exchange(plane, configured, endpoint, client, identity, call, client.request_id, attribution, conversation),
         route,
@@ -116,9 +119,11 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
     """One attempt, from its INTENT to its settlement. hold: what another attempt may mend is returned, not told."""
     attempt.intend(with_request=not isinstance(attempt.exchange.endpoint, JobEndpoint))
     try:
+        await INTENDED
         if not attempt.exchange.plane.guards.idle:
             await guard(attempt)
         await reserve(attempt)
+        await RESERVED
         response = await forward(attempt)
         return await answer(attempt, response, hold=hold)
     except Refused as refused:

@@ -17,6 +17,7 @@ from proxy.exchange.measured import MEASURED, measured
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.references import note_stored
 from proxy.exchange.retry import RETRIED, Failure
+from proxy.exchange.steps import NOTED, READ, SETTLED
 from proxy.exchange.unseen import note_pace, unseen
 from proxy.meters.failures import is_failure
 from proxy.money import usd_text
@@ -80,6 +81,7 @@ class Unary(Answering):
         if client.started:
             await client.end()
             return None
+        await SETTLED
         destination = self.attempt.plan.destination
         body = self.shown(body)
         headers, body = destination.for_client(response.status, self._passed_headers(), body, failed=self._failed)
@@ -126,7 +128,9 @@ class Unary(Answering):
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None
         if not failed:
+            await READ
             note_conversation(self.attempt, reading, partial(answer_turns, values))
+            await NOTED
             if self.stops_when_left:
                 note_pace(self.attempt, reading)
         return await self.settle(reading, outcome)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import resource
 import time
 from collections.abc import Callable
 
 _M_ARENA_MAX = -8  # <malloc.h>
-_WORK_S = 0.1  # of CPU since it was at rest the last time
-_REST_S = 0.03  # between two looks
+_REST_S = 0.03  # of CPU between two looks
+_WORTH_PAGES = 256  # a megabyte
+_LOOKS_APART = 5  # it costs a millisecond, and another to take again what is wanted
 
 
 def one_heap() -> bool:
@@ -27,22 +29,33 @@ def give_back() -> bool:
     return False
 
 
-class Rest:
-    """Gives memory back once a process has come to rest after work: a burst leaves some megabytes free and in pieces, which
-    would stay with it. `look` is called once a second; whoever works on, or hardly works at all, gives nothing back."""
+def pages_taken() -> int:
+    """How many pages of memory this process has been given by the kernel so far: those of what it had given back again, too."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-    def __init__(self, cpu_s: Callable[[], float] = time.process_time, give: Callable[[], object] = give_back) -> None:
-        self._cpu_s = cpu_s
-        self._give = give
-        self._seen_s = cpu_s()
-        self._worked_s = 0.0
+
+class Rest:
+    """Gives memory back once a process has come to rest: a burst leaves some megabytes free and in pieces, which would stay
+    with it. `look` is called once a second; whoever works on, or has hardly taken any memory since the last time, gives nothing
+    back. Not by what was worked: few calls a second take as much, in time."""
+
+    def __init__(
+        self,
+        cpu_s: Callable[[], float] = time.process_time,
+        pages: Callable[[], int] = pages_taken,
+        give: Callable[[], object] = give_back,
+    ) -> None:
+        self._cpu_s, self._pages, self._give = cpu_s, pages, give
+        self._seen_s, self._had = cpu_s(), pages()
+        self._looks = 0  # since it gave
 
     def look(self) -> None:
         now_s = self._cpu_s()
         spent_s, self._seen_s = now_s - self._seen_s, now_s
-        if spent_s >= _REST_S:
-            self._worked_s += spent_s
+        self._looks += 1
+        if spent_s >= _REST_S or self._looks < _LOOKS_APART:
             return
-        worked_s, self._worked_s = self._worked_s, 0.0
-        if worked_s >= _WORK_S:
+        has = self._pages()
+        if has - self._had >= _WORTH_PAGES:
+            self._had, self._looks = has, 0
             self._give()

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from proxy.money import usd_text
+from proxy.reports.one_session import SessionAbout
 from proxy.reports.session_tree import Node
-from proxy.reports.sessions import SessionAbout, SessionRow
+from proxy.reports.sessions import SessionRow
 from proxy.reports.spend import SpendRow
 from proxy.times import rfc3339
 

@@ -108,7 +108,7 @@ class Connection(Writing):
         assert self._transport is not None
         assert self.response is None
         assert self._reading
-        self.response = response = Response(self, self._loop)
+        self.response = response = Response(self)
         self._headers = []
         self._head_bytes = self._informational = 0
         self._message_complete = self._needs_eof = self._chunk_ended = self._at_edge = False

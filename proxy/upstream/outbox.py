@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from proxy.cohort import COHORT
 from proxy.spool.pending import Pending, keep
 
 log = logging.getLogger("taximeter.connections")
@@ -48,7 +49,7 @@ class Outbox:
         elif self._scheduled:
             return
         self._scheduled = True
-        loop.call_soon(self._end_turn)
+        COHORT.behind(self._end_turn)
 
     def _end_turn(self) -> None:
         self._scheduled = False

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Literal, Protocol
+
+from proxy.cohort import Signal
 
 _HIGH_WATER = 256 * 1024
 
@@ -49,22 +50,21 @@ class Response:
     took something that needed no parser."""
 
     __slots__ = (
-        "_buffered_bytes", "_chunks", "_complete", "_connection", "_error", "_first", "_loop", "_paused",
-        "_sink_error", "_waiter", "headers", "last_at", "sink", "status",
+        "_buffered_bytes", "_chunks", "_complete", "_connection", "_error", "_first", "_news", "_paused",
+        "_sink_error", "headers", "last_at", "sink", "status",
     )  # fmt: skip
 
-    def __init__(self, connection: Source, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: Source) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self._first: dict[bytes, bytes] | None = None  # the first value of each
         self._buffered_bytes = 0
-        self._loop = loop
         self._connection: Source | None = connection
         self._chunks: list[bytes] = []
         self._complete = False
         self._error: UpstreamError | None = None
         self._paused = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._news = Signal()  # that something has come, or nothing more will
         self.sink: Sink | None = None
         self.last_at = 0.0
         self._sink_error: BaseException | None = None
@@ -100,7 +100,7 @@ class Response:
         while (data := self.read_now()) is None:
             if self._error is not None:
                 raise self._error
-            await self._news()
+            await self._news
         return data
 
     def read_now(self) -> bytes | None:
@@ -134,7 +134,7 @@ class Response:
                 elif self._complete:
                     return
                 else:
-                    await self._news()
+                    await self._news
             if self._sink_error is not None:
                 raise self._sink_error
         finally:
@@ -173,21 +173,14 @@ class Response:
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._news()
-
-    def _news(self) -> asyncio.Future[None]:
-        """What is done once something has come, or nothing more will."""
-        self._waiter = waiter = self._loop.create_future()
-        return waiter
+            await self._news
 
     def wake(self) -> None:
         if self.sink is not None and self._chunks:
             self._pour()
             if self.sink is not None and not self.over:
                 return
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._news.set()
 
     def received(self, data: bytes) -> None:
         self._chunks.append(data)

@@ -342,11 +342,14 @@ async def test_a_request_ends_with_the_plane(ends: Callable[[Cycle], None], writ
 
 
 async def test_a_call_that_is_cancelled_leaves_nothing_and_its_client_is_told() -> None:
+    ended = asyncio.Event()
+
     async def serve(cycle: Cycle) -> None:
         try:
             await asyncio.Event().wait()
         finally:
             cycle.over()
+            ended.set()
 
     transport = Transport()
     connection = connection_of(transport, connection_class(Limits(), serve=serve))
@@ -354,7 +357,7 @@ async def test_a_call_that_is_cancelled_leaves_nothing_and_its_client_is_told() 
     await asyncio.sleep(0)
     (task,) = connection.tasks
     task.cancel()
-    await asyncio.wait([task])
+    await ended.wait()
     assert (connection.tasks, transport.closing) == (set(), True)
     assert b"".join(transport.writes).startswith(b"HTTP/1.1 500 ")
 

@@ -231,6 +231,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/upstream/connection.py:Connection.data_received": "a fault of who takes is raised in that task, not here",
         "proxy/upstream/response.py:Response._pour": "a fault of who takes is raised in that task, not in the connection's callback",
         "proxy/dataplane/application.py:Application.serve": "the outermost boundary of a call: answered as our fault, without its text",
+        "proxy/cohort.py:Member.resume": "what asyncio does with a task that nobody waits for: logged, and the others go on",
         "proxy/downstream/cycle.py:serve_asgi": "the outermost boundary of an ASGI application: its client is told that it failed",
     },
     secret_shown: {

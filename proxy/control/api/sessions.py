@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Query
 
 from proxy.control.api.errors import NOT_FOUND
 from proxy.control.api.questions import Control, Filtered, Limit, Page, Span
+from proxy.reports import one_session
 from proxy.reports import sessions as reports
 from proxy.reports.shapes import SessionShown, TreeShown, session_shown, tree_shown
 
@@ -45,7 +46,7 @@ def sessions(question: Annotated[SessionsQuestion, Query()], state: Control) -> 
 @router.get("/sessions/{session_id:path}", responses=NOT_FOUND)
 def session(session_id: str, state: Control) -> TreeShown:
     """A session with all below it."""
-    tree = reports.session(state.engine, session_id)
+    tree = one_session.session(state.engine, session_id)
     if tree is None:
         raise HTTPException(404, "There is no session with this id.")
     return tree_shown(*tree)

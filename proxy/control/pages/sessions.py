@@ -15,7 +15,7 @@ from proxy.control.pages.calls import facets, table_of
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable
-from proxy.reports import journal
+from proxy.reports import journal, one_session
 from proxy.reports import sessions as reports
 from proxy.reports.session_tree import Node
 from proxy.times import BadQuestion
@@ -99,7 +99,7 @@ def _tokens(usage: Mapping[str, Any]) -> tuple[int, int, int]:
 def show_detail(request: PageRequest) -> PageContent:
     """A session's tree, its calls over time, and its budgets. Raises 404."""
     name = request.path_params["id"]
-    session = reports.session(request.state.engine, name)
+    session = one_session.session(request.state.engine, name)
     if session is None:
         raise HTTPException(404, "There is no session with this id.")
     about, tree = session

@@ -7,26 +7,21 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from proxy.ledger.audit.difference import Differs
 from proxy.ledger.capacity_schema import capacity_minutes, capacity_shares
 from proxy.ledger.schema import entries
 from proxy.money import usd_text
 from proxy.times import rfc3339
 
 
-class CapacityDiffers(Exception):  # noqa: N818 - what was found, not a failure of the search
-    def __init__(self, where: str, what: str) -> None:
-        super().__init__(f"{where}: {what}")
-        self.where, self.what = where, what
-
-
 def check_capacities(connection: Connection, entries_since_at: int | None) -> int:
-    """How many minutes there are. Raises `CapacityDiffers`. Where entries are deleted, only the minutes are checked."""
+    """How many minutes there are. Raises `Differs`. Where entries are deleted, only the minutes are checked."""
     c = capacity_minutes.c
     parts = c.busy_nanousd + c.idle_nanousd + c.outside_nanousd
     wrong = sa.select(capacity_minutes).where(sa.or_(parts != c.cost_nanousd, c.idle_nanousd < 0)).limit(1)
     for row in connection.execute(wrong):
         where = f"capacity {row.capacity} {rfc3339(row.minute_at)}"
-        raise CapacityDiffers(where, f"busy, idle and outside are not the {row.cost_nanousd} nano-USD that it costs")
+        raise Differs(where, f"busy, idle and outside are not the {row.cost_nanousd} nano-USD that it costs")
     if entries_since_at is None:
         _check_shares(connection)
     return int(connection.execute(sa.select(sa.func.count()).select_from(capacity_minutes)).scalar_one())
@@ -47,7 +42,7 @@ def _check_shares(connection: Connection) -> None:
     for capacity in busy.keys() | had.keys():
         if busy.get(capacity, 0) != had.get(capacity, 0):
             booked, have = usd_text(busy.get(capacity, 0)), usd_text(had.get(capacity, 0))
-            raise CapacityDiffers(f"capacity {capacity}", f"its minutes give calls ${booked}, and these have ${have}")
+            raise Differs(f"capacity {capacity}", f"its minutes give calls ${booked}, and these have ${have}")
 
 
 def _sums(connection: Connection, query: sa.Select[Any]) -> dict[str, int]:

@@ -13,6 +13,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from proxy.ledger.audit.difference import Differs
 from proxy.ledger.schema import entries, spool_positions
 from proxy.spool.frames import Position, Record, frames, is_torn, next_sound
 from proxy.spool.reader import runs
@@ -22,14 +23,8 @@ _READ_BYTES = 32 * 1024 * 1024  # longer than the longest frame
 _LOOK_UP = 500
 
 
-class SpoolDiffers(Exception):  # noqa: N818 - what was found, not a failure of the search
-    def __init__(self, where: str, what: str) -> None:
-        super().__init__(f"{where}: {what}")
-        self.where, self.what = where, what
-
-
 def check_spool(connection: Connection, folder: Path, entries_since_at: int | None) -> int:
-    """How many records were read. Raises `SpoolDiffers`. Ends of calls that began before `entries_since_at` may be deleted."""
+    """How many records were read. Raises `Differs`. Ends of calls that began before `entries_since_at` may be deleted."""
     if not folder.is_dir():
         return 0
     positions = {
@@ -38,9 +33,7 @@ def check_spool(connection: Connection, folder: Path, entries_since_at: int | No
     }
     for path in sorted(folder.iterdir()):
         if path.suffix[1:] in _LEFT_FOR_A_PERSON and not (path.suffix == ".damaged" and is_torn(path.read_bytes())):
-            raise SpoolDiffers(
-                f"spool {path.name}", "a record that could not be shipped was kept for a person to look at"
-            )
+            raise Differs(f"spool {path.name}", "a record that could not be shipped was kept for a person to look at")
     count = 0
     for run in runs(folder):
         done = positions.get(run, Position(0, 0))
@@ -77,7 +70,7 @@ def _look_up(connection: Connection, run: str, ended: dict[str, Record]) -> None
     for attempt_id, record in ended.items():
         if attempt_id not in in_ledger:
             place = f"spool {run}.{record.segment:06d}.spool at {record.start}"
-            raise SpoolDiffers(place, f"attempt {attempt_id} counts as shipped, and is not in the ledger")
+            raise Differs(place, f"attempt {attempt_id} counts as shipped, and is not in the ledger")
 
 
 def _records(folder: Path, run: str) -> Iterator[Record]:
@@ -91,7 +84,7 @@ def _records(folder: Path, run: str) -> Iterator[Record]:
                     yield from records
                     if not records:
                         if next_sound(data) is not None:
-                            raise SpoolDiffers(
+                            raise Differs(
                                 f"spool {path.name} at {offset}",
                                 "bytes that are not a record stand before whole records",
                             )

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import Budget
-from proxy.ledger.audit.verify import Difference
+from proxy.ledger.audit.difference import Difference
 from proxy.ledger.counters import budget_seeds
 from proxy.times import now_s
 

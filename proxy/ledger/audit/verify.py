@@ -1,32 +1,31 @@
 """The ledger's own audit: every total is worked out again from the entries, in a scratch database, and compared.
 
 It reads one state of the ledger, writes nothing into it, and needs the same memory for ten entries as for ten million. What is
-wrong with an entry by itself: `entries.py`. The spool: `spool.py`.
+wrong with an entry by itself: `entries.py`. The spool: `spool.py`. Metrics: `metrics.py`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from pricing.units import is_token
 from pricing.values import slotted
 from proxy.ids import correction_id
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.amounts import budget_amounts
-from proxy.ledger.audit.capacities import CapacityDiffers, check_capacities
+from proxy.ledger.audit.capacities import check_capacities
 from proxy.ledger.audit.days import days_problem
+from proxy.ledger.audit.difference import Difference, Differs
 from proxy.ledger.audit.entries import correction_problem, problem_of
+from proxy.ledger.audit.metrics import check_metrics
 from proxy.ledger.audit.sessions import SESSIONS, UNITS, by_session, units_by_session
-from proxy.ledger.audit.spool import SpoolDiffers, check_spool
+from proxy.ledger.audit.side_by_side import compare
+from proxy.ledger.audit.spool import check_spool
 from proxy.ledger.corrections import CHANGED, REPRICED, entry_in_ledger
 from proxy.ledger.database import connect, reading, writing
 from proxy.ledger.label_days import DAYS, PARTS
@@ -34,7 +33,6 @@ from proxy.ledger.label_weeks import MONTHS, WEEKS
 from proxy.ledger.parts_schema import label_parts
 from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, columns_of, counted, pages
 from proxy.ledger.rollup_schema import (
-    SUMS,
     label_days,
     session_names,
     spend_days,
@@ -45,14 +43,12 @@ from proxy.ledger.rollup_schema import (
     spend_units,
 )
 from proxy.ledger.schema import (
-    TOKEN_COLUMNS,
     budget_retired,
     budget_spend,
     entries,
     horizon,
     jobs,
     metadata,
-    metric_state,
 )
 from proxy.ledger.shipping import upsert
 from proxy.times import rfc3339
@@ -67,23 +63,6 @@ _READ = tuple(
         )
     }.values()
 )
-_AT_ONCE, _MICRO = 5000, 1_000_000
-
-
-class Difference(NamedTuple):
-    """Where something does not add up, and what."""
-
-    where: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
-
-
-class Differs(Exception):  # noqa: N818 - what was found, not a failure of the search
-    def __init__(self, where: str, what: str) -> None:
-        super().__init__(f"{where}: {what}")
-        self.difference = Difference(where, what)
 
 
 @slotted
@@ -134,10 +113,6 @@ def verify(
                     report.counted["spool records"] = check_spool(connection, spool, report.entries_since_at)
             except Differs as found:
                 report.difference = found.difference
-            except CapacityDiffers as found:
-                report.difference = Difference(found.where, found.what)
-            except SpoolDiffers as found:
-                report.difference = Difference(found.where, found.what)
     finally:
         engine.dispose()
         again.dispose()
@@ -158,19 +133,20 @@ def _verify(connection: Connection, again: Engine, report: Report, progress: Cal
     _check_numbering(connection)
     report.counted["jobs"] = _check_jobs(connection)
     report.counted["budget counters"] = _compare_budgets(connection, again)
-    rows = _compare(connection, again, by_session(), by_session(), SESSIONS, since)
+    rows = compare(connection, again, by_session(), by_session(), SESSIONS, since)
     for table in _ROLLED:
         kept_rows = sa.select(table) if since is None else sa.select(table).where(table.c.start_at >= since)
-        rows += _compare(connection, again, kept_rows, kept_rows, table)
+        rows += compare(connection, again, kept_rows, kept_rows, table)
     if since is None:
-        rows += _compare(connection, again, units_by_session(), units_by_session(), UNITS)
+        rows += compare(connection, again, units_by_session(), units_by_session(), UNITS)
     kept = [] if since is None else [spend_units.c.start_at >= since]
     units = sa.select(spend_units).where(spend_units.c.rollup.not_in([spend_sessions.name, *_ADDED_UP]), *kept)
-    rows += _compare(connection, again, units, units, spend_units)
+    rows += compare(connection, again, units, units, spend_units)
     report.counted["roll-up rows"] = rows
     if problem := days_problem(connection):
         raise Differs(*problem)
-    report.counted["metric series"] = _check_metrics(connection, report)
+    corrected = None if since is not None else report.counted["corrected nano-USD"]
+    report.counted["metric series"] = check_metrics(connection, corrected)
     report.counted["capacity minutes"] = check_capacities(connection, since)
 
 
@@ -266,133 +242,4 @@ def _compare_budgets(connection: Connection, again: Engine) -> int:
     there = (
         sa.select(*key, left.label("amount")).select_from(budget_spend.outerjoin(budget_retired, same)).where(left != 0)
     )
-    return _compare(connection, again, there, sa.select(budget_spend).where(budget_spend.c.amount != 0), budget_spend)
-
-
-def _compare(
-    connection: Connection, again: Engine, there: Any, ours: Any, table: sa.Table, since: int | None = None
-) -> int:
-    """Go through two lists in the order of their keys, side by side; how many rows they have.
-
-    since: of rows with an earlier `first_at` some entries are deleted, and nothing can be said.
-    """
-    keys = [column.name for column in table.primary_key]
-    names = [column.name for column in table.columns]
-    count = 0
-    with (
-        again.connect() as scratch,
-        closing(_ordered(connection, there, table)) as stored_rows,
-        closing(_ordered(scratch, ours, table)) as worked_out,
-    ):
-        other = next(worked_out, None)
-        for stored in stored_rows:
-            count += 1
-            partly = since is not None and stored["first_at"] < since
-            key = [_bytes(stored[name]) for name in keys]
-            other_key = None if other is None else [_bytes(other[name]) for name in keys]
-            if other is None or other_key is None or key < other_key:
-                if not partly:
-                    raise Differs(_place(table, stored), "no entry adds to it")
-                continue
-            if other_key < key:
-                raise Differs(_place(table, other), "it is missing; entries add to it")
-            for name in names:
-                if not partly and _plain(stored[name]) != _plain(other[name]):
-                    raise Differs(
-                        _place(table, stored), f"{name} is {stored[name]}, and its entries come to {other[name]}"
-                    )
-            other = next(worked_out, None)
-        if other is not None:
-            raise Differs(_place(table, other), "it is missing; entries add to it")
-    return count
-
-
-def _ordered(connection: Connection, query: Any, table: sa.Table) -> Generator[Mapping[str, Any]]:
-    binary = connection.dialect.name == "postgresql"
-    keys = [query.selected_columns[column.name] for column in table.primary_key]
-    order = [sa.collate(key, "C") if binary and isinstance(key.type, sa.Text) else key for key in keys]
-    with connection.execute(query.order_by(*order), execution_options={"yield_per": _AT_ONCE}) as result:
-        yield from (dict(row) for row in result.mappings())
-
-
-def _bytes(value: Any) -> Any:
-    return value.encode() if isinstance(value, str) else value
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, str) else int(value)
-
-
-def _place(table: sa.Table, row: Mapping[str, Any]) -> str:
-    names = [
-        f"{name}={rfc3339(value) if name == 'start_at' else value}"
-        for name, value in row.items()
-        if name not in (*SUMS, "amount", "first_at", "last_at", "ended_at") and value is not None
-    ]
-    return f"{table.name} {' '.join(names)}"
-
-
-# Metrics
-
-
-def _check_metrics(connection: Connection, report: Report) -> int:
-    """The counters of all instances together are what the ledger has; corrections are in a gauge of their own."""
-    shown, series = _metrics(connection)
-    rolled = _rolled_metrics(connection)
-    if report.entries_since_at is None:
-        rolled["cost_corrections_usd"] = report.counted["corrected nano-USD"]
-    else:
-        rolled["cost_corrections_usd"] = shown["cost_corrections_usd"]
-    rolled["cost_usd_total"] -= rolled["cost_corrections_usd"]
-    rolled["usage_source_total"] = rolled["request_cost_usd"] = 0
-    for name, value in list(rolled.items()):
-        if name.startswith("requests_total"):
-            rolled["usage_source_total"] += value
-            rolled["request_cost_usd"] += value
-        elif name.startswith("unpriced_requests_total"):
-            rolled["request_cost_usd"] -= value
-    for name in sorted(rolled.keys() | shown.keys()):
-        if rolled.get(name, 0) != shown.get(name, 0):
-            raise Differs(f"metric {name}", f"it is {shown.get(name, 0)}, and the ledger has {rolled.get(name, 0)}")
-    return series
-
-
-def _metrics(connection: Connection) -> tuple[dict[str, int], int]:
-    """What the metrics say, in their state's integers, by provider and unit where they have these; how many series."""
-    shown: dict[str, int] = defaultdict(int)
-    series = 0
-    query = sa.select(metric_state.c.name, metric_state.c.labels, metric_state.c.value)
-    for name, labels, value in connection.execute(query):
-        series += 1
-        if name in ("requests_total", "unpriced_requests_total"):
-            shown[f"{name}{{provider={orjson.loads(labels)[0]!r}}}"] += int(value)
-        elif name == "tokens_total":
-            provider, _, unit, _ = orjson.loads(labels)
-            shown[f"{name}{{provider={provider!r},unit={unit!r}}}"] += int(value)
-        elif name in ("cost_usd_total", "cost_corrections_usd", "usage_source_total"):
-            shown[name] += int(value)
-        elif name == "request_cost_usd":
-            shown[name] += sum(orjson.loads(value)[:-1])
-    return shown, series
-
-
-def _rolled_metrics(connection: Connection) -> dict[str, int]:
-    ours: dict[str, int] = defaultdict(int)
-    table = spend_days
-    provider = sa.func.coalesce(table.c.provider, "")
-    query = sa.select(provider, *[sa.func.sum(table.c[name]) for name in SUMS]).group_by(provider)
-    for name, *numbers in connection.execute(query):
-        sums = dict(zip(SUMS, map(int, numbers), strict=True))
-        ours[f"requests_total{{provider={name!r}}}"] += sums["requests"]
-        ours[f"unpriced_requests_total{{provider={name!r}}}"] += sums["unpriced_requests"]
-        ours["cost_usd_total"] += sums["cost_nanousd"]
-        for unit, column in TOKEN_COLUMNS.items():
-            ours[f"tokens_total{{provider={name!r},unit={unit!r}}}"] += sums[column] * _MICRO
-    same = [spend_units.c.rollup == table.name, spend_units.c.start_at == table.c.start_at]
-    same.append(spend_units.c.group == table.c.group)
-    kinds = (provider, spend_units.c.unit, spend_units.c.scale)
-    units = sa.select(*kinds, sa.func.sum(spend_units.c.amount)).join_from(table, spend_units, sa.and_(*same))
-    for name, unit, scale, amount in connection.execute(units.group_by(*kinds)):
-        if is_token(unit):
-            ours[f"tokens_total{{provider={name!r},unit={unit!r}}}"] += int(amount) * _MICRO // 10**scale
-    return ours
+    return compare(connection, again, there, sa.select(budget_spend).where(budget_spend.c.amount != 0), budget_spend)

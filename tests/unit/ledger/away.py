@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from proxy.control.metrics.series import MetricState
 from proxy.ledger import recorder as recording
-from proxy.ledger.audit.verify import Difference, verify
+from proxy.ledger.audit.difference import Difference
+from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import entries

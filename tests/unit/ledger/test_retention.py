@@ -15,7 +15,8 @@ from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import compile_budgets
 from proxy.config import model as config
-from proxy.ledger.audit.verify import Difference, verify
+from proxy.ledger.audit.difference import Difference
+from proxy.ledger.audit.verify import verify
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.ledger.retention import delete_some

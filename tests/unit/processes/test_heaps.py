@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import platform
 import subprocess
 import sys
 
 import pytest
 
-from proxy.processes.heaps import Rest, give_back
+from proxy.processes.heaps import Rest, give_back, pages_taken
 
 PROGRAM = """
 import threading
@@ -31,23 +32,35 @@ def test_threads_work_on_with_one_heap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cpu_s", "given"),
+    ("burst", "given"),
     [
-        ([0, 5, 10, 15], 0),  # at work
-        ([0, 0.01, 0.02, 0.03], 0),  # never at work
-        ([0, 5, 5.05, 5.06], 1),  # at rest, once the last of it is done
-        ([0, 0.08, 0.16, 0.24, 0.25, 0.26], 1),  # a little work, for long: beside other programs
-        ([0, 0.05, 0.06, 0.11, 0.12, 0.17, 0.18], 0),  # a little work now and then
-        ([0, 5, 5.01, 5.02, 5.03, 9, 9.01], 2),
-        ([0, 5, 5.05, 5.1, 5.15], 0),  # hardly at work, and not at rest
+        ([(1.0, 9000)] * 30, [40]),  # at work, and then at rest
+        ([(0.05, 300)] * 30, [40]),
+        ([(0.01, 0)] * 30, []),  # never at work
+        ([(1.0, 3000), (0.05, 0), (0.01, 0), (0.01, 0)], [12]),  # at rest, once the last of it is done
+        ([(0.02, 26)] * 10, [19]),  # a little work, for long: few calls a second, or other programs beside them
+        ([(0.02, 25)] * 10, []),  # little memory
+        ([(1.0, 300), (0.01, 0), (1.0, 300), (0.01, 0)], [11, 16]),  # not twice within five seconds
+        ([(0.02, 100)] * 12, [12, 17, 22]),  # a little work, which takes again what was given
     ],
 )
-def test_memory_is_given_back_once_where_a_process_comes_to_rest(cpu_s: list[float], given: int) -> None:
-    clock, count = iter(cpu_s), []
-    rest = Rest(lambda: next(clock), lambda: count.append(1))
-    for _ in cpu_s[1:]:
+def test_memory_is_given_back_once_where_a_process_comes_to_rest(
+    burst: list[tuple[float, int]], given: list[int]
+) -> None:
+    cpu_s, pages, gave = 0.0, 100_000, list[int]()
+    rest, looks = Rest(lambda: cpu_s, lambda: pages, lambda: gave.append(looks)), 0
+    quiet = [(0.005, 0)] * 9
+    for spent_s, taken in [*quiet, *burst, *quiet]:
+        looks, cpu_s, pages = looks + 1, cpu_s + spent_s, pages + taken
         rest.look()
-    assert len(count) == given
+    assert gave == given
+
+
+def test_pages_are_counted_as_they_are_taken() -> None:
+    before = pages_taken()
+    with mmap.mmap(-1, 8_000_000) as taken:
+        taken[:] = b"x" * len(taken)
+        assert pages_taken() > before
 
 
 def test_what_is_free_is_given_back_where_the_library_can() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from proxy.downstream.connection import connection_class
+from proxy.downstream.cycle import Cycle
 from proxy.downstream.timeouts import Limits
 from proxy.processes.http_server import Server
 
@@ -85,6 +86,28 @@ async def test_a_call_that_is_not_over_in_time_is_cancelled() -> None:
         server.stop()
         await reader.read()
     assert app.cancelled
+
+
+async def test_a_call_that_is_cancelled_writes_its_end_down_before_the_server_has_ended() -> None:
+    asked, written = asyncio.Event(), list[str]()
+
+    async def serve(cycle: Cycle) -> None:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.to_thread(written.append, "cut")  # as a store that is asked takes its time
+            cycle.over()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(connection_class(Limits(), serve=serve), drain_s=0)
+    serving = asyncio.create_task(server.serve([listener]))
+    async with asyncio.timeout(10), connected(listener.getsockname()[1]) as (_, writer):
+        writer.write(ASK)
+        await asked.wait()
+        server.stop()
+        await serving
+        assert written == ["cut"]
 
 
 async def test_nothing_is_said_of_connections_that_had_no_call(caplog: pytest.LogCaptureFixture) -> None:

@@ -15,6 +15,7 @@ from proxy.ids import Ids, began_at
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.reports import calls as queries
+from proxy.reports import one_session
 from proxy.reports import sessions as session_queries
 from proxy.reports import spend as spending
 from proxy.times import BadQuestion
@@ -96,7 +97,7 @@ def test_lists_are_the_same_in_both(both: tuple[Engine, Engine]) -> None:
         for order in orders:
             tops = [session_queries.sessions(e, limit=20, order=order, since=since, until=until) for e in both]
             assert tops[0] == tops[1]
-    trees = [session_queries.session(engine, "session-3") for engine in both]
+    trees = [one_session.session(engine, "session-3") for engine in both]
     assert trees[0] == trees[1] is not None
 
 

@@ -22,6 +22,7 @@ from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.rollup_schema import spend_sessions
 from proxy.ledger.schema import entries
+from proxy.reports import one_session
 from proxy.reports import sessions as session_queries
 from proxy.reports.spend import spend
 from proxy.spool.writer import SpoolWriter
@@ -240,7 +241,7 @@ def run_with_agents(book: Book) -> None:
 def test_one_session_is_a_tree_with_its_calls(book: Book) -> None:
     run_with_agents(book)
     book.ship()
-    found = session_queries.session(book.engine, "main")
+    found = one_session.session(book.engine, "main")
     assert found is not None
     about, tree = found
     assert about._asdict() == {
@@ -261,17 +262,17 @@ def test_one_session_is_a_tree_with_its_calls(book: Book) -> None:
 def test_a_child_is_shown_by_itself_with_what_is_below_it(book: Book) -> None:
     run_with_agents(book)
     book.ship()
-    found = session_queries.session(book.engine, "child")
+    found = one_session.session(book.engine, "child")
     assert found is not None
     assert (found[0].root_session, found[1].session, found[1].cost_nanousd) == ("main", "child", 8_000_000)
-    assert session_queries.session(book.engine, "nobody") is None
+    assert one_session.session(book.engine, "nobody") is None
 
 
 def test_the_calls_shown_are_limited_and_the_sums_are_not(book: Book) -> None:
     for number in range(10):
         book.call("s", number)
     book.ship()
-    found = session_queries.session(book.engine, "s", calls=3)
+    found = one_session.session(book.engine, "s", calls=3)
     assert found is not None
     assert (len(found[1].calls), found[1].requests) == (3, 10)
 
@@ -282,7 +283,7 @@ def test_where_a_session_stood_is_recalled(book: Book) -> None:
     book.call("orphan", 5, root_session_id="never called", parent_session_id="never called")
     book.ship()
     names = ["main", "main@t", "child", "leaf", "never called", "nobody"]
-    found = {row.pop("name"): row for row in session_queries.recalled(book.engine, names)}
+    found = {row.pop("name"): row for row in one_session.recalled(book.engine, names)}
     tree = {"team": "t", "key": "k", "root": "main", "tree_nanousd": 15_000_001}
     assert found == {
         "main": tree | {"parent": None, "depth": 1},

@@ -76,7 +76,7 @@ async def taken(reads: list[bytes], *, pumped: bool) -> tuple[bytes, str, int, i
     owner, framed_chunks, got = Owner(), 0, bytearray()
     connection = Connection(owner, asyncio.get_running_loop())
     connection.connection_made(Transport())  # type: ignore[arg-type]
-    response = Response(connection, asyncio.get_running_loop())
+    response = Response(connection)
     connection.response = response
 
     def sink(data: bytes, framed: bytes) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 
 import pytest
@@ -13,7 +12,7 @@ from tests.unit.upstream.test_response import Connection
 
 
 def answered(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Response:
-    response = Response(Connection(), asyncio.get_running_loop())
+    response = Response(Connection())
     response.status, response.headers = status, [(b"content-encoding", b"gzip"), *headers]
     if body:
         response.received(body)

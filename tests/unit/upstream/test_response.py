@@ -29,7 +29,7 @@ class Connection:
 
 @pytest.fixture
 async def response() -> Response:
-    return Response(Connection(), asyncio.get_running_loop())
+    return Response(Connection())
 
 
 def arrives(response: Response, *pieces: bytes) -> None:

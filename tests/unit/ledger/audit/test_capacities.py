@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.capacity.rates import MINUTE_US
-from proxy.ledger.audit.capacities import CapacityDiffers, check_capacities
+from proxy.ledger.audit.capacities import check_capacities
+from proxy.ledger.audit.difference import Differs
 from proxy.ledger.capacity_schema import capacity_minutes
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.schema import entries
@@ -42,7 +43,7 @@ def test_a_minute_whose_parts_are_not_its_cost_is_named(engine: Engine) -> None:
         connection.execute(
             sa.update(capacity_minutes).where(c.minute_at == MORNING).values(idle_nanousd=c.idle_nanousd + 1)
         )
-    with pytest.raises(CapacityDiffers, match=r"pool 2026-11-23T00:00:00.*nano-USD"):
+    with pytest.raises(Differs, match=r"pool 2026-11-23T00:00:00.*nano-USD"):
         check(engine)
 
 
@@ -52,5 +53,5 @@ def test_a_share_that_is_not_the_one_in_the_books_is_seen(engine: Engine) -> Non
         connection.execute(
             sa.update(entries).where(entries.c.id == one).values(capacity_nanousd=entries.c.capacity_nanousd + 1)
         )
-    with pytest.raises(CapacityDiffers, match="its minutes give calls"):
+    with pytest.raises(Differs, match="its minutes give calls"):
         check(engine)
