@@ -25,25 +25,25 @@ COMPILED = (
     "pricing/selection", "pricing/usage", "pricing/value", "proxy/access/keys", "proxy/access/routes",
     "proxy/bounded_table", "proxy/budgets/budget", "proxy/budgets/counting", "proxy/budgets/memory",
     "proxy/budgets/memory_standings", "proxy/budgets/store", "proxy/budgets/totals", "proxy/budgets/waiting",
-    "proxy/ceilings/call_price", "proxy/ceilings/ceiling", "proxy/ceilings/rendered", "proxy/dataplane/application",
-    "proxy/dataplane/kept_sessions", "proxy/dialects/fields", "proxy/dialects/openai", "proxy/dialects/outgoing",
-    "proxy/dialects/references", "proxy/dialects/turns", "proxy/downstream/client", "proxy/downstream/cycle",
-    "proxy/downstream/flow", "proxy/downstream/head_cache", "proxy/downstream/load", "proxy/downstream/weighing",
-    "proxy/exchange/answer", "proxy/exchange/answering", "proxy/exchange/asking", "proxy/exchange/attempt",
-    "proxy/exchange/attribute", "proxy/exchange/configured", "proxy/exchange/doubt", "proxy/exchange/estimated",
-    "proxy/exchange/exchange", "proxy/exchange/forward", "proxy/exchange/framed_gate", "proxy/exchange/gate",
-    "proxy/exchange/intent", "proxy/exchange/jobs/begun", "proxy/exchange/kept_stream", "proxy/exchange/kinds",
-    "proxy/exchange/learn", "proxy/exchange/limits", "proxy/exchange/passed_headers", "proxy/exchange/plan",
-    "proxy/exchange/plane", "proxy/exchange/realtime/turn", "proxy/exchange/reserve", "proxy/exchange/retry",
-    "proxy/exchange/run", "proxy/exchange/settlement", "proxy/exchange/stream", "proxy/exchange/unary",
-    "proxy/exchange/usage_watch", "proxy/ids", "proxy/meters/failures", "proxy/meters/openai",
-    "proxy/meters/openai_usage", "proxy/meters/reader", "proxy/meters/reading_builder", "proxy/money",
-    "proxy/sessions/attribution", "proxy/sessions/chains", "proxy/sessions/costs", "proxy/sessions/keyed_hash",
-    "proxy/sessions/known_clients", "proxy/sessions/trees", "proxy/shares", "proxy/spool/cost_lines",
-    "proxy/spool/pending", "proxy/spool/writer", "proxy/times", "proxy/types", "proxy/upstream/connection",
-    "proxy/upstream/destinations", "proxy/upstream/inflated", "proxy/upstream/outbox", "proxy/upstream/requests",
-    "proxy/upstream/turns", "proxy/upstream/writing", "proxy/wire/json_weight", "proxy/wire/lenient",
-    "proxy/wire/packed", "proxy/wire/sse",
+    "proxy/ceilings/call_price", "proxy/ceilings/ceiling", "proxy/ceilings/rendered", "proxy/cohort",
+    "proxy/dataplane/application", "proxy/dataplane/kept_sessions", "proxy/dialects/fields", "proxy/dialects/openai",
+    "proxy/dialects/outgoing", "proxy/dialects/references", "proxy/dialects/turns", "proxy/downstream/client",
+    "proxy/downstream/cycle", "proxy/downstream/flow", "proxy/downstream/head_cache", "proxy/downstream/load",
+    "proxy/downstream/weighing", "proxy/exchange/answer", "proxy/exchange/answering", "proxy/exchange/asking",
+    "proxy/exchange/attempt", "proxy/exchange/attribute", "proxy/exchange/configured", "proxy/exchange/doubt",
+    "proxy/exchange/estimated", "proxy/exchange/exchange", "proxy/exchange/forward", "proxy/exchange/framed_gate",
+    "proxy/exchange/gate", "proxy/exchange/intent", "proxy/exchange/jobs/begun", "proxy/exchange/kept_stream",
+    "proxy/exchange/kinds", "proxy/exchange/learn", "proxy/exchange/limits", "proxy/exchange/passed_headers",
+    "proxy/exchange/plan", "proxy/exchange/plane", "proxy/exchange/realtime/turn", "proxy/exchange/reserve",
+    "proxy/exchange/retry", "proxy/exchange/run", "proxy/exchange/settlement", "proxy/exchange/steps",
+    "proxy/exchange/stream", "proxy/exchange/unary", "proxy/exchange/usage_watch", "proxy/ids", "proxy/meters/failures",
+    "proxy/meters/openai", "proxy/meters/openai_usage", "proxy/meters/reader", "proxy/meters/reading_builder",
+    "proxy/money", "proxy/sessions/attribution", "proxy/sessions/chains", "proxy/sessions/costs",
+    "proxy/sessions/keyed_hash", "proxy/sessions/known_clients", "proxy/sessions/trees", "proxy/shares",
+    "proxy/spool/cost_lines", "proxy/spool/pending", "proxy/spool/writer", "proxy/times", "proxy/types",
+    "proxy/upstream/connection", "proxy/upstream/destinations", "proxy/upstream/inflated", "proxy/upstream/outbox",
+    "proxy/upstream/requests", "proxy/upstream/turns", "proxy/upstream/writing", "proxy/wire/json_weight",
+    "proxy/wire/lenient", "proxy/wire/packed", "proxy/wire/sse",
 )  # fmt: skip
 # Modules that are compiled together are one circle for mypy, in which some types cannot be found in time: they are any then.
 _MYPY = """[mypy]
@@ -103,7 +103,8 @@ def natively(text: str) -> str:
             lines[node.lineno - 1] = f"{line[:begin]}Final[{line[begin:end]}]{line[end:]}"
         else:
             lines[node.lineno - 1] = f"{line[:begin]}: Final{line[begin:]}"
-    return "\n".join(lines).replace(_FIRST, _NATIVE, 1)
+    text = "\n".join(lines).replace(_FIRST, _NATIVE, 1)
+    return text.replace("!s}", "}")  # mypyc takes both for `str`, and the first for a call of `format` as well
 
 
 def constants(tree: ast.Module) -> dict[str, ast.Assign | ast.AnnAssign]:

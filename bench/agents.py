@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.wire import AGENT_BODY, MODEL, PATH, UNARY_ANSWER, request
@@ -25,7 +25,7 @@ _MARK = {"type": "ephemeral"}
 @dataclass(frozen=True)
 class AgentRequest:
     """model: as it is asked for. path: where it goes. spoken: the upstream's word for the dialect. provider: whose it is. answer:
-    what the provider says. headers: beside an OpenAI SDK's."""
+    what the provider says. headers: beside an OpenAI SDK's. blanks: whether they stand in its JSON."""
 
     dialect: str
     model: str
@@ -35,10 +35,15 @@ class AgentRequest:
     body: bytes
     answer: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    blanks: bool = False
 
     def request(self, headers: Mapping[str, str]) -> bytes:
         """The whole of it; headers: more of them."""
         return request(self.body, path=self.path, headers={**self.headers, **headers})
+
+    def with_blanks(self) -> AgentRequest:
+        """The same as google-genai, botocore, requests and LiteLLM write it: by Python's json, as it is of itself."""
+        return replace(self, body=json.dumps(json.loads(self.body)).encode(), blanks=True)
 
 
 def _source(number: int, lines: int) -> str:
@@ -186,7 +191,7 @@ def _converse() -> dict[str, Any]:
 
 
 def _compact(body: Mapping[str, Any]) -> bytes:
-    """As JavaScript, openai and anthropic write it; google-genai and botocore put blanks into theirs."""
+    """As JavaScript, openai and anthropic write it (`AgentRequest.with_blanks`: the others)."""
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 

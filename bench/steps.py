@@ -292,7 +292,8 @@ def _instructions(
         options = ["--instr-atstart=no", "--separate-threads=yes", f"--callgrind-out-file={out}"]
         asked = {"--stream": stream, "--redis": redis, "--bare": bare}
         more = [name for name, wanted in asked.items() if wanted]
-        more += ["--agent", "--dialect", agent.dialect] if agent is not None else []
+        if agent is not None:
+            more += ["--agent", "--dialect", agent.dialect, *(["--blanks"] if agent.blanks else [])]
         command = [valgrind, "--tool=callgrind", *options, sys.executable]
         done = subprocess.run(
             [*command, "-m", "bench.steps", "--counted", "--calls", str(calls), "--callers", str(callers), *more],
@@ -316,10 +317,12 @@ def main() -> None:
     parser.add_argument("--bare", action="store_true", help="the floor: the same connections, and no accounting")
     parser.add_argument("--agent", action="store_true", help="an agent's long request in place of a short one")
     parser.add_argument("--dialect", choices=[*AGENTS], default="openai", help="the agent's")
+    parser.add_argument("--blanks", action="store_true", help="the agent's JSON as Python's json.dumps writes it")
     parser.add_argument("--counted", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     kind = {"stream": given.stream, "redis": given.redis, "bare": given.bare, "callers": given.callers}
     agent = AGENTS[given.dialect] if given.agent else None
+    agent = agent.with_blanks() if agent is not None and given.blanks else agent
     if given.instructions:
         _instructions(given.calls or (8 if given.stream else 50 if given.agent else 200), agent, **kind)
     else:

@@ -77,13 +77,12 @@ def dialect_not_supported(model: str, dialect: str) -> Refused:
     return Refused(Refusal(400, "dialect_not_supported", message, param="model"))
 
 
-def not_found(meant: str | None = None) -> Refused:
-    """meant: a path that is served."""
+def not_found(meant: str | None = None, advice: str | None = None) -> Refused:
+    """meant: a path that is served. advice: what to do, where that is known."""
     near = f"; did you mean {meant}?" if meant else "."
-    message = (
-        f"There is nothing at this path{near} The base URL of OpenAI's SDKs ends in /v1; that of Anthropic's and Google's ends "
-        "with the port. All paths that are served are listed in proxy/CONTRACT.md."
-    )
+    base = "The base URL of OpenAI's SDKs ends in /v1; Anthropic's, Google's and Azure's end with the port."
+    listed = "All paths that are served are listed in proxy/CONTRACT.md."
+    message = f"There is nothing at this path{near} {advice or base} {listed}"
     return Refused(Refusal(404, "not_found", message))
 
 

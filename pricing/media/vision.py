@@ -127,9 +127,13 @@ def _tiles(rule: _Tiles, size: Size | None, detail: str) -> int:
     if size is None:
         return rule.base + 8 * rule.tile
     fitted = _within(size, 2048)
+    # How parts of a pixel are rounded is not said: of a shorter side rounded down, the longer one is scaled to more.
+    shortest = max(1, min(size) * min(2048, max(size)) // max(size))
     # "Scale so that the shortest side is 768 pixels long": whether a smaller one is made larger is not said.
-    scaled = Size(_ceil(fitted.width * 768, min(fitted)), _ceil(fitted.height * 768, min(fitted)))
-    tiles = _grid(scaled, 512) if min(fitted) > 768 else max(_grid(scaled, 512), _grid(fitted, 512))
+    scaled = _ceil(max(fitted) * 768, shortest)
+    tiles = _ceil(768, 512) * _ceil(scaled, 512)
+    if shortest <= 768:
+        tiles = max(tiles, _grid(fitted, 512))
     return rule.base + min(tiles, 8) * rule.tile
 
 

@@ -1,13 +1,17 @@
-"""How every command tells what is wrong with a configuration, or with the price book."""
+"""How every command tells what is wrong with a configuration, with the price book, or with the ledger's database."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 
+# What a database says that is away, full, locked or not to be written. All else that it says is a fault of ours.
+_OF_THE_DATABASE = ("OperationalError", "InternalError", "InterfaceError")
+
 
 def report_errors(command: Callable[[], None]) -> None:
-    """Problems of the configuration are told one a line, and a damaged price book too, never as a traceback; exit 2."""
+    """Problems of the configuration are told one a line, and a damaged price book too, never as a traceback; exit 2. So is a
+    ledger that was opened and then does not answer, or cannot be written; exit 1."""
     from pricing.damaged import DamagedBookError
     from proxy.config.file import ConfigError
 
@@ -20,3 +24,13 @@ def report_errors(command: Callable[[], None]) -> None:
     except DamagedBookError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except _of_the_database() as error:
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        print(f"error: the ledger database refuses: {reason}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _of_the_database() -> tuple[type[Exception], ...]:
+    """Where no command has opened one there is none: then its library, a tenth of a second, is not imported."""
+    errors = sys.modules.get("sqlalchemy.exc")
+    return tuple(getattr(errors, name) for name in _OF_THE_DATABASE) if errors else ()

@@ -103,7 +103,7 @@ def _print(items: Sequence[Mapping[str, Any]], total: Mapping[str, Any], names: 
         show(flat, form, (*names, "requests", *units, "cost_usd", "capacity_usd", "share_percent", "unpriced_requests"))
         return
     if names and len(items) > 1:
-        shown.append(dict(total) | {names[0]: "total", "share_percent": 100.0})
+        shown.append(dict(total) | {names[0]: "total", "share_percent": _share(total, total)})
     flat = [row | {"usage": " ".join(f"{unit}={amount}" for unit, amount in row["usage"].items())} for row in shown]
     of_machines = ("capacity_usd",) if total["capacity_usd"] != "0" else ()  # most have none of their own
     columns = (*names, "requests", "usage", "cost_usd", *of_machines, "share_percent", "unpriced_requests")
@@ -114,6 +114,7 @@ def _without_usage(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "usage"}
 
 
-def _share(row: Mapping[str, Any], total: Mapping[str, Any]) -> float:
+def _share(row: Mapping[str, Any], total: Mapping[str, Any]) -> float | None:
+    """In percent; of nothing there is none."""
     whole = Decimal(total["cost_usd"])
-    return float(round(100 * Decimal(row["cost_usd"]) / whole, 1)) if whole else 0.0
+    return float(round(100 * Decimal(row["cost_usd"]) / whole, 1)) + 0.0 if whole else None

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from proxy.capacity.carbon import grids
 from proxy.capacity.rates import Rates, Step
 from proxy.capacity.split import Terms
+from proxy.config.addresses import wrong_with_url
 from proxy.config.fields import SECTION, Names, Usd, money
 from proxy.config.file import Problem
 from proxy.money import NANO
@@ -25,11 +25,8 @@ Units = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
 
 
 def _metrics_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
-        raise ValueError(
-            "must be the http(s) address of a Prometheus exposition, such as http://127.0.0.1:8000/metrics"
-        )
+    if what := wrong_with_url(url, with_query=True):
+        raise ValueError(f"{what}; it is a Prometheus exposition's, such as http://127.0.0.1:8000/metrics")
     return url
 
 

@@ -5,7 +5,6 @@ Form is `model.py`'s matter (pydantic); here is what one row has to do with anot
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,15 @@ from pydantic import ValidationError
 from pricing.operator import parse_rows
 from pricing.units import TOKENS
 from pricing.values import frozen
+from proxy.config.addresses import is_loopback, wrong_with_url
 from proxy.config.capacity import check_capacity
 from proxy.config.exports import check_exports
 from proxy.config.fields import HEADER_NAME, KEY_BUDGETS, fits_a_header
 from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
-from proxy.config.ledger_url import parse_postgres
 from proxy.config.likely_mistakes import likely_mistakes
 from proxy.config.model import ATTRIBUTES, Budget, Config, Key, override_limit
+from proxy.config.places import check_places, check_server
 from proxy.config.plans import Plan
-from proxy.config.store_url import parse_address
 from proxy.config.upstream import Upstream
 from proxy.config.without_file import complete
 from proxy.config.wording import meant, problems_of
@@ -175,7 +174,7 @@ def _first_causes(unset: Sequence[Problem], problems: Sequence[Problem]) -> list
 
 def _cross_checks(config: Config, rows: _Rows) -> list[Problem]:
     return [
-        *_check_server(config),
+        *check_server(config),
         *_check_upstreams(config),
         *_check_models(config, rows),
         *[Problem(problem.path, problem.message) for problem in parse_rows(config.prices)[1]],
@@ -184,31 +183,8 @@ def _cross_checks(config: Config, rows: _Rows) -> list[Problem]:
         *check_capacity(config.capacity, rows.capacity, rows.upstreams),
         *_check_plans(config.plans),
         *check_exports(config.exports, rows.exports),
-        *_check_places(config),
+        *check_places(config),
     ]
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _check_server(config: Config) -> list[Problem]:
-    server = config.server
-    if server.viewer_key and not server.admin_key:
-        return [
-            Problem(
-                "server.viewer_key",
-                "needs server.admin_key, too: without it everybody on this machine may do everything",
-            )
-        ]
-    if server.viewer_key and server.viewer_key == server.admin_key:
-        return [Problem("server.viewer_key", "is the admin key; give the viewers another")]
-    if server.admin_key or (is_loopback(server.host) and is_loopback(server.admin_host)):
-        return []
-    return [Problem("server.admin_key", "is required unless host and admin_host are both loopback addresses")]
 
 
 _OURS = frozenset({
@@ -221,7 +197,7 @@ def _check_upstreams(config: Config) -> list[Problem]:
     problems = []
     for name, upstream in config.upstreams.items():
         here = f"upstreams.{name}"
-        problems += [Problem(f"{here}.{path}", what) for path, url in _urls(upstream) if (what := _wrong_with_url(url))]
+        problems += [Problem(f"{here}.{path}", what) for path, url in _urls(upstream) if (what := wrong_with_url(url))]
         others = bool(upstream.dialect or upstream.dialects or upstream.base_urls)
         wrong = upstream.problems(upstream.base_url, speaks_others=others, signs="bedrock" in upstream.spoken(name))
         problems += [Problem(f"{here}.{setting}", what) for setting, what in wrong]
@@ -242,19 +218,6 @@ def _check_upstreams(config: Config) -> list[Problem]:
 def _urls(upstream: Upstream) -> list[tuple[str, str]]:
     own = [("base_url", upstream.base_url)] if upstream.base_url else []
     return [*own, *((f"base_urls.{name}", url) for name, url in upstream.base_urls.items())]
-
-
-def _wrong_with_url(url: str) -> str | None:
-    message = "must be http(s)://host[:port][/path] and no more, in ASCII and without blanks"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return message
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises where it is none
-    except ValueError:
-        return message
-    fits = parts.scheme in ("http", "https") and parts.hostname
-    return None if fits and not (parts.query or parts.fragment or parts.username) else message
 
 
 def _check_models(config: Config, rows: _Rows) -> list[Problem]:
@@ -370,21 +333,4 @@ def _check_overrides(budget: Budget, path: str) -> list[Problem]:
             override_limit(budget, limit)
         except ValueError as error:
             problems.append(Problem(f"{path}.overrides.{value}", str(error)))
-    return problems
-
-
-def _check_places(config: Config) -> list[Problem]:
-    problems = []
-    if config.store != "memory":
-        try:
-            parse_address(config.store)
-        except ValueError as error:
-            problems.append(Problem("store", str(error)))
-    if not config.ledger.startswith(("sqlite:///", "postgresql://", "postgres://")):
-        problems.append(Problem("ledger", "must be sqlite:///FILE or postgresql://user:pw@host/db"))
-    elif config.ledger.startswith("postgres"):
-        try:
-            parse_postgres(config.ledger)
-        except ValueError as error:
-            problems.append(Problem("ledger", str(error)))
     return problems

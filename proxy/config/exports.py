@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from proxy.config.addresses import wrong_with_path, wrong_with_url
 from proxy.config.fields import HEADER_NAME, SECTION, fits_a_header
 from proxy.config.file import Problem
 from proxy.times import instant
@@ -121,8 +121,10 @@ def _check_one(row: Export) -> Iterator[tuple[str, str]]:
     for setting in _REQUIRED[row.type]:
         if not getattr(row, setting):
             yield setting, f"is required for type {row.type}"
-    if row.url is not None and (what := _wrong_with_url(row.url)):
+    if row.url is not None and (what := wrong_with_url(row.url, with_query=True)):
         yield "url", what
+    if row.path and (what := wrong_with_path(row.path)):
+        yield "path", what
     if row.subject not in SUBJECTS and not (row.subject.startswith("label.") and len(row.subject) > len("label.")):
         yield "subject", f"{row.subject!r} is not one of {', '.join(SUBJECTS)} or label.NAME"
     if row.api_key is not None and not fits_a_header(row.api_key):
@@ -142,16 +144,3 @@ def _is_there(package: str) -> bool:
         return importlib.util.find_spec(package) is not None
     except ModuleNotFoundError:
         return False
-
-
-def _wrong_with_url(url: str) -> str | None:
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises where it is none
-    except ValueError:
-        return "must be an http(s) address"
-    if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or not url.isprintable():
-        return "must be an http(s) address"
-    if parts.username or " " in url:
-        return "must be an http(s) address without a user; a password goes into headers, from ${ENV} or ${file:…}"
-    return None

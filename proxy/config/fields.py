@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
+from proxy.config.addresses import wrong_with_url
 from proxy.config.plugins import use_none
 
 use_none()
@@ -29,7 +29,9 @@ def money(value: Any) -> Decimal:
     try:
         amount = Decimal(str(value))
     except InvalidOperation:
-        raise ValueError(f'{value!r} is not an amount in USD, such as "0.50"') from None
+        raise ValueError(
+            f'{value!r} is not an amount in USD, such as "0.50": digits and a point, nothing else'
+        ) from None
     if not amount.is_finite() or amount < 0:
         raise ValueError("must be a finite amount of at least 0")
     if amount > MAX_LIMIT_USD:
@@ -43,11 +45,19 @@ def _time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise ValueError(f"{name!r} is not a time zone; use a name such as Europe/Berlin") from None
+        import difflib  # noqa: PLC0415 - only where something is wrong
+        from zoneinfo import available_timezones  # noqa: PLC0415 - as above
+
+        known = {zone.lower(): zone for zone in available_timezones()}
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.8)
+        advice = f"did you mean {known[near[0]]}?" if near else "use a name such as Europe/Berlin"
+        raise ValueError(f"{name!r} is not a time zone; {advice}") from None
     return name
 
 
 def _as_list(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f'must be text: put it in quotes, as "{value}"')
     return [value] if isinstance(value, str) else value
 
 
@@ -55,9 +65,8 @@ Usd = Annotated[Decimal, BeforeValidator(money)]
 
 
 def _webhook(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must be an http or https URL")
+    if what := wrong_with_url(url, with_query=True):
+        raise ValueError(what)
     return url
 
 

@@ -69,6 +69,8 @@ def parse_address(url: str) -> Address:
     if scheme == "unix":
         if not parts.path:
             raise ValueError("a unix socket needs a path")
+        if parts.hostname:
+            raise ValueError("of a unix socket, has three slashes: unix:///run/redis.sock")
         return Address("", 0, unquote(parts.path), _database(options.get("db", "0")), user, password, None)
     if scheme in _SENTINELS:
         service, _, database = parts.path.strip("/").partition("/")
@@ -78,7 +80,10 @@ def parse_address(url: str) -> Address:
         sentinels = Sentinels(places, unquote(service), options.get(_OF_SENTINELS[0]), options.get(_OF_SENTINELS[1]))
         return Address("", 0, None, _database(database or "0"), user, password, files, sentinels)
     if not parts.hostname:
-        raise ValueError(f"has no host: {FORMS}")
+        advice = "an IPv6 address stands in brackets" if parts.netloc else FORMS
+        raise ValueError(f"has no host: {advice}")
+    if "," in parts.netloc.rpartition("@")[2]:
+        raise ValueError("names several hosts; those of Sentinels begin with redis+sentinel://, a Cluster is not used")
     return Address(
         parts.hostname, _port(parts, _PORT), None, _database(parts.path.strip("/") or "0"), user, password, files
     )
@@ -90,7 +95,8 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
     except ValueError:
         parts = None
-    if parts is None or parts.netloc.count("@") > 1:
+    # Behind an unescaped / or # of a password stands the rest of it, with its @.
+    if parts is None or parts.netloc.count("@") > 1 or "@" in parts.path + parts.query + parts.fragment:
         raise ValueError(f"cannot be read: {_ESCAPED}")
     return parts
 
@@ -100,7 +106,7 @@ def _port(parts: SplitResult, default: int) -> int:
         return parts.port or default
     except ValueError:
         pass
-    raise ValueError(f"its port is not a number: {_ESCAPED}")
+    raise ValueError(f"its port is not a number up to 65535: {_ESCAPED}")
 
 
 def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
@@ -116,6 +122,8 @@ def _database(text: str) -> int:
 
 def _options(parts: SplitResult, option_names: tuple[str, ...]) -> dict[str, str]:
     options = parse_qs(parts.query, keep_blank_values=True)
+    if "db" in options and "db" not in option_names:
+        raise ValueError("the database stands behind the host: redis://host:6379/0")
     if parts.fragment or any(name not in option_names or len(values) > 1 for name, values in options.items()):
         raise ValueError(f"has options that are not known here (known are: {', '.join(option_names) or 'none'})")
     return {name: values[0] for name, values in options.items()}

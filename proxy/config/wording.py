@@ -29,6 +29,31 @@ _PATTERNS = {
     "name": "may have letters, digits, `.`, `_` and `-`",
     "public_url": "must be http(s)://host[:port][/path]",
 }
+# What a setting's name says that its number counts; and what people write behind a number, in it.
+_SHARE = "of 1"
+_COUNTED = {
+    "_s": "seconds",
+    "_mb": "megabytes",
+    "_kb": "kilobytes",
+    "_days": "days",
+    "_share": "of 1",
+    "sample": "of 1",
+}
+_WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%µ]+)\Z")
+_FACTORS: dict[str, dict[str, float]] = {
+    "seconds": {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400},
+    "megabytes": {"kb": 0.001, "k": 0.001, "mb": 1, "mib": 1, "m": 1, "gb": 1000, "gib": 1024, "g": 1000},
+    "kilobytes": {"b": 0.001, "kb": 1, "kib": 1, "k": 1, "mb": 1000, "mib": 1024, "m": 1000},
+    "days": {"d": 1, "day": 1, "days": 1, "w": 7, "y": 365},
+    _SHARE: {"%": 0.01},
+    "": {"k": 1000, "m": 1_000_000, "g": 1_000_000_000},
+}
+_BOUNDS = {
+    "less_than_equal": "at most",
+    "greater_than_equal": "at least",
+    "less_than": "less than",
+    "greater_than": "more than",
+}
 _SHOULD = re.compile(r"[A-Z][a-z]+ should ")
 _UNION = "must be one of the words, or a mapping, that docs/configuration.md names for it"
 _CHOICES = {"on_unpriced": "must be refuse, allow, or a price to assume such as {input: '15', output: '75'}"}
@@ -73,7 +98,7 @@ def _message(root: type[BaseModel], location: Location, error: Mapping[str, Any]
     if kind in ("tuple_type", "list_type"):
         if isinstance(value, dict):
             return "must be a list: each row begins with `- `, and its name stands in it as `name: …`"
-        return f"must be a list: write [{value}]" if isinstance(value, str) else "must be a list"
+        return f"must be a list: write [{value}]" if isinstance(value, str | int | float) else "must be a list"
     if kind in ("dict_type", "mapping_type", "model_type", "model_attributes_type"):
         return (
             "must be a mapping: `name: value`, and no list"
@@ -87,10 +112,36 @@ def _message(root: type[BaseModel], location: Location, error: Mapping[str, Any]
         return "must be a share of the limit: 0.8 is 80 %"
     if kind == "string_pattern_mismatch" and last in _PATTERNS:
         return _PATTERNS[str(last)]
+    if kind in _BOUNDS:
+        bound = next(iter(error["ctx"].values()))
+        return " ".join(
+            filter(None, ["must be", _BOUNDS[kind], f"{bound:.12g}", _counted(str(last)).replace(_SHARE, "")])
+        )
     form, _, fault = kind.partition("_")
+    if form in ("int", "float") and isinstance(value, str) and (number := _number_meant(str(last), value)):
+        return number
     if form in _KINDS and fault in ("type", "parsing", "from_float"):
         return "is empty" if value is None else _KINDS[form]
     return _SHOULD.sub("must ", str(error["msg"]).removeprefix("Value error, "), count=1)
+
+
+def _counted(name: str) -> str:
+    return next((unit for ending, unit in _COUNTED.items() if name.endswith(ending)), "")
+
+
+def _number_meant(name: str, text: str) -> str | None:
+    """What to write for `10s`, `4GB`, `5%`, `128k` or `1e6`; None where nobody can say."""
+    unit = _counted(name)
+    written = _WRITTEN.match(text.strip())
+    factor = _FACTORS[unit].get(written[2].lower()) if written else None
+    if written and factor is not None:
+        number = f"{float(written[1]) * factor:.12g}"
+    elif re.fullmatch(r"[0-9]+(\.[0-9]+)?[eE]\+?[0-9]+", text):
+        number = f"{float(text):.0f}"
+    else:
+        return None
+    counts = {"": "a number in full", _SHARE: "a share of 1"}.get(unit, f"a number of {unit}")
+    return f"must be {counts}, and nothing behind it: {number}"
 
 
 def _without_branches(root: type[BaseModel], location: Location) -> list[str | int]:

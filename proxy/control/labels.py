@@ -13,9 +13,9 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
-from proxy.ledger.label_days import MOST_NAMES, add_up_a_day
+from proxy.ledger.label_days import MOST_NAMES
 from proxy.ledger.label_parts import add_up_a_part
-from proxy.ledger.label_weeks import add_up_a_month, add_up_a_week
+from proxy.ledger.label_weeks import add_up_days
 from proxy.ledger.session_keys import note_keys
 from proxy.times import now_us
 
@@ -43,8 +43,7 @@ async def add_up_labels(
 def _add_up(engine: Engine, names: list[str]) -> bool:
     now = now_us()
     # Each in its turn: of a ledger that an earlier version has filled, the parts alone take hours.
-    each = add_up_a_part(engine, names, now), add_up_a_day(engine, names, now)
-    return any([*each, add_up_a_week(engine, now), add_up_a_month(engine, now), note_keys(engine)])
+    return any([add_up_a_part(engine, names, now), add_up_days(engine, names, now), note_keys(engine)])
 
 
 def label_names(config: Config, keys: Iterable[Mapping[str, Any]]) -> list[str]:

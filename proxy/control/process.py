@@ -28,7 +28,7 @@ from proxy.config.model import Config
 from proxy.control.admin_server import admin_server
 from proxy.control.alerts import Alerts
 from proxy.control.answers import answers
-from proxy.control.away import answering_that_the_ledger_is_away
+from proxy.control.away import LEDGER, RECORDS, answering_what_is_missing
 from proxy.control.banner import Where
 from proxy.control.charges import Charges
 from proxy.control.metrics.series import MetricState
@@ -42,6 +42,7 @@ from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import let_go, open_ledger, why_not_opened
 from proxy.ledger.definitions import definitions, take_definitions
 from proxy.ledger.entries import Entry
+from proxy.ledger.outage import GivenUpError, why_not_written
 from proxy.ledger.pairing import RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.processes.heaps import Rest, give_back
@@ -85,6 +86,7 @@ class Control:
         self._data_dir = Path(config.data_dir)
         self._instance = instances.name_of(self._data_dir)
         self._services: Services | None = None  # until the data planes serve
+        self._first_key: str | None = None
         self._charges = Charges()
         self._made = NO_RUNTIME_SETTINGS
         self._compiled: tuple[Config | None, RuntimeSettings, tuple[Budget, ...]] = (None, NO_RUNTIME_SETTINGS, ())
@@ -108,8 +110,11 @@ class Control:
             link = self._link = beginning.link if beginning else ControlServer(path, self._first_snapshot, answer_of)
             if beginning is not None:
                 beginning.answer(answer_of)
-            await self._open(ending)
-            first_key = self._make_first_key(self._engine)
+            try:
+                await self._open(ending)
+            except GivenUpError:
+                log.warning("the ledger database is still away: the next start ships what is left in the spool")
+                return
             self._made = runtime_settings(self._engine)
             self._start_recorder(ending)
             tasks = await ending.enter_async_context(asyncio.TaskGroup())
@@ -130,26 +135,27 @@ class Control:
             ending.push_async_callback(self._end_serving, server, serving)
             for work in (self._look_after(server), self._poll_keys(), self._seed_when_reloaded(), *services.works()):
                 ending.callback(tasks.create_task(work).cancel)
-            self._say_where(first_key)
+            self._say_where()
             await self._stop.wait()
 
     async def _open_ledger(self) -> Engine | None:
-        """The ledger, waited for: a database may come later than we do. None where we are to stop meanwhile. A stop that was
-        asked for before is not: data planes may have served, and what they wrote is to be shipped."""
+        """The ledger, waited for: a database may come later than we do, or take nothing yet. None where we are to stop
+        meanwhile. A stop that was asked for before is none: data planes may have served, and what they wrote has to be shipped.
+        """
         last = ""
         async with contextlib.AsyncExitStack() as meanwhile:
             while True:
                 try:
-                    engine = await asyncio.to_thread(open_ledger, self.config.ledger)
+                    engine = await asyncio.to_thread(self._open_to_write)
                 except (SQLAlchemyError, OSError) as error:
                     reason = why_not_opened(error, self.config.ledger)
                     if not last:
                         await meanwhile.enter_async_context(
-                            answering_that_the_ledger_is_away(self._listener, self.config.server)
+                            answering_what_is_missing(self._listener, self.config.server, lambda: LEDGER)
                         )
                     if reason != last:
                         log.error(
-                            "ledger: cannot be opened: %s; it is tried again, and no data plane begins before", reason
+                            "ledger: cannot be opened: %s; it is tried again, data planes begin behind it", reason
                         )
                     last = reason
                 else:
@@ -160,13 +166,20 @@ class Control:
                     await asyncio.wait_for(self._stop.wait(), _TICK_S)
                     return None
 
+    def _open_to_write(self) -> Engine:
+        engine = open_ledger(self.config.ledger)
+        try:
+            instances.adopt(engine, self._instance, self._data_dir)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
     async def _open(self, ending: contextlib.AsyncExitStack) -> None:
-        """The ledger, with all that an earlier life left, and the definitions of budgets since."""
+        """The ledger, with all that an earlier life left, and the definitions of budgets since. Raises GivenUpError."""
         engine = self._engine
         ending.callback(engine.dispose)
         self._made = runtime_settings(engine)
-        # In a thread, as all that writes: somebody may have locked the database, and data planes ask meanwhile.
-        await asyncio.to_thread(instances.adopt, engine, self._instance, self._data_dir)
         self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
         self._alerts = Alerts(engine, self._instance, lambda: self.config, self.budgets)
@@ -178,12 +191,22 @@ class Control:
             sharing.add_done_callback(_never_alone)
             ending.push_async_callback(shared.leave)
             ending.callback(sharing.cancel)
-        await asyncio.to_thread(self._complete, self.budgets())
+        # In a thread, as all that writes: somebody may have locked the database, and data planes ask meanwhile.
+        completing = asyncio.create_task(asyncio.to_thread(self._complete, self.budgets()))
+        if not (await asyncio.wait([completing], timeout=_TICK_S))[0]:
+            async with answering_what_is_missing(
+                self._listener, self.config.server, lambda: LEDGER if recorder.database_down_since else RECORDS
+            ):
+                await asyncio.wait([completing])
+        completing.result()
 
     def _complete(self, budgets: Sequence[Budget]) -> None:
-        """What an earlier life left, and the definitions of budgets since."""
+        """What an earlier life left, the definitions of budgets since, and a first key."""
+        outage = self._recorder.outage
+        outage.is_stopping = self._stop.is_set
         self._recorder.catch_up()
-        take_definitions(self._engine, budgets, now_s())
+        outage.insist(lambda: take_definitions(self._engine, budgets, now_s()))
+        self._first_key = outage.insist(self._make_first_key)
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
         """The alerts' thread, and the recorder's, which ends once everything in the spool is shipped; the services,
@@ -342,27 +365,28 @@ class Control:
 
     async def _answer_of(self, question: Callable[[], T]) -> T:
         """What the ledger says; it is asked until it answers."""
+        last = ""
         while True:
             try:
                 return await asyncio.to_thread(question)
             except SQLAlchemyError as error:
-                log.error(
-                    "the ledger does not say yet what is spent in new budgets: %s; it is asked again",
-                    type(error).__name__,
-                )
-                await asyncio.sleep(_POLL_RUNS_S)
+                reason = why_not_written(error, self._engine.url)
+                if reason != last:
+                    log.error("the ledger does not say yet what is spent in new budgets: %s; it is asked again", reason)
+                last = reason
+                await asyncio.sleep(_TICK_S)
 
     # The first start
 
-    def _make_first_key(self, engine: Engine) -> str | None:
-        if not self._announce or self.config.keys or keys.list_keys(engine):
+    def _make_first_key(self) -> str | None:
+        if not self._announce or self.config.keys or keys.list_keys(self._engine):
             return None
-        return keys.create_key(engine, _FIRST_KEY)[1]
+        return keys.create_key(self._engine, _FIRST_KEY)[1]
 
-    def _say_where(self, first_key: str | None) -> None:
+    def _say_where(self) -> None:
         where = Where(self.config, self._data_port, self._listener.getsockname()[1])
         if self._announce:
-            print(where.text(first_key), flush=True)  # noqa: T201 - for the person who started it
+            print(where.text(self._first_key), flush=True)  # noqa: T201 - for the person who started it
         else:
             log.info("%s", where.line(len(self._made.keys)))
 

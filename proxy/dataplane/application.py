@@ -8,7 +8,7 @@ import orjson
 
 from proxy.budgets.store import StoreUnavailable
 from proxy.dialects import MODELS_PATHS, family_of_client, family_of_path, find
-from proxy.dialects.meant import meant_path
+from proxy.dialects.meant import meant_path, other_api
 from proxy.downstream.client import Client
 from proxy.downstream.cycle import Asked
 from proxy.downstream.pieces import HungUp
@@ -92,7 +92,10 @@ class Application:
             await self._model(client, model)
             return
         if serve is None:
-            raise no_page() if client.path == "/" else not_found(meant_path(client.path))
+            if client.path == "/":
+                raise no_page()
+            meant = meant_path(client.path)
+            raise not_found(meant, None if meant else other_api(client.path))
         if method not in ("GET", "HEAD"):
             raise method_not_allowed("GET")
         await serve(client)

@@ -43,7 +43,7 @@ from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.downstream.timeouts import Limits
 from proxy.exchange.configured import budgets_of, configure
 from proxy.exchange.plane import Plane
-from proxy.processes.descriptors import connections_at_most
+from proxy.processes.descriptors import A_CALL, connections_at_most
 from proxy.processes.heaps import Rest
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
@@ -325,8 +325,7 @@ def _load(config: Config, keys: KeyRing) -> Load:
 
 
 def _most_connections(config: Config) -> int:
-    """A call has a connection to its client and one to its upstream."""
-    return connections_at_most(config.server.max_connections, descriptors_each=2)
+    return connections_at_most(config.server.max_connections, descriptors_each=A_CALL)
 
 
 def _secret(path: Path) -> bytes:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from pricing.values import frozen
@@ -17,6 +17,7 @@ from proxy.dialects import (
     anthropic,
     bedrock,
     bedrock_pictures,
+    deployments,
     fields,
     gemini,
     media,
@@ -224,6 +225,7 @@ def _paths() -> dict[str, Endpoint]:
 
 
 ENDPOINTS: dict[str, Endpoint] = _paths()
+_OF_DEPLOYMENTS = {endpoint.target: endpoint for endpoint in _OPENAI_ENDPOINTS if not endpoint.local}
 MODELS_PATHS = frozenset({"/v1/models", "/models", "/openai/v1/models", "/openai/models"})
 _FAMILIES_BY_PREFIX = (
     ("/anthropic/", ANTHROPIC),
@@ -263,6 +265,8 @@ def find(method: str, path: str, query: bytes) -> Endpoint | None:
             return _find_gemini(method, path, query)
         if path.startswith(_BEDROCK_PREFIXES):
             return _find_bedrock(method, path)
+        if path.startswith(deployments.PREFIX):
+            return _find_deployed(method, path)
         return _find_stored(method, path) if "/responses/" in path else None
     if method != "POST":
         raise method_not_allowed("POST")
@@ -315,6 +319,19 @@ def _find_bedrock(method: str, path: str) -> Endpoint | None:
         BEDROCK, operation, f"/model/{{model}}/{action}", parse, cap,
         encode=bedrock.encode, form=form, quoted=True, of_headers=of_headers, of_model=of_model,
     )  # fmt: skip
+
+
+def _find_deployed(method: str, path: str) -> Endpoint | None:
+    """One of OpenAI's endpoints, for the model that stands in the path."""
+    named = deployments.deployment_in(path, _OF_DEPLOYMENTS)
+    if named is None:
+        return None
+    if method != "POST":
+        raise method_not_allowed("POST")
+    name, operation = named
+    endpoint = _OF_DEPLOYMENTS[operation]
+    parse = cast(deployments.ParseNamed, endpoint.parse)
+    return replace(endpoint, parse=partial(deployments.parse_for, name, parse))
 
 
 def _find_stored(method: str, path: str) -> Endpoint | None:

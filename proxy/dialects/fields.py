@@ -166,8 +166,9 @@ def refuse_names(body: Mapping[str, Any], bounded: frozenset[str]) -> None:
         plain.add(name)
 
 
-def model_name(body: Mapping[str, Any]) -> str:
-    model = body.get("model")
+def model_name(body: Mapping[str, Any], named: str | None = None) -> str:
+    """The model that a call is for. named: by its path, which goes before what the body says."""
+    model = body.get("model") if named is None else named
     if not isinstance(model, str) or not 1 <= len(model) <= 256 or not model.isprintable():
         raise invalid_request("`model` must be a name of 1 to 256 printable characters.", "model")
     return model

@@ -2,8 +2,8 @@
 
 The text of the messages is hashed in blocks, each with all that are before it, as inference servers find a prompt in their
 caches. Messages that lie in known blocks are cut out of the body, a token put in their place, and the rest is parsed. Where the
-token then stands in the list of messages, they stood: it is a secret of the process, so nobody else writes it. Their bytes are
-those of JSON that was valid when it came first, and was written as orjson writes it. No text is kept.
+token then stands in the list of messages, they stood: it is secret, and another one for each body, so nobody else writes it.
+Their bytes are those of JSON that was valid when it came first, and was written as orjson writes it. No text is kept.
 """
 
 from __future__ import annotations
@@ -24,10 +24,6 @@ _LIVING = 1024  # bodies: who sent none among so many has perhaps ended
 _LEAST_BYTES = 32_768  # of a beginning: a shorter one is parsed as fast
 _MOST_OPEN = 32  # messages in a beginning that are looked at each time
 _MOST_IN_BLOCK = 128  # messages: what nearly no conversation has so many of takes more memory than its text
-
-# As secret as Python's hash: where that is not, nothing is recognised.
-_TOKEN = f"{hash('a beginning'):+020x}{hash('that is known'):+020x}"
-_WRITTEN_TOKEN = orjson.dumps(_TOKEN)
 
 
 class _Block(NamedTuple):
@@ -107,11 +103,13 @@ class KnownBeginnings:
         if not begun.ends or begun.ends[-1] < _LEAST_BYTES:
             return None
         pieces = _pieces(raw, begun)
-        written = [_WRITTEN_TOKEN if type(piece) is Run else piece for piece in pieces]
+        rest = raw[begun.start + begun.ends[-1] :]
+        # Another one for each body, and as secret as Python's hash: where that is not, nothing is recognised.
+        token = f"{hash(rest):+020x}{hash((rest, begun.mark)):+020x}"
+        written_token = orjson.dumps(token)
+        written = [written_token if type(piece) is Run else piece for piece in pieces]
         try:
-            body = orjson.loads(
-                b"%b%b%b" % (raw[: begun.start], b",".join(written), raw[begun.start + begun.ends[-1] :])
-            )
+            body = orjson.loads(b"%b%b%b" % (raw[: begun.start], b",".join(written), rest))
         except orjson.JSONDecodeError:
             return None
         listed = body.get(self._name) if type(body) is dict else None
@@ -119,7 +117,7 @@ class KnownBeginnings:
             return None
         for number, piece in enumerate(pieces):
             if type(piece) is Run:
-                if listed[number] != _TOKEN:
+                if listed[number] != token:
                     return None
                 listed[number] = piece
         body[self._name] = UnreadMessages(listed)

@@ -36,44 +36,44 @@ _SPEECH_TOKENS_PER_CHARACTER = 32
 _SPEECH_EXTRA_TOKENS = 2048
 
 
-def parse_moderations(raw: bytes) -> Call:
+def parse_moderations(raw: bytes, model: str | None = None) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _MODERATION_BOUNDED)
     body.setdefault("model", _DEFAULT_MODERATION)
     references.of(body, references.OPENAI)
     return Call(
-        dialect="openai.moderations", operation="moderations", model=fields.model_name(body), body=body, stream=False,
+        dialect="openai.moderations", operation="moderations", model=fields.model_name(body, model), body=body, stream=False,
         size_bytes=len(raw), output_caps=(0,),
     )  # fmt: skip
 
 
-def parse_images(raw: bytes) -> Call:
+def parse_images(raw: bytes, model: str | None = None) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _IMAGE_BOUNDED)
     references.of(body, references.OPENAI)
-    return _images(body, "images.generations", len(raw))
+    return _images(body, "images.generations", len(raw), model)
 
 
-def parse_edits(raw: bytes) -> Call:
+def parse_edits(raw: bytes, model: str | None = None) -> Call:
     form, body = form_of(raw, _IMAGE_BOUNDED, ("n", "partial_images", "frame_count"), ("stream",))
     images = [part for part in form.parts if part.name in ("image", "image[]", "mask")]
     if not images:
         raise invalid_request("`image` is missing.", "image")
-    return _images(body, "images.edits", len(raw))._replace(
+    return _images(body, "images.edits", len(raw), model)._replace(
         form=form,
         opaque_bytes=sum(len(part.data) for part in images),
         hidden_tokens=_INPUT_IMAGE_TOKENS * len(images),
     )
 
 
-def _images(body: dict[str, Any], operation: str, size_bytes: int) -> Call:
+def _images(body: dict[str, Any], operation: str, size_bytes: int, model: str | None) -> Call:
     count = fields.integer(body, "n", 1, _MAX_IMAGES) or 1
     partial = fields.integer(body, "partial_images", 0, 10) or 0
     fields.text(body, "quality")
     return Call(
         dialect="openai.images",
         operation=operation,
-        model=fields.model_name(body),
+        model=fields.model_name(body, model),
         body=body,
         stream=fields.boolean(body, "stream"),
         size_bytes=size_bytes,
@@ -85,7 +85,7 @@ def _images(body: dict[str, Any], operation: str, size_bytes: int) -> Call:
     )
 
 
-def parse_speech(raw: bytes) -> Call:
+def parse_speech(raw: bytes, model: str | None = None) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _SPEECH_BOUNDED)
     references.of(body, references.OPENAI)
@@ -95,7 +95,7 @@ def parse_speech(raw: bytes) -> Call:
     return Call(
         dialect="openai.speech",
         operation="audio.speech",
-        model=fields.model_name(body),
+        model=fields.model_name(body, model),
         body=body,
         stream=fields.text(body, "stream_format") == "sse",
         size_bytes=len(raw),
@@ -105,7 +105,7 @@ def parse_speech(raw: bytes) -> Call:
     )
 
 
-def parse_transcription(operation: str, raw: bytes) -> Call:
+def parse_transcription(operation: str, raw: bytes, model: str | None = None) -> Call:
     """Transcriptions and translations: how long the file lasts is read from it."""
     form, body = form_of(raw, _TRANSCRIPT_BOUNDED, (), ("stream",))
     files = [part.data for part in form.parts if part.name == "file"]
@@ -115,7 +115,7 @@ def parse_transcription(operation: str, raw: bytes) -> Call:
     return Call(
         dialect="openai.transcription",
         operation=operation,
-        model=fields.model_name(body),
+        model=fields.model_name(body, model),
         body=body,
         stream=fields.boolean(body, "stream"),
         size_bytes=len(raw),

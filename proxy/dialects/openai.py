@@ -43,7 +43,7 @@ _ordinary: set[tuple[str, ...]] = set()
 _MOST_ORDINARY = 1024
 
 
-def parse_chat(raw: bytes) -> Call:
+def parse_chat(raw: bytes, model: str | None = None) -> Call:
     known = _PLAIN.parse(raw) if len(raw) >= FROM_BYTES else None
     body = fields.parse_object(raw) if known is None else known.body
     names = tuple(body)
@@ -73,7 +73,7 @@ def parse_chat(raw: bytes) -> Call:
     return Call(  # half of it by its place: of more than fifteen names Python would make a dictionary first
         "openai.chat",
         "chat",
-        fields.model_name(body),
+        fields.model_name(body, model),
         body,
         fields.boolean(body, "stream"),
         len(raw),
@@ -171,7 +171,7 @@ def count_request(call: Call, model: str) -> tuple[str, bytes]:
     return "/chat/completions/input_tokens", dumps({**body, "model": model})
 
 
-def parse_completions(raw: bytes) -> Call:
+def parse_completions(raw: bytes, model: str | None = None) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _COMPLETIONS_BOUNDED)
     references.of(body, references.TOKENS)
@@ -183,7 +183,7 @@ def parse_completions(raw: bytes) -> Call:
     return Call(
         dialect="openai.completions",
         operation="completions",
-        model=fields.model_name(body),
+        model=fields.model_name(body, model),
         body=body,
         stream=fields.boolean(body, "stream"),
         size_bytes=len(raw),
@@ -193,14 +193,14 @@ def parse_completions(raw: bytes) -> Call:
     )
 
 
-def parse_embeddings(raw: bytes) -> Call:
+def parse_embeddings(raw: bytes, model: str | None = None) -> Call:
     body = fields.parse_object(raw)
     fields.refuse_names(body, _EMBEDDINGS_BOUNDED)
     references.of(body, references.TOKENS)
     return Call(
         dialect="openai.embeddings",
         operation="embeddings",
-        model=fields.model_name(body),
+        model=fields.model_name(body, model),
         body=body,
         stream=False,
         size_bytes=len(raw),

@@ -56,7 +56,7 @@ _BUILT_IN_PROMPT = 2048  # what one of OpenAI's that the client runs adds: 600 t
 _PLAIN = PlainMessages("input", '"(?:prompt_cache|1h")')
 
 
-def parse(raw: bytes) -> Call:
+def parse(raw: bytes, model: str | None = None) -> Call:
     items = _PLAIN.parse(raw)
     body = items.body
     fields.refuse_names(body, _BOUNDED)
@@ -69,7 +69,7 @@ def parse(raw: bytes) -> Call:
             raise invalid_request(
                 "A background response must be stored, as it is fetched by its id; leave `store` out.", "store"
             )
-    call = _call(items, len(raw), "openai.responses", "responses")
+    call = _call(items, len(raw), "openai.responses", "responses", model)
     tools = tools_of(body, items.fresh)
     summary = summarizes(body, items.fresh)
     bounds = _tool_bounds(body, tools, summary=summary)
@@ -88,11 +88,11 @@ def parse(raw: bytes) -> Call:
     )
 
 
-def parse_compact(raw: bytes) -> Call:
+def parse_compact(raw: bytes, model: str | None = None) -> Call:
     """Compaction answers with one item, as long as the model likes: no field caps it, so it is never made smaller."""
     items = _PLAIN.parse(raw)
     fields.refuse_names(items.body, _BOUNDED)
-    call = _call(items, len(raw), "openai.responses", "responses.compact")
+    call = _call(items, len(raw), "openai.responses", "responses.compact", model)
     return call._replace(least_output_tokens=fields.MAX_TOKENS)
 
 
@@ -108,11 +108,11 @@ def count_request(call: Call, model: str) -> tuple[str, bytes]:
     return "/responses/input_tokens", orjson.dumps({"model": model, **body})
 
 
-def parse_input_tokens(raw: bytes) -> Call:
+def parse_input_tokens(raw: bytes, model: str | None = None) -> Call:
     """Counting is free of charge; only the model and stored context matter."""
     items = _PLAIN.parse(raw)
     fields.refuse_names(items.body, _BOUNDED)
-    return _call(items, len(raw), "openai.count_tokens", "responses.input_tokens")._replace(free=True)
+    return _call(items, len(raw), "openai.count_tokens", "responses.input_tokens", model)._replace(free=True)
 
 
 def parse_stored(operation: str, response_id: str, raw: bytes) -> Call:
@@ -123,7 +123,7 @@ def parse_stored(operation: str, response_id: str, raw: bytes) -> Call:
     )  # fmt: skip
 
 
-def _call(read: Messages, size: int, dialect: str, operation: str) -> Call:
+def _call(read: Messages, size: int, dialect: str, operation: str, model: str | None) -> Call:
     body, items = read.body, read.listed
     if items is not None and not isinstance(items, str):
         items = fields.objects(body, "input")
@@ -136,7 +136,7 @@ def _call(read: Messages, size: int, dialect: str, operation: str) -> Call:
     return Call(
         dialect=dialect,
         operation=operation,
-        model=fields.model_name(body),
+        model=fields.model_name(body, model),
         body=body,
         stream=False,
         size_bytes=size,

@@ -1,7 +1,9 @@
 """Where a call waits for those that go with it: between parts of its way that each have code of their own, about equally long.
 
-Which of them are worth it is measured: bench/README.md, "Steps taken together".
+Which of them are worth it is measured: bench/call.md, "Steps taken together".
 """
+
+from __future__ import annotations
 
 from proxy.cohort import Step
 

@@ -183,12 +183,21 @@ def add_up_a_day(engine: Engine, names: Iterable[str], now_us: int) -> bool:
 
     Several instances may do so at once. names: at most `MOST_NAMES`, as reports may ask for them.
     """
-    until = (now_us - SETTLED_US) // DAY_US * DAY_US
     wanted = wanted_names(names)
     with reading(engine).connect() as connection:
-        kept = horizon(connection) or 0
-        stale = [at for at, added in stretches(connection, DAYS, kept, until) if is_stale(added, wanted)]
-    return bool(stale) and add_up(engine, DAYS, stale[-1], wanted)
+        since = horizon(connection) or 0
+        start_at = latest_stale(stretches(connection, DAYS, since, days_over(now_us)), wanted)
+    return start_at is not None and add_up(engine, DAYS, start_at, wanted)
+
+
+def days_over(now_us: int) -> int:
+    """Where the days end that are over, and whose calls are shipped."""
+    return (now_us - SETTLED_US) // DAY_US * DAY_US
+
+
+def latest_stale(days: Iterable[tuple[int, AddedUp | None]], wanted: Sequence[str]) -> int | None:
+    """Where the latest day begins that is to be added up; None where there is none."""
+    return max((start_at for start_at, added in days if is_stale(added, wanted)), default=None)
 
 
 def wanted_names(names: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -24,9 +24,13 @@ from proxy.ledger.label_days import (
     Group,
     Stretch,
     Values,
+    add_up,
     added_up_by,
+    days_over,
+    latest_stale,
     names_text,
     stretches,
+    wanted_names,
     whole_text,
     write,
 )
@@ -40,6 +44,7 @@ from proxy.ledger.parts_schema import (
 )
 from proxy.ledger.rollup_schema import ALL_NAMES, SUMS, spend_days, spend_units
 from proxy.ledger.rollups import MONTH_US, WEEK_US, end_of, start_of
+from proxy.ledger.schema import horizon
 
 WEEKS = Stretch(WEEK_US, spend_label_weeks, spend_impersonal_weeks, label_weeks, spend_days)
 MONTHS = Stretch(MONTH_US, spend_label_months, spend_impersonal_months, label_months, spend_days)
@@ -62,23 +67,57 @@ def add_up_a_month(engine: Engine, now_us: int) -> bool:
     return _add_up(engine, MONTHS, now_us)
 
 
-def _add_up(engine: Engine, stretch: Stretch, now_us: int) -> bool:
-    until = start_of(now_us - SETTLED_US, stretch.length_us)
+def add_up_days(engine: Engine, names: Iterable[str], now_us: int) -> bool:
+    """As `add_up_a_day`, and a week or a month if there is one: the days are looked through once for all of them."""
+    wanted = wanted_names(names)
     with reading(engine).connect() as connection:
-        stale = [
-            (start_at, days)
-            for start_at, days, added in _each(connection, stretch, stretches(connection, DAYS, None, until))
-            if days is not None and (added is None or not (added.is_left_out or set(days.labels) <= set(added.labels)))
-        ]
-        if not stale:
-            return False
-        start_at, days = stale[-1]
-        groups = _groups(connection, start_at, end_of(start_at, stretch.length_us))
-    text = "[]" if groups is None else names_text(days.labels)
-    as_it_is = days._asdict() | {"names": text, "whole": None if groups is None else whole_text(days.built, text)}
-    del as_it_is["labels"]
-    write(engine, stretch, start_at, as_it_is, groups or {}, {})
-    return True
+        days = list(stretches(connection, DAYS, None, days_over(now_us)))
+        since = horizon(connection) or 0
+        day = latest_stale([state for state in days if state[0] >= since], wanted)
+        each = (_added_up(connection, stretch, days, now_us) for stretch in (WEEKS, MONTHS))
+        longer = next((one for one in each if one is not None), None)
+    if longer is not None:
+        longer.write(engine)
+    return (day is not None and add_up(engine, DAYS, day, wanted)) or longer is not None
+
+
+def _add_up(engine: Engine, stretch: Stretch, now_us: int) -> bool:
+    with reading(engine).connect() as connection:
+        added = _added_up(connection, stretch, stretches(connection, DAYS, None, days_over(now_us)), now_us)
+    if added is not None:
+        added.write(engine)
+    return added is not None
+
+
+class _AddedUp(NamedTuple):
+    """A week or month as its days come to; groups None: too many."""
+
+    stretch: Stretch
+    start_at: int
+    days: AddedUp
+    groups: Mapping[Values, Group] | None
+
+    def write(self, engine: Engine) -> None:
+        text = "[]" if self.groups is None else names_text(self.days.labels)
+        whole = None if self.groups is None else whole_text(self.days.built, text)
+        as_it_is = self.days._asdict() | {"names": text, "whole": whole}
+        del as_it_is["labels"]
+        write(engine, self.stretch, self.start_at, as_it_is, self.groups or {}, {})
+
+
+def _added_up(connection: Connection, stretch: Stretch, days: Iterable[State], now_us: int) -> _AddedUp | None:
+    """The latest that is over, whose days are added up, and that is not. days: all that are over."""
+    until = start_of(now_us - SETTLED_US, stretch.length_us)
+    stale = [
+        (start_at, together)
+        for start_at, together, added in _each(connection, stretch, (state for state in days if state[0] < until))
+        if together is not None
+        and (added is None or not (added.is_left_out or set(together.labels) <= set(added.labels)))
+    ]
+    if not stale:
+        return None
+    start_at, together = stale[-1]
+    return _AddedUp(stretch, start_at, together, _groups(connection, start_at, end_of(start_at, stretch.length_us)))
 
 
 def states_of_days(connection: Connection, stretch: Stretch, days: Iterable[State]) -> list[State]:

@@ -21,6 +21,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.ledger.entries import Entry
+from proxy.ledger.outage import GivenUpError, Outage
 from proxy.ledger.pairing import Batch, Leased, RefusedCall
 from proxy.ledger.runs import Run, Runs
 from proxy.ledger.shipping import LedgerMovedError, Metrics, Positions, Shipper
@@ -38,7 +39,6 @@ _LATELY = 1000  # ends that a killed worker may not have reported to the budgets
 # Entries of one batch, and what one read has beyond them: more save a server work, but no file, and take memory.
 _MAX_ENTRIES, _MAX_ENTRIES_OF_A_SERVER = 1000, 5000
 _RECORDS_OF_AN_ENTRY = 2  # so many are read at most, too: what is refused has no entry
-_RETRY_S = 0.5
 _CHECK_EVERY_S, _DROP_EVERY_S = 1.0, 5.0
 _INTENT_AFTER_US = 2_000_000  # a call's INTENT is written that long after it began at most
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -121,30 +121,33 @@ class Recorder:
         self._turn = 0  # which batch this is
         self._behind = False  # the last batch is not all that was there
         self._many = False  # it had so many that it pays to wait for more
-        self.database_down_since: float | None = None
+        self.outage = Outage(engine.url)
         self.caught_up_at = 0.0
         self.unreadable_records = 0
         self.complete_until = 0  # epoch microseconds: calls on capacities that began before are in the ledger, and over
 
     def run(self, stop: threading.Event) -> None:
-        """Ship until `stop` is set and everything that is there by then is shipped."""
-        while True:
-            stopping = stop.is_set()
-            while self.step() and (stopping or self._behind):  # else it pays to let some come together
-                if stop.is_set() and self.database_down_since is not None:
-                    return  # what is left stays in the spool for the next start
-            if stopping:
-                return
-            stop.wait(_MANY_EVERY_S if self._many else _EVERY_S)
+        """Ship until `stop` is set and everything that is there by then is shipped, or the database is away."""
+        self.outage.is_stopping = stop.is_set
+        with contextlib.suppress(GivenUpError):
+            while True:
+                stopping = stop.is_set()
+                while self.step() and (stopping or self._behind):  # else it pays to let some come together
+                    pass
+                if stopping:
+                    return
+                stop.wait(_MANY_EVERY_S if self._many else _EVERY_S)
+        log.warning("the ledger database is still away: the next start ships what is left in the spool")
 
     def catch_up(self) -> None:
-        """Ship what is there now, and what runs that are over left open: of what comes meanwhile there may be no end."""
+        """Ship what is there now, and what runs that are over left open: of what comes meanwhile there may be no end. Raises
+        GivenUpError."""
         began = now_s()
         while self.step() and (self.caught_up_at < began or any(run.over for run in self._runs)):
             pass
 
     def step(self) -> int:
-        """Ship one batch; how many records it had. Waits (and comes back) while the database is away."""
+        """Ship one batch; how many records it had. Waits while the database is away; raises GivenUpError."""
         if self._gate is not None and not self._gate.may_ship():
             return 0
         try:
@@ -170,7 +173,7 @@ class Recorder:
 
     def _step(self) -> int:
         while not self._begun:
-            self._insist(self._begin)
+            self.outage.insist(self._begin)
         batch = Batch()
         read_at = now_s()
         self._read(batch)
@@ -184,8 +187,7 @@ class Recorder:
             while self._gone:
                 self._gate.gone(self._gone.pop())
         positions, checked_at = self._runs.positions(), time.monotonic()
-        while (inserted := self._try_ship(batch, positions)) is None:
-            time.sleep(_RETRY_S)
+        inserted = self.outage.insist(lambda: self._ship(batch, positions))
         self.checked_at = checked_at
         self._note_markers()
         if self._gate is not None and self._shipper.refuted:
@@ -214,17 +216,6 @@ class Recorder:
         self._shipper.begin_again()
         self._runs.begin_again()
         self._begun = True
-
-    def _insist(self, ask: Callable[[], None]) -> None:
-        """Ask the database, however long it is away."""
-        while True:
-            try:
-                ask()
-            except SQLAlchemyError as error:
-                self._is_down(error)
-                time.sleep(_RETRY_S)
-            else:
-                return self._is_back()
 
     def _check(self) -> bool:
         """Now and then where there is nothing to ship, and always before a rebuild may add up the ledger; False where the
@@ -263,6 +254,16 @@ class Recorder:
         return sum(1 for run in self._runs.in_folder if run[:-37] == worker)
 
     @property
+    def database_down_since(self) -> float | None:
+        """Epoch seconds; None while the database takes what is written."""
+        return self.outage.since
+
+    @property
+    def database_down_because(self) -> str:
+        """What the driver says of it; empty while it takes what is written."""
+        return self.outage.reason
+
+    @property
     def lag_s(self) -> float:
         """How long ago everything that was in the spool was in the ledger."""
         return max(0.0, now_s() - self.caught_up_at - _MANY_EVERY_S) if self.caught_up_at else 0.0
@@ -286,7 +287,7 @@ class Recorder:
         """Read records into `batch`. Where files cannot be opened just now, the rest waits for its turn."""
         self._short_of_files = self._behind = False
         try:
-            self._insist(self._runs.find)
+            self.outage.insist(self._runs.find)
             self._turn += 1
             for run in sorted(self._runs, key=lambda run: run.turn):  # first those that had to wait the last time
                 if self._is_full(batch):
@@ -360,26 +361,11 @@ class Recorder:
 
     # Writing
 
-    def _try_ship(self, batch: Batch, positions: Positions) -> Sequence[Entry] | None:
-        try:
-            inserted = self._shipper.ship(batch, positions)
-        except SQLAlchemyError as error:
-            self._is_down(error)
-            return None
+    def _ship(self, batch: Batch, positions: Positions) -> Sequence[Entry]:
+        inserted = self._shipper.ship(batch, positions)
         for entry in self._shipper.rejected:
             self._keep(f"{entry.row.id}.rejected", orjson.dumps(entry.row._asdict(), default=str))
-        self._is_back()
         return inserted
-
-    def _is_down(self, error: Exception) -> None:
-        if self.database_down_since is None:
-            self.database_down_since = now_s()
-            log.error("the ledger database cannot be written (%s); the spool keeps everything", type(error).__name__)
-
-    def _is_back(self) -> None:
-        if self.database_down_since is not None:
-            log.warning("the ledger database is back after %.0f s", now_s() - self.database_down_since)
-            self.database_down_since = None
 
     def _keep_unreadable(self, records: Sequence[Record]) -> None:
         for record in records:

@@ -29,6 +29,7 @@ from proxy.ledger.rollups import PART_US, Columns, Counted, roll_up
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.upserts import Upsert
 
+_key = {spend_sessions: itemgetter(0), spend_units: itemgetter(2, 3, 4)}
 _TABLES = (spend_hours, spend_days, spend_people_days, spend_people_weeks, spend_sessions, spend_units)
 _PAGE = 5000
 
@@ -58,7 +59,7 @@ class Rolling:
     def add(self, connection: Connection, columns: Columns) -> None:
         """Roll up these entries."""
         if not self._is_read:
-            self._named_from, self._is_read = _named_from(connection), True
+            self._named_from, self._is_read = named_from(connection), True
         rolled = roll_up(columns, self._named_from)
         for table in _TABLES:
             added = rolled.units if table is spend_units else rolled.tables[table.name]
@@ -72,9 +73,27 @@ class Rolling:
                 rest = (0, None, 0, 0, *[None] * (len(table.columns) - 6))
                 self._changed[table.name].write(connection, [(at, 1, *rest) for at in sorted(changed)])
 
+    def rename(self, connection: Connection, groups: Mapping[str, str]) -> None:
+        """Sessions of these groups without a key get other groups (old: new): where these have rows, they are added to them."""
+        table, units = spend_sessions.c, spend_units.c
+        unknown = sa.and_(table.group.in_(groups), table.key.is_(None))
+        rows = connection.execute(sa.select(spend_sessions).where(unknown).order_by(table.group).with_for_update())
+        sessions = rows.mappings().all()
+        locked = [row["group"] for row in sessions]
+        theirs = {
+            spend_sessions: table.group.in_(locked),
+            spend_units: sa.and_(units.rollup == spend_sessions.name, units.group.in_(locked)),
+        }
+        for of, where in theirs.items():
+            read = sessions if of is spend_sessions else connection.execute(sa.select(of).where(where)).mappings().all()
+            connection.execute(sa.delete(of).where(where))
+            renamed = [tuple({**row, "group": groups[row["group"]]}.values()) for row in read]
+            if renamed:
+                self._upserts[of.name].write(connection, sorted(renamed, key=_key[of]))
 
-def _named_from(connection: Connection) -> str | None:
-    """From which id on sessions have their names for a key. It never changes."""
+
+def named_from(connection: Connection) -> str | None:
+    """From which id on sessions have their names for a group. It never changes."""
     since_at = connection.execute(sa.select(session_names.c.since_at)).scalar()
     return None if since_at is None else first_id(since_at)
 

@@ -1,5 +1,8 @@
 """Which key the calls of a session have, where an earlier version has begun it: looked up in its entries.
 
+Which row a session has: where an earlier version beside this one has put some of its calls under another group, they are added
+to the group that the recorder knows, so that there is one row.
+
 The recorder notes the key of a session that it begins, and adds to none whose key is not known: what that had before may have
 another. So an old ledger gets its keys afterwards, while calls are recorded; lists look the others up in the entries meanwhile.
 """
@@ -13,8 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.database import reading, writing
-from proxy.ledger.rolling import ENTRY_SUMS
+from proxy.ledger.rolling import ENTRY_SUMS, Rolling, named_from
 from proxy.ledger.rollup_schema import spend_sessions
+from proxy.ledger.rollups import session_group
 from proxy.ledger.schema import counted, entries
 
 _AT_ONCE = 1000
@@ -30,7 +34,9 @@ def note_keys(engine: Engine) -> bool:
     table = spend_sessions.c
     some = sa.select(table.group, table.session, table.requests).where(table.key.is_(None))
     with reading(engine).connect() as connection:
-        rows = connection.execute(some.order_by(table.group).limit(_AT_ONCE)).all()
+        keyless, since = connection.execute(some.order_by(table.group).limit(_AT_ONCE)).all(), named_from(connection)
+        groups = {row.group: session_group(row.session, since) for row in keyless}
+        rows = [row for row in keyless if groups[row.group] == row.group]
         small = [row.session for row in rows if row.session is not None and row.requests <= _MOST_CALLS]
         key_of = _keys(connection, small)
     values: list[dict[str, Any]] = []
@@ -42,7 +48,10 @@ def note_keys(engine: Engine) -> bool:
     if values:
         with writing(engine).begin() as connection:
             connection.execute(sa.update(spend_sessions).where(*same).values(**noted), values)
-    return len(rows) == _AT_ONCE
+    if renamed := {old: new for old, new in groups.items() if old != new}:
+        with writing(engine).begin() as connection:
+            Rolling(engine.dialect).rename(connection, renamed)
+    return len(keyless) == _AT_ONCE
 
 
 def _keys(connection: Connection, sessions: Sequence[str]) -> dict[str | None, tuple[str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 
 _ENOUGH = 65_536
+A_CALL = 2  # a connection to its client and one to its upstream
 _KEPT = 64  # for the spool, the ledger, the control socket, the listener …
 
 
@@ -22,3 +23,15 @@ def connections_at_most(wanted: int, *, descriptors_each: int) -> int:
     if soft == resource.RLIM_INFINITY:
         return wanted
     return max(1, min(wanted, (soft - _KEPT) // descriptors_each))
+
+
+def too_few(wanted: int) -> str | None:
+    """What to tell an operator whose system gives files for fewer connections of a data plane than `wanted`."""
+    most = connections_at_most(wanted, descriptors_each=A_CALL)
+    if most == wanted:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (
+        f"server.max_connections is {wanted}, but a process may open {soft} files here, so it is {most}; allow "
+        f"{wanted * A_CALL + _KEPT} (`ulimit -Hn`, systemd's LimitNOFILE, Compose's ulimits), or write {most}"
+    )

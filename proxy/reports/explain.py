@@ -242,6 +242,8 @@ def _sentence(by: Sequence[str], was: int, now: int, total: Parts, first: Sequen
     """For a person: to the cent, or finer where all is less than a dollar."""
     difference = now - was
     finest = 2 if max(abs(now), abs(was)) >= 1_000_000_000 else 6
+    if not now and not was and not any(total.values()):
+        return "Neither period has a cost."
     if not difference and not any(total.values()):
         return f"The period cost {_dollars(now, finest)}, as much as the one before, and for the same reasons."
     percent = f" ({abs(difference) * 100 / was:.0f} %)" if was > 0 else ""

@@ -27,7 +27,7 @@ from proxy.reports.economics import fee_of
 from proxy.reports.months import Month, month_at, months
 from proxy.reports.on_plans import NO_PLAN, PayerKey, Places, holds, payer_key, plans_said
 from proxy.reports.spans import Span
-from proxy.reports.spend import Sums, sums_each
+from proxy.reports.spend import Sums, dearest_first, sums_each
 from proxy.reports.totals import Kept
 
 
@@ -208,14 +208,17 @@ def _add_month(
     paid: Sequence[Paid],
     running: bool,
 ) -> None:
-    for values, requests, cost, unpriced, capacity in rows:
+    for values, requests, cost, unpriced, capacity in _in_order(rows, places):
         plan, key, group, price = places.of(values)
-        payer = _payer(payers, plan, key)
+        payer = payers.get(key)
+        if payer is None or payer.plan is not plan:
+            payer = _payer(payers, plan, key)
         cell = payer.cells.get(group)
         if cell is None:
             cell = payer.cells[group] = Economy({}, None)
         cell.cost += cost
-        cell.add_capacity(capacity)
+        if capacity:
+            cell.add_capacity(capacity)
         cell.calls += requests
         cell.unpriced += unpriced
         if running:
@@ -225,6 +228,17 @@ def _add_month(
             payer.prices[month.name] = price
     for payment in paid:
         _pay(payers, payment, month, places.plan_named, by)
+
+
+def _in_order(rows: Sequence[Sums], places: Places) -> Sequence[Sums]:
+    """The dearest first: in that order payers and cells are met, and served where something is dealt out; and where several
+    plans have one name, the last one's price counts. The order of those that were met before is nothing to anybody else."""
+    if len(places.plan_named) < len(places.plans):
+        return sorted(rows, key=dearest_first)
+    new = [row for row in rows if not places.knows(row.values)]
+    if not new:
+        return rows
+    return [*sorted(new, key=dearest_first), *(row for row in rows if places.knows(row.values))]
 
 
 def _payer(payers: _Payers, plan: Plan | None, key: PayerKey) -> _Payer:

@@ -38,6 +38,10 @@ class Places:
         self._names, self._by = names, by
         self._known: dict[tuple[str | None, ...], Place] = {}
 
+    def knows(self, values: tuple[str | None, ...]) -> bool:
+        """Whether it was asked for these before."""
+        return values in self._known
+
     def of(self, values: tuple[str | None, ...]) -> Place:
         place = self._known.get(values)
         if place is None:

@@ -26,6 +26,7 @@ LENGTHS_US = {"day": DAY_US, "hour": HOUR_US}
 LABEL = re.compile(r"(label|claimed)\.([A-Za-z0-9_.-]{1,100})\Z")
 _ADDED_UP = {*ALL_NAMES, "day"}
 _PERSONS = {"user", "customer"}
+MOST_SPANS = 200  # of a part: SQLite refuses a thousand conditions
 
 
 class Span(NamedTuple):
@@ -149,10 +150,13 @@ Pieces = Iterator[tuple[Source, Span, int]]
 
 
 def _parts(pieces: Iterable[tuple[Source, Span, int]]) -> list[Part]:
-    parts: dict[tuple[Source, int], Part] = {}
+    parts: dict[tuple[Source, int], list[Part]] = {}
     for source, span, sign in pieces:
-        parts.setdefault((source, sign), Part(source, [], sign)).spans.append(span)
-    return list(parts.values())
+        of_source = parts.setdefault((source, sign), [])
+        if not of_source or len(of_source[-1].spans) == MOST_SPANS:
+            of_source.append(Part(source, [], sign))
+        of_source[-1].spans.append(span)
+    return [part for of_source in parts.values() for part in of_source]
 
 
 Snap = Callable[[Source, int, bool], int]

@@ -8,7 +8,6 @@ Times are integer epoch microseconds, `since` inclusive and `until` exclusive, b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from operator import add
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -23,26 +22,20 @@ from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.calls import GROUPS
 from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Span, answering_each
 from proxy.reports.totals import (
-    PLACES,
     Kept,
-    Total,
     Totals,
+    Values,
     add_entries,
     add_entries_of,
     add_rolled,
     add_units,
     has_units,
-    new_totals,
 )
 from proxy.times import BadQuestion, rfc3339
 
 _LOOK_UP = 500
 _MAX_NAMES = 16
 _NO_TOKENS = tuple(name for name in SUMS if name not in TOKEN_COLUMNS.values())
-_REQUESTS, _UNPRICED, _COST, _CAPACITY = (
-    PLACES[name] for name in ("requests", "unpriced_requests", "cost_nanousd", "capacity_nanousd")
-)
-_TOKENS = tuple((unit, PLACES[column]) for unit, column in TOKEN_COLUMNS.items())
 _TIMES = frozenset(LENGTHS_US)
 
 
@@ -91,10 +84,10 @@ def spend(
     spans = [Span(since, until)]
     if not rolled or list(by) != ["session"] or kept.names:
         return spend_each(engine, by, spans, kept, rolled=rolled, with_tokens=with_tokens)[0]
-    totals = new_totals()
+    totals = Totals()
     with reading(engine).connect() as connection:
         _add_sessions(connection, spans[0], totals)
-    return [_row(by, *item) for item in _ranked(by, totals)]
+    return _rows(by, totals, 0)
 
 
 def spend_each(
@@ -107,47 +100,48 @@ def spend_each(
     with_tokens: bool = True,
 ) -> list[list[SpendRow]]:
     """As `spend`, of several spans at once, which costs much less than to ask for one after the other."""
-    each = _totals_each(engine, by, spans, kept, SUMS if with_tokens else _NO_TOKENS, rolled)
-    return [[_row(by, *item) for item in _ranked(by, totals)] for totals in each]
+    totals = _totals(engine, by, spans, kept, SUMS if with_tokens else _NO_TOKENS, rolled)
+    return [_rows(by, totals, span) for span in range(len(spans))]
 
 
-def sums_each(engine: Engine, by: Sequence[str], spans: Sequence[Span], kept: Kept) -> list[list[Sums]]:
-    """As `spend_each`, without what was used: for many groups of many spans. Raises `BadQuestion`."""
-    each = _totals_each(engine, by, spans, kept, _NO_TOKENS, True)
-    return [[_sums(by, *item) for item in _ranked(by, totals)] for totals in each]
+def sums_each(engine: Engine, by: Sequence[str], spans: Sequence[Span], kept: Kept) -> Iterator[list[Sums]]:
+    """As `spend_each`, without what was used and in no order: for many groups of many spans. Raises `BadQuestion`."""
+    totals, has_times = _totals(engine, by, spans, kept, _NO_TOKENS, True), not _TIMES.isdisjoint(by)
+    for span in range(len(spans)):
+        sums = []
+        for values, (requests, unpriced, cost, capacity), units in totals.left(span):
+            shown = tuple(map(_shown, by, values)) if has_times else values
+            sums.append(Sums(shown, requests, cost, unpriced - (_now_priced(units) if units else 0), capacity))
+        yield sums
 
 
-def _totals_each(
+def dearest_first(sums: Sums) -> tuple[Any, ...]:
+    """To sort by."""
+    return -sums.cost_nanousd, *[(value is not None, str(value)) for value in sums.values]
+
+
+def _totals(
     engine: Engine, by: Sequence[str], spans: Sequence[Span], kept: Kept, sums: Sequence[str], rolled: bool
-) -> list[Totals]:
+) -> Totals:
     check_names(by)
     check_names(kept.names)
-    each = [new_totals() for _ in spans]
+    totals = Totals(len(spans), sums)
     with reading(engine).connect() as connection:
         parts_of = answering_each(connection, [*by, *kept.names] if rolled else None, spans)
-        parts = [(part, totals) for parts, totals in zip(parts_of, each, strict=True) for part in parts]
-        add_rolled(connection, [one for one in parts if one[0].source is not ENTRIES], by, kept, sums)
-        add_entries_of(connection, [one for one in parts if one[0].source is ENTRIES], by, kept, sums)
-    return each
+        parts = [(part, number) for number, parts in enumerate(parts_of) for part in parts]
+        add_rolled(connection, [one for one in parts if one[0].source is not ENTRIES], by, kept, totals)
+        add_entries_of(connection, [one for one in parts if one[0].source is ENTRIES], by, kept, totals)
+    return totals
 
 
-def _ranked(by: Sequence[str], totals: Totals) -> list[tuple[tuple[Any, ...], Total]]:
-    left = {values: total for values, total in totals.items() if total.is_left}
-    if not by:
-        left.setdefault((), Total())  # a total without groups is there in any case
-    return sorted(left.items(), key=_dearest_first)
-
-
-def _dearest_first(item: tuple[tuple[Any, ...], Total]) -> tuple[Any, ...]:
-    values, total = item
-    return -total.numbers[_COST], *[(value is not None, str(value)) for value in values]
-
-
-def _sums(by: Sequence[str], values: tuple[Any, ...], total: Total) -> Sums:
-    numbers = total.numbers
-    unpriced = numbers[_UNPRICED] - (_now_priced(total.units) if total.units else 0)
-    shown = tuple(map(_shown, by, values)) if not _TIMES.isdisjoint(by) else values
-    return Sums(shown, numbers[_REQUESTS], numbers[_COST], unpriced, numbers[_CAPACITY])
+def _rows(by: Sequence[str], totals: Totals, span: int) -> list[SpendRow]:
+    """The dearest first."""
+    left = list(totals.left(span))
+    if not by and not left:
+        left = [((), [0] * len(totals.sums), None)]  # a total without groups is there in any case
+    cost = totals.sums.index("cost_nanousd")
+    left.sort(key=lambda group: (-group[1][cost], *[(value is not None, str(value)) for value in group[0]]))
+    return [_row(by, totals.sums, *group) for group in left]
 
 
 def _now_priced(units: Units) -> int:
@@ -155,22 +149,24 @@ def _now_priced(units: Units) -> int:
     return int(quantity((scale, amount) for (unit, scale), amount in units.items() if unit == NOW_PRICED))
 
 
-def _row(by: Sequence[str], values: tuple[Any, ...], total: Total) -> SpendRow:
-    numbers = total.numbers
-    usage: dict[str, int | str] = {unit: numbers[place] for unit, place in _TOKENS if numbers[place] or total.units}
+def _row(
+    by: Sequence[str], sums: Sequence[str], values: Values, numbers: Sequence[int], units: Units | None
+) -> SpendRow:
+    number_of = dict(zip(sums, numbers, strict=True))
+    usage: dict[str, int | str] = {unit: number_of[name] for unit, name in TOKEN_COLUMNS.items() if number_of.get(name)}
     now_priced = 0
-    if total.units:
-        usage |= _with_units(usage, total.units)
+    if units:
+        usage |= _with_units(usage, units)
         usage.pop(NOW_PRICED, None)
-        now_priced = _now_priced(total.units)
+        now_priced = _now_priced(units)
         usage = {unit: amount for unit, amount in usage.items() if amount}
     return SpendRow(
         group={name: _shown(name, value) for name, value in zip(by, values, strict=True)},
-        requests=numbers[_REQUESTS],
+        requests=number_of["requests"],
         usage=usage,
-        cost_nanousd=numbers[_COST],
-        unpriced_requests=numbers[_UNPRICED] - now_priced,
-        capacity_nanousd=numbers[_CAPACITY],
+        cost_nanousd=number_of["cost_nanousd"],
+        unpriced_requests=number_of["unpriced_requests"] - now_priced,
+        capacity_nanousd=number_of["capacity_nanousd"],
     )
 
 
@@ -208,18 +204,17 @@ def _add_sessions(connection: Connection, span: Span, totals: Totals) -> None:
     for name, *numbers in connection.execute(
         sa.select(session, *[spend_sessions.c[name] for name in SUMS]).where(inside)
     ):
-        total = totals[name,]  # a session may have two rows, of two versions
-        total.numbers = list(map(add, total.numbers, numbers))
+        totals.add(0, (name,), numbers)  # a session may have two rows, of two versions
     if has_units(connection, spend_sessions):
         add_units(connection, spend_sessions, [session], inside, totals)
     reaching: list[str | None] = []
     if across is not None:
         reaching += connection.execute(sa.select(spend_sessions.c.session).where(across)).scalars()
     for name in reaching:
-        totals.pop((name,), None)  # what its other row has, if that lies within, is among its entries
+        totals.drop((name,))  # what its other row has, if that lies within, is among its entries
     for some in entries_of(reaching):
         where = sa.and_(some, span.holds(entries.c.started_at), counted())
-        add_entries(connection, [entries.c.root_session_id.label("g0")], where, [(totals, 1)])
+        add_entries(connection, [entries.c.root_session_id.label("g0")], where, [(0, 1)], totals)
 
 
 def within(span: Span) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool] | None]:

@@ -6,7 +6,7 @@ Which tables answer which span: `spans.py`. The questions themselves: `spend.py`
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -18,11 +18,10 @@ from proxy.ledger.rollup_schema import SUMS, spend_units
 from proxy.ledger.rollups import Units, units_of
 from proxy.ledger.schema import counted, entries
 from proxy.reports.calls import GROUPS
-from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Part, Span
+from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, MOST_SPANS, Part, Span
 
 _MOST_PARTS = 100  # in one question: SQLite takes 500
-PLACES = {name: place for place, name in enumerate(SUMS)}  # of each sum, in a group's numbers
-_NOTHING = [0] * len(SUMS)
+_AT_ONCE = 1000
 _LABELS = {"label": entries.c.labels, "claimed": entries.c.untrusted_labels}
 
 
@@ -48,53 +47,73 @@ def _is(column: Any, value: str) -> sa.ColumnElement[bool]:
     return column == value if value else none
 
 
-class Total:
-    """What a group comes to. numbers: in the order of `SUMS`; units: those without a column, None for none."""
-
-    __slots__ = ("numbers", "units")
-
-    def __init__(self) -> None:
-        self.numbers = _NOTHING[:]
-        self.units: Units | None = None
-
-    def add_unit(self, unit: str, scale: int, amount: int) -> None:
-        if self.units is None:
-            self.units = defaultdict(int)
-        self.units[unit, scale] += amount
-
-    @property
-    def is_left(self) -> bool:
-        """What is added and taken off again leaves nothing."""
-        return any(self.numbers) or (self.units is not None and any(self.units.values()))
+Values = tuple[Any, ...]
 
 
-Totals = dict[tuple[Any, ...], Total]
-"""By the groups' values."""
-Wanted = Sequence[tuple[Part, Totals]]
-"""What is to be read, and whose totals it is added to."""
+class Totals:
+    """What groups come to in some spans of time, by the groups' values: as many of `SUMS` as are asked for, in their order."""
+
+    __slots__ = ("_numbers", "_units", "_width", "sums")
+
+    def __init__(self, spans: int = 1, sums: Sequence[str] = SUMS) -> None:
+        self.sums, self._width = sums, len(sums)
+        # Of a group one span behind the other.
+        self._numbers: dict[Values, list[int]] = defaultdict(([0] * (spans * len(sums))).copy)
+        self._units: dict[tuple[int, Values], Units] = defaultdict(lambda: defaultdict(int))  # most groups have none
+
+    def add(self, span: int, values: Values, added: Sequence[Any], sign: int = 1) -> None:
+        """span: its number. added: in the order of `sums`, None for 0."""
+        if not any(added):
+            return  # the sum of nothing
+        numbers, place = self._numbers[values], span * self._width
+        for number in added:
+            if number:
+                numbers[place] += sign * int(number)
+            place += 1
+
+    def add_unit(self, span: int, values: Values, key: tuple[str, int], amount: int) -> None:
+        """key: a unit without a column, and its scale."""
+        self._numbers[values]  # is there from here on
+        self._units[span, values][key] += amount
+
+    def drop(self, values: Values) -> None:
+        """Of the first span."""
+        self._numbers.pop(values, None)
+        self._units.pop((0, values), None)
+
+    def left(self, span: int) -> Iterator[tuple[Values, list[int], Units | None]]:
+        """Each group that has anything in this span, with its sums and its units, None for none. What is added and taken off
+        again leaves nothing."""
+        first, last, units_of = span * self._width, (span + 1) * self._width, self._units
+        for values, every in self._numbers.items():
+            numbers = every[first:last]
+            units = units_of.get((span, values)) if units_of else None
+            if any(numbers) or (units is not None and any(units.values())):
+                yield values, numbers, units
 
 
-def new_totals() -> Totals:
-    return defaultdict(Total)
+Wanted = Sequence[tuple[Part, int]]
+"""What is to be read, and the number of the span that it is of."""
 
 
 # Reading
 
 
-def add_entries_of(connection: Connection, parts: Wanted, by: Sequence[str], kept: Kept, sums: Sequence[str]) -> None:
+def add_entries_of(connection: Connection, parts: Wanted, by: Sequence[str], kept: Kept, totals: Totals) -> None:
     """What is added to one span and taken off the one before is read once."""
-    wanted: dict[Span, list[tuple[Totals, int]]] = defaultdict(list)
-    for part, totals in parts:
+    wanted: dict[Span, list[tuple[int, int]]] = defaultdict(list)
+    for part, number in parts:
         for span in part.spans:
-            wanted[span].append((totals, part.sign))
+            wanted[span].append((number, part.sign))
     alike: dict[tuple[tuple[int, int], ...], list[Span]] = defaultdict(list)
     for span, into in wanted.items():
-        alike[tuple((id(totals), sign) for totals, sign in into)].append(span)
-    for spans in alike.values():
-        part = Part(ENTRIES, spans)
-        columns = _columns(connection, part, [*by, *kept.names])
-        where = sa.and_(_where(part, kept, columns), counted())
-        add_entries(connection, _labelled(columns, by), where, wanted[spans[0]], sums)
+        alike[tuple(into)].append(span)
+    for numbers, spans in alike.items():
+        for first in range(0, len(spans), MOST_SPANS):
+            part = Part(ENTRIES, spans[first : first + MOST_SPANS])
+            columns = _columns(connection, part, [*by, *kept.names])
+            where = sa.and_(_where(part, kept, columns), counted())
+            add_entries(connection, _labelled(columns, by), where, numbers, totals)
 
 
 def _columns(connection: Connection, part: Part, names: Sequence[str]) -> dict[str, Any]:
@@ -129,47 +148,45 @@ def add_entries(
     connection: Connection,
     groups: Sequence[sa.Label[Any]],
     where: sa.ColumnElement[bool],
-    into: Sequence[tuple[Totals, int]],
-    sums: Sequence[str] = SUMS,
+    into: Sequence[tuple[int, int]],
+    totals: Totals,
 ) -> None:
-    """into: what it is added to, and with which sign."""
-    added = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in sums]
-    with_others, places = 0, [PLACES[name] for name in sums]
+    """into: the numbers of the spans that it is added to, each with its sign."""
+    added = [sa.func.sum(ENTRY_SUMS[name]).label(name) for name in totals.sums]
+    with_others = 0
     rest = sa.func.count(entries.c.usage)
     for row in connection.execute(sa.select(*groups, *added, rest).where(where).group_by(*groups)):
         with_others += row[-1]
-        for totals, sign in into:
-            _count(totals, tuple(row[: len(groups)]), row[len(groups) : -1], sign, places)
+        for span, sign in into:
+            totals.add(span, tuple(row[: len(groups)]), row[len(groups) : -1], sign)
     if not with_others:
         return  # to read the entries a second time is half of the work
     others = sa.select(*groups, entries.c.usage).where(where, entries.c.usage.is_not(None))
     for row in connection.execute(others):
         more = units_of(row[-1])
-        for totals, sign in into:
-            total = totals[tuple(row[:-1])]
-            for (unit, scale), amount in more.items():
-                total.add_unit(unit, scale, sign * amount)
+        for span, sign in into:
+            for key, amount in more.items():
+                totals.add_unit(span, tuple(row[:-1]), key, sign * amount)
 
 
-def add_rolled(connection: Connection, parts: Wanted, by: Sequence[str], kept: Kept, sums: Sequence[str]) -> None:
+def add_rolled(connection: Connection, parts: Wanted, by: Sequence[str], kept: Kept, totals: Totals) -> None:
     """What the roll-ups have: many parts in one question, so that a group of one span is read once."""
-    every = list({id(totals): totals for _, totals in parts}.values())
-    number_of = {id(totals): number for number, totals in enumerate(every)}
-    places = [PLACES[name] for name in sums]
+    add, behind = totals.add, 1 + len(by)
     for first in range(0, len(parts), _MOST_PARTS):
-        some = [(part, number_of[id(totals)]) for part, totals in parts[first : first + _MOST_PARTS]]
-        for number, *row in connection.execute(_of_parts(connection, some, by, kept, sums)):
-            _count(every[number], tuple(row[: len(by)]), row[len(by) :], 1, places)
+        query = _of_parts(connection, parts[first : first + _MOST_PARTS], by, kept, totals.sums)
+        for rows in connection.execute(query).partitions(_AT_ONCE):
+            for row in rows:
+                add(row[0], row[1:behind], row[behind:])
     with_units = {table for table in {part.source.table for part, _ in parts} if has_units(connection, table)}
-    for part, totals in parts:
+    for part, number in parts:
         if part.source.table in with_units:
             columns = _columns(connection, part, [*by, *kept.names])
             where = _where(part, kept, columns)
-            add_units(connection, part.source.table, _labelled(columns, by), where, totals, part.sign)
+            add_units(connection, part.source.table, _labelled(columns, by), where, totals, number, part.sign)
 
 
 def _of_parts(
-    connection: Connection, parts: Sequence[tuple[Part, int]], by: Sequence[str], kept: Kept, sums: Sequence[str]
+    connection: Connection, parts: Wanted, by: Sequence[str], kept: Kept, sums: Sequence[str]
 ) -> sa.Select[tuple[Any, ...]]:
     """The number of each group's span, its values and its sums. A label is taken out of its JSON once for each group of rows
     that have the same labels: from each row it would be half of the work."""
@@ -217,6 +234,7 @@ def add_units(
     groups: Sequence[sa.Label[Any]],
     where: sa.ColumnElement[bool],
     totals: Totals,
+    span: int = 0,
     sign: int = 1,
 ) -> None:
     """Units without a column."""
@@ -227,13 +245,4 @@ def add_units(
     query = sa.select(*groups, *kinds, amount).join_from(table, spend_units, sa.and_(*same)).where(where)
     for row in connection.execute(query.group_by(*groups, *kinds)):
         *values, unit, scale, total = row
-        totals[tuple(values)].add_unit(unit, scale, sign * int(total))
-
-
-def _count(totals: Totals, values: tuple[Any, ...], added: Sequence[Any], sign: int, places: Sequence[int]) -> None:
-    if not any(added):
-        return  # the sum of nothing
-    numbers = totals[values].numbers
-    for place, number in zip(places, added, strict=True):
-        if number:
-            numbers[place] += sign * int(number)
+        totals.add_unit(span, tuple(values), (unit, scale), sign * int(total))

@@ -18,6 +18,7 @@ log = logging.getLogger("taximeter.supervisor")
 
 # How long processes of an instance that was killed take to notice, at most; they hold its lock until then.
 _ENDING_S = 3.0
+_WHO_WRITES = "give the user that runs this the right to (chown, chmod), or see whether the disk is mounted read-only"
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -102,5 +103,9 @@ def check_ledger_folder(url: str) -> None:
         raise ConfigError([Problem("ledger", f"{path.parent} cannot be made: {error.strerror}")]) from None
     if path.is_dir():
         raise ConfigError([Problem("ledger", f"{path} is a folder; name a file")])
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigError([Problem("ledger", f"{path} cannot be written")])
+    if path.exists() and not os.access(path, os.W_OK):
+        raise ConfigError([Problem("ledger", f"{path} cannot be written: {_WHO_WRITES}")])
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(
+            [Problem("ledger", f"{path.parent} cannot be written, and SQLite keeps files there: {_WHO_WRITES}")]
+        )

@@ -15,7 +15,7 @@ from proxy.config.file import ConfigError, Problem
 from proxy.config.model import Config
 from proxy.config.without_file import keys_of_ours, local_tree, names_none, needs_local_model, provider_tree
 from proxy.patterns import compiled_later
-from proxy.processes.descriptors import raise_limit
+from proxy.processes.descriptors import raise_limit, too_few
 from proxy.processes.garbage_collection import make_rare
 from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
@@ -103,7 +103,8 @@ def _serve(
     server = config.server
     data = listen(server.host, server.port, "server.port")
     admin = listen(server.admin_host, server.admin_port, "server.admin_port")
-    for warning in warnings:
+    few = too_few(config.server.max_connections)
+    for warning in (*warnings, *([few] if few else [])):
         log.warning("%s", warning)
     supervisor = Supervisor(config, config_path, local, otherwise)
     spool = Path(config.data_dir) / "spool"

@@ -203,6 +203,7 @@ def test_a_line_without_a_bound_is_refused_by_its_number(rig: JobsRig) -> None:
         ([line(1, "x", stream=True)], "invalid_request_error"),
         ([line(1, "x", model="nobody-has-this")], "model_not_found"),
         ([line(1, "x", temperature=0) | {"url": "/v1/audio/speech"}], "invalid_request_error"),
+        ([line(1, "x") | {"url": "/openai/deployments/gpt-5/chat/completions"}], "invalid_request_error"),
     ):
         with pytest.raises(openai.APIStatusError) as refused:
             sdk(rig).files.create(file=file_of(wrong), purpose="batch")

@@ -36,6 +36,13 @@ def connect(rig: RealtimeRig, session: str, key: str = KEY, model: str = "gpt-re
     return sdk(rig, key).realtime.connect(model=model, extra_headers={"x-taximeter-session-id": session})
 
 
+def azure(rig: RealtimeRig) -> openai.AsyncAzureOpenAI:
+    at = rig.url.replace("http", "ws", 1) + "/openai"  # else it asks for wss
+    return openai.AsyncAzureOpenAI(
+        azure_endpoint=rig.url, websocket_base_url=at, api_key=KEY, api_version="2024-10-01-preview", max_retries=0
+    )
+
+
 async def until(connection: Any, kind: str) -> Any:
     async for event in connection:
         if event.type == kind:
@@ -147,3 +154,12 @@ async def test_a_session_ends_within_a_turn_of_its_money(rig: RealtimeRig) -> No
     (budget,) = [one for one in rig.get("/api/budgets")["items"] if one["name"] == "poor"]
     assert Decimal("0.13") < Decimal(budget["spent_usd"]) <= Decimal("0.40")
     assert Decimal(budget["reserved_usd"]) == 0
+
+
+async def test_azure_names_a_deployment_in_place_of_a_model(rig: RealtimeRig) -> None:
+    headers = {"x-taximeter-session-id": "azure"}
+    async with azure(rig).realtime.connect(model="gpt-realtime", extra_headers=headers) as connection:
+        assert (await until(connection, "session.created")).session.model == "gpt-realtime"
+        await turn(connection, text=7)
+    (entry,) = rig.ended("azure", 1)
+    assert (entry["model"], entry["outcome"]) == ("gpt-realtime", "ok")

@@ -103,6 +103,18 @@ def test_what_mypyc_is_given_has_the_same_lines() -> None:
         assert given.count("\n") == source.text.count("\n"), source.path
 
 
+def test_no_text_that_mypyc_is_given_is_put_together_by_format() -> None:
+    """A conversion in an f-string would be a call of `str.format` for each of its parts."""
+    assert '{name} {value} {value!r}"' in natively('f"{name} {value!s} {value!r}"')
+    found = [
+        f"{source.path}:{node.lineno}"
+        for source in sources()
+        for node in ast.walk(ast.parse(natively(source.text)))
+        if isinstance(node, ast.FormattedValue) and node.conversion == ord("s")
+    ]
+    assert found == []
+
+
 @pytest.mark.skipif(not state.__file__.endswith(".so"), reason="mypy is interpreted on this kind of machine")
 def test_who_replaces_a_native_member_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """mypy is made by mypyc, too."""

@@ -55,11 +55,12 @@ def _sentence(item: MarginItem) -> str:
     decimals = view.decimals_for([nano(item.revenue_usd), spent, nano(item.margin_usd)])
     plan = f"On the plan {view.clip(item.plan)}" if item.plan else "On no plan"
     if item.revenue_usd is None:
-        return f"{plan}, nobody says what they pay; {item.calls:,} calls cost {view.usd(spent, decimals)}."
+        return f"{plan}, nobody says what they pay; {view.plural(item.calls, 'call')} cost {view.usd(spent, decimals)}."
     fee = nano(item.fee_usd)
     less = f" less a fee of {view.usd(fee, decimals)}" if fee else ""
-    said = f"{plan}: revenue of {view.usd(nano(item.revenue_usd), decimals)}{less} and {item.calls:,} calls that cost "
-    said += f"{view.usd(spent, decimals)} leave {view.usd(nano(item.margin_usd), decimals)}"
+    said = f"{plan}: revenue of {view.usd(nano(item.revenue_usd), decimals)}{less} and "
+    said += f"{view.plural(item.calls, 'call')} that cost {view.usd(spent, decimals)} leave "
+    said += view.usd(nano(item.margin_usd), decimals)
     said += f", {view.percent(100 * float(item.margin_rate))} of the revenue." if item.margin_rate else "."
     each = nano(item.cost_per_call_usd)
     if each and item.break_even_calls is not None:

@@ -33,7 +33,9 @@ def _parts(request: PageRequest) -> Table:
         _part(
             "ledger database",
             recorder.database_down_since is None,
-            "answers" if recorder.database_down_since is None else "does not answer; the spool keeps everything",
+            "answers"
+            if recorder.database_down_since is None
+            else f"cannot be written: {recorder.database_down_because}; the spool keeps everything",
         ),
         _part("ledger", recorder.lag_s < _LAG_S, f"{recorder.lag_s:.1f} s behind the calls"),
         _part(

@@ -90,31 +90,39 @@ def _items(request: PageRequest, question: MonthQuestion, month: MonthShown, unk
             names[0]: f"other ({len(others):,})",
             "cost": sum(nano(item.cost_usd) or 0 for item in others),
             "charge": sum(nano(item.charge_usd) or 0 for item in others),
-            "share": 100 * float(sum(Decimal(item.share) for item in others)),
+            "share": _share(month, *others),
             "change": sum(nano(item.change_usd) or 0 for item in others),
         }
         more = more_of(request.address, top)
         link = {names[0]: more} if more else {}
         rest = Rest(
-            Row(cells, link, muted=True, to=more), lambda: [_item(request, question, item, unknown) for item in others]
+            Row(cells, link, muted=True, to=more),
+            lambda: [_item(request, question, month, item, unknown) for item in others],
         )
     total = Row(
         {
             names[0]: "total",
             "cost": nano(month.cost_usd),
             "charge": nano(month.items_usd),
-            "share": 100.0,
+            "share": _share(month, *month.items),
             "change": sum(nano(item.change_usd) or 0 for item in month.items),
         },
         to=str(_spend_of(request, question)),
     )
-    rows = [_item(request, question, item, unknown) for item in shown]
+    rows = [_item(request, question, month, item, unknown) for item in shown]
     return Table(
         "month", "Charge-back", columns, rows, total if rows else None, rest=rest, empty="No call in this month."
     )
 
 
-def _item(request: PageRequest, question: MonthQuestion, item: MonthItem, unknown: set[Values]) -> Row:
+def _share(month: MonthShown, *items: MonthItem) -> float | None:
+    """In percent of what the whole month cost; of nothing nobody has a share."""
+    return 100 * float(sum(Decimal(item.share) for item in items)) if nano(month.cost_usd) else None
+
+
+def _item(
+    request: PageRequest, question: MonthQuestion, month: MonthShown, item: MonthItem, unknown: set[Values]
+) -> Row:
     """unknown: groups of whose calls none has a price. What they are charged is nothing, what they cost nobody knows."""
     names = question.names
     group = item.__pydantic_extra__ or {}
@@ -128,7 +136,7 @@ def _item(request: PageRequest, question: MonthQuestion, item: MonthItem, unknow
     cells = {name: group.get(name) or "(none)" for name in names} | {
         "cost": nano(cost),
         "charge": nano(item.charge_usd),
-        "share": None if cost is None else 100 * float(item.share),
+        "share": None if cost is None else _share(month, item),
         "change": None if cost is None else nano(item.change_usd),
     }
     return Row(cells, {names[0]: str(calls), "change": str(before_it)}, to=str(calls))

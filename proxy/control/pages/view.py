@@ -67,7 +67,8 @@ def plural(number: int, word: str) -> str:
 
 
 def percent(value: float) -> str:
-    """`−12.3 %`, `1,204 %`."""
+    """`−12.3 %`, `1,204 %`; never `−0.0 %`."""
+    value = round(value, 1) + 0.0
     return f"{value:,.1f} %".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f} %".replace("-", "−")
 
 

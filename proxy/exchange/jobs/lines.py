@@ -18,6 +18,7 @@ from proxy.ceilings.habits import name_cap
 from proxy.ceilings.rendered import rendered_size
 from proxy.dialects import ENDPOINTS, Endpoint
 from proxy.dialects import find as find_endpoint
+from proxy.dialects.deployments import PREFIX as DEPLOYMENTS
 from proxy.errors import Refused, dialect_not_supported, invalid_request, model_not_found, model_not_priced
 from proxy.exchange.configured import Configured
 from proxy.exchange.plane import Plane
@@ -55,7 +56,7 @@ class Lines:
 
     def _add(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         endpoint = ENDPOINTS.get(path) or find_endpoint("POST", path, b"")
-        if endpoint is None:
+        if endpoint is None or path.startswith(DEPLOYMENTS):  # a deployment's name would go on as it is
             raise invalid_request(f"{path[:100]!r} cannot be called in a batch.", "url")
         if self.bounds.path and endpoint.operation != self.bounds.path:
             raise invalid_request("All lines of a batch call the same path.", "url")

@@ -65,10 +65,11 @@ KeyIn = Callable[[Client, Opening], bytes | None]
 
 
 async def serve_realtime(plane: Plane, client: Client) -> None:
-    """OpenAI's `/v1/realtime?model=…`. Raises `Refused` before the WebSocket is open; then everything begun is ended."""
+    """OpenAI's `/v1/realtime?model=…`, Azure's `deployment=…`. Raises `Refused` before the WebSocket is open; then everything
+    begun is ended."""
     opening, identity = _admitted(plane, client, _key_in_protocols)
     query = parse_qs(client.query.decode("latin-1"), keep_blank_values=True)
-    models = query.get("model", [])
+    models = query.get("model", []) + query.get("deployment", [])
     if "call_id" in query or query.get("intent", ["conversation"]) != ["conversation"] or len(models) != 1:
         message = "Name one model: /v1/realtime?model=…; calls by id and sessions without a model are not metered here."
         raise invalid_request(message, "model")

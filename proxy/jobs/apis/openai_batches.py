@@ -72,6 +72,7 @@ def _encode(call: Call, model: str) -> Outgoing:
 
 
 _PATH = r"(?:/openai)?(?:/v1)?/batches"
+_OF_DEPLOYMENT = r"/openai/deployments/[^/]+/batches"  # openai-node's AzureOpenAI; the lines say which model
 _ID = r"/(?P<id>[A-Za-z0-9_-]{1,200})"
 
 API = JobApi(
@@ -80,6 +81,7 @@ API = JobApi(
     operation="batch",
     routes=(
         JobRoute("POST", _PATH + r"\Z", "create", endpoint=_endpoint),
+        JobRoute("POST", _OF_DEPLOYMENT + r"\Z", "create", endpoint=_endpoint),
         JobRoute("GET", _PATH + r"\Z", "list", "/batches", queries=frozenset({"limit", "after"})),
         JobRoute("GET", _PATH + _ID + r"\Z", "read", "/batches/{id}"),
         JobRoute("POST", _PATH + _ID + r"/cancel\Z", "read", "/batches/{id}/cancel"),

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from proxy.cli.main import app
+from proxy.cli.problems import report_errors
 from proxy.ledger.database import open_ledger
+from proxy.ledger.keys import create_key
 
 COMMANDS = [["spend"], ["budgets", "list"], ["budgets", "raises"], ["keys", "list"], ["keys", "create", "x"], ["sessions", "top"], ["verify"]]  # fmt: skip
 
@@ -90,3 +93,26 @@ def test_without_a_file_the_local_model_has_its_price(bare: Path) -> None:
 
     assert json.loads(priced.stdout)["cost_usd"] == "0.1"
     assert (swapped.exit_code, "What cost $0 would have cost $0." in swapped.stdout) == (0, True), swapped.output
+
+
+@pytest.mark.parametrize("pragma", ["query_only = on", "max_page_count = 1"])
+def test_a_ledger_that_opens_and_cannot_be_written_is_one_sentence(
+    pragma: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk was a traceback of a hundred lines."""
+    engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+
+    @sa.event.listens_for(engine, "begin")
+    def limit(connection: sa.engine.Connection) -> None:
+        connection.exec_driver_sql(f"PRAGMA {pragma}")
+
+    def command() -> None:
+        for number in range(1000):
+            create_key(engine, f"key-{number}")
+
+    with pytest.raises(SystemExit) as ended:
+        report_errors(command)
+    engine.dispose()
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert (ended.value.code, line.startswith("error: the ledger database refuses: ")) == (1, True)

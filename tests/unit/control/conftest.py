@@ -37,6 +37,7 @@ METRICS_TOKEN = "for-metrics-alone"
 
 RECORDER: dict[str, Any] = {
     "database_down_since": None,
+    "database_down_because": "",
     "lag_s": 0.25,
     "unreadable_records": 0,
     "intents_overdue": 0,

@@ -21,6 +21,7 @@ from proxy.config.model import Config
 from proxy.control import process
 from proxy.control.alerts import Alerts
 from proxy.control.process import Control
+from proxy.ledger import outage
 from proxy.ledger.recorder import Recorder
 from proxy.processes.link import ControlServer
 from proxy.processes.orders import Orders
@@ -197,3 +198,87 @@ async def test_who_waits_for_a_database_can_be_stopped(control: Control, monkeyp
     monkeypatch.setattr(process, "open_ledger", open_ledger)
 
     assert await control._open_ledger() is None
+
+
+async def test_a_ledger_that_can_be_read_alone_is_waited_for(
+    control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It opened; the first thing written to it ended the process, with a traceback, again and again."""
+    is_read_only = [True, True]
+    adopt = process.instances.adopt
+
+    def adopting(engine: Engine, instance: str, data_dir: Path) -> None:
+        if is_read_only:
+            is_read_only.pop()
+            with engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA query_only = on")
+                connection.exec_driver_sql("DELETE FROM entries")
+        adopt(engine, instance, data_dir)
+
+    monkeypatch.setattr(process.instances, "adopt", adopting)
+    monkeypatch.setattr(process, "_TICK_S", 0.001)
+    with caplog.at_level("WARNING"):
+        engine = await control._open_ledger()
+
+    assert engine is not None
+    engine.dispose()
+    assert [record.getMessage().rpartition("ledger.db: ")[2].partition(";")[0] for record in caplog.records] == [
+        "attempt to write a readonly database",
+        "ledger: is open now",
+    ]
+
+
+async def test_while_records_of_before_are_recorded_the_admin_port_says_so_and_a_stop_ends_it(
+    control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It took connections and answered none, and was killed in the end: nobody could see that a disk was full."""
+    is_full = threading.Event()
+
+    def catch_up(recorder: Recorder) -> None:
+        recorder.outage.insist(full if is_full.wait(20) else lambda: None)
+
+    def full() -> None:
+        raise OperationalError("INSERT", {}, OSError("database or disk is full"))
+
+    monkeypatch.setattr(Recorder, "catch_up", catch_up)
+    monkeypatch.setattr(process, "_TICK_S", 0.001)
+    monkeypatch.setattr(outage, "_RETRY_S", 0.001)
+    serving = asyncio.create_task(control.serve())
+    port = control._listener.getsockname()[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        first = (await client.get("/readyz")).json()["missing"]
+        is_full.set()
+        while (told := (await client.get("/readyz")).json()["missing"]) == first:
+            await asyncio.sleep(0)
+    control._stop.set()
+    await serving
+
+    assert (first, told) == (["the records of before"], ["the ledger database"])
+    assert [record.getMessage().partition(":")[0] for record in caplog.records if record.levelname != "INFO"] == [
+        "the ledger database cannot be written",
+        "the ledger database is still away",
+    ]
+
+
+async def test_a_ledger_that_does_not_say_what_is_spent_is_asked_again_with_one_line_a_reason(
+    control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There were fifty lines a second."""
+    engine = await control._open_ledger()
+    assert engine is not None
+    control._engine = engine
+    failures = ["disk is full"] * 5 + ["locked"] * 2
+
+    def question() -> str:
+        if failures:
+            raise OperationalError("INSERT", {}, OSError(failures.pop()))
+        return "spent"
+
+    monkeypatch.setattr(process, "_TICK_S", 0.001)
+    assert await control._answer_of(question) == "spent"
+
+    engine.dispose()
+    assert [record.getMessage().split(": ")[-1] for record in caplog.records] == [
+        "locked; it is asked again",
+        "disk is full; it is asked again",
+    ]

@@ -96,6 +96,28 @@ def test_what_begins_otherwise_is_parsed_as_if_nobody_had_been_here(change: Call
     assert _outcome(raw) == expected
 
 
+def test_who_learned_what_stood_for_a_beginning_cannot_put_it_anywhere() -> None:
+    said = _messages(40)
+    _after(_body(said), _body(said))
+    read: list[bytes] = []
+    parse = orjson.loads
+
+    def noting(text: bytes) -> Any:
+        read.append(text)
+        return parse(text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(orjson, "loads", noting)
+        anthropic.parse_messages(_body(said))
+    token = next(body["messages"][0] for body in map(parse, read) if isinstance(body["messages"][0], str))
+    raw = b'{"x":{"messages":%b},"messages":%b}' % tuple(map(orjson.dumps, (said, [token, *_messages(39)])))
+    known = anthropic._PLAIN.beginnings
+    begun = known.find(raw)
+    assert begun is not None
+    assert begun.blocks
+    assert known.parse(raw, begun) is None
+
+
 def _outcome(raw: bytes) -> Any:
     try:
         call = anthropic.parse_messages(raw)

@@ -16,7 +16,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from proxy.control.metrics.series import MetricState
-from proxy.ledger import recorder as recording
+from proxy.ledger import outage
 from proxy.ledger.audit.difference import Difference
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
@@ -111,7 +111,7 @@ def main() -> None:
         server.new_database() as url,
     ):
         print(away(server, url, Path(folder), seconds=given.seconds, rate=given.rate, crash=given.crash))
-        print(f"tried again every {recording._RETRY_S} s")
+        print(f"tried again every {outage._RETRY_S} s")
 
 
 if __name__ == "__main__":

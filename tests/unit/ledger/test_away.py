@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.control.metrics.series import MetricState
+from proxy.ledger import outage
 from proxy.ledger import recorder as recorder_module
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import connect, open_ledger
@@ -45,7 +46,7 @@ def test_a_database_that_is_away_costs_lag_and_nothing_else(
 def test_connections_that_break_at_the_commit_lose_and_double_nothing(
     server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder_module, "_RETRY_S", 0.001)
+    monkeypatch.setattr(outage, "_RETRY_S", 0.001)
     monkeypatch.setattr(recorder_module, "_EVERY_S", 0.005)
     monkeypatch.setattr(recorder_module, "_MANY_EVERY_S", 0.005)
     open_ledger(server.url()).dispose()

@@ -19,7 +19,7 @@ from proxy.ledger.audit.difference import Difference
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
 from proxy.ledger.label_days import add_up_a_day
-from proxy.ledger.label_weeks import add_up_a_week
+from proxy.ledger.label_weeks import add_up_a_month, add_up_a_week, add_up_days
 from proxy.ledger.parts_schema import spend_impersonal_weeks, spend_label_weeks
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollup_schema import label_days as days_state
@@ -229,6 +229,27 @@ def test_weeks_of_deleted_entries_stay_known(ledger: Engine, tmp_path: Path) -> 
     assert row.requests == before[0].requests  # the late one is known to no day
     assert tables_read(ledger, ["customer", "label.plan"]) >= {"spend_label_weeks"}
     assert audited(ledger, tmp_path / "a") is None
+
+
+def test_a_look_at_days_weeks_and_months_reads_the_days_once(database: str) -> None:
+    """As it is done each minute, mostly where there is nothing to add up."""
+    engine = open_ledger(database)
+    fill(engine, [entry for day in range(0, 75, 6) for entry in calls(WEEK + day * DAY_US)])
+    now_us = WEEK + 90 * DAY_US
+    while add_up_days(engine, ["plan"], now_us):
+        pass
+    assert not add_up_a_day(engine, ["plan"], now_us)
+    assert not add_up_a_week(engine, now_us)
+    assert not add_up_a_month(engine, now_us)
+    assert tables_read(engine, ["customer", "label.plan"]) >= {"spend_label_months", "spend_label_weeks"}
+    assert same_as_the_entries(engine, "customer", "label.plan")
+    asked: list[str] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+
+    assert not add_up_days(engine, ["plan"], now_us)
+
+    assert len([statement for statement in asked if "FROM spend_days" in statement]) == 1
+    engine.dispose()
 
 
 def test_weeks_of_days_whose_entries_are_deleted_are_added_up(database: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.control.metrics.series import MetricState
+from proxy.ledger import outage
 from proxy.ledger import recorder as recorder_module
 from proxy.ledger.corrections import correction_id
 from proxy.ledger.recorder import Recorder
@@ -154,7 +155,7 @@ def test_the_database_away_costs_only_time(
             raise sa.exc.OperationalError("x", {}, Exception("gone"))
         return real(self, connection, shipped)
 
-    monkeypatch.setattr(recorder_module, "_RETRY_S", 0)
+    monkeypatch.setattr(outage, "_RETRY_S", 0)
     monkeypatch.setattr(Shipper, "_write_entries", fail)
     ledger.ship()
     assert (len(ledger.rows()), ledger.spent(), ledger.counts.entries) == (1, 400, 1)
@@ -172,7 +173,7 @@ def test_a_database_that_answers_again_is_back_though_there_is_nothing_to_ship(
             raise sa.exc.OperationalError("x", {}, Exception("gone"))
         real(self)
 
-    monkeypatch.setattr(recorder_module, "_RETRY_S", 0)
+    monkeypatch.setattr(outage, "_RETRY_S", 0)
     monkeypatch.setattr(Runs, "begin_again", fail)
     ledger.ship()
     assert next(failures, None) is None
@@ -380,7 +381,7 @@ def test_a_commit_whose_answer_is_lost_counts_once(
             raise sa.exc.OperationalError("COMMIT", {}, Exception("connection lost"))
         return done
 
-    monkeypatch.setattr(recorder_module, "_RETRY_S", 0)
+    monkeypatch.setattr(outage, "_RETRY_S", 0)
     monkeypatch.setattr(sa.engine.Transaction, "__exit__", commit_without_answer)
     ledger.ship()
     assert next(lost, None) is None, "the answer was never lost"

@@ -8,12 +8,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.ids import is_id
+from proxy.ids import first_id, is_id
 from proxy.ledger import rolling
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
 from proxy.ledger.rollup_schema import session_names, spend_sessions
-from proxy.ledger.rollups import digest
+from proxy.ledger.rollups import digest, session_group
+from proxy.ledger.session_keys import note_keys
 from proxy.reports.one_session import recalled
 from proxy.reports.sessions import sessions
 from proxy.reports.spend import spend
@@ -68,7 +69,7 @@ def test_reports_and_the_audit_say_the_same_under_any_key(
     engine, made = begun_at(empty_database, since_at), made_up(300)
     fill(engine, made[::2], instance="one")
     with monkeypatch.context() as before:
-        before.setattr(rolling, "_named_from", lambda connection: None)
+        before.setattr(rolling, "named_from", lambda connection: None)
         fill(engine, made[1::2], instance="of the version before")
     twice = {name for name, keys in keys_of(engine).items() if len(keys) == 2}
     assert bool(twice) == (since_at is not None)
@@ -82,5 +83,37 @@ def test_reports_and_the_audit_say_the_same_under_any_key(
     wanted = {row.group["session"] for row in of_model if row.group["model"] == "big"}
     shown = sessions(engine, limit=1000, having={"model": "big"}, lone_counts=True)
     assert {row.session for row in shown} == wanted
+    engine.dispose()
+    assert verify(empty_database, tmp_path).difference is None
+
+
+@pytest.mark.parametrize("since_at", [0, BORDER])
+def test_a_session_of_two_versions_is_one_after_the_next_look(
+    empty_database: str, tmp_path: Path, since_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that the version before alone has written."""
+    engine, made = begun_at(empty_database, since_at), made_up(300)
+    with monkeypatch.context() as before:
+        before.setattr(rolling, "named_from", lambda connection: None)
+        fill(engine, made[1::2], instance="of the version before")
+        with engine.begin() as connection:
+            connection.execute(sa.update(spend_sessions).values(key=None, keyed=0))  # of which it knows nothing
+    alone = keys_of(engine).keys()
+    fill(engine, made[::2], instance="one")
+    twice = {name for name, keys in keys_of(engine).items() if len(keys) == 2}
+    assert twice
+    assert {name for name in alone - twice if is_id(name or "") and session_group(name, first_id(since_at)) == name}
+    for _ in range(2):
+        assert not note_keys(engine)
+
+    assert keys_of(engine) == {name: [session_group(name, first_id(since_at))] for name in keys_of(engine)}
+    shown = sessions(engine, limit=1000, lone_counts=True)
+    in_entries = spend(engine, ["session"], None, None, rolled=False)
+    assert sorted((str(row.session), row.requests, row.cost_nanousd) for row in shown) == sorted(
+        (str(row.group["session"]), row.requests, row.cost_nanousd) for row in in_entries
+    )
+    assert spend(engine, ["session"], None, None) == in_entries
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(spend_sessions).where(spend_sessions.c.key.is_(None))).all() == []
     engine.dispose()
     assert verify(empty_database, tmp_path).difference is None

@@ -20,7 +20,8 @@ from proxy.ledger.schema import entries
 from proxy.reports.calendar import PERIODS, spend_by, total_of
 from proxy.reports.spend import spend
 from proxy.times import BadQuestion
-from tests.support.made_up import fill, made_up
+from tests.support.bought import bought
+from tests.support.made_up import START, fill, made_up
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,20 @@ def test_what_an_untrusted_client_claims_can_be_seen(ledger: Engine, tmp_path: P
     (row,) = csv.DictReader(io.StringIO(CliRunner().invoke(app, arguments).stdout))
 
     assert (row["claimed.customer"], row["claimed.feature"], row["share_percent"]) == ("acme", "'=1", "100.0")
+
+
+def test_of_nothing_nobody_has_a_share(tmp_path: Path) -> None:
+    engine = open_ledger(f"sqlite:///{tmp_path}/free.db")
+    fill(engine, [bought(START, "0", model=model) for model in ("small", "smaller")])
+    config = tmp_path / "taximeter.yaml"
+    config.write_text(json.dumps({"ledger": str(engine.url)}))
+    engine.dispose()
+    arguments = ["spend", "--config", str(config), "--by", "model", "--since", "2026-11-01"]
+    shown = CliRunner().invoke(app, arguments).stdout
+    assert "total" in shown
+    assert "0.0" not in shown
+    (row, _) = csv.DictReader(io.StringIO(CliRunner().invoke(app, [*arguments, "--format", "csv"]).stdout))
+    assert (row["cost_usd"], row["share_percent"]) == ("0", "")
 
 
 def test_csv_has_a_column_for_each_unit_and_the_table_a_total(ledger: Engine, tmp_path: Path) -> None:

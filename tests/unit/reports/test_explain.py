@@ -73,6 +73,10 @@ def test_more_calls_and_a_better_cache_are_told_apart(ledger: Engine) -> None:
     )
 
 
+def test_of_nothing_no_reason_is_told(ledger: Engine) -> None:
+    assert explained(ledger).sentence == "Neither period has a cost."
+
+
 def test_new_gone_and_unpriced_are_apart(ledger: Engine) -> None:
     fill(ledger, calls(5, OCTOBER, "1", "left", input=100))
     fill(ledger, [*calls(3, NOVEMBER, "1", "came", input=100), *calls(4, OCTOBER, "1", "both", input=100)])

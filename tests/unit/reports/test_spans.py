@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.ledger.database import open_ledger
 from proxy.ledger.rollup_schema import spend_days, spend_hours, spend_people_days, spend_people_weeks
 from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
-from proxy.reports.spans import ENTRIES, Source, Span, _cut, _nearest
+from proxy.reports.spans import ENTRIES, MOST_SPANS, Source, Span, _cut, _nearest, _parts
+from proxy.reports.totals import Kept, Totals, add_entries_of
+from tests.support.bought import bought
+from tests.support.made_up import START, fill
 
 PEOPLE = [Source(spend_people_weeks, WEEK_US), Source(spend_people_days, DAY_US), ENTRIES]
 PLAIN = [Source(spend_days, DAY_US), Source(spend_hours, HOUR_US), ENTRIES]
@@ -75,3 +81,18 @@ def test_a_day_that_cannot_be_had_whole_is_read_by_what_is_in_the_span() -> None
         (Span(span.since, 11 * DAY_US), 1),
         (Span(12 * DAY_US, span.until), 1),
     ]
+
+
+def test_times_in_very_many_pieces_are_asked_some_at_a_time(tmp_path: Path) -> None:
+    """SQLite refuses a thousand conditions."""
+    engine = open_ledger(f"sqlite:///{tmp_path}/l.db")
+    pieces = [(ENTRIES, Span(START + number * HOUR_US, START + number * HOUR_US + 1), 1) for number in range(1500)]
+    fill(engine, [bought(piece.since or 0, "1") for _, piece, _ in pieces])
+    parts = _parts(pieces)
+    assert max(len(part.spans) for part in parts) <= MOST_SPANS
+    totals = Totals()
+    with engine.connect() as connection:
+        add_entries_of(connection, [(part, 0) for part in parts], ["team"], Kept({}, ()), totals)
+    [(values, numbers, _)] = totals.left(0)
+    assert (values, numbers[0]) == (("shop",), 1500)
+    engine.dispose()

@@ -27,6 +27,18 @@ def test_a_ledger_that_can_be_made_is_not(tmp_path: Path) -> None:
     check_ledger_folder("postgresql://u:p@nowhere/x")
 
 
+def test_a_ledger_whose_folder_takes_no_files_is_refused_though_it_can_be_written_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite keeps its log beside it: it was waited for, for ever."""
+    (tmp_path / "ledger.db").touch()
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    with pytest.raises(ConfigError) as refused:
+        check_ledger_folder(f"sqlite:///{tmp_path}/ledger.db")
+
+    assert str(refused.value).startswith(f"ledger: {tmp_path} cannot be written, and SQLite keeps files there: give ")
+
+
 def test_a_data_folder_that_cannot_be_made_is_one_sentence() -> None:
     with pytest.raises(ConfigError) as refused:
         make_data_dir(Path("/proc/foo"))

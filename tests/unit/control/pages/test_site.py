@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 
 from pricing.units import UNITS
 from proxy.config.plans import Plan
-from proxy.control.pages import overview, tables
+from proxy.control.pages import month, overview, tables
 from proxy.control.pages.authentication import COOKIE
 from proxy.control.pages.overview import live_queries
 from proxy.control.pages.site import ACTIONS, PAGES
@@ -452,6 +452,22 @@ def test_a_month_says_nothing_of_a_cost_that_nobody_knows(control: Control) -> N
     for row in rows_of(control, "/month?month=2026-11&by=model,key&csv=month"):
         shown = {row["cost_usd"], row["share_percent"], row["change_usd"]}
         assert (shown == {""}) is ((row["model"], row["key"]) in unknown), row
+
+
+def test_a_months_shares_are_those_of_what_it_cost(control: Control) -> None:
+    """Of a month without any cost there is none, and what is filtered for is no whole."""
+    path = "/month?month=2026-11&by=team"
+    shares = {
+        row["team"]: float(row["share_percent"])
+        for row in rows_of(control, f"{path}&csv=month")
+        if row["share_percent"]
+    }
+    team = max(shares, key=lambda team: shares[team])
+    assert 0 < shares[team] < 99
+    assert "100.0 %" not in control.client.get(f"{path}&filter.team={team}").text
+    assert "100.0 %" in control.client.get(path).text
+    free: Any = SimpleNamespace(cost_usd="0", share="0")
+    assert month._share(free, free) is None
 
 
 def test_what_a_month_lacks_is_said_of_what_is_asked_for(control: Control) -> None:

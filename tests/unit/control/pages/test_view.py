@@ -35,6 +35,13 @@ class _Markup(HTMLParser):
         self.text += data
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [(-0.04, "0.0 %"), (-0.0, "0.0 %"), (-0.06, "−0.1 %"), (-12.34, "−12.3 %"), (1204.4, "1,204 %")]
+)
+def test_a_share_that_rounds_to_nothing_has_no_sign(value: float, shown: str) -> None:
+    assert view.percent(value) == shown
+
+
 def call(**changes: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "id": "1", "kind": "attempt", "started_at": 1_763_900_000_000_000, "status": "settled", "outcome": "ok", "http_status": 200,
