@@ -24,11 +24,12 @@ OURS = ("pricing", "proxy", "taximeter")
 def of_other_packages() -> Iterator[tuple[str, str]]:
     """The files that the modules of other packages come from, of those that are imported: sources and bytecode."""
     folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    for name, module in sys.modules.items():
-        source, bytecode = getattr(module, "__file__", None), getattr(module, "__cached__", None)
-        is_ours = name.partition(".")[0] in OURS
-        if source and bytecode and not is_ours and any(Path(source).is_relative_to(folder) for folder in folders):
-            yield source, bytecode
+    for name, module in [*sys.modules.items()]:
+        spec = getattr(module, "__spec__", None)
+        if spec is None or not spec.origin or not spec.cached or name.partition(".")[0] in OURS:
+            continue
+        if any(Path(spec.origin).is_relative_to(folder) for folder in folders):
+            yield spec.origin, spec.cached
 
 
 def main() -> None:

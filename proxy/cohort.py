@@ -86,6 +86,10 @@ class Member:
             self._must_cancel = True
         return True
 
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._coroutine is None
+
     def cancelling(self) -> int:
         """How often it was asked to, and nobody has taken that back."""
         return self._cancels
@@ -111,7 +115,7 @@ class Member:
         except (StopIteration, asyncio.CancelledError):
             self._coroutine = None
             return None
-        except Exception:
+        except BaseException:  # Rust's panics are no `Exception`, and those that go with this one must not end by it
             self._coroutine = None
             log.exception("a call failed where nothing should")
             return None

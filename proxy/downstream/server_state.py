@@ -15,6 +15,7 @@ class Serving(Protocol):
     """A request that is being served: a task of asyncio's, or a cohort's member."""
 
     def cancel(self) -> bool: ...
+    def done(self) -> bool: ...
 
 
 class ServerState:

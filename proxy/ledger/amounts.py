@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+import orjson
 from msgspec import Raw, Struct
 
 from proxy.ledger.row_checks import BudgetAmount, valid_amounts
-from proxy.spool.plain import amounts_of
+from proxy.spool.plain import amounts_of, texts_of
 
 Counter = tuple[str, str, int, str]
 """name, group, window start, measure"""
@@ -37,53 +38,66 @@ class Known(NamedTuple):
     """How records state what a call adds to some counters: what stands around the amounts."""
 
     counters: tuple[Counter, ...]
-    around: Sequence[bytes]
+    around: Sequence[str]
 
 
-class Stated(NamedTuple):
-    """known: what the next call of its kind may state, too."""
+class States(Protocol):
+    """Calls of a kind. stated: how the last of them said what it adds to the budgets: the next may say it so, too."""
 
-    text: str
-    amounts: Amounts
-    known: Known | None
+    stated: Known | None
 
 
-_known: dict[bytes, Known] = {}  # by the text, without the amounts
-_MOST_KNOWN, _MOST_BYTES = 1024, 1000
-
-_new = tuple.__new__
+_known: dict[str, Known] = {}  # by the text, without the amounts
+_MOST_KNOWN, _MOST_CHARS = 1024, 1000
 
 
-def plain_amounts(stated: Raw, cost: int | None, guess: Known | None) -> Stated | None:
-    """What an ordinary call adds to the budgets; None where not all of it can be added. guess: what such a call stated before:
-    it is right where it comes to the same bytes. Raises ValueError."""
+def plain_amounts(
+    stated: Sequence[Raw], costs: Sequence[int | None], kinds: Sequence[States]
+) -> tuple[list[str | None], list[Amounts]]:
+    """What ordinary calls add to the budgets: as the text of their rows, and as amounts. Raises ValueError where not all of it
+    can be added."""
+    texts: list[str | None] = texts_of(stated)
+    each: list[Amounts] = []
+    numbers = orjson.dumps(costs).decode()[1:-1].split(",")
+    for at, (text, cost, number, kind) in enumerate(zip(texts, costs, numbers, kinds, strict=True)):
+        guess = kind.stated
+        # It is right where it comes to the same text.
+        if guess is not None and cost is not None and text == f",{number}]".join(guess.around):
+            each.append(SameAmount(guess.counters, cost))
+        else:
+            amounts = _stated(stated[at], cost, kind)
+            texts[at] = text if amounts else None
+            each.append(amounts)
+    return texts, each
+
+
+def _stated(raw: Raw, cost: int | None, kind: States) -> Amounts:
+    """As `plain_amounts`, of one. Raises ValueError."""
     if cost is None:
-        return _each(stated)
-    amount = b",%d]" % cost
-    if guess is not None and Raw(text := amount.join(guess.around)) == stated:
-        return _new(Stated, (text.decode(), SameAmount(guess.counters, cost), guess))
-    text = bytes(stated)
-    without = text.replace(amount, b",]")
+        return _each(raw)
+    text, amount = str(raw, "utf-8"), f",{cost}]"
+    without = text.replace(amount, ",]")
     known = _known.get(without)
     if known is None:
-        each = _each(stated)
+        amounts = _each(raw)
         # A name that looks like the end of an amount is not known: of all others only one text comes to what is.
-        if each is None or without.count(b",]") != len(each.amounts) or any(item[4] != cost for item in each.amounts):
-            return each
-        known = Known(
-            tuple((name, group, at, measure) for name, group, at, measure, _ in each.amounts), text.split(amount)
-        )
-        if len(text) <= _MOST_BYTES:
+        if not amounts or without.count(",]") != len(amounts) or any(item[4] != cost for item in amounts):
+            return amounts
+        known = Known(tuple((name, group, at, measure) for name, group, at, measure, _ in amounts), text.split(amount))
+        if len(text) <= _MOST_CHARS:
             if len(_known) >= _MOST_KNOWN:
                 _known.clear()
             _known[without] = known
-    return Stated(text.decode(), SameAmount(known.counters, cost), known)
+    kind.stated = known
+    return SameAmount(known.counters, cost)
 
 
-def _each(stated: Raw) -> Stated | None:
+def _each(stated: Raw) -> Sequence[BudgetAmount]:
     """Amounts that differ. Raises ValueError."""
     amounts, plain = valid_amounts(amounts_of(stated))
-    return Stated(str(stated, "utf-8"), amounts, None) if plain else None
+    if not plain:
+        raise ValueError(stated)
+    return amounts
 
 
 class _Counted(Protocol):

@@ -83,16 +83,17 @@ _USAGE, _TOLD, _LINES = map(_ENDED.index, ("usage", "told_usage", "cost_lines"))
 
 def plain_rows(
     intents: Sequence[OfIntent],
-    ends: Sequence[OfSettle],
+    ended: Sequence[Sequence[Any]],
     kinds: Sequence[Kind],
     budgets: Sequence[str | None],
     instance: str,
 ) -> list[Row]:
-    """The rows of ordinary calls, as `any_row` has each. Raises ValueError where a usage is none.
+    """The rows of ordinary calls, as `any_row` has each. ended: a column for each field of `OfSettle`. Raises ValueError where
+    a usage is none.
 
     They are made column by column, and so without a step of Python for each value.
     """
-    own, ended = list(zip(*map(astuple, intents), strict=True)), list(zip(*map(astuple, ends), strict=True))
+    own = list(zip(*map(astuple, intents), strict=True))
     for at in (_SESSION, _ROOT):  # of a call that is a session of its own: one text for all three
         own[at] = tuple(
             [request if name == request else name for name, request in zip(own[at], own[_REQUEST], strict=True)]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec.structs import astuple
 
 from proxy.ledger.amounts import Amounts, plain_amounts
 from proxy.ledger.attempt_rows import Kind, any_row, plain_rows
 from proxy.ledger.end_checks import check_stored
-from proxy.ledger.row import Row
+from proxy.ledger.row import Columns, Row, columns_of
 from proxy.ledger.row_checks import is_valid, repaired, valid_amounts
 from proxy.spool import records
-from proxy.spool.plain import OfIntent, OfSettle, is_said
+from proxy.spool.frames import Record
+from proxy.spool.plain import NOTHING, OfIntent, OfSettle, is_said
 
 NO_END: Any = {}
 """Of a correction, and of an entry as the ledger has it."""
@@ -32,7 +35,18 @@ class Entry(NamedTuple):
     budgets: Amounts
 
 
+class Shipped(list[Entry]):
+    """The entries of a batch, with the columns of their rows, which are made once for all who look at them. Never changed."""
+
+    @cached_property
+    def columns(self) -> Columns:
+        return columns_of(entry.row for entry in self)
+
+
 _entry = partial(tuple.__new__, Entry)
+_looked_at = itemgetter(
+    *map(OfSettle.__struct_fields__.index, ("budgets", "cost_nanousd", "itl_count", "epoch", "stored"))
+)
 
 
 def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
@@ -46,13 +60,8 @@ def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
     return Entry(row if plain and is_valid(row) else repaired(row, amounts), ended, amounts)
 
 
-class Ended(NamedTuple):
-    """An ordinary call: its INTENT, the SETTLE that ended it, and what both have in common with others."""
-
-    intent: OfIntent
-    end: OfSettle
-    kind: Kind
-    payload: bytes
+Ended = tuple[OfIntent, OfSettle, Kind, Record]
+"""An ordinary call: its INTENT, the SETTLE that ended it, what both have in common with others, and the record of its end."""
 
 
 def plain_entries(ended: Sequence[Ended], instance: str) -> list[Entry | None]:
@@ -65,25 +74,24 @@ def plain_entries(ended: Sequence[Ended], instance: str) -> list[Entry | None]:
 
 def _plain(ended: Sequence[Ended], instance: str) -> list[Entry | None]:
     """Raises ValueError."""
-    texts: list[str | None] = []
-    amounts, said = [], []
-    for _, end, kind, payload in ended:
-        stated = plain_amounts(end.budgets, end.cost_nanousd, kind.stated)
-        if stated is None:
-            raise ValueError(end.budgets)
-        text, budgets, kind.stated = stated
-        texts.append(text if budgets else None)
-        amounts.append(budgets)
-        said.append(_beside_its_row(end, kind, payload))
-    intents, ends, kinds, _ = zip(*ended, strict=True)
-    rows = plain_rows(intents, ends, kinds, texts, instance)
-    return list(map(_entry, zip(rows, said, amounts, strict=True)))
+    intents, ends, kinds, records = zip(*ended, strict=True)
+    said = list(zip(*map(astuple, ends), strict=True))
+    budgets, costs, counts, epochs, stored = _looked_at(said)
+    texts, amounts = plain_amounts(budgets, costs, kinds)
+    beside = [
+        _beside_its_row(end, kind, record)
+        if each is not NOTHING or count or epoch is not None or kind.flags
+        else {"cost_lines": end.cost_lines}
+        for end, kind, record, each, count, epoch in zip(ends, kinds, records, stored, counts, epochs, strict=True)
+    ]
+    rows = plain_rows(intents, said, kinds, texts, instance)
+    return list(map(_entry, zip(rows, beside, amounts, strict=True)))
 
 
-def _beside_its_row(end: OfSettle, kind: Kind, payload: bytes) -> Any:
+def _beside_its_row(end: OfSettle, kind: Kind, record: Record) -> Any:
     """What it says that has no column, or is needed in another form. Raises ValueError."""
     if is_said(end.stored):
-        whole = orjson.loads(payload)
+        whole = orjson.loads(record.payload)
         check_stored(whole)
         return whole
     said: dict[str, Any] = {"cost_lines": end.cost_lines}

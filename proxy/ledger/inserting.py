@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import DBAPIError
 
-from proxy.ledger.row import Row
+from proxy.ledger.row import Columns, Row, columns_of
 from proxy.ledger.schema import entries
 
 _ALL = range(len(Row._fields))
@@ -30,7 +31,6 @@ _ALIKE = tuple(
     )
 )  # fmt: skip
 _VARIED = tuple(at for at in _ALL if at not in _ALIKE)
-_alike = operator.itemgetter(*_ALIKE)
 _SMALL = operator.attrgetter(*(column.name for column in entries.columns if type(column.type) is sa.Integer))
 _MOST_SMALL = 2**31 - 1
 _COPIED_AS = {sa.Text: "text", sa.BigInteger: "int8", sa.Integer: "int4", sa.Boolean: "bool", sa.Double: "float8"}
@@ -53,44 +53,43 @@ class Inserting:
         names, marks = ", ".join(self._names[at] for at in present), ", ".join([self._mark] * len(present))
         return f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
 
-    def all(self, connection: Connection, rows: Sequence[Row]) -> bool:
-        """Whether every row is new, and now there. Where one is not, rows may be there all the same: in a savepoint.
+    def all(self, connection: Connection, rows: Sequence[Row], columns: Columns | None = None) -> bool:
+        """Whether every row is new, and now there. Where one is not, rows may be there all the same: in a savepoint. columns:
+        theirs, where they are made already.
 
         Raises DBAPIError, and OverflowError of an integer beyond its column.
         """
         if not self._copies:
-            return self._inserted(connection, rows)
+            return self._inserted(connection, columns or columns_of(rows)) == len(rows)
         try:
             self._copied(connection, rows)
         except sa.exc.IntegrityError:  # also where one is there already: COPY knows no conflicts
             return False
         return True
 
-    def _inserted(self, connection: Connection, rows: Sequence[Row]) -> bool:
-        """To bind values is most of what an INSERT costs: what no row says is not bound, what many say alike once for all."""
-        by_kind: dict[tuple[Any, ...], list[Row]] = {}
-        for row in rows:
-            by_kind.setdefault(_alike(row), []).append(row)
-        varied, single, count = _said(_VARIED, rows), [], 0
-        own = operator.itemgetter(*varied)
+    def _inserted(self, connection: Connection, columns: Columns) -> int:
+        """How many rows are new. To bind values is most of what an INSERT costs: what no row says is not bound, what many say
+        alike once for all."""
+        varied, single, count = _said(_VARIED, columns), [], 0
+        by_kind: dict[tuple[Any, ...], list[tuple[Any, ...]]] = defaultdict(list)
+        kinds = zip(*[columns[at] for at in _ALIKE], strict=True)
+        for kind, own in zip(kinds, zip(*[columns[at] for at in varied], strict=True), strict=True):
+            by_kind[kind].append(own)
         together: dict[tuple[int, ...], list[tuple[Any, ...]]] = {}  # by the columns that are alike and said
         for kind, some in by_kind.items():
             whole = len(some) - len(some) % _TOGETHER
-            single += some[whole:]
+            single += [(*kind, *own) for own in some[whole:]]
             if whole:
                 alike = tuple(at for at, value in zip(_ALIKE, kind, strict=True) if value is not None)
                 said = [value for value in kind if value is not None]
                 together.setdefault(alike, []).extend(
-                    tuple(chain(*map(own, some[first : first + _TOGETHER]), said))
-                    for first in range(0, whole, _TOGETHER)
+                    tuple(chain(*some[first : first + _TOGETHER], said)) for first in range(0, whole, _TOGETHER)
                 )
         for alike, statements in together.items():
             count += connection.exec_driver_sql(self._known(alike, varied), statements).rowcount
         if single:
-            columns = (*_ALIKE, *varied)
-            values = list(map(operator.itemgetter(*columns), single))
-            count += connection.exec_driver_sql(self._known((), columns), values).rowcount
-        return count == len(rows)
+            count += connection.exec_driver_sql(self._known((), (*_ALIKE, *varied)), single).rowcount
+        return count
 
     def _known(self, alike: tuple[int, ...], varied: tuple[int, ...]) -> str:
         """The INSERT of these columns: of one row, or of some that are alike in some columns."""
@@ -130,7 +129,7 @@ class Inserting:
         return connection.exec_driver_sql(self._insert, [row]).rowcount == 1
 
 
-def _said(columns: Sequence[int], rows: Sequence[Row]) -> tuple[int, ...]:
+def _said(places: Sequence[int], columns: Columns) -> tuple[int, ...]:
     """Those of these columns in which a row has another value than the column's default."""
-    values, first, count = list(zip(*rows, strict=True)), rows[0], len(rows)
-    return tuple(at for at in columns if first[at] != _DEFAULTS[at] or values[at].count(_DEFAULTS[at]) < count)
+    count = len(columns[0])
+    return tuple(at for at in places if columns[at][0] != _DEFAULTS[at] or columns[at].count(_DEFAULTS[at]) < count)

@@ -10,7 +10,7 @@ import operator
 from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
@@ -24,9 +24,18 @@ from proxy.ledger.row import row_of
 from proxy.ledger.row_checks import bounded_amount, is_amount, is_valid
 from proxy.spool import records
 from proxy.spool.frames import Position, Record
-from proxy.spool.plain import Intent, OfSettle, Settle, is_said, lease_of, plain_records, said_by, whole_of
-
-_new = tuple.__new__
+from proxy.spool.plain import (
+    NOTHING,
+    Common,
+    Intent,
+    OfSettle,
+    Settle,
+    is_said,
+    lease_of,
+    plain_records,
+    said_by,
+    whole_of,
+)
 
 _GRACE_US = 60_000_000  # whoever sweeps overdue reservations has that long to say so
 
@@ -126,20 +135,17 @@ class Pairing:
 
     def take(self, shipped: Sequence[Record], batch: Batch) -> None:
         """Never raises: a record that makes no sense is kept in `batch.unreadable`, and its attempt is charged all the same."""
-        ended: dict[str, tuple[Ended, Record]] = {}  # ordinary calls, by their ids; their INTENTs are open still
+        ended: dict[str, Ended] = {}  # ordinary calls, by their ids; their INTENTs are open still
         is_open = self._open
         for record, plain in zip(shipped, plain_records([record.payload for record in shipped]), strict=True):
             if type(plain) is Settle:
-                own = plain.own
+                own, common = plain
                 begun = is_open.get(own.id)
-                if (
-                    begun is not None
-                    and own.id not in ended
-                    and type(intent := begun[0]) is Intent
-                    and (kind := _kind_of(intent, plain)) is not None
-                ):
-                    ended[own.id] = _new(Ended, (intent.own, own, kind, record.payload)), record
-                    continue
+                if begun is not None and own.id not in ended and type(intent := begun[0]) is Intent:
+                    kind = None if own.job is not NOTHING and is_said(own.job) else _kind_of(intent.common, common)
+                    if kind is not None:
+                        ended[own.id] = (intent.own, own, kind, record)
+                        continue
             elif type(plain) is Intent and plain.own.id not in ended:
                 is_open[plain.own.id] = plain, record
                 continue
@@ -151,13 +157,23 @@ class Pairing:
                 self._take_whole(record, batch)
         self._end_plain(ended, batch)
 
-    def _end_plain(self, ended: Mapping[str, tuple[Ended, Record]], batch: Batch) -> None:
+    def _end_plain(self, ended: Mapping[str, Ended], batch: Batch) -> None:
         """Ends of ordinary calls, in their order."""
         if not ended:
             return
-        made = plain_entries([each for each, _ in ended.values()], self._instance)
-        for entry, (attempt_id, (each, record)) in zip(made, ended.items(), strict=True):
-            if entry is None or not self._is_told(entry, each.end, record):
+        each = list(ended.values())
+        made = plain_entries(each, self._instance)
+        (_, _, _, first) = each[0]
+        if all(made) and all(end.lease is NOTHING for _, end, _, _ in each) and not self._is_known(first):
+            for attempt_id in ended:
+                del self._open[attempt_id]
+            self._waiting.difference_update(ended)
+            self._expired.difference_update(ended)
+            self.lately.extend(cast("list[Entry]", made))
+            batch.entries += cast("list[Entry]", made)
+            return
+        for entry, (attempt_id, (_, end, _, record)) in zip(made, ended.items(), strict=True):
+            if entry is None or not self._is_told(entry, end, record):
                 self._take_whole(record, batch)  # and charged at the ceiling, where that makes no sense
                 continue
             self._close(attempt_id)
@@ -311,10 +327,10 @@ class Pairing:
         return entry_of(intent, end, self._instance)
 
 
-def _kind_of(intent: Intent, end: Settle) -> Kind | None:
+def _kind_of(common: Common, end: bytes) -> Kind | None:
     """None where it is no ordinary call's end."""
     try:
-        return None if is_said(end.own.job) else kind_of(intent.common, end.common)
+        return kind_of(common, end)
     except ValueError:
         return None
 

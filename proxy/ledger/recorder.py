@@ -154,6 +154,9 @@ class Recorder:
             count = self._step()
             self._note_complete()
             return count
+        except GivenUpError:
+            self._begun = False  # what was read is not there: who goes on all the same begins where the database is
+            raise
         except LedgerMovedError as error:
             log.error(
                 "the ledger database is another copy than before (a fail-over to a standby that lags?): %s; its positions "

@@ -6,18 +6,20 @@ Void entries count nowhere; a correction changes cost and usage, but is no reque
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
-from proxy.ids import is_id
+from proxy.ids import are_ids, is_id
 from proxy.ledger.rollup_schema import spend_days, spend_hours, spend_people_days, spend_people_weeks, spend_sessions
+from proxy.ledger.row import Columns as AllColumns
 from proxy.ledger.row import Row
 from proxy.ledger.row_checks import MOST
 from proxy.ledger.schema import NOT_COUNTED
@@ -89,10 +91,9 @@ _OF_ROW = tuple(map(Row._fields.index, Counted._fields))
 _STATUS, _STARTED_AT = map(Counted._fields.index, ("status", "started_at"))
 
 
-def counted_columns(rows: Sequence[Row]) -> Columns:
-    """The columns of `Counted`, of these rows."""
-    columns = list(zip(*rows, strict=True))
-    return [columns[at] for at in _OF_ROW] if rows else ()
+def counted_columns(columns: AllColumns) -> Columns:
+    """The columns of `Counted`, of all that rows have."""
+    return [columns[at] for at in _OF_ROW] if columns else ()
 
 
 class Rolled(NamedTuple):
@@ -135,12 +136,14 @@ def _summed(rows: Sequence[Numbers]) -> Numbers:
 Groups = dict[tuple[int, Names], _Group]  # by where the hour or day begins, and the names
 _Call = tuple[Numbers, str | None, str, int, int]
 """What it adds to its session: with its team and its key, and when it began and ended."""
+_Sessions = list[tuple[Any, ...]]
+"""Rows of `spend_sessions`, without their keys."""
 
 
 def roll_up(columns: Columns, named_from: str | None = None) -> Rolled:
     """What these entries add. named_from: as `session_group` has it."""
     by_hour: Groups = defaultdict(_Group)
-    sessions: dict[str | None, list[_Call]] = defaultdict(list)
+    sessions: _Sessions = []
     units_of_sessions: dict[str | None, _Group] = defaultdict(_Group)
     counting, uncounted = _counting(columns)
     if counting:
@@ -159,14 +162,13 @@ def roll_up(columns: Columns, named_from: str | None = None) -> Rolled:
         # In an order in which the names of either kind of roll-up stand together.
         names = zip(providers, upstreams, agents, keys, teams, models, users, customers, strict=True)
         hours = zip([at - at % HOUR_US for at in started], names, strict=True)
-        calls = zip(numbers, teams, [key or "" for key in keys], started, ended, strict=True)
-        for hour, added, root, call, usage in zip(hours, numbers, roots, calls, usages, strict=True):
+        for hour, added, root, usage in zip(hours, numbers, roots, usages, strict=True):
             group = by_hour[hour]
             group.rows.append(added)
-            sessions[root].append(call)
             if usage and (units := units_of(usage)):
                 group.add_units(units)
                 units_of_sessions[root].add_units(units)
+        sessions = _sessions(roots, numbers, teams, [key or "" for key in keys], started, ended)
     return _rolled(by_hour, sessions, units_of_sessions, uncounted, named_from)
 
 
@@ -182,7 +184,7 @@ def _counting(columns: Columns) -> tuple[Columns, set[int]]:
 
 def _rolled(
     by_hour: Groups,
-    sessions: Mapping[str | None, Sequence[_Call]],
+    sessions: _Sessions,
     units_of_sessions: Mapping[str | None, _Group],
     uncounted: set[int],
     named_from: str | None,
@@ -204,25 +206,38 @@ def _rolled(
             if sums.units:
                 units += [(table.name, start_at, group, *key, amount) for key, amount in sums.units.items()]
         tables[table.name] = sorted(rows, key=_key)
-    of_sessions = [_session(name, session_group(name, named_from), calls) for name, calls in sessions.items()]
     for name, session in units_of_sessions.items():
         group = session_group(name, named_from)
         units += [(spend_sessions.name, 0, group, *key, amount) for key, amount in (session.units or {}).items()]
-    tables[spend_sessions.name] = sorted(of_sessions, key=itemgetter(0))
+    keys = _session_groups([name for name, *_ in sessions], named_from)
+    tables[spend_sessions.name] = sorted(
+        [(group, *session) for group, session in zip(keys, sessions, strict=True)], key=itemgetter(0)
+    )
     return Rolled(tables, sorted(units), uncounted)
 
 
-def _session(name: str | None, group: str, calls: Sequence[_Call]) -> tuple[Any, ...]:
-    """A session's row: the last of its teams by name; when its first call and its latest began, and when one ended last; the
-    first of its keys, and how many requests have it."""
-    if len(calls) == 1:
-        [(numbers, team, key, started_at, ended_at)] = calls
-        return (group, name, team, *numbers, started_at, started_at, ended_at, key, numbers[0])
+def _sessions(roots: Sequence[str | None], *columns: Sequence[Any]) -> _Sessions:
+    """columns: those of `_Call`."""
+    count = Counter(roots)
+    calls: dict[str | None, list[_Call]] = defaultdict(list)
+    rows = []
+    for name, call in zip(roots, zip(*columns, strict=True), strict=True):
+        if count[name] == 1:
+            numbers, team, key, started_at, ended_at = call
+            rows.append((name, team, *numbers, started_at, started_at, ended_at, key, numbers[0]))
+        else:
+            calls[name].append(call)
+    return [*rows, *itertools.starmap(_session, calls.items())]
+
+
+def _session(name: str | None, calls: Sequence[_Call]) -> tuple[Any, ...]:
+    """What its calls come to: the last of its teams by name; when its first call and its latest began, and when one ended last;
+    the first of its keys, and how many requests have it."""
     numbers_of, teams, keys, started, ended = zip(*calls, strict=True)
     last_team = max((team for team in teams if team is not None), default=None)
     keyed = sum(numbers[0] for numbers, key in zip(numbers_of, keys, strict=True) if key == keys[0])
     times = min(started), max(started), max(ended)
-    return (group, name, last_team, *_summed(numbers_of), *times, keys[0], keyed)
+    return (name, last_team, *_summed(numbers_of), *times, keys[0], keyed)
 
 
 _key = itemgetter(0, 1)
@@ -247,6 +262,15 @@ def session_group(name: str | None, named_from: str | None) -> str:
     if named_from is not None and name is not None and name >= named_from and is_id(name):
         return name
     return digest((name,))
+
+
+def _session_groups(names: Sequence[str | None], named_from: str | None) -> Sequence[str]:
+    """The key of each of these sessions."""
+    if named_from is not None and None not in names:
+        said = cast("Sequence[str]", names)
+        if min(said, default="") >= named_from and are_ids(said):
+            return said
+    return [session_group(name, named_from) for name in names]
 
 
 def session_groups(names: Iterable[str | None]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -74,6 +74,14 @@ class Row(NamedTuple):
     capacity_nanousd: int | None
     energy_millijoules: int | None
     energy_source: str | None
+
+
+Columns = Sequence[Sequence[Any]]
+"""What rows have in each column of `Row`, in its order; none where there are no rows."""
+
+
+def columns_of(rows: Iterable[Row]) -> Columns:
+    return list(zip(*rows, strict=True))
 
 
 def row_of(values: Mapping[str, Any]) -> Row:

@@ -23,7 +23,7 @@ from proxy.ledger import jobs
 from proxy.ledger.amounts import budget_amounts
 from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
 from proxy.ledger.database import insert_into, writing
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import Entry, Shipped
 from proxy.ledger.export_log import ENTRY, note
 from proxy.ledger.inserting import Inserting
 from proxy.ledger.jobs import is_of_a_job
@@ -124,7 +124,7 @@ class Shipper:
         self._rolling = Rolling(engine.dialect)
         self._number: int | None = None  # of the last batch that is known to be committed
         # The batch whose commit got no answer: its number, and what it inserted.
-        self._in_doubt: tuple[int, Sequence[Entry]] | None = None
+        self._in_doubt: tuple[int, Shipped] | None = None
         self.rejected: list[Entry] = []
         self.refuted: list[Entry] = []  # attempts whose reservations expired although they had ended, as they ended
 
@@ -143,7 +143,7 @@ class Shipper:
         if self._number is not None and last != self._number:
             raise LedgerMovedError(self._number, last)
 
-    def ship(self, batch: Batch, positions: Positions) -> Sequence[Entry]:
+    def ship(self, batch: Batch, positions: Positions) -> Shipped:
         """Write the batch; the entries that are new in the ledger. Raises SQLAlchemyError: then call again with the same;
         and LedgerMovedError: then `begin_again`, and with what is read from the positions that the database has."""
         with writing(self._engine).begin() as connection:
@@ -157,7 +157,7 @@ class Shipper:
             self._take_number(connection, self._number, number)
             observed = self._metrics.observe()
             self.rejected, self.refuted = [], []
-            inserted = self._write_entries(connection, self._assigned(batch.entries))
+            inserted = self._write_entries(connection, Shipped(self._assigned(batch.entries)))
             observed.observe_entries(inserted)
             for refused in batch.refusals:
                 observed.observe_refusal(refused.reason, refused.budget)
@@ -165,7 +165,7 @@ class Shipper:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
             write_stored(connection, inserted)
-            self._rolling.add(connection, counted_columns([entry.row for entry in inserted]))
+            self._rolling.add(connection, counted_columns(inserted.columns))
             self._write_metrics(connection, self._metrics.changed_by(observed))
             self._write_positions(connection, positions)
             note(connection, _to_export(inserted), now_us())
@@ -208,23 +208,23 @@ class Shipper:
         )
         return [(row[0], row[1], row[2]) for row in connection.execute(query)]
 
-    def _write_entries(self, connection: Connection, shipped: Sequence[Entry]) -> Sequence[Entry]:
+    def _write_entries(self, connection: Connection, shipped: Shipped) -> Shipped:
         """Insert; the entries that were really new. All of them, but for a batch that repeats what is there."""
         if not shipped:
             return shipped
         of_jobs = [entry for entry in shipped if is_of_a_job(entry)]
         if of_jobs:
-            others = [entry for entry in shipped if not is_of_a_job(entry)]
-            return [*self._write_others(connection, others), *self._write_jobs(connection, of_jobs)]
+            others = Shipped(entry for entry in shipped if not is_of_a_job(entry))
+            return Shipped([*self._write_others(connection, others), *self._write_jobs(connection, of_jobs)])
         return self._write_others(connection, shipped)
 
-    def _write_others(self, connection: Connection, shipped: Sequence[Entry]) -> Sequence[Entry]:
+    def _write_others(self, connection: Connection, shipped: Shipped) -> Shipped:
         """Entries that are whole from the beginning."""
         if not shipped:
             return shipped
         try:
             with connection.begin_nested():
-                if self._inserting.all(connection, [entry.row for entry in shipped]):
+                if self._inserting.all(connection, [entry.row for entry in shipped], shipped.columns):
                     return shipped
                 raise _RepeatedError
         except (_RepeatedError, OverflowError):
@@ -236,7 +236,7 @@ class Shipper:
             entry._replace(row=storable(entry.row)) for entry in shipped
         ]  # what follows from them is as they are there
         new = [entry for entry in made_safe if self._write_entry(connection, entry)]
-        return [*new, *self._corrections(connection, made_safe, new)]
+        return Shipped([*new, *self._corrections(connection, made_safe, new)])
 
     def _write_jobs(self, connection: Connection, shipped: Sequence[Entry]) -> list[Entry]:
         """Jobs that begin, and that end: the entry that was `running` becomes what it came to; once."""

@@ -64,7 +64,8 @@ class Server:
                 log.error("calls that were not over %g s after the stop are cancelled: %d", self._drain_s, len(late))
             for task in late:
                 task.cancel()
-            while self.state.tasks:  # noqa: ASYNC110 - each has its end to write down, and this is ours
+            # Each has its end to write down, but those that had not begun.
+            while not all(task.done() for task in late):  # noqa: ASYNC110 - the ends are many, and this is ours
                 await asyncio.sleep(_LOOK_S)
         if dating is not None:
             dating.cancel()

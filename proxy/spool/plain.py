@@ -21,7 +21,7 @@ _Number = float | _Integer | None
 _NULL, _EMPTY_LIST = Raw(b"null"), Raw(b"[]")  # what is raw equals only what is raw
 _EMPTY = frozenset(("null", "{}", "[]", '""', "0", "false"))
 _LONGEST_EMPTY = 5
-_SEPARATOR = b"\0"  # which stands in no JSON
+_NO_END = b"\0"  # which stands in no JSON
 
 INTENT_BEGINS, SETTLE_BEGINS = b'{"t":"intent",', b'{"t":"settle",'
 INTENT_COMMON, SETTLE_COMMON = b',"dialect":', b',"status":'  # where what is common begins
@@ -154,15 +154,30 @@ def plain_records(payloads: Sequence[bytes]) -> list[Intent | Settle | None]:
     """The plain INTENT or SETTLE in each of these records; None where it is another, or has less, or other fields, or in
     another order. All of them are read at once: a call of the reader for each takes as long as half of what it reads."""
     begins, rests, places = [], [], []
+    intent_end = settle_end = (
+        _NO_END  # what is common of the last of each kind, with its mark: the next may end so, too
+    )
+    intent_rest = settle_rest = b""
     for place, payload in enumerate(payloads):
-        is_intent = payload.startswith(INTENT_BEGINS)
-        if is_intent or payload.startswith(SETTLE_BEGINS):
-            # From behind, where the shorter part is.
-            begin, mark, rest = payload.rpartition(INTENT_COMMON if is_intent else SETTLE_COMMON)
-            if mark:
-                begins.append(begin)
-                rests.append(rest)
-                places.append(place)
+        # Where it ends otherwise it is parted from behind, where the shorter part is.
+        if payload.startswith(INTENT_BEGINS):
+            if not payload.endswith(intent_end):
+                _, mark, rest = payload.rpartition(INTENT_COMMON)
+                if not mark:
+                    continue
+                intent_end, intent_rest = mark + rest, rest
+            begins.append(payload[: -len(intent_end)])
+            rests.append(intent_rest)
+            places.append(place)
+        elif payload.startswith(SETTLE_BEGINS):
+            if not payload.endswith(settle_end):
+                _, mark, rest = payload.rpartition(SETTLE_COMMON)
+                if not mark:
+                    continue
+                settle_end, settle_rest = mark + rest, rest
+            begins.append(payload[: -len(settle_end)])
+            rests.append(settle_rest)
+            places.append(place)
     plain: list[Intent | Settle | None] = [None] * len(payloads)
     for place, own, rest in zip(places, _owns(begins), rests, strict=True):
         if type(own) is OfIntent:
@@ -176,7 +191,7 @@ def plain_records(payloads: Sequence[bytes]) -> list[Intent | Settle | None]:
 
 def _owns(begins: Sequence[bytes]) -> Sequence[OfIntent | OfSettle | None]:
     """What these records say of themselves, by their beginnings."""
-    owns = _read(_all_own, b"[%b}]" % b"},".join(begins)) if begins else []
+    owns = _read(_all_own, b"".join((b"[", b"},".join(begins), b"}]"))) if begins else []
     if owns is None or len(owns) != len(begins):  # one of them is odd
         return [_read(_own, begin + b"}") for begin in begins]
     return owns
@@ -211,8 +226,12 @@ def whole_of(intent: Intent, payload: bytes) -> Any:
         return said | {name: None for name, value in said.items() if isinstance(value, Raw)}
 
 
+NOTHING = _NULL
+"""What stands for what is not said at all, and mostly that is it: to ask for it takes no call."""
+
+
 def is_said(raw: Raw) -> bool:
-    return raw is not _NULL and raw != _NULL  # mostly it is what stands for nothing
+    return raw is not NOTHING and raw != _NULL
 
 
 def lines_of(raw: Raw) -> Sequence[Line]:
@@ -250,21 +269,15 @@ def flags_of(raw: Raw) -> Sequence[str]:
 
 def text_of(raw: Raw) -> str | None:
     """What stands there as JSON, as `json_text` has it."""
-    return _text_or_none(str(raw, "utf-8"))
+    return texts_of([raw])[0]
 
 
-def texts_of(raws: Sequence[Raw]) -> Sequence[str | None]:
+def texts_of(raws: Sequence[Raw]) -> list[str | None]:
     """As `text_of`, of each."""
     if raws.count(_NULL) == len(raws):
         return [None] * len(raws)
-    texts = str(_SEPARATOR.join(raws), "utf-8").split(_SEPARATOR.decode())
-    if len(texts) != len(raws):
-        return list(map(text_of, raws))
-    return list(map(_text_or_none, texts))
-
-
-def _text_or_none(text: str) -> str | None:
-    return None if len(text) <= _LONGEST_EMPTY and text in _EMPTY else text
+    texts = [str(raw, "utf-8") for raw in raws]
+    return [None if len(text) <= _LONGEST_EMPTY and text in _EMPTY else text for text in texts]
 
 
 def _read(decoder: msgspec.json.Decoder[_R], payload: bytes) -> _R | None:

@@ -315,13 +315,20 @@ async def test_one_that_swallows_its_cancellation_goes_on() -> None:
     assert not member.cancel()
 
 
-async def test_what_fails_is_logged_and_takes_nobody_along(caplog: pytest.LogCaptureFixture) -> None:
+class Panicked(BaseException):
+    """As what is written in Rust fails: pyo3's `PanicException` is no `Exception`."""
+
+
+@pytest.mark.parametrize("error", [ValueError, Panicked])
+async def test_what_fails_is_logged_and_takes_nobody_along(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
     step, went = Step(), list[int]()
 
     async def call(number: int) -> None:
         await step
         if number == 1:
-            raise ValueError(number)
+            raise error(number)
         went.append(number)
 
     for number in range(ALL):
@@ -329,7 +336,7 @@ async def test_what_fails_is_logged_and_takes_nobody_along(caplog: pytest.LogCap
     with caplog.at_level(logging.ERROR, "taximeter.data"):
         await settled()
     assert went == [0, 2, 3]
-    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ValueError]
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [error]
 
 
 def test_those_of_a_loop_that_is_gone_keep_nobody_waiting() -> None:

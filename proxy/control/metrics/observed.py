@@ -6,10 +6,10 @@ Entries are collected by their labels first and become series at the end of the 
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
-from functools import partial
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -51,7 +51,9 @@ _TIMES = (
 )
 _cost, _reserved, _source = _of_row("cost_nanousd"), _of_row("reserved_nanousd"), _of_row("usage_source")
 _names = _of_row("kind", "status", "provider", "model", "operation", "outcome", "team", "client", "upstream")
-_looked_at = _of_row("session_source", "session_id", "root_session_id", "cost_nanousd", "status", "stream", "usage")
+_looked_at = _of_row(
+    "kind", "session_source", "session_id", "root_session_id", "cost_nanousd", "status", "stream", "usage"
+)
 
 
 class _Alike:
@@ -130,11 +132,15 @@ class Observed:
             if row.status in NOT_COUNTED:
                 return
             alike = self._find_alike(row, names)
-        source, session_id, root, cost, status, stream, usage = _looked_at(row)
+        kind, source, session_id, root, cost, status, stream, usage = _looked_at(row)
         if not (source == "none" and session_id == root) and (call := call_of(row)) is not None:
             self.calls.append(call)
-        if row.kind == "attempt":
-            self._observe_end(end, cost, status, stream, alike)
+        if kind == "attempt":
+            lines: Any = end.get("cost_lines")
+            if cost is not None and type(lines) is Raw and is_said(lines) and not stream and "flags" not in end:
+                alike.costs.append((cost, lines, status))
+            else:
+                self._observe_end(end, cost, status, stream, alike)
             self._attempts += 1
             alike.rows.append(row)
             alike.numbers.append(self._attempts)
@@ -197,8 +203,14 @@ class Observed:
         """Count values in a histogram; its key."""
         key, limits = (name, labels), LIMITS[name]
         counts = self.histograms.setdefault(key, [0] * (len(limits) + 2))
-        for bucket, count in Counter(map(partial(bisect_left, limits), values)).items():
-            counts[bucket] += count
+        if len(values) < len(limits):
+            for value in values:
+                counts[bisect_left(limits, value)] += 1
+        else:
+            ordered = sorted(values)
+            ends = [bisect_right(ordered, limit) for limit in limits]
+            for bucket, (begin, end) in enumerate(pairwise((0, *ends, len(ordered)))):
+                counts[bucket] += end - begin
         counts[-1] += sum(values)
         return key
 
@@ -292,6 +304,7 @@ def between_tokens_ms(end: records.Settle) -> float | None:
 
 def _microseconds(times_ms: Sequence[float | None]) -> list[int | None]:
     """Of those that are there, and can be added up."""
-    if times_ms.count(None) == len(times_ms):
+    if times_ms[0] is None and times_ms.count(None) == len(times_ms):
         return []
-    return [None if each is None or not -MOST <= each <= MOST else int(each * 1000) for each in times_ms]
+    most = float(MOST)  # with an integer a number is compared in four times the steps
+    return [None if each is None or not -most <= each <= most else int(each * 1000) for each in times_ms]

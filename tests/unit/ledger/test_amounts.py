@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from msgspec import Raw
 
 from proxy.ledger import amounts
-from proxy.ledger.amounts import SameAmount, budget_amounts, plain_amounts
+from proxy.ledger.amounts import Known, SameAmount, budget_amounts, plain_amounts
 
 COUNTERS = [["company", "", 0, "usd"], ["each", "bench", 1796022903, "usd"]]
 
@@ -25,18 +24,42 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amounts, "_known", {})
 
 
+class Kind:
+    stated: Known | None = None
+
+
+def said_by(raw: Raw, cost: int | None, kind: Kind | None = None) -> tuple[str | None, Any]:
+    """The text and the amounts of one call; kind: of the calls before."""
+    ([text], [each]) = plain_amounts([raw], [cost], [kind or Kind()])
+    return text, each
+
+
 def test_the_same_counters_are_one_object() -> None:
-    first = plain_amounts(stated(7), 7, None)
-    assert first is not None
-    guessed, looked_up = plain_amounts(stated(-12), -12, first.known), plain_amounts(stated(9), 9, None)
-    assert guessed is not None
-    assert looked_up is not None
-    assert list(guessed.amounts) == [("company", "", 0, "usd", -12), ("each", "bench", 1796022903, "usd", -12)]
-    assert orjson.loads(guessed.text) == [list(each) for each in guessed.amounts]
+    kind = Kind()
+    _, first = said_by(stated(7), 7, kind)
+    assert kind.stated is not None
+    (text, guessed), (_, looked_up) = said_by(stated(-12), -12, kind), said_by(stated(9), 9)
+    assert list(guessed) == [("company", "", 0, "usd", -12), ("each", "bench", 1796022903, "usd", -12)]
+    assert orjson.loads(text or "") == [list(each) for each in guessed]
     for each in (first, guessed, looked_up):
-        assert isinstance(each.amounts, SameAmount)
-        assert each.amounts.counters is first.amounts.counters  # type: ignore[union-attr]
-        assert len(each.amounts) == 2
+        assert isinstance(each, SameAmount)
+        assert each.counters is first.counters
+        assert len(each) == 2
+
+
+def test_calls_of_several_kinds_are_told_apart() -> None:
+    one, other, none = Kind(), Kind(), Kind()
+    calls = [
+        (stated(7), 7, one),
+        (stated(8, COUNTERS[:1]), 8, other),
+        (Raw(b"[]"), 9, none),
+        (stated(5), None, one),
+    ] * 2
+    texts, each = plain_amounts(*map(list, zip(*calls, strict=True)))  # type: ignore[arg-type]
+    assert texts == [str(raw, "utf-8") if raw != Raw(b"[]") else None for raw, _, _ in calls]
+    assert [[list(amount) for amount in amounts] for amounts in each] == [
+        orjson.loads(bytes(raw)) for raw, _, _ in calls
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,14 +74,12 @@ def test_the_same_counters_are_one_object() -> None:
     ],
 )
 def test_another_text_is_read(said: list[Any]) -> None:
-    known = plain_amounts(stated(7), 7, None)
-    assert known is not None
-    text = orjson.dumps(said)
+    kind = Kind()
+    said_by(stated(7), 7, kind)
     for _ in range(2):
-        read = plain_amounts(Raw(text), 7, known.known)
-        assert read is not None
-        assert [list(each) for each in read.amounts] == said
-        assert read.text == text.decode()
+        text, read = said_by(Raw(orjson.dumps(said)), 7, kind)
+        assert [list(each) for each in read] == said
+        assert text == (orjson.dumps(said).decode() if said else None)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +87,14 @@ def test_another_text_is_read(said: list[Any]) -> None:
 )
 def test_what_cannot_be_added_is_left_to_who_looks(said: bytes) -> None:
     for cost in (7, None):
-        with contextlib.suppress(ValueError):
-            assert plain_amounts(Raw(said), cost, None) is None
+        with pytest.raises(ValueError):
+            said_by(Raw(said), cost)
 
 
 def test_sums_are_those_of_each_entry_by_itself() -> None:
     other = [("company", "", 0, "usd", 3), ("x", "", 0, "tokens", 5)]
-    alike = [plain_amounts(stated(cost), cost, None) for cost in (7, 8)]
-    entries: Any = [SimpleNamespace(budgets=each.amounts) for each in alike if each] + [SimpleNamespace(budgets=other)]
+    alike = [said_by(stated(cost), cost)[1] for cost in (7, 8)]
+    entries: Any = [SimpleNamespace(budgets=each) for each in alike] + [SimpleNamespace(budgets=other)]
     assert budget_amounts(entries) == {
         ("company", "", 0, "usd"): 18, ("each", "bench", 1796022903, "usd"): 15, ("x", "", 0, "tokens"): 5,
     }  # fmt: skip

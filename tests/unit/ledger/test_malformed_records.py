@@ -12,9 +12,9 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.ledger import recorder as recorder_module
 from proxy.ledger.entries import entry_of
 from proxy.ledger.jobs import running_jobs
+from proxy.ledger.outage import Outage
 from proxy.ledger.recorder import Recorder
 from proxy.spool.writer import SpoolWriter
 from tests.support.spooled import AT, IDS, Ledger, append, intent, settle, whole_intent, whole_settle
@@ -98,10 +98,10 @@ def test_no_record_stops_the_recorder_or_costs_another_its_entry(
     """One that no database takes would be taken for a database that is away, and be tried for ever."""
     name, before, record, after = next(itertools.islice(cases(), number, None))
 
-    def is_down(_: Recorder, error: Exception) -> None:
+    def begin(_: Outage, error: Exception) -> None:
         raise AssertionError(f"taken for a database that is away: {error}")
 
-    monkeypatch.setattr(recorder_module.Recorder, "_is_down", is_down)
+    monkeypatch.setattr(Outage, "_begin", begin)
     writer, sound = SpoolWriter(ledger.folder, "w"), []
     named = next((each["id"] for each in [*before, record, *after] if "id" in each), BOUNDARY)
     for odd in malformed(record):

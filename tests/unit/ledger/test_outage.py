@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine, make_url
 
 from proxy.ledger import outage
 from proxy.ledger.outage import GivenUpError, Outage, why_not_written
+from proxy.ledger.recorder import Recorder
 from proxy.spool.writer import SpoolWriter
 from tests.support.spooled import Ledger, append, intent, settle
 
@@ -61,6 +62,28 @@ def test_a_stop_leaves_to_the_next_start_what_a_full_disk_does_not_take(
     ledger.start()
     ledger.ship()
     assert (len(ledger.rows()), ledger.spent()) == (300, 300 * 400)
+
+
+def away_for_good(*_: object) -> None:
+    raise failure("away")
+
+
+def test_who_gave_up_and_goes_on_begins_where_the_database_is(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = SpoolWriter(ledger.folder, "w")
+    for _ in range(2):
+        one = intent()
+        append(writer, one, settle(one))
+    ledger.recorder.step()
+    later = intent()
+    append(writer, later, settle(later))
+    with monkeypatch.context() as away:
+        away.setattr(ledger.recorder.outage, "is_stopping", lambda: True)
+        away.setattr(Recorder, "_ship", away_for_good)
+        with pytest.raises(GivenUpError):
+            ledger.recorder.step()
+
+    ledger.ship()
+    assert len(ledger.rows()) == 3
 
 
 def test_each_reason_is_said_once_and_the_end(

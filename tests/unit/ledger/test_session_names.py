@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.ids import first_id, is_id
+from proxy.ids import Ids, are_ids, first_id, is_id
 from proxy.ledger import rolling
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
@@ -117,3 +117,13 @@ def test_a_session_of_two_versions_is_one_after_the_next_look(
         assert connection.execute(sa.select(spend_sessions).where(spend_sessions.c.key.is_(None))).all() == []
     engine.dispose()
     assert verify(empty_database, tmp_path).difference is None
+
+
+@pytest.mark.parametrize("at", range(36))
+@pytest.mark.parametrize("char", ["", "-", "0", "7", "f", "g", "A", "é", "00"])
+def test_many_ids_are_told_as_each_by_itself(at: int, char: str) -> None:
+    made = Ids()
+    names = [made.new(1796034567688336 + number) for number in range(3)]
+    assert are_ids(names)
+    names[1] = names[1][:at] + char + names[1][at + 1 :]
+    assert are_ids(names) == all(map(is_id, names))

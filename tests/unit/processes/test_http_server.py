@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from proxy.cohort import COHORT
 from proxy.downstream.connection import connection_class
 from proxy.downstream.cycle import Cycle
+from proxy.downstream.server_state import Serving
 from proxy.downstream.timeouts import Limits
 from proxy.processes.http_server import Server
 
@@ -108,6 +110,25 @@ async def test_a_call_that_is_cancelled_writes_its_end_down_before_the_server_ha
         server.stop()
         await serving
         assert written == ["cut"]
+
+
+@pytest.mark.parametrize("begin", [COHORT.begin, asyncio.create_task])
+async def test_a_call_that_is_cancelled_before_it_has_begun_keeps_no_server_waiting(
+    begin: Callable[[Coroutine[Any, Any, None]], Serving],
+) -> None:
+    begun = list[str]()
+
+    async def call() -> None:
+        begun.append("call")
+
+    server = Server(connection_class(Limits(), serve=None), drain_s=0)
+    late = begin(call())  # which takes itself off `tasks` at its end only
+    late.cancel()
+    server.state.tasks.add(late)
+    server.stop()
+    async with asyncio.timeout(10):
+        await server.serve([])
+    assert begun == []
 
 
 async def test_nothing_is_said_of_connections_that_had_no_call(caplog: pytest.LogCaptureFixture) -> None:
