@@ -29,6 +29,9 @@ def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
         if isinstance(row, dict) and str(row.get("multiplier")) in ("0", "0.0"):
             yield f"prices[{index}].multiplier: 0 makes everything free"
     yield from _idle_budgets(config)
+    yield from _strange_upstreams(config)
+    if server.max_inflight_mb < server.max_body_mb:
+        yield "server.max_inflight_mb is less than server.max_body_mb: larger bodies are refused; give it several times that"
     for index, key in enumerate(config.keys):
         strange = [name for name in key.models or () if not any(overlap(name, other) for other in config.models)]
         if strange and config.models:
@@ -38,6 +41,15 @@ def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
     for name, model in config.models.items():
         if name in _reached(config, model.fallbacks):
             yield f"models.{name}.fallbacks: come back to {name} itself"
+
+
+def _strange_upstreams(config: Config) -> Iterator[str]:
+    for name, upstream in config.upstreams.items():
+        if upstream.api_key and upstream.api_key.lower().startswith("bearer "):
+            yield f"upstreams.{name}.api_key: begins with Bearer, which is no part of a key; write the key alone"
+        for ending in ("/chat/completions", "/messages", "/responses"):
+            if upstream.base_url.rstrip("/").endswith(ending):
+                yield f"upstreams.{name}.base_url: ends in {ending}, which is put behind it anyway; leave it out"
 
 
 def _fits(pattern: str, name: str) -> bool:

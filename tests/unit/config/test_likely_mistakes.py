@@ -29,6 +29,13 @@ def test_what_is_right_is_not_warned_of() -> None:
     ("change", "path"),
     [
         ({"server": {"port": 4100, "admin_port": 4100}}, "server.admin_port"),
+        ({"server": {"max_body_mb": 100, "max_inflight_mb": 50}}, "server.max_inflight_mb"),
+        ({"upstreams": {"openai": UPSTREAM | {"api_key": "Bearer sk-x"}}}, "upstreams.openai.api_key"),
+        (
+            {"upstreams": {"openai": UPSTREAM | {"base_url": "https://h/v1/chat/completions"}}},
+            "upstreams.openai.base_url",
+        ),
+        ({"upstreams": {"openai": UPSTREAM | {"base_url": "https://h/v1/messages/"}}}, "upstreams.openai.base_url"),
         ({"upstreams": {}, "models": {}, "prices": []}, "upstreams"),
         ({"models": {}}, "models"),
         ({"prices": [{"provider": "opnai", "model": "x", "input": "1"}]}, "prices[0].provider"),
