@@ -69,7 +69,7 @@ Dialect = Literal[
 
 class Upstream(TranslatedUpstream):
     base_url: str = ""
-    """What the provider's own SDK takes: `https://api.openai.com/v1`. Required, but with `via`, and where `params` has an
+    """What the provider's own SDK takes: `https://api.openai.com/v1`. Required, except with `via` and where `params` has an
     `aws_region_name`.
     """
     api_key: str | None = Field(None, repr=False)

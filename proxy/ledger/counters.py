@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine, RowMapping
+from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.budgets.budget import Budget
 from proxy.jobs.machine import RUNNING
@@ -79,18 +79,20 @@ def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> lis
     """What each counter of the current windows has, as `seeds_of` says it."""
     if not budgets:
         return []
-    windows = {budget.name: (budget, *budget.window_now(now_s)) for budget in budgets}
     with engine.connect() as connection:
-        read: list[list[RowMapping]] = []
-        for table in (budget_spend, budget_bases):
-            current = [
-                sa.and_(table.c.budget == name, table.c.window_start == start, table.c.measure == budget.measure)
-                for name, (budget, start, _) in windows.items()
-            ]
-            rows: list[RowMapping] = []
-            for first in range(0, len(current), MOST_ASKED):
-                some = sa.or_(*current[first : first + MOST_ASKED])
-                rows += connection.execute(sa.select(table).where(some)).mappings()
-            read.append(rows)
-        counted, bases = read
-        return seeds_of(budgets, counted, bases, now_s)
+        counted, bases = [rows_now(connection, table, budgets, now_s) for table in (budget_spend, budget_bases)]
+    return seeds_of(budgets, counted, bases, now_s)
+
+
+def rows_now(connection: Connection, table: sa.Table, budgets: Sequence[Budget], now_s: float) -> list[RowMapping]:
+    """The rows of `table` (`budget_spend`, `budget_bases`) of these budgets' current windows and measures."""
+    asked: dict[tuple[int, str], list[str]] = {}
+    for budget in budgets:
+        asked.setdefault((budget.window_now(now_s)[0], budget.measure), []).append(budget.name)
+    rows: list[RowMapping] = []
+    for (start, measure), names in asked.items():
+        current = (table.c.window_start == start, table.c.measure == measure)
+        for first in range(0, len(names), MOST_ASKED):
+            some = table.c.budget.in_(names[first : first + MOST_ASKED])
+            rows += connection.execute(sa.select(table).where(*current, some)).mappings()
+    return rows

@@ -9,7 +9,7 @@ the entries when its definition began (and the configuration's `opening`), and w
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.budgets.budget import Amounts, Budget
+from proxy.ledger.counters import rows_now
 from proxy.ledger.database import writing
 from proxy.ledger.schema import TOKEN_COLUMNS, budget_bases, budget_definitions, budget_spend, counted, entries
 
@@ -30,6 +31,7 @@ _COLUMNS = {
     "provider": entries.c.provider,
     "agent": entries.c.agent,
     "session": entries.c.root_session_id,
+    "labels": entries.c.labels,
 }
 
 
@@ -45,8 +47,8 @@ def take_definitions(engine: Engine, budgets: Sequence[Budget], now_s: float) ->
         if engine.dialect.name == "postgresql":
             connection.execute(sa.text("LOCK TABLE budget_spend IN SHARE ROW EXCLUSIVE MODE"))
         changed = _changed(connection, budgets)
-        for budget in changed:
-            _take(connection, budget, now_s)
+        if changed:
+            _take(connection, changed, now_s)
         return [budget.name for budget in changed]
 
 
@@ -70,55 +72,69 @@ def _changed(connection: Connection, budgets: Sequence[Budget]) -> list[Budget]:
     return [one for one in budgets if one.keys is None and stored.get(one.name) != one.definition]
 
 
-def _take(connection: Connection, budget: Budget, now_s: float) -> None:
-    name = budget.name
-    before = connection.execute(
-        sa.select(budget_definitions.c.since_at).where(budget_definitions.c.budget == name)
-    ).scalar()
-    start, end = budget.window_now(now_s)
-    had = [
-        budget_bases.c.budget == name,
-        budget_bases.c.window_start == start,
-        budget_bases.c.measure == budget.measure,
-    ]
-    with_base = set(connection.execute(sa.select(budget_bases.c.group).where(*had)).scalars())
+def _take(connection: Connection, budgets: Sequence[Budget], now_s: float) -> None:
+    """All of them in one go: for each budget by itself, a thousand ask a thousand times what is much the same."""
+    rows = connection.execute(sa.select(budget_definitions.c.budget, budget_definitions.c.since_at))
+    before = {name: int(since) for name, since in rows}
+    amounts: dict[str, dict[str, int]] = {budget.name: defaultdict(int) for budget in budgets}
+    had: dict[str, set[str]] = defaultdict(set)
+    for row in rows_now(connection, budget_bases, budgets, now_s):
+        had[row["budget"]].add(row["group"])
+        amounts[row["budget"]][row["group"]] += 0  # a budget that was removed is reported, too
+    for row in rows_now(connection, budget_spend, budgets, now_s):
+        # It is in `budget_spend`, and will be added again.
+        amounts[row["budget"]][row["group"]] -= int(row["amount"])
+    for alike, (start, end) in _alike(budgets, now_s):
+        for name, group, amount in _spent(connection, alike, start, end):
+            amounts[name][group] += amount
+
     for table in (budget_definitions, budget_bases):
-        connection.execute(sa.delete(table).where(table.c.budget == name))
+        connection.execute(
+            sa.delete(table).where(table.c.budget == sa.bindparam("name")), [{"name": name} for name in amounts]
+        )
     since = int(now_s * 1e6)
-    if before is not None:  # by a clock that another instance has, or that was set back
-        since = max(since, int(before) + 1)
-    row = {"budget": name, "digest": budget.definition, "since_at": since}
-    connection.execute(sa.insert(budget_definitions), row)
-    counted = select_counted(name, start, budget.measure)
-    amounts = defaultdict(int, _spent(connection, budget, start, end))
-    amounts[""] += budget.opened_with(start, end)
-    for group in with_base:  # a budget that was removed is reported, too
-        amounts[group] += 0
-    for group, amount in connection.execute(counted):
-        amounts[group] -= int(amount)  # it is in `budget_spend`, and will be added again
-    rows = [
-        {"budget": name, "group": group, "window_start": start, "measure": budget.measure, "amount": amount}
-        for group, amount in amounts.items()
-        if amount or group in with_base
-    ]
-    if rows:
-        connection.execute(sa.insert(budget_bases), rows)
+    definitions = []
+    bases = []
+    for budget in budgets:
+        name, (start, end) = budget.name, budget.window_now(now_s)
+        # Later than the one before by a clock that another instance has, or that was set back.
+        later = max(since, before[name] + 1) if name in before else since
+        definitions.append({"budget": name, "digest": budget.definition, "since_at": later})
+        amounts[name][""] += budget.opened_with(start, end)
+        of_budget = {"budget": name, "window_start": start, "measure": budget.measure}
+        bases += [
+            of_budget | {"group": group, "amount": amount}
+            for group, amount in amounts.pop(name).items()
+            if amount or group in had[name]
+        ]
+    connection.execute(sa.insert(budget_definitions), definitions)
+    if bases:
+        connection.execute(sa.insert(budget_bases), bases)
 
 
-def select_counted(budget: str, window_start: int, measure: str) -> sa.Select[Any]:
-    """Group and amount of what entries said that they counted in a budget's window."""
-    table = budget_spend
-    where = (table.c.budget == budget, table.c.window_start == window_start, table.c.measure == measure)
-    return sa.select(table.c["group"], table.c.amount).where(*where)
+def _alike(budgets: Sequence[Budget], now_s: float) -> Iterator[tuple[Sequence[Budget], tuple[int, int | None]]]:
+    """The budgets in parts that one look at the entries answers, each with its window: they go by the same attributes."""
+    parts: dict[Any, list[Budget]] = {}
+    for budget in budgets:
+        window, names = budget.window_now(now_s), frozenset(_columns_of(budget))
+        parts.setdefault((window, names, budget.measure == "tokens"), []).append(budget)
+    for (window, _, _), part in parts.items():
+        yield part, window
 
 
-def _spent(connection: Connection, budget: Budget, start: int, end: int | None) -> Iterator[tuple[str, int]]:
-    """What the entries of the window come to by this definition, by group."""
-    names = list(dict.fromkeys([*(name for name, _ in budget.match), *budget.per]))
-    labelled = any(name.startswith("label.") for name in names)
-    columns = [_COLUMNS[name].label(f"a_{name}") for name in names if name in _COLUMNS]
-    columns += [entries.c.labels.label("labels")] if labelled else []
-    units = list(TOKEN_COLUMNS.items()) if budget.measure == "tokens" else []
+def _columns_of(budget: Budget) -> list[str]:
+    """The attributes that a call is looked at by; all labels as one."""
+    names = (*(name for name, _ in budget.match), *budget.per)
+    return list(dict.fromkeys("labels" if name.startswith("label.") else name for name in names))
+
+
+def _spent(
+    connection: Connection, budgets: Sequence[Budget], start: int, end: int | None
+) -> Iterator[tuple[str, str, int]]:
+    """What the entries of the window come to by the definitions of these budgets, which are alike: a budget's name, a group and
+    a part of its sum."""
+    columns = [_COLUMNS[name].label(f"a_{name}") for name in _columns_of(budgets[0])]
+    units = list(TOKEN_COLUMNS.items()) if budgets[0].measure == "tokens" else []
     sums = [
         sa.func.sum(sa.func.coalesce(entries.c.cost_nanousd, 0)).label("cost"),
         sa.func.sum(sa.case((sa.and_(entries.c.kind == "attempt", entries.c.attempt == 1), 1), else_=0)).label(
@@ -132,19 +148,39 @@ def _spent(connection: Connection, budget: Budget, start: int, end: int | None) 
     if end is not None:
         where.append(entries.c.started_at < end * 1_000_000)
     statement = sa.select(*columns, *sums).where(*where).group_by(*columns)
-    totals: dict[str, int] = defaultdict(int)
+    candidates = _candidates(budgets)
     for row in connection.execute(statement).mappings():
         if row["cost"] is None:
             continue  # the sum of nothing
-        attributes = _attributes(dict(row), names)
-        if budget.matches(attributes):
-            tokens = {unit: int(row[f"u_{unit}"]) for unit, _ in units}
-            used = Amounts(int(row["cost"]), tokens, int(row["requests"]))
-            totals[budget.group(attributes)] += used.of(budget.measure, budget.units)
-    yield from totals.items()
+        attributes = _attributes(row)
+        used = Amounts(int(row["cost"]), {unit: int(row[f"u_{unit}"]) for unit, _ in units}, int(row["requests"]))
+        for budget in candidates(attributes):
+            if budget.matches(attributes):
+                yield budget.name, budget.group(attributes), used.of(budget.measure, budget.units)
 
 
-def _attributes(row: Mapping[str, Any], names: Sequence[str]) -> dict[str, str | None]:
-    attributes: dict[str, str | None] = {name: row[f"a_{name}"] for name in names if name in _COLUMNS}
-    labels = orjson.loads(row["labels"]) if row.get("labels") else {}
-    return attributes | {name: labels.get(name[6:]) for name in names if name.startswith("label.")}
+def _candidates(budgets: Sequence[Budget]) -> Callable[[Mapping[str, str | None]], Iterator[Budget]]:
+    """Of which budgets some calls may be, by what they are attributed to: most of many name one customer or team each."""
+    by_value: dict[str, dict[str | None, list[Budget]]] = defaultdict(lambda: defaultdict(list))
+    others: list[Budget] = []
+    for budget in budgets:
+        exact = (item for item in budget.match if not any(value.endswith("*") for value in item[1]))
+        attribute, values = next(exact, ("", ()))
+        for value in dict.fromkeys(values):
+            by_value[attribute][value].append(budget)
+        if not attribute:
+            others.append(budget)
+
+    def candidates(attributes: Mapping[str, str | None]) -> Iterator[Budget]:
+        yield from others
+        for attribute, named in by_value.items():
+            yield from named.get(attributes.get(attribute), ())
+
+    return candidates
+
+
+def _attributes(row: Mapping[Any, Any]) -> dict[str, str | None]:
+    """A row of columns that are called a_ATTRIBUTE."""
+    attributes = {column[2:]: value for column, value in row.items() if column.startswith("a_")}
+    labels = attributes.pop("labels", None)
+    return attributes | {f"label.{name}": value for name, value in orjson.loads(labels or b"{}").items()}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import Budget, compile_budgets
@@ -14,9 +15,10 @@ from proxy.config import model as config
 from proxy.ledger.counters import budget_seeds, spent
 from proxy.ledger.database import open_ledger
 from proxy.ledger.definitions import take_definitions
+from proxy.ledger.schema import budget_bases, budget_definitions
 from proxy.money import NANO
 from tests.support.bought import bought
-from tests.support.made_up import fill
+from tests.support.made_up import fill, made_up
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC).timestamp()
 
@@ -57,3 +59,70 @@ def test_another_opening_is_another_definition(ledger: Engine) -> None:
     assert counters(ledger, budget(opening={"usd": "4", "at": "2026-11-29T06:00:00Z"}), NOON) == {"": 4}
     assert counters(ledger, budget(opening=None), NOON) == {"": 0}
     assert budget(opening=None)[0].definition == budget(opening=None, limit_usd=20, action="warn")[0].definition
+
+
+MANY: list[dict[str, Any]] = [
+    {"name": "all", "window": "day"},
+    {"name": "of a month", "window": "month"},
+    {"name": "by model", "per": ["model"], "window": "day"},
+    {"name": "of teams", "match": {"team": ["pay*", "research"]}, "per": ["key"], "window": "day"},
+    {"name": "of one team", "match": {"team": ["payments", "payments"]}, "window": "day"},
+    {"name": "of another team", "match": {"team": ["research"]}, "window": "day"},
+    {"name": "of a key in a team", "match": {"key": ["s*"], "team": ["payments"]}, "window": "day"},
+    {"name": "of none", "match": {"team": ["nobody's"]}, "window": "day"},
+    {"name": "by label", "per": ["label.project", "team"], "window": "total"},
+    {"name": "of a label", "match": {"label.project": ["alpha"]}, "window": "total"},
+    {"name": "tokens", "limit_tokens": 9, "match": {"team": ["payments"]}, "window": "day"},
+    {"name": "output", "limit_tokens": 9, "units": ["output"], "match": {"team": ["research"]}, "window": "day"},
+    {"name": "requests", "limit_requests": 9, "per": ["session"], "window": "day"},
+    {"name": "elsewhere", "window": "day", "timezone": "Pacific/Auckland"},
+]
+
+
+def many() -> list[Budget]:
+    rows = [{} if "limit_tokens" in row or "limit_requests" in row else {"limit_usd": 9} for row in MANY]
+    return list(compile_budgets([config.Budget.model_validate(row | one) for row, one in zip(rows, MANY, strict=True)]))
+
+
+def bases(engine: Engine) -> set[tuple[Any, ...]]:
+    with engine.begin() as connection:
+        found = {tuple(row) for row in connection.execute(sa.select(budget_bases))}
+        connection.execute(sa.delete(budget_bases))
+        connection.execute(sa.delete(budget_definitions))
+    return found
+
+
+def test_budgets_that_are_new_together_begin_with_what_each_begins_with_alone(ledger: Engine) -> None:
+    marked = [bought(int((NOON - at) * 1e6), "0.5", labels={"project": "alpha"}) for at in (60, 120)]
+    counted_in = [bought(int((NOON - 90) * 1e6), "0.25", budgets=[["all", "", int(NOON - 43_200), "usd", 7]])]
+    fill(ledger, [*made_up(300, start=int((NOON - 60 * 3600) * 1e6)), *marked, *counted_in])
+    budgets = many()
+    for one in budgets:
+        assert take_definitions(ledger, [one], NOON) == [one.name]
+    alone = bases(ledger)
+
+    assert take_definitions(ledger, budgets, NOON) == [one.name for one in budgets]
+    together = bases(ledger)
+
+    assert together == alone
+    assert {row[0] for row in alone} == {one.name for one in budgets} - {"of none"}
+
+
+def test_a_thousand_new_budgets_ask_no_more_of_the_entries_than_a_few(ledger: Engine) -> None:
+    """Each asked for itself: three thousand took two minutes of CPU before the first call."""
+    fill(ledger, made_up(30, start=int((NOON - 60 * 3600) * 1e6)))
+    asked: list[str] = []
+    sa.event.listen(ledger, "before_cursor_execute", lambda *said: asked.append(said[2]))
+
+    def questions(count: int) -> int:
+        rows = [
+            {"name": f"b{number}", "limit_usd": 9, "window": "day", "match": {"customer": [f"c{number}"]}}
+            for number in range(count)
+        ]
+        asked.clear()
+        budgets = compile_budgets([config.Budget.model_validate(row) for row in rows])
+        assert len(take_definitions(ledger, budgets, NOON)) == count
+        bases(ledger)
+        return sum("FROM entries" in text for text in asked)
+
+    assert questions(100) == questions(5) == 1
