@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
 from proxy.config.file import ConfigError, Problem
 
+_OF_A_PORT = (errno.EADDRINUSE, errno.EACCES)
+
 
 def listen(host: str, port: int, path: str) -> socket.socket:
-    """A bound listening socket. Raises ConfigError, naming the setting, where the address is taken."""
+    """A bound listening socket. path: the setting of its port. Raises ConfigError, naming the setting that is at fault: the
+    host where it is no address of this machine, else the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -17,7 +21,8 @@ def listen(host: str, port: int, path: str) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise ConfigError([Problem(path, f"cannot listen on {host}:{port}: {error.strerror}")]) from None
+        at_fault = path if error.errno in _OF_A_PORT else f"{path.removesuffix('port')}host"
+        raise ConfigError([Problem(at_fault, f"cannot listen on {host}:{port}: {error.strerror}")]) from None
     listener.listen(2048)
     listener.set_inheritable(True)
     return listener
