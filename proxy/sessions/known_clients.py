@@ -53,6 +53,7 @@ FAMILIES = (
     Family(b"OpenAI/Go", "openai-go", "3.99.0, 2026-11"),
     Family(b"Anthropic/Python", "anthropic-python", "2.14.0, 2026-11"),
     Family(b"Anthropic/JS", "anthropic-node", "0.94.0, 2026-11"),
+    Family(b"Anthropic/Go", "anthropic-go", "1.84.0, 2026-11"),
     Family(b"ls/JS ", "openai-node", "cn 1.5.47, 2026-11", at_start=True),  # continue's build shortens the SDK's name
     Family(b"google-genai-sdk", "google-genai", "google-adk 2.13.0, 2026-11"),
     Family(b"ai-sdk", "vercel-ai", "7.0.173, 2026-11"),  # cline and mastra too

@@ -153,6 +153,7 @@ AGENTS = [
     ("google-genai-sdk/1.70.0 gl-python/3.11.7 google-adk/2.13.0 gl-python/3.11.7", (), "google-adk"),
     ("google-genai-sdk/1.70.0 gl-python/3.11.7", (), "google-genai"),
     ("OpenAI/Go 3.99.0", (), "openai-go"),
+    ("Anthropic/Go 1.84.0", (), "anthropic-go"),
     ("AsyncOpenAI/Python 3.57.0", (), "openai-python"),
     ("AsyncAzureOpenAI/Python 3.57.0", (), "openai-python"),
     ("AsyncAnthropic/Python 2.14.0", (), "anthropic-python"),
