@@ -31,6 +31,7 @@ from proxy.budgets.store import Expired, Store, StoreUnavailable
 from proxy.ceilings import rendered
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
+from proxy.config.file import ConfigError, Problem
 from proxy.config.model import Config
 from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
@@ -90,7 +91,11 @@ class _DataPlane:
 
     async def serve(self) -> None:
         config = self._config
-        plane = self._plane = build_plane(config, self._worker, os.environ, self._book)
+        try:
+            plane = self._plane = build_plane(config, self._worker, os.environ, self._book)
+        except (OSError, SpoolUnavailable) as error:
+            why = f"{config.data_dir} cannot be written: {error}; data planes begin once its disk takes files"
+            raise ConfigError([Problem("data_dir", why)]) from None
         server = self._server = self._make_server(config, Application(plane))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)

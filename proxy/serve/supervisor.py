@@ -280,6 +280,8 @@ def _say_why(name: str, error: BaseException) -> int:
     """Why the process called `name` failed, in the log; its exit code."""
     missing = import_error_in(error)
     sentence = what_to_install(missing, name if name == _TRANSLATE else "") if missing else None
+    if isinstance(error, ConfigError):
+        sentence = f"{name}: {error}"
     if sentence is None:
         log.error("%s failed", name, exc_info=error)
     else:
