@@ -101,15 +101,13 @@ class Control:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
         async with contextlib.AsyncExitStack() as ending:
-            engine = await self._open_ledger()
+            engine = await self._open_ledger(beginning)
             if engine is None:
                 return
             self._engine = engine
-            answer_of = answers(engine, lambda: self.config)
             path = self._data_dir / "control.sock"
+            answer_of = answers(engine, lambda: self.config)
             link = self._link = beginning.link if beginning else ControlServer(path, self._first_snapshot, answer_of)
-            if beginning is not None:
-                beginning.answer(answer_of)
             try:
                 await self._open(ending)
             except GivenUpError:
@@ -138,7 +136,7 @@ class Control:
             self._say_where()
             await self._stop.wait()
 
-    async def _open_ledger(self) -> Engine | None:
+    async def _open_ledger(self, beginning: Beginning | None = None) -> Engine | None:
         """The ledger, waited for: a database may come later than we do, or take nothing yet. None where we are to stop
         meanwhile. A stop that was asked for before is none: data planes may have served, and what they wrote has to be shipped.
         """
@@ -146,7 +144,10 @@ class Control:
         async with contextlib.AsyncExitStack() as meanwhile:
             while True:
                 try:
-                    engine = await asyncio.to_thread(self._open_to_write)
+                    engine = await asyncio.to_thread(open_ledger, self.config.ledger)
+                    if beginning is not None:  # while somebody has locked it, it can be read
+                        beginning.answer(answers(engine, lambda: self.config))
+                    await asyncio.to_thread(self._adopt, engine)
                 except (SQLAlchemyError, OSError) as error:
                     reason = why_not_opened(error, self.config.ledger)
                     if not last:
@@ -166,14 +167,12 @@ class Control:
                     await asyncio.wait_for(self._stop.wait(), _TICK_S)
                     return None
 
-    def _open_to_write(self) -> Engine:
-        engine = open_ledger(self.config.ledger)
+    def _adopt(self, engine: Engine) -> None:
         try:
             instances.adopt(engine, self._instance, self._data_dir)
         except BaseException:
             engine.dispose()
             raise
-        return engine
 
     async def _open(self, ending: contextlib.AsyncExitStack) -> None:
         """The ledger, with all that an earlier life left, and the definitions of budgets since. Raises GivenUpError."""
