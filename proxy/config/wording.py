@@ -36,8 +36,8 @@ _COUNTED = {
     "_mb": "megabytes",
     "_kb": "kilobytes",
     "_days": "days",
-    "_share": "of 1",
-    "sample": "of 1",
+    "_share": _SHARE,
+    "sample": _SHARE,
 }
 _WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z%µ]+)\Z")
 _FACTORS: dict[str, dict[str, float]] = {
