@@ -225,7 +225,12 @@ def _answer(
         left_out=named,
         about=about(*span, "UTC", sources, [*caveats, *idle]),
     )
-    rows = [item.model_dump(exclude={"unpriced"}) | {"caveats": "; ".join(item.caveats)} for item in items]
+    rows = [
+        item.model_dump(exclude={"unpriced"})
+        | {"caveats": "; ".join(item.caveats)}
+        | ({"cost_usd": None} if item.cost_usd == "0" and item.unpriced else {})
+        for item in items
+    ]
     rows.append({"model": "(total)", **{name: getattr(shown, name) for name in _COLUMNS[2:6]}})
     return Answer(shown, rows, _COLUMNS, [*_said(shown), *(f"Mind: {what}." for what in idle)])
 
