@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.ledger.closings import Closing, close, closings
 from proxy.ledger.database import reading
-from proxy.money import usd_text
+from proxy.money import NANO, usd_text
 from proxy.reports.answers import About, Answer, Grouped, about
 from proxy.reports.margin_answer import rate
 from proxy.reports.month import Charge, MonthQuestion, Values, charged, unpriced_in, without_price
@@ -227,8 +227,11 @@ def _rows(shown: MonthShown, names: Sequence[str], unknown: set[Values]) -> list
         for item, is_unknown in zip(items, of_unknown, strict=True)
     ]
     rows += [item.model_dump() for item in shown.adjustments]
-    cost = None if items and all(of_unknown) else shown.cost_usd
-    total = {names[0]: "(total)", "cost_usd": cost, "charge_usd": shown.total_usd}
+    is_unknown = bool(items) and all(of_unknown) and not shown.adjustments
+    total = {names[0]: "(total)", "charge_usd": shown.total_usd} | {
+        name: None if is_unknown else usd_text(int(sum(Decimal(row.get(name) or 0) for row in rows) * NANO))
+        for name in ("cost_usd", "change_usd")
+    }
     return [*rows, {"month": shown.month, **total}]
 
 

@@ -56,17 +56,17 @@ def _sentence(item: MarginItem) -> str:
     plan = f"On the plan {view.clip(item.plan)}" if item.plan else "On no plan"
     unpriced = item.unpriced_requests
     unknown = known_cost(spent, item.calls, unpriced) is None
-    of_them = f" ({unpriced:,} without a price)" if unpriced and not unknown else ""
-    calls = f"{view.plural(item.calls, 'call')}{of_them}"
+    calls = view.plural(item.calls, "call")
+    cost = view.usd(spent, decimals) + (f" ({unpriced:,} without a price)" if unpriced else "")
     if item.revenue_usd is None:
-        cost = "have no price" if unknown else f"cost {view.usd(spent, decimals)}"
-        return f"{plan}, nobody says what they pay; {calls} {cost}."
+        said = "have no price" if unknown else f"cost {cost}"
+        return f"{plan}, nobody says what they pay; {calls} {said}."
     fee = nano(item.fee_usd)
     less = f" less a fee of {view.usd(fee, decimals)}" if fee else ""
     said = f"{plan}: revenue of {view.usd(nano(item.revenue_usd), decimals)}{less} and {calls} "
     if unknown:
         return f"{said}without a price: what is left is not known."
-    said += f"that cost {view.usd(spent, decimals)} leave "
+    said += f"that cost {cost} leave "
     said += view.usd(nano(item.margin_usd), decimals)
     said += f", {view.percent(100 * float(item.margin_rate))} of the revenue." if item.margin_rate else "."
     each = nano(item.cost_per_call_usd)
