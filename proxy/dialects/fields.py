@@ -12,7 +12,7 @@ import orjson
 
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.dialects.unread_messages import UnreadMessages
-from proxy.errors import Refused, invalid_request
+from proxy.errors import invalid_request
 from proxy.types import Call
 
 MAX_TOKENS = 2**31 - 1
@@ -239,17 +239,6 @@ def kind_of(part: Mapping[str, Any], name: str) -> str | None:
     return kind
 
 
-def non_empty_list(body: Mapping[str, Any], name: str) -> list[Any]:
-    value = body.get(name)
-    if not isinstance(value, list) or not value:
-        raise _no_list(name)
-    return value
-
-
-def _no_list(name: str) -> Refused:
-    return invalid_request(f"`{name}` must be a list with at least one item.", name)
-
-
 def text(body: Mapping[str, Any], name: str) -> str | None:
     value = body.get(name)
     if value is not None and not isinstance(value, str):
@@ -265,7 +254,7 @@ def objects(body: Mapping[str, Any], name: str) -> Sequence[dict[str, Any]]:
             return items  # those that were seen before are objects
         items = [*items]
     if not isinstance(items, list) or not items:
-        raise _no_list(name)
+        raise invalid_request(f"`{name}` must be a list with at least one item.", name)
     for index, item in enumerate(items):
         if type(item) is not dict:
             raise invalid_request(f"`{name}[{index}]` must be an object.", name)
