@@ -25,9 +25,8 @@ _MAX_NAMES, _MAX_NAME = 4096, 64
 _DIGITS = bytes(48 if chr(code).isdigit() and code < 128 else 32 for code in range(256))
 _LONG = b"0" * 19  # digits
 _EVERY = 4
-_LONG_SAMPLED = b"0" * (
-    19 // _EVERY
-)  # at least so many of every fourth byte lie within so many digits, wherever those begin
+# At least so many of every fourth byte lie within so many digits, wherever those begin.
+_LONG_SAMPLED = b"0" * (19 // _EVERY)
 _LONG_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)-?[0-9]{19,}(?![0-9.eE])")
 _LEAST, _MOST = -(2**63), 2**64 - 1
 _CONTAINERS = frozenset({dict, list})
