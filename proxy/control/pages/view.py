@@ -21,9 +21,8 @@ from proxy.money import NANO, known_cost
 
 FOLDER = Path(__file__).parent
 LONGEST = 120  # of a name that a client chose
-_EXACT = Context(
-    prec=100
-)  # prices that somebody tries, times quantities that somebody claims, have no bound but a row's
+# Prices that somebody tries, times quantities that somebody claims, have no bound but a row's.
+_EXACT = Context(prec=100)
 
 
 def decimals_for(amounts: Iterable[int | None], least: int = 2) -> int:
