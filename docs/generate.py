@@ -187,7 +187,7 @@ def unit_of(metric: Metric) -> str:
             return unit
     if "_usd" in name:
         return "USD"
-    return {"tokens": "tokens", "budget_store_up": "0 or 1"}.get(name, "count")
+    return {"tokens": "tokens", "budget_store_up": "0 or 1", "spool_writable": "0 or 1"}.get(name, "count")
 
 
 def metrics() -> str:

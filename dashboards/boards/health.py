@@ -90,6 +90,14 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
+            "Can calls be recorded?",
+            "1 while every data plane's spool takes records. Where it does not (its disk is full, or it has reached `spool.max_mb`), calls are refused.",
+            "bool_yes_no",
+            f"min({q.select('spool_writable')})",
+            levels=((1, GREEN),),
+            base=RED,
+        ),
+        stat(
             "Is the budget store there?",
             "1 while every data plane reaches the store of the budgets.",
             "bool_yes_no",

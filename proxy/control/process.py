@@ -49,7 +49,7 @@ from proxy.ledger.recorder import Recorder
 from proxy.processes.heaps import Rest, give_back
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
-from proxy.processes.log import call_logger, log_refused
+from proxy.processes.log import call_logger
 from proxy.processes.orders import Orders
 from proxy.processes.priority import yield_to_calls
 from proxy.spool.kept import Kept
@@ -253,12 +253,11 @@ class Control:
         return SharedBudgets(lambda: self.config, self.budgets, engine, self._instance)
 
     async def _look_after(self, server: Server) -> None:
-        """The server's connections, once a second, the memory that a burst leaves, and a word on what was refused."""
+        """The server's connections, once a second, and the memory that a burst leaves."""
         rest = Rest(give=lambda: asyncio.get_running_loop().run_in_executor(None, self._give_back))
         while True:
             await asyncio.sleep(_TICK_S)
             rest.look()
-            log_refused(self._metrics.take_refused())
             check_times(server.state.connections, asyncio.get_running_loop().time())
 
     def _give_back(self) -> None:

@@ -113,3 +113,8 @@ class ControlState:
 
 async def _awaited(work: Awaitable[T]) -> T:
     return await work
+
+
+def unrecorded_because(gauges: Mapping[str, Any]) -> list[str]:
+    """What keeps records out of the spool, by what data planes answered; empty where nothing does."""
+    return sorted({why for answer in gauges.values() if (why := (answer or {}).get("unrecorded_because"))})

@@ -15,7 +15,7 @@ from proxy.control.metrics.capacity import capacity_gauges
 from proxy.control.metrics.exports import export_gauges
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.metrics.table import MAX_MODELS
-from proxy.control.state import ControlState, Unavailable
+from proxy.control.state import ControlState, Unavailable, unrecorded_because
 from proxy.ledger.jobs import states
 from proxy.money import NANO
 from proxy.times import now_s, now_us
@@ -77,6 +77,8 @@ def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
     yield "realtime_sessions", {}, str(sum((answer or {}).get("realtime_sessions", 0) for answer in answers.values()))
     up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
     yield "budget_store_up", {}, "1" if up and all(up) else "0"
+    if answers:  # what is not known is not 0
+        yield "spool_writable", {}, "0" if unrecorded_because(answers) else "1"
     answered = Counter({"redis": 0, "lease": 0})
     for answer in answers.values():
         answered.update((answer or {}).get("store_calls", {}))

@@ -88,6 +88,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("capacity_energy_joules_total", "counter", ("capacity",), "Energy of a capacity, as far as it is known."),
     Metric("capacity_saved_usd_total", "counter", ("capacity", "lever"), "What a technique saved on a capacity."),
     Metric("capacity_compared_usd_total", "counter", ("capacity", "model"), "What the tokens of a capacity would have cost at a provider."),
+    Metric("spool_writable", "gauge", (), "1 while the spool takes records; calls are refused where it does not."),
     Metric("budget_store_up", "gauge", (), "1 while the budget store answers."),
     Metric("budget_store_calls_total", "counter", ("by",), "Reservations in a shared budget store, by who answered: redis, or a lease from it."),
     Metric("price_book_timestamp_seconds", "gauge", (), "When the price book's prices were last checked."),
