@@ -90,7 +90,7 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
-            "Can calls be recorded?",
+            "Does the spool take records?",
             "1 while every data plane's spool takes records. Where it does not (its disk is full, or it has reached `spool.max_mb`), calls are refused.",
             "bool_yes_no",
             f"min({q.select('spool_writable')})",
