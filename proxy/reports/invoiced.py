@@ -24,7 +24,8 @@ from proxy.ledger.entries import Entry
 from proxy.ledger.schema import entries, jobs
 from proxy.reports.apportion import apportion
 from proxy.reports.model_names import namer
-from proxy.reports.reconcile import OTHERS, UNCONFIRMED, ZONE, Cell, Reconciliation, day_start
+from proxy.reports.reconcile import Reconciliation, day_start
+from proxy.reports.reconcile_causes import OTHERS, UNCONFIRMED, ZONE, Cell
 from proxy.reports.statement import Statement
 
 

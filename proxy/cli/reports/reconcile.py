@@ -49,9 +49,9 @@ def reconcile(
 ) -> None:
     """Compare with the provider's own figures, by day, model and line; name what makes the difference, and what nothing does.
 
-    FILE is what OpenAI's costs or usage API, Anthropic's cost, usage or Claude Code report or OpenRouter's activity gave (JSON;
-    several pages as a list), OpenRouter's CSV, AWS's Cost and Usage Report (CSV), Google Cloud's billing export (JSON of
-    BigQuery, or CSV), or any provider's FOCUS CSV; compressed by gzip, too. --timezone: whose days the provider counts.
+    FILE is what the console or the cost API of OpenAI, Anthropic or OpenRouter exports (CSV, or JSON: several pages as a list),
+    AWS's Cost and Usage Report or Cost Explorer's CSV, Google Cloud's billing export (JSON of BigQuery, or CSV), Azure's cost
+    details (CSV), or any provider's FOCUS CSV; compressed by gzip, too. --timezone: whose days the provider counts.
     --apply corrects calls that stand at their ceilings, where the file leaves no doubt what they cost: sums, budgets and
     metrics follow, in a server that runs too.
     """
