@@ -36,8 +36,8 @@ def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
     yield from _strange_numbers(config)
     if server.max_inflight_mb < server.max_body_mb:
         yield "server.max_inflight_mb is less than server.max_body_mb: larger bodies are refused; give it several times that"
-    for path, key in _secrets(config):
-        if key.lower().startswith("bearer "):
+    for path, secret in _secrets(config):
+        if secret.lower().startswith("bearer "):
             yield f"{path}: begins with Bearer, which is no part of a key; write the key alone"
     for index, key in enumerate(config.keys):
         strange = [name for name in key.models or () if not any(overlap(name, other) for other in config.models)]
