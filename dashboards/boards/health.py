@@ -106,6 +106,14 @@ BOARD = Board(
             base=RED,
         ),
         stat(
+            "Was the latest configuration taken?",
+            "0 where an instance was told to reload a file that has a fault: an older one stays in force. Its log and `/health` name the fault.",
+            "bool_yes_no",
+            f"min({q.select('config_last_reload_successful')})",
+            levels=((1, GREEN),),
+            base=AMBER,
+        ),
+        stat(
             "How old are the prices?",
             "The newest check of a price in the installed price book. Providers change prices a few times a year.",
             "dateTimeFromNow",

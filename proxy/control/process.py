@@ -50,7 +50,7 @@ from proxy.processes.heaps import Rest, give_back
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
-from proxy.processes.orders import Orders
+from proxy.processes.orders import InFile, Orders
 from proxy.processes.priority import yield_to_calls
 from proxy.spool.kept import Kept
 from proxy.times import now_s
@@ -90,6 +90,7 @@ class Control:
         self._first_key: str | None = None
         self._answers: Mapping[str, Answer] = {}
         self._charges = Charges()
+        self.in_file = InFile()
         self._made = NO_RUNTIME_SETTINGS
         self._compiled: tuple[Config | None, RuntimeSettings, tuple[Budget, ...]] = (None, NO_RUNTIME_SETTINGS, ())
 
@@ -101,7 +102,7 @@ class Control:
             self._stop = beginning.stop
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
+        self._orders.watch(on_config=self._take, on_parent_gone=self._stop.set)
         async with contextlib.AsyncExitStack() as ending:
             engine = await self._opened(beginning)
             if engine is None:
@@ -201,7 +202,7 @@ class Control:
         resources = Resources(
             self._engine, self._instance, self._data_dir, self._link, self._metrics, self._recorder, self._alerts, self._shared
         )  # fmt: skip
-        in_force = InForce(lambda: self.config, lambda: self._made, self.budgets, self._refresh)
+        in_force = InForce(lambda: self.config, lambda: self.in_file, lambda: self._made, self.budgets, self._refresh)
         self._services = Services(resources, in_force, workers=self._workers, loop=loop)
         return self._services
 
@@ -315,9 +316,13 @@ class Control:
             self._link.push(self._made.snapshot())
         return True
 
-    def _reload(self, config: Config) -> None:
-        self.config = config
-        self._reloaded.set()
+    def _take(self, order: Config | InFile) -> None:
+        """What the supervisor says."""
+        if isinstance(order, InFile):
+            self.in_file = order
+        else:
+            self.config = order
+            self._reloaded.set()
 
     async def _seed_when_reloaded(self) -> None:
         while True:

@@ -20,7 +20,7 @@ from proxy.processes.deferred import deferred
 from proxy.processes.garbage_collection import make_rare, pause
 from proxy.processes.link import ControlServer
 from proxy.processes.not_installed import require
-from proxy.processes.orders import Orders
+from proxy.processes.orders import InFile, Orders
 
 QUESTIONS = ("sessions", "groups", "stored", "jobs", "jobs_due")
 """What data planes ask: `answers.py`."""
@@ -81,6 +81,7 @@ def run_control(
     *,
     announce: bool,
     workers: int,
+    in_file: InFile,
     is_spool_empty: bool,
 ) -> None:
     """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool). is_spool_empty: nothing
@@ -92,6 +93,7 @@ def run_control(
         # In a thread: data planes ask meanwhile.
         process = await asyncio.to_thread(_import_process)
         control = process.Control(config, listener, data_port, orders, announce=announce, workers=workers)
+        control.in_file = in_file
         await control.serve(beginning)
 
     uvloop.run(serve())

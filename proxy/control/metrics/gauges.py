@@ -41,6 +41,7 @@ def _pipeline(state: ControlState) -> Iterator[Gauge]:
     yield "ledger_dropped_total", {}, str(state.recorder.unreadable_records)
     yield "intents_overdue", {}, str(state.recorder.intents_overdue)
     yield "spool_bytes", {}, str(state.recorder.spool_bytes)
+    yield "config_last_reload_successful", {}, "0" if state.in_file().refused else "1"
     yield "build_info", {"version": version("taximeter")}, "1"
     yield "price_book_info", {"version": state.book.version, "operator": _version(state.config().prices)}, "1"
     yield "price_book_timestamp_seconds", {}, str(checked_at(state.book))

@@ -91,6 +91,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("spool_writable", "gauge", (), "1 while the spool takes records; calls are refused where it does not."),
     Metric("budget_store_up", "gauge", (), "1 while the budget store answers."),
     Metric("budget_store_calls_total", "counter", ("by",), "Reservations in a shared budget store, by who answered: redis, or a lease from it."),
+    Metric("config_last_reload_successful", "gauge", (), "0 while the configuration's file, as it was last read, is refused, and an older one holds."),
     Metric("price_book_timestamp_seconds", "gauge", (), "When the price book's prices were last checked."),
     Metric("price_book_info", "gauge", ("version", "operator"), "The price book in use, and the operator's own prices."),
     Metric("build_info", "gauge", ("version",), "The running version."),

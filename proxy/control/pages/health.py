@@ -12,6 +12,7 @@ from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable, unrecorded_because
 from proxy.exports.status import sinks_shown
+from proxy.processes.orders import InFile
 from proxy.reports import overview
 from proxy.times import moment
 
@@ -57,6 +58,7 @@ def _parts(request: PageRequest) -> Table:
             else "none",
         ),
         *_asked(request),
+        _part("configuration", *_in_file(state.in_file())),
         *_exports(request),
         _part("price book", request.now_us / 1e6 - checked_at(state.book) < _STALE_BOOK_S, _book(request)),
         _part(
@@ -65,6 +67,14 @@ def _parts(request: PageRequest) -> Table:
     ]
     columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "prose")]
     return Table("parts", "Parts", columns, rows)
+
+
+def _in_file(in_file: InFile) -> tuple[bool, str]:
+    if in_file.refused:
+        return False, f"the file was refused at its last reload, the one before holds: {'; '.join(in_file.refused)}"
+    if in_file.restart:
+        return False, f"changed in the file, and read at the start only: {', '.join(in_file.restart)}"
+    return True, "as in its file when it was last read"
 
 
 def _part(name: str, is_well: bool, detail: str, link: str = "") -> Row:

@@ -117,7 +117,7 @@ async def test_a_reload_during_the_start_is_not_lost(control: Control, monkeypat
     """It was: there was no link yet to send the new budgets' beginnings over, and nobody heard of the error."""
     pushed: list[Any] = []
     monkeypatch.setattr(ControlServer, "push", lambda _, snapshot: pushed.append(snapshot))
-    control._reload(
+    control._take(
         control.config.model_validate(
             control.config.model_dump() | {"budgets": [{"name": "new", "limit_usd": "1", "window": "day"}]}
         )
