@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.ledger import instances
 from proxy.ledger.database import open_ledger, why_not_opened
+from proxy.ledger.schema import budget_spend, entries
 
 log = logging.getLogger("taximeter.control")
 
@@ -55,6 +58,21 @@ async def opened(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _RETRY_S)
                 return None
+
+
+def is_empty(engine: Engine) -> bool:
+    """Whether nothing was ever recorded there. Raises SQLAlchemyError."""
+    with engine.connect() as connection:
+        return not any(connection.execute(sa.select(table).limit(1)).first() for table in (entries, budget_spend))
+
+
+def say_that_it_is_another(url: str, data_dir: Path) -> None:
+    """The ledger is empty, and served calls were in one: budgets begin anew, and nobody would see why."""
+    where = re.sub(r"//[^/@]*@", "//", url)
+    log.warning(
+        "ledger: %s is empty, though calls were served out of %s before: budgets begin at 0, and keys that were made at "
+        "run time are not there; where that is not meant, stop, and name the ledger of before", where, data_dir,
+    )  # fmt: skip
 
 
 def _adopt(engine: Engine, instance: str, data_dir: Path) -> None:

@@ -32,7 +32,7 @@ from proxy.control.away import LEDGER, RECORDS, answering_what_is_missing
 from proxy.control.banner import Where
 from proxy.control.charges import Charges
 from proxy.control.metrics.series import MetricState
-from proxy.control.opening import opened
+from proxy.control.opening import is_empty, opened, say_that_it_is_another
 from proxy.control.resources import InForce, Resources
 from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
@@ -91,6 +91,7 @@ class Control:
         self._answers: Mapping[str, Answer] = {}
         self._charges = Charges()
         self.in_file = InFile()
+        self.has_served = False
         self._made = NO_RUNTIME_SETTINGS
         self._compiled: tuple[Config | None, RuntimeSettings, tuple[Budget, ...]] = (None, NO_RUNTIME_SETTINGS, ())
 
@@ -179,6 +180,8 @@ class Control:
         outage = self._recorder.outage
         outage.is_stopping = self._stop.is_set
         self._recorder.catch_up()
+        if self.has_served and outage.insist(lambda: is_empty(self._engine)):
+            say_that_it_is_another(self.config.ledger, self._data_dir)
         outage.insist(lambda: take_definitions(self._engine, budgets, now_s()))
         self._first_key = outage.insist(self._make_first_key)
 

@@ -88,12 +88,15 @@ def run_control(
     was in it, before any data plane was there."""
     require("sqlalchemy")  # imported behind the first call
 
+    # Before the first call of this life, which no ledger has yet.
+    has_served = any(path.stat().st_size for path in Path(config.data_dir).glob("conversations-*.txt"))
+
     async def serve() -> None:
         beginning = await _begin(config, workers) if is_spool_empty else None
         # In a thread: data planes ask meanwhile.
         process = await asyncio.to_thread(_import_process)
         control = process.Control(config, listener, data_port, orders, announce=announce, workers=workers)
-        control.in_file = in_file
+        control.in_file, control.has_served = in_file, has_served
         await control.serve(beginning)
 
     uvloop.run(serve())
