@@ -63,15 +63,17 @@ def is_itself(url: str, server: Server) -> str | None:
 def _answers(host: str, name: str) -> bool:
     """Whether who listens at `host` is who a client of this machine finds by `name`."""
     if host in _EVERYWHERE or name in _EVERYWHERE:
-        return all(is_loopback(one) or one in _EVERYWHERE for one in (host, name)) and (":" not in name or ":" in host)
+        return all(is_loopback(place) or place in _EVERYWHERE for place in (host, name)) and (
+            ":" not in name or ":" in host
+        )
     return host == name or ("localhost" in (host, name) and is_loopback(host) and is_loopback(name))
 
 
-def _is_in_the_way(one: str, other: str) -> bool:
+def _is_in_the_way(host: str, other: str) -> bool:
     """Whether both cannot listen at the same port."""
-    if "::" in (one, other) or _answers(one, other):
+    if "::" in (host, other) or _answers(host, other):
         return True
-    return "0.0.0.0" in (one, other) and ":" not in one + other  # noqa: S104 - compared, not listened at
+    return "0.0.0.0" in (host, other) and ":" not in host + other  # noqa: S104 - compared, not listened at
 
 
 def check_places(config: Config) -> Iterator[Problem]:
