@@ -157,9 +157,8 @@ class Lines:
     def __init__(self, text: str) -> None:
         self._lines: dict[str, int] = {}
         self._known: set[int] = set()
-        with contextlib.suppress(
-            yaml.YAMLError, RecursionError
-        ):  # which has its own line, and is reported by `parse_yaml`
+        # A fault of syntax has its own line, and is reported by `parse_yaml`.
+        with contextlib.suppress(yaml.YAMLError, RecursionError):
             self._read(yaml.compose(text, Loader=yaml.SafeLoader), "")
 
     def _read(self, node: yaml.Node | None, path: str) -> None:

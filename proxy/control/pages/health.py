@@ -12,6 +12,7 @@ from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable, unrecorded_because
 from proxy.exports.status import sinks_shown
+from proxy.money import known_cost
 from proxy.processes.orders import InFile
 from proxy.reports import overview
 from proxy.times import moment
@@ -136,7 +137,7 @@ def _sources(request: PageRequest) -> Table:
                 "source": row.source,
                 "calls": row.calls,
                 "share": 100 * row.calls / whole,
-                "cost": row.cost_nanousd,
+                "cost": known_cost(row.cost_nanousd, row.calls, row.unpriced),
                 "unpriced": row.unpriced,
             },
             {"unpriced": f"{link}&filter.priced=no"},

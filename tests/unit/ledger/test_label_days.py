@@ -80,9 +80,8 @@ def count_of(add: Callable[[], bool]) -> int:
 def filled(shared_database: str) -> Iterator[Engine]:
     """300 hours: added up by one label, then by two, and half of the days have changed again since; parts of them later yet."""
     engine, made = open_ledger(shared_database), made_up(600, hours=300)
-    random.Random(3).shuffle(
-        made
-    )  # calls of all days, as late as can be; a correction may come before what it corrects
+    # Calls of all days, as late as can be; a correction may come before what it corrects.
+    random.Random(3).shuffle(made)
     fill(engine, made[:400])
     assert add_up(engine, ["plan"]) == 13
     fill(engine, made[400:500])
