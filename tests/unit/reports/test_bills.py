@@ -339,6 +339,15 @@ def test_calls_without_a_price_are_no_calls_past_us(ledger: Engine) -> None:
     assert causes(answer(ledger, "anthropic", CONSOLE_COSTS + console_cost("5", "output"))) == {"no price here": "5"}
 
 
+def test_a_bill_of_somebody_else_is_told(ledger: Engine) -> None:
+    fill(ledger, [call(START, "openai", "gpt-5", output=(1_000_000, "5"))])
+    text = CONSOLE_COSTS + console_cost("5", "output")
+    said = "the file is costs of Anthropic's Console, and was compared with calls to openai"
+    assert said in answer(ledger, "openai", text).about.caveats
+    assert said.replace("openai", "anthropic") not in answer(ledger, "anthropic", text).about.caveats
+    assert not answer(ledger, "openai", "day,model,cost\n2026-11-23,gpt-5,5\n").about.caveats
+
+
 def test_cost_explorer_is_compared_with_bedrocks_calls(ledger: Engine) -> None:
     fill(ledger, [call(START + n * DAY_US, "aws", "amazon.nova-pro-v1:0", input=(1_000_000, "0.8")) for n in range(2)])
     text = "Usage type,USE1-NovaPro-input-tokens($),Total costs($)\nUsage type total,1.6,1.6\n2026-11-23,0.8,0.8\n2026-11-24,0.8,0.8\n"
