@@ -78,7 +78,7 @@ def _format_of(names: Sequence[str]) -> Format:
     near = (
         f"{form.name} would be nearest, and has also {' and '.join(column.replace('|', ' or ') for column in lacks)}"
         if len(lacks) < len(form.told_by)
-        else f"known are {', '.join(form.name for form in FORMATS)}"
+        else f"known are {'; '.join(form.name for form in FORMATS)}"
     )
     raise BadQuestion(f"the file is none of the exports that are known: it has {seen}; {near}")
 
@@ -111,5 +111,8 @@ def _documents(text: str) -> list[Any]:
 
 def _csv(text: str) -> _Table:
     """Row by row: a cloud's export has some hundred columns, and few rows that are looked at."""
-    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
+    text = text.lstrip("\ufeff")
+    head = text.partition("\n")[0]
+    between = max(",;\t", key=head.count)  # spreadsheets of half the world write semicolons
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=between)
     return _Table(list(reader.fieldnames or ()), reader, lambda: f" at line {reader.line_num}")
