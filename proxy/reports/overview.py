@@ -49,6 +49,7 @@ class SessionSpent(NamedTuple):
     calls: int
     cost_nanousd: int
     ended_at: int
+    unpriced: int
 
 
 class CostCertainty(NamedTuple):
@@ -132,7 +133,13 @@ def dearest_sessions(engine: Engine, since_us: int, limit: int) -> list[SessionS
     agents = _agents(engine, [row.session for row in rows if row.session is not None], since_us)
     return [
         SessionSpent(
-            row.session or "", row.team, agents.get(row.session or ""), row.requests, row.cost_nanousd, row.ended_at
+            row.session or "",
+            row.team,
+            agents.get(row.session or ""),
+            row.requests,
+            row.cost_nanousd,
+            row.ended_at,
+            row.unpriced_requests,
         )
         for row in rows
     ]

@@ -50,7 +50,8 @@ class WhatIfItem(BaseModel):
 
 
 class WhatIfShown(BaseModel):
-    """Sums of the items. left_out: what cannot be compared, each `MODEL (COST USD): why`; its cost is in no sum here."""
+    """Sums of the items. left_out: what cannot be compared, each `MODEL (COST USD): why`, or `MODEL: why` of what cost nothing
+    that is known; its cost is in no sum here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -214,7 +215,10 @@ def _answer(
                 unpriced=unpriced,
             )
         )
-    named = [f"{model or '(none)'} ({usd_text(cost)} USD): {why}" for (model, why), cost in sorted(left_out.items())]
+    named = [
+        f"{model or '(none)'}{f' ({usd_text(cost)} USD)' if cost else ''}: {why}"
+        for (model, why), cost in sorted(left_out.items())
+    ]
     sources = ["usage and cost: the ledger", f"{priced_at}: price book, configuration, or the file that was named"]
     shown = WhatIfShown(
         cost_usd=usd_text(totals[0]),
@@ -225,7 +229,12 @@ def _answer(
         left_out=named,
         about=about(*span, "UTC", sources, [*caveats, *idle]),
     )
-    rows = [item.model_dump(exclude={"unpriced"}) | {"caveats": "; ".join(item.caveats)} for item in items]
+    rows = [
+        item.model_dump(exclude={"unpriced"})
+        | {"caveats": "; ".join(item.caveats)}
+        | ({"cost_usd": None} if item.cost_usd == "0" and item.unpriced else {})
+        for item in items
+    ]
     rows.append({"model": "(total)", **{name: getattr(shown, name) for name in _COLUMNS[2:6]}})
     return Answer(shown, rows, _COLUMNS, [*_said(shown), *(f"Mind: {what}." for what in idle)])
 

@@ -11,6 +11,7 @@ from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable
 from proxy.exports.status import sinks_shown
+from proxy.money import known_cost
 from proxy.reports import overview
 from proxy.times import moment
 
@@ -113,7 +114,7 @@ def _sources(request: PageRequest) -> Table:
                 "source": row.source,
                 "calls": row.calls,
                 "share": 100 * row.calls / whole,
-                "cost": row.cost_nanousd,
+                "cost": known_cost(row.cost_nanousd, row.calls, row.unpriced),
                 "unpriced": row.unpriced,
             },
             {"unpriced": f"{link}&filter.priced=no"},

@@ -17,7 +17,7 @@ from proxy.control.pages.live import LiveQuery
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import nano
 from proxy.control.state import ControlState
-from proxy.money import NANO
+from proxy.money import NANO, known_cost
 from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.calendar import spend_by, total_of
@@ -51,7 +51,7 @@ def _own(request: PageRequest) -> PageContent:
         tiles.append(
             {
                 "title": title,
-                "big": _big(total.cost_nanousd),
+                "big": _big(known_cost(total.cost_nanousd, total.requests, total.unpriced_requests)),
                 "small": f"{view.count(total.requests)} calls",
                 "small_link": calls,
                 "link": calls,
@@ -178,7 +178,7 @@ def _day(state: ControlState, today: _Today) -> dict[str, Any]:
     hours = overview.spent_by_time(state.engine, today.now_us, overview.HOUR_US, 24)
     total = total_of(spend_by(state.engine, [], today.since_us, None))
     values = {
-        "cost": _big(total.cost_nanousd),
+        "cost": _big(known_cost(total.cost_nanousd, total.requests, total.unpriced_requests)),
         "calls": total.requests,
         "unpriced": total.unpriced_requests,
         "zone": today.zone.key,
@@ -203,7 +203,11 @@ def _ranking(state: ControlState, by: str, title: str, nobody: str, today: _Toda
 def _sessions(state: ControlState, today: _Today) -> str:
     sessions = overview.dearest_sessions(state.engine, today.since_us, _ROWS_SHOWN)
     decimals = view.decimals_for(session.cost_nanousd for session in sessions)
-    rows = [session._asdict() | {"cost": view.usd(session.cost_nanousd, decimals)} for session in sessions]
+    rows = [
+        session._asdict()
+        | {"cost": view.usd(known_cost(session.cost_nanousd, session.calls, session.unpriced), decimals)}
+        for session in sessions
+    ]
     return view.render("sessions", {"sessions": rows})
 
 
@@ -258,7 +262,7 @@ def _series(spent: Mapping[int, overview.Spent], step_us: int, about: str) -> di
     }
 
 
-def _big(nanousd: int) -> str:
+def _big(nanousd: int | None) -> str:
     return view.usd(nanousd, view.decimals_for([nanousd]))
 
 

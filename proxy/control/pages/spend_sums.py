@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from proxy.control.pages import view
 from proxy.control.pages.address import Address
+from proxy.money import known_cost
 from proxy.reports.sessions import SessionRow
 from proxy.reports.spans import Span
 from proxy.reports.spend import SpendRow
@@ -63,7 +64,7 @@ class Sums(NamedTuple):
         """The metric's value; None where there is none."""
         match metric:
             case "cost":
-                return self.cost if self.calls > self.unpriced or self.cost else (None if self.unpriced else 0)
+                return known_cost(self.cost, self.calls, self.unpriced)
             case "calls":
                 return self.calls
             case "tokens":

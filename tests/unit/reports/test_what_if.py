@@ -154,8 +154,8 @@ def test_calls_without_a_price_come_to_what_is_typed(ledger: Engine) -> None:
     assert "2 of its calls have no price, and are nothing in its cost" in new.caveats
     assert (shown.cost_usd, shown.what_if_usd, shown.left_out) == ("0.03", "0.05", [])
     assert (half.what_if_usd, [item.model for item in half.items]) == ("0.03", ["gpt-small"])
-    assert "gpt-new (0 USD): gpt-new has no price for output" in half.left_out
-    assert "gpt-new (0 USD): 2 calls have no price of their own" in half.left_out
+    assert "gpt-new: gpt-new has no price for output" in half.left_out
+    assert "gpt-new: 2 calls have no price of their own" in half.left_out
 
 
 def test_calls_that_were_given_a_price_later_do_not_lack_one(ledger: Engine) -> None:
