@@ -78,6 +78,10 @@ class Address(NamedTuple):
     def without(self, *names: str) -> Address:
         return self._replace(rest=tuple(pair for pair in self.rest if pair[0] not in names))
 
+    def grouped(self, name: str) -> Address:
+        """By this alone, from the first row on. Templates call it."""
+        return self.without("next", "sort")._replace(by=(name,))
+
     def within(self, range_: Range) -> Address:
         return self.without("next", "against")._replace(since=range_.since, until=range_.until)
 
