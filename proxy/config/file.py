@@ -234,6 +234,8 @@ def _expand_mapping(
         if replaced == "" and value != "" and isinstance(value, str):
             if here[0].startswith("keys[") and here[1:] in _LIMITS_OF_A_KEY:
                 result.problems.append(Problem(".".join(here), "comes out empty, which would lift the limit"))
+            elif here[1:-1] == ("match",):
+                result.problems.append(Problem(".".join(here), "comes out empty, and every call would be matched"))
             continue
         expanded[str(key)] = replaced
     return expanded

@@ -158,6 +158,8 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
     )
     if not any(cell.ours for cell in compared.cells.values()):
         caveats += _none_of(engine, book, provider, begins, ends)
+    if statement.of and provider not in statement.of:
+        caveats.append(f"the file is {statement.shape}, and was compared with calls to {provider}")
     if all(line.usd is None for line in statement.lines):
         caveats.append("the file has no amounts: its quantities are valued at what they cost us")
     caveats += [f"without a value: {name}" for name in compared.unvalued]

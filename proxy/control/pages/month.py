@@ -84,7 +84,13 @@ def _items(request: PageRequest, question: MonthQuestion, month: MonthShown, unk
     columns = [
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in names],
         Column("cost", "Cost", "usd"),
-        Column("charge", "Charged", "usd", note="in whole cents, with the mark-up; the cents add up to the total"),
+        Column(
+            "charge",
+            "Charged",
+            "usd",
+            note="in whole cents, with the mark-up; the cents add up to the total",
+            cents=True,
+        ),
         Column("share", "Share", "percent"),
         Column("change", "Against the month before", "usd", signed=True),
     ]
@@ -186,7 +192,7 @@ def _adjustments(request: PageRequest, question: MonthQuestion, month: MonthShow
         Column("month", "Of", "text"),
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in question.names],
         Column("cost", "Cost", "usd"),
-        Column("charge", "Charged", "usd"),
+        Column("charge", "Charged", "usd", cents=True),
     ]
     rows = [
         Row(
@@ -197,7 +203,7 @@ def _adjustments(request: PageRequest, question: MonthQuestion, month: MonthShow
         )
         for item in month.adjustments
     ]
-    empty = "None: no month that is closed has changed since."
+    empty = "None is charged in this month: what changes of a month once it is closed stands in the next that is open."
     return Table("adjustments", "Adjustments of closed months", columns, rows, empty=empty)
 
 

@@ -29,14 +29,15 @@ def run(tmp_path: Path) -> Any:
         [
             bought(START, "1.5", team="paid", customer="acme", session_id="s-paid", root_session_id="s-paid"),
             bought(START + HOUR_US, "0", team="gift", customer="gift"),
-            bought(START, None, team="free", customer="nobody", **session),
+            bought(START, None, team="free", customer="nobody", key="dark", **session),
             bought(START, None, team="free", customer="nobody", **session),
         ],
     )
     engine.dispose()
     config = tmp_path / "taximeter.yaml"
     plan = {"name": "pro", "match": {"team": "free"}, "usd_per_month": 20}
-    config.write_text(json.dumps({"ledger": url, "plans": [plan]}))
+    keys = [{"name": name, "key": f"sk-{name}-{'0' * 20}"} for name in ("dark", "app", "idle")]
+    config.write_text(json.dumps({"ledger": url, "plans": [plan], "keys": keys}))
 
     def ran(*command: str) -> str:
         done = CliRunner().invoke(app, [*command, "--config", str(config)])
@@ -74,6 +75,15 @@ def test_sessions(run: Any) -> None:
     rows = list(csv.DictReader(io.StringIO(run("sessions", "show", "s-free", "--format", "csv"))))
     assert [(row["cost_usd"], row["unpriced_requests"]) for row in rows] == [("", "2"), ("", "1"), ("", "1")]
     assert "$1.5  1 call" in run("sessions", "show", "s-paid")
+
+
+def test_keys(run: Any) -> None:
+    rows = {row["name"]: row for row in csv.DictReader(io.StringIO(run("keys", "list", "--format", "csv")))}
+    assert [(rows[name]["cost_usd"], rows[name]["unpriced_requests"]) for name in ("dark", "app", "idle")] == [
+        ("", "1"), ("1.5", "1"), ("0", "0"),
+    ]  # fmt: skip
+    items = {item["name"]: item for item in json.loads(run("keys", "list", "--format", "json"))}
+    assert (items["dark"]["cost_usd"], items["dark"]["unpriced_requests"]) == ("0", 1)
 
 
 def test_margin(run: Any) -> None:
