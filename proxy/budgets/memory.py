@@ -178,7 +178,7 @@ class MemoryStore(InProcess):
             counter.open += 1
         granted = _GRANTED if smaller is None and not would_refuse else Granted(smaller, tuple(would_refuse))
         self._open[reservation_id] = Reservation(keys, counters, amounts, deadline_s, granted, record)
-        if deadline_s < self._earliest_s:  # in a tenth of what `min` takes
+        if deadline_s < self._earliest_s:  # noqa: PLR1730 - in a tenth of what `min` takes
             self._earliest_s = deadline_s
         if self._waiting:
             self._waiting.took(reservation_id, claims, amounts)
