@@ -12,9 +12,8 @@ from sqlalchemy.engine import Engine
 from proxy.config.likely_mistakes import overlap
 from proxy.config.model import Key
 from proxy.ledger.rollup_schema import spend_days, spend_hours
-from proxy.ledger.rollups import DAY_US
 from proxy.money import usd_text
-from proxy.times import rfc3339
+from proxy.times import DAY_US, rfc3339
 
 
 class KeyUse(NamedTuple):

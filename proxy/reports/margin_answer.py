@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.config.plans import Plan
 from proxy.money import NANO, known_cost, usd_text
-from proxy.reports.answers import About, Answer, Grouped, about
+from proxy.reports.answers import About, Answer, Grouped, about, unpriced_caveats
 from proxy.reports.economics import break_even_calls, break_even_price, percentile, projected
 from proxy.reports.margin import Economy, Margins, Question, at_loss, margins, plans_by_name
 from proxy.times import rfc3339
@@ -229,10 +229,7 @@ def _caveats(result: Margins, plans: Sequence[Plan]) -> list[str]:
             "revenue is that of whole months: of a month that the period holds in part, the costs are a part and the "
             "revenue is not"
         )
-    unpriced = sum(item.unpriced for item in result.items)
-    if unpriced:
-        caveats.append(f"{unpriced} calls have no price: what they cost is not known, and is in no sum here")
-    return caveats
+    return caveats + unpriced_caveats(sum(item.unpriced for item in result.items))
 
 
 def _said(shown: MarginShown) -> list[str]:

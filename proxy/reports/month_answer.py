@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 from proxy.ledger.closings import Closing, close, closings
 from proxy.ledger.database import reading
 from proxy.money import NANO, usd_text
-from proxy.reports.answers import About, Answer, Grouped, about
+from proxy.reports.answers import About, Answer, Grouped, about, unpriced_caveats
 from proxy.reports.margin_answer import rate
 from proxy.reports.month import Charge, MonthQuestion, Values, charged, unpriced_in, without_price
 from proxy.times import BadQuestion, rfc3339
@@ -82,9 +82,9 @@ def _filtered(engine: Engine, question: MonthQuestion, now_us: int) -> Answer:
     names = tuple(dict.fromkeys([*question.names, *question.only]))
     whole = month_answer(engine, question._replace(by=names, mapped=None, only={}), now_us).shown
     assert isinstance(whole, MonthShown)
-    caveats = [caveat for caveat in whole.about.caveats if _UNPRICED not in caveat]
+    caveats = [caveat for caveat in whole.about.caveats if "no price" not in caveat]
     if len(caveats) < len(whole.about.caveats):
-        caveats += _unpriced(unpriced_in(engine, question))
+        caveats += unpriced_caveats(unpriced_in(engine, question))
     shown = _shown(
         question,
         [MonthItem(**item) for item in _kept(whole.items, question)],
@@ -162,15 +162,8 @@ def _as_it_is(engine: Engine, question: MonthQuestion, now_us: int) -> MonthShow
         for charge in bill.adjustments
     ]
     caveats = ["the month is not over: it costs more every day"] if question.month.end > now_us else []
-    caveats += _unpriced(bill.unpriced)
+    caveats += unpriced_caveats(bill.unpriced)
     return _shown(question, items, adjustments, f"{question.mark_up:f}", None, caveats)
-
-
-_UNPRICED = "calls have no price"
-
-
-def _unpriced(calls: int) -> list[str]:
-    return [f"{calls} {_UNPRICED}: what they cost is not known, and is in no sum here"] if calls else []
 
 
 def _as_closed(closing: Closing, question: MonthQuestion) -> MonthShown:

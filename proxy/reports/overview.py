@@ -22,10 +22,7 @@ from proxy.ledger.schema import alerts, counted, entries
 from proxy.reports.sessions import sessions
 from proxy.reports.spans import Span
 from proxy.reports.spend import SpendRow, spend
-
-MINUTE_US = 60_000_000
-HOUR_US = 60 * MINUTE_US
-DAY_US = 24 * HOUR_US
+from proxy.times import HOUR_US
 
 _CALLS = sa.func.sum(sa.case((entries.c.kind == "attempt", 1), else_=0))
 _COST = sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0)

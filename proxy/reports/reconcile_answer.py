@@ -14,14 +14,13 @@ from sqlalchemy.engine import Engine
 from pricing.book import Book
 from proxy.ledger.entries import Entry
 from proxy.ledger.reconciliations import Reconciliation
-from proxy.ledger.rollups import DAY_US
 from proxy.money import NANO, is_short, usd_text
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.invoiced import settle
 from proxy.reports.reconcile import reconcile, span_of
 from proxy.reports.spend import entries_since, spend
 from proxy.reports.statement import read_statement
-from proxy.times import BadQuestion, rfc3339
+from proxy.times import DAY_US, BadQuestion, rfc3339
 
 _MOST_DAYS = 3700  # each is read on its own
 _MOST_NANOUSD = 2**63 - 1

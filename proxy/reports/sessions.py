@@ -14,12 +14,12 @@ from proxy.ledger.call_runs import LATE_US, Run, is_listed, runs_of_calls
 from proxy.ledger.database import reading
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollup_schema import SUMS, spend_sessions
-from proxy.ledger.rollups import DAY_US, session_groups
+from proxy.ledger.rollups import session_groups
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.spans import LENGTHS_US, Span
 from proxy.reports.spend import check_names, entries_of, spend, within
 from proxy.reports.totals import Kept, column_of
-from proxy.times import BadQuestion
+from proxy.times import DAY_US, BadQuestion
 
 Order = Literal["latest", "cost", "calls"]
 _LOOK_UP = 500

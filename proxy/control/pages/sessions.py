@@ -18,6 +18,7 @@ from proxy.control.state import Unavailable
 from proxy.money import known_cost
 from proxy.reports import journal, one_session
 from proxy.reports import sessions as reports
+from proxy.reports.answers import no_price
 from proxy.reports.session_tree import Node
 from proxy.times import BadQuestion
 
@@ -154,7 +155,7 @@ def _tiles(tree: Node, root: str) -> list[dict[str, str]]:
             "link": "#table-calls",
             "title": "Cost",
             "big": view.usd(cost, view.decimals_for([cost])),
-            "small": f"{view.count(tree.unpriced_requests)} calls have no price" if tree.unpriced_requests else "",
+            "small": no_price(tree.unpriced_requests) if tree.unpriced_requests else "",
             "small_link": f"/calls?since=all&filter.session={view.part(root)}&filter.priced=no",
         },
         {

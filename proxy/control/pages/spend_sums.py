@@ -11,9 +11,10 @@ from proxy.money import known_cost
 from proxy.reports.sessions import SessionRow
 from proxy.reports.spans import Span
 from proxy.reports.spend import SpendRow
+from proxy.times import DAY_US, HOUR_US
 
 METRICS = {"cost": "Cost", "calls": "Calls", "tokens": "Tokens", "rate": "$ per million tokens"}
-STEPS_US = {"hour": 3_600_000_000, "day": 86_400_000_000, "week": 7 * 86_400_000_000}
+STEPS_US = {"hour": HOUR_US, "day": DAY_US, "week": 7 * DAY_US}
 
 
 class Choice(NamedTuple):

@@ -24,11 +24,12 @@ from proxy.ledger.label_parts import add_up_a_part, certainty_query
 from proxy.ledger.parts_schema import spend_label_parts
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollup_schema import spend_days, spend_label_days
-from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US
+from proxy.ledger.rollups import PART_US
 from proxy.ledger.schema import entries
 from proxy.reports.overview import cost_certainty
 from proxy.reports.spans import ENTRIES, Span, answering
 from proxy.reports.spend import spend
+from proxy.times import DAY_US, HOUR_US
 from tests.support.bought import bought
 from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up
