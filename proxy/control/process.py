@@ -102,7 +102,7 @@ class Control:
         loop = asyncio.get_running_loop()
         if beginning is not None:
             self._stop = beginning.stop
-        loop.add_signal_handler(signal.SIGTERM, self._told_to_end, beginning and beginning.link)
+        loop.add_signal_handler(signal.SIGTERM, self._told_to_end, beginning.link if beginning else None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._orders.watch(on_config=self._take, on_parent_gone=self._stop.set)
         async with contextlib.AsyncExitStack() as ending:
