@@ -16,6 +16,7 @@ from proxy.ledger.entries import Entry
 from proxy.ledger.reconciliations import Reconciliation
 from proxy.money import NANO, is_short, usd_text
 from proxy.reports.answers import About, Answer, about
+from proxy.reports.bills import BILLED
 from proxy.reports.invoiced import settle
 from proxy.reports.reconcile import reconcile, span_of
 from proxy.reports.spend import entries_since, spend
@@ -125,6 +126,10 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
     """Raises `BadQuestion`."""
     provider = book.catalog.canonical(question.provider)
     statement = read_statement(question.text, provider, question.zone)
+    if provider in BILLED and statement.of and provider not in statement.of:
+        raise BadQuestion(
+            f"the file is {statement.shape}, which is no bill of {provider}: name {' or '.join(statement.of)}"
+        )
     begins, ends = span_of(statement, question.zone)
     begins = begins if question.since is None else max(begins, question.since)
     ends = ends if question.until is None else min(ends, question.until)
