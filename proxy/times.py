@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from math import floor
 
 MINUTE_US = 60_000_000
@@ -68,8 +68,9 @@ def now_s() -> float:
     return _now()
 
 
-def moment(text: str, now_s: float) -> int:
-    """`7d` (before now), a month's beginning such as `2026-11`, or RFC 3339, as epoch microseconds. Raises `BadQuestion`."""
+def moment(text: str, now_s: float, zone: tzinfo = UTC) -> int:
+    """`7d` (before now), a month's beginning such as `2026-11`, or RFC 3339, as epoch microseconds. zone: of what says none.
+    Raises `BadQuestion`."""
     span = _SPAN.match(text)
     if span:
         return within_calendar(int((now_s - int(span[1]) * _SECONDS[span[2]]) * 1_000_000))
@@ -77,7 +78,7 @@ def moment(text: str, now_s: float) -> int:
         parsed = datetime.fromisoformat(f"{text}-01" if _MONTH.match(text) else text)
     except ValueError:
         raise BadQuestion(f"{text!r} is not a time: write 7d, 12h, 2026-11, or 2026-11-23T12:00:00Z") from None
-    return within_calendar(int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1_000_000))
+    return within_calendar(int((parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)).timestamp() * 1_000_000))
 
 
 def within_calendar(at: int) -> int:
