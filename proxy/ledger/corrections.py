@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from proxy.ids import correction_id
-from proxy.ledger.entries import NO_END, Entry
+from proxy.ledger.entries import NO_END, Entry, Shipped
 from proxy.ledger.row import json_text, row_of
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.money import usd_text
@@ -129,12 +129,14 @@ def invoice_of(charged: Mapping[str, Any], cost_nanousd: int) -> Entry:
     row = made.row._replace(
         id=correction_id(charged["id"]), status="settled", cost_source="provider", flags=json_text([INVOICED])
     )
-    return made._replace(row=row)
+    return made.with_row(row)
 
 
-def repricings(shipped: Iterable[Entry]) -> list[list[Any]]:
+def repricings(shipped: Shipped) -> list[list[Any]]:
     """Of those that no data plane knows of (repricings, what an invoice settled): the id, and what it takes from or gives to
     budgets."""
+    if "correction" not in shipped.column("kind"):
+        return []
     return [
         [entry.row.id, [list(item) for item in entry.budgets]]
         for entry in shipped
