@@ -67,7 +67,7 @@ def call_logger(sample: float) -> Callable[[Mapping[str, Sequence[Any]]], None]:
     return log_calls
 
 
-def log_refused(refused: Mapping[tuple[str, str], int]) -> None:
+def log_refused(refused: Mapping[tuple[str, str | None], int]) -> None:
     """A line for each reason and budget, as no ledger has refused calls: whose agent stopped finds out why."""
     for (reason, budget), count in refused.items():
         calls = "a call was" if count == 1 else f"{count} calls were"

@@ -24,7 +24,8 @@ from proxy.ledger.entries import Entry
 from proxy.ledger.schema import entries, jobs
 from proxy.reports.apportion import apportion
 from proxy.reports.model_names import namer
-from proxy.reports.reconcile import OTHERS, UNCONFIRMED, ZONE, Cell, Reconciliation, day_start
+from proxy.reports.reconcile import Reconciliation, day_start
+from proxy.reports.reconcile_causes import OTHERS, UNCONFIRMED, ZONE, Cell
 from proxy.reports.statement import Statement
 
 
@@ -66,6 +67,8 @@ def settle(
     left_out: dict[str, int] = defaultdict(int)
     for (day, model), rows in sorted(waiting.items(), key=lambda item: (item[0][0], item[0][1] or "")):
         why_not = _why_not(cells[day, model], day, days, zone, now_us)
+        if statement.of and provider not in statement.of:
+            why_not = f"the file is no bill of {provider}"
         if why_not is not None:
             left_out[why_not] += len(rows)
             continue

@@ -1,76 +1,26 @@
-"""What we counted against what a provider says: by day, model and line, and why they differ.
-
-A difference is theirs less ours. Its causes are named in this order, each only on evidence, and what is left is unexplained:
-
-- `credits`, `late corrections`: lines of the provider's that say so; and corrections of ours, which the provider has on its
-  lines, or does not have yet;
-- `unconfirmed`: entries of ours that stand at their ceiling. What the provider says is up to that much less; where it says it
-  line by line, it shows as more on the lines of that day and model;
-- `rounding`: less than the provider's amounts are rounded by;
-- `zone`: what is missing on one day is there on the next;
-- `not through us`: more than we counted of a quantity, of a model that we know nothing of, or of a line whose price agrees on
-  another day.
-"""
+"""What we counted against what a provider says: by day, model and line, and why they differ (`reconcile_causes`)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
 from datetime import datetime, time, timedelta
 from fractions import Fraction
-from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import Engine
 
 from pricing.book import Book
-from pricing.values import slotted
 from proxy.money import NANO
 from proxy.reports.focus import Amount, Kind, daily_charges, utc_day
 from proxy.reports.model_names import namer
-from proxy.reports.stated import TAX, Stated
+from proxy.reports.reconcile_causes import CORRECTION, CREDITS, LATE, TAXES, UNCONFIRMED, Cell, Key, named_causes, rates
+from proxy.reports.stated import TAX, Stated, tier_named
 from proxy.reports.statement import Statement
 
-CREDITS, LATE, UNCONFIRMED = "credits", "late corrections", "unconfirmed"
-ROUNDING, ZONE, OTHERS = "rounding", "zone", "not through us"
-CORRECTION = "correction"
-"""A line of our own: corrections have no unit."""
 _MACHINES = ("capacity", "idle", "outside")
 _LEAST_ROUNDING = 1000  # nano-USD: 0.000001 USD
-
-Key = tuple[str, str | None, str | None]
-"""Day, model, line."""
-
-
-@slotted
-class Cell:
-    """One day, model and line, in nano-USD. unconfirmed, corrected: what of ours is at its ceiling, or a correction. rows: how
-    many of the provider's amounts are in it. counted, stated: quantities; None where the provider says none. stated_for: what
-    the provider charged for those, without credits."""
-
-    ours: int = 0
-    theirs: Fraction = Fraction(0)
-    unconfirmed: int = 0
-    corrected: int = 0
-    rows: int = 0
-    counted: Fraction = Fraction(0)
-    stated: Fraction | None = None
-    stated_for: Fraction = Fraction(0)
-    causes: dict[str, Fraction] = field(default_factory=dict)
-
-    @property
-    def difference(self) -> Fraction:
-        return self.theirs - self.ours
-
-    @property
-    def left(self) -> Fraction:
-        return self.difference - sum(self.causes.values())
-
-    def explain(self, cause: str, amount: Fraction) -> None:
-        if amount:
-            self.causes[cause] = self.causes.get(cause, Fraction(0)) + amount
 
 
 class Reconciliation(NamedTuple):
@@ -113,16 +63,10 @@ def reconcile(
                 place = (key[0], None, key[2]) if key[2] and key[2] in of_no_model else key
                 _add_ours(cells[place], kind, amount)
     unvalued = _add_theirs(cells, lines, named, has_models=has_models)
-    _late(cells)
-    _unconfirmed(cells)
     rounding = (
         max(_LEAST_ROUNDING, NANO // (2 * 10 ** max(2, statement.places))) if statement.places else _LEAST_ROUNDING
     )
-    for cell in cells.values():
-        if abs(cell.left) <= rounding * max(1, cell.rows):
-            cell.explain(ROUNDING, cell.left)
-    _zones(cells, rounding)
-    _others(cells)
+    named_causes(cells, rounding)
     ordered = sorted(cells, key=lambda key: (key[0], key[1] or "", key[2] or ""))
     kept = {key: cells[key] for key in ordered if cells[key].ours or cells[key].theirs or cells[key].rows}
     return Reconciliation(kept, sorted(unvalued), has_models)
@@ -155,7 +99,7 @@ def _key(kind: Kind, named: Callable[[str], str], zone: ZoneInfo, *, has_models:
         return (
             day,
             model,
-            UNCONFIRMED if kind.source == "ceiling" else "correction" if kind.source == "correction" else None,
+            UNCONFIRMED if kind.source == "ceiling" else CORRECTION if kind.source == "correction" else None,
         )
     return day, model, _line(kind.unit)
 
@@ -170,7 +114,11 @@ def _line(unit: str) -> str:
 def _add_ours(cell: Cell, kind: Kind, amount: Amount) -> None:
     cell.ours += amount.nanousd
     cell.counted += Fraction(amount.quantity) if kind.unit else amount.tokens
-    if kind.source == "ceiling":
+    if (tier := tier_named(kind.tier)) is not None:
+        cell.in_tier(tier, ours=Fraction(amount.nanousd))
+    if kind.source == "unpriced":
+        cell.unpriced += amount.tokens
+    elif kind.source == "ceiling":
         cell.unconfirmed += amount.nanousd
     elif kind.source == "correction":
         cell.corrected += amount.nanousd
@@ -181,7 +129,7 @@ def _add_theirs(
 ) -> set[str]:
     """Usage without amounts is valued at what its line cost us, that day or on the others."""
     unvalued: set[str] = set()
-    rates = _rates(cells)
+    of_one = rates(cells)
     for stated in lines:
         model = named(stated.model) if stated.model else None
         line = stated.line if has_models or stated.kind != "charge" or stated.line == TAX else None
@@ -191,7 +139,7 @@ def _add_theirs(
         if usd is None and not stated.quantity:
             continue
         if usd is None:
-            rate = rates.get((stated.day, model, line), rates.get(("", model, line)))
+            rate = of_one.get((stated.day, model, line), of_one.get(("", model, line)))
             if rate is None:
                 unvalued.add(f"{model or 'no model'}, {line or 'no line'}")
                 continue
@@ -202,86 +150,12 @@ def _add_theirs(
         if stated.quantity is not None and stated.kind == "charge":
             cell.stated = (cell.stated or Fraction(0)) + Fraction(stated.quantity)
             cell.stated_for += usd
-        if stated.kind != "charge":
+        if stated.tier is not None and stated.kind == "charge":
+            cell.in_tier(stated.tier, theirs=usd)
+        if stated.listed is not None and stated.kind == "charge":
+            cell.discount += max(Fraction(0), Fraction(stated.listed) * NANO - usd)
+        if stated.line == TAX:
+            cell.explain(TAXES, usd)
+        elif stated.kind != "charge":
             cell.explain(CREDITS if stated.kind == "credit" else LATE, usd)
     return unvalued
-
-
-def _rates(cells: Mapping[Key, Cell]) -> dict[Key, Fraction]:
-    """Nano-USD of one, by day, and ("") over all days."""
-    sums: dict[Key, tuple[int, Fraction]] = defaultdict(lambda: (0, Fraction(0)))
-    for (day, model, line), cell in cells.items():
-        for key in ((day, model, line), ("", model, line)):
-            cost, counted = sums[key]
-            sums[key] = cost + cell.ours, counted + cell.counted
-    return {key: cost / counted for key, (cost, counted) in sums.items() if counted}
-
-
-# Causes
-
-
-def _late(cells: Mapping[Key, Cell]) -> None:
-    """Corrections of ours: what the provider has of them shows on the lines of their day and model; without one that it does
-    not have, the figures are nearer."""
-    for key, cell in cells.items():
-        if key[2] == CORRECTION:
-            taken = cell.left
-            cell.explain(LATE, taken)
-            _shown(cells, key, -taken, LATE)
-        elif cell.corrected and abs(cell.left + cell.corrected) < abs(cell.left):
-            cell.explain(LATE, Fraction(-cell.corrected))
-
-
-def _unconfirmed(cells: Mapping[Key, Cell]) -> None:
-    """A ceiling is at most that much too high; what it came to shows on the lines of its day and model."""
-    for key, cell in cells.items():
-        if not cell.unconfirmed:
-            continue
-        taken = min(Fraction(cell.unconfirmed), max(Fraction(0), -cell.left))
-        cell.explain(UNCONFIRMED, -taken)
-        if key[2] == UNCONFIRMED:
-            _shown(cells, key, taken, UNCONFIRMED)
-
-
-def _shown(cells: Mapping[Key, Cell], key: Key, amount: Fraction, cause: str) -> None:
-    """What lines of the same day and model have more (less, where `amount` is), up to so much, has this cause."""
-    for other, cell in cells.items():
-        if other[:2] == key[:2] and other != key and cell.left * amount > 0:
-            part = min(amount, cell.left, key=abs)
-            cell.explain(cause, part)
-            amount -= part
-
-
-def _zones(cells: Mapping[Key, Cell], rounding: int) -> None:
-    """Days that differ where their sum does not, or a day that lacks what its neighbour has."""
-    series: dict[tuple[str | None, str | None], list[tuple[str, Cell]]] = defaultdict(list)
-    for (day, model, line), cell in sorted(cells.items(), key=lambda item: item[0][0]):
-        series[model, line].append((day, cell))
-    for days in series.values():
-        differing = [(day, cell) for day, cell in days if cell.left]
-        if len(differing) < 2:
-            continue
-        together = sum((cell.left for _, cell in differing), Fraction(0))
-        if abs(together) <= rounding * sum(max(1, cell.rows) for _, cell in days):
-            for _, cell in differing:
-                cell.explain(ZONE, cell.left)
-            continue
-        for (day, cell), (next_day, following) in pairwise(differing):
-            near = datetime.fromisoformat(next_day) - datetime.fromisoformat(day) == timedelta(days=1)
-            if near and cell.left * following.left < 0 and abs(cell.left + following.left) <= 2 * rounding:
-                cell.explain(ZONE, cell.left)
-                following.explain(ZONE, following.left)
-
-
-def _others(cells: Mapping[Key, Cell]) -> None:
-    our_models = {model for (_, model, _), cell in cells.items() if cell.ours}
-    agreeing = {key[1:] for key, cell in cells.items() if cell.ours and not cell.left and ZONE not in cell.causes}
-    for (_, model, line), cell in cells.items():
-        if cell.left <= 0 or line == TAX:
-            continue
-        if cell.stated is not None and cell.ours:
-            more = cell.stated - cell.counted
-            if more > 0:
-                cell.explain(OTHERS, min(cell.left, more * cell.stated_for / cell.stated))
-        elif (model is not None and model not in our_models) or not cell.ours or (model, line) in agreeing:
-            cell.explain(OTHERS, cell.left)

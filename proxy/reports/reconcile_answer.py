@@ -14,14 +14,13 @@ from sqlalchemy.engine import Engine
 from pricing.book import Book
 from proxy.ledger.entries import Entry
 from proxy.ledger.reconciliations import Reconciliation
-from proxy.ledger.rollups import DAY_US
 from proxy.money import NANO, is_short, usd_text
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.invoiced import settle
 from proxy.reports.reconcile import reconcile, span_of
 from proxy.reports.spend import entries_since, spend
 from proxy.reports.statement import read_statement
-from proxy.times import BadQuestion, rfc3339
+from proxy.times import DAY_US, BadQuestion, rfc3339
 
 _MOST_DAYS = 3700  # each is read on its own
 _MOST_NANOUSD = 2**63 - 1
@@ -159,6 +158,8 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
     )
     if not any(cell.ours for cell in compared.cells.values()):
         caveats += _none_of(engine, book, provider, begins, ends)
+    if statement.of and provider not in statement.of:
+        caveats.append(f"the file is {statement.shape}, and was compared with calls to {provider}")
     if all(line.usd is None for line in statement.lines):
         caveats.append("the file has no amounts: its quantities are valued at what they cost us")
     caveats += [f"without a value: {name}" for name in compared.unvalued]

@@ -23,7 +23,8 @@ TAX = "tax"
 
 class Stated(NamedTuple):
     """A line of a provider's export. day: 2026-11-23. line: one of `line_named`, the provider's own words, or
-    None where it does not say. usd: None where it says a quantity alone. kind: charge, credit or correction."""
+    None where it does not say. usd: None where it says a quantity alone. kind: charge, credit or correction. tier: one of
+    `tier_named`. listed: what it would have cost at the list's price, where the file says so."""
 
     day: str
     model: str | None
@@ -31,6 +32,14 @@ class Stated(NamedTuple):
     usd: Decimal | None
     quantity: Decimal | None = None
     kind: str = "charge"
+    tier: str | None = None
+    listed: Decimal | None = None
+
+
+def tier_named(text: Any) -> str | None:
+    """batch, flex or priority, where a provider's words say so: the tiers that have prices of their own."""
+    words = re.split(r"[^a-z]+", HUMP.sub(" ", str(text or "")).lower())
+    return next((tier for tier in ("batch", "flex", "priority") if tier in words), None)
 
 
 def line_named(text: str | None) -> str | None:
@@ -42,7 +51,7 @@ def line_named(text: str | None) -> str | None:
         return "file_search" if "file" in words else "web_search"
     if "cache" in words and ("write" in words or "creation" in words):
         return "cache_write"
-    if "cache" in words and "uncached" not in words and "input" in words:
+    if "cache" in words and "uncached" not in words and "no cache" not in words and "input" in words:
         return "cache_read"
     if any(word in words for word in ("audio", "image", "video", "storage", "session")):
         return text
@@ -78,7 +87,7 @@ def number(value: Any) -> Decimal | None:
 def day_of(value: Any, zone: tzinfo) -> str:
     """The day of a moment in `zone`: epoch seconds, a time, or a date (a day whatever the zone). Raises ValueError."""
     text = str(value).replace(" UTC", "+00:00")
-    if isinstance(value, int | Decimal):
+    if isinstance(value, int | Decimal) or (text.isdecimal() and len(text) > len("20261123")):
         at = datetime.fromtimestamp(int(number(value) or 0), zone)
     else:
         at = datetime.fromisoformat(text)

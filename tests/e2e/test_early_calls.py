@@ -130,6 +130,37 @@ def test_a_session_goes_on_while_somebody_has_locked_the_ledger(gateway: Gateway
         other.execute("ROLLBACK")
 
 
+def test_refused_calls_are_told_while_somebody_has_locked_the_ledger(gateway: Gateway) -> None:
+    """Whose agent stopped finds out why. The log had it once the ledger was open."""
+    gateway.up()
+    until_refused(gateway)
+    assert gateway.stop(30) == 0
+    before = gateway.log.stat().st_size
+    with closing(sqlite3.connect(gateway.ledger.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        start(gateway)
+        assert until_refused(gateway) == 0
+        told = "a call was refused: budget_exceeded, budget b"
+        wait_until("it is told", lambda: told in gateway.log.read_text()[before:], 20)
+        other.execute("ROLLBACK")
+
+
+def test_a_ledger_that_knows_nothing_of_what_was_served_is_said(gateway: Gateway) -> None:
+    """Another one, or a new file in its place: every budget began at 0, and nothing told why."""
+    gateway.up()
+    assert ask(gateway) == 200
+    assert gateway.stop(30) == 0
+    gateway.up()
+    assert gateway.stop(30) == 0
+    ledger = Path(gateway.ledger.removeprefix("sqlite:///"))
+    said = f"ledger: {gateway.ledger} is empty, though calls were served out of {gateway.spool.parent} before"
+    assert said not in gateway.log.read_text()
+    ledger.rename(ledger.with_suffix(".away"))
+    gateway.up()
+
+    assert gateway.log.read_text().count(said) == 1
+
+
 def test_what_is_kept_for_a_ledger_that_lacks_it_is_counted_before_a_first_call(gateway: Gateway) -> None:
     """As a server's ledger leaves it, in whose place there is a new file."""
     gateway.up()
