@@ -106,7 +106,7 @@ BOARD = Board(
             base=RED,
         ),
         stat(
-            "Was the latest configuration taken?",
+            "Was the configuration taken?",
             "0 where an instance was told to reload a file that has a fault: an older one stays in force. Its log and `/health` name the fault.",
             "bool_yes_no",
             f"min({q.select('config_last_reload_successful')})",

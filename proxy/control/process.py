@@ -90,6 +90,7 @@ class Control:
         self._first_key: str | None = None
         self._answers: Mapping[str, Answer] = {}
         self._charges = Charges()
+        self._ending: asyncio.Task[None] | None = None
         self.in_file = InFile()
         self.has_served = False
         self._made = NO_RUNTIME_SETTINGS
@@ -101,7 +102,7 @@ class Control:
         loop = asyncio.get_running_loop()
         if beginning is not None:
             self._stop = beginning.stop
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self._told_to_end, beginning.link if beginning else None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._orders.watch(on_config=self._take, on_parent_gone=self._stop.set)
         async with contextlib.AsyncExitStack() as ending:
@@ -113,6 +114,7 @@ class Control:
             link = self._link = (
                 beginning.link if beginning else ControlServer(path, self._first_snapshot, self._answers)
             )
+            loop.add_signal_handler(signal.SIGTERM, self._told_to_end, link)
             try:
                 await self._open(ending)
             except GivenUpError:
@@ -140,6 +142,17 @@ class Control:
                 ending.callback(tasks.create_task(work).cancel)
             self._say_where()
             await self._stop.wait()
+
+    def _told_to_end(self, link: ControlServer | None) -> None:
+        """The supervisor says so when no data plane is left. Who signals all processes at once says so while they drain, and
+        what they write then is to be recorded, too."""
+
+        async def end() -> None:
+            while link is not None and link.workers:  # noqa: ASYNC110 - who disconnects tells nobody
+                await asyncio.sleep(_POLL_RUNS_S)
+            self._stop.set()
+
+        self._ending = asyncio.create_task(end())
 
     async def _opened(self, beginning: Beginning | None) -> Engine | None:
         def is_readable(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxy.cohort import COHORT
 from proxy.dialects import turns
 from proxy.downstream.client import Client
 from proxy.exchange.configured import Configured
@@ -38,7 +39,7 @@ async def attributed(
         session = ClientSession(holder.session_id, "previous_response_id") if holder.session_id else None
     if session is None and turns.is_conversation(call):
         whose = f"{identity.key_id} {kind}"
-        if turns.has_no_answer(call):
+        if not COHORT.crowded and turns.has_no_answer(call):  # of many that move together each waits for all
             conversation = Beginning(call, whose)
         else:
             conversation = extended = plane.chains.conversation(call, whose)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from proxy.cohort import COHORT
 from proxy.errors import upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import head_of
 from proxy.exchange.attempt import Attempt
@@ -32,7 +31,7 @@ async def forward(attempt: Attempt) -> Response:
     def sent(response: Response) -> None:
         if stops:
             client.when_gone(response.hang_up)
-        if isinstance(exchange.conversation, Beginning) and not COHORT.crowded:
+        if isinstance(exchange.conversation, Beginning):
             exchange.conversation.read(exchange.plane.chains)  # while the upstream has something to do
 
     try:

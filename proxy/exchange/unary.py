@@ -31,10 +31,6 @@ _HELD_BYTES = 8 * 1024 * 1024
 _METERED_BYTES = 64 * 1024 * 1024
 
 
-def _says_failure(value: object) -> bool:
-    return isinstance(value, dict) and is_failure(value)
-
-
 class Unary(Answering):
     """One whole answer. held_bytes: a body up to this size waits until it is metered. metered_bytes: one beyond this passes,
     but its usage is not read."""
@@ -114,7 +110,10 @@ class Unary(Answering):
         # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
         reading = self.reader.answer(answer, self.context)
         refused = status >= 300
-        failed = self._failed = refused or any(map(_says_failure, values))
+        failed = refused
+        for value in values:
+            failed = failed or (isinstance(value, dict) and is_failure(value))
+        self._failed = failed
         if status == 200 and reading.source != "none" and self.exchange.endpoint.holds(self.attempt.call):
             self.stored = note_stored(self.attempt, values)
         if not body and not refused and self.client.gone and self.stops_when_left:

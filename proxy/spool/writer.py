@@ -97,7 +97,8 @@ class SpoolWriter:
         try:
             written = os.write(self._fd, data)
             if written != size:
-                raise OSError(errno.ENOSPC, f"only {written} of {size} bytes could be written")
+                # What takes a part is full; how much it took is no other reason.
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if self._fsync:
                 os.fdatasync(self._fd)
         except OSError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -176,3 +179,24 @@ def test_what_is_kept_for_a_ledger_that_lacks_it_is_counted_before_a_first_call(
     wait_until("all is recorded", lambda: recorded(gateway) == served, 60)
 
     assert spent(gateway) == COST * served <= LIMIT
+
+
+def test_a_signal_to_all_processes_at_once_is_a_clean_stop_too(gateway: Gateway) -> None:
+    """As systemd sends it where it is not told otherwise. The control process ended first, and what data planes wrote while they
+    drained waited for the next start."""
+    gateway.up()
+    assert ask(gateway) == 200
+    slow = CALL | {"messages": [{"role": "user", "content": "[10, 0, 5, 2]"}]}
+    headers = {"authorization": f"Bearer {KEY}"}
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(httpx.post, f"{gateway.url}/v1/chat/completions", headers=headers, json=slow, timeout=20)
+        in_flight = "taximeter_inflight_requests 1"
+        wait_until("it is in flight", lambda: in_flight in get(f"{gateway.admin_url}/metrics", ADMIN_KEY)[1])
+        assert gateway.process is not None
+        for pid in gateway.members():
+            os.kill(pid, signal.SIGTERM)
+        assert gateway.process.wait(60) == 0
+
+    assert call.result().status_code == 200
+    assert list(gateway.spool.glob("*.spool")) == []
+    assert recorded(gateway) == 2

@@ -347,19 +347,27 @@ def test_calls_without_a_price_are_no_calls_past_us(ledger: Engine) -> None:
     assert causes(answer(ledger, "anthropic", CONSOLE_COSTS + console_cost("5", "output"))) == {"no price here": "5"}
 
 
-def test_a_bill_of_somebody_else_is_told_and_settles_nothing(ledger: Engine) -> None:
+def test_a_bill_of_somebody_else_is_refused(ledger: Engine) -> None:
+    fill(ledger, [call(START, "openai", "gpt-5", output=(1_000_000, "5"))])
+    with pytest.raises(
+        BadQuestion, match="is costs of Anthropic's Console, which is no bill of openai: name anthropic"
+    ):
+        answer(ledger, "openai", CONSOLE_COSTS + console_cost("5", "output"))
+    assert not answer(ledger, "openai", "day,model,cost\n2026-11-23,gpt-5,5\n").about.caveats
+
+
+def test_what_somebody_else_bills_for_a_provider_of_ones_own_settles_nothing(ledger: Engine) -> None:
     """What it lacks of our calls is no sign that they cost nothing."""
     fill(
-        ledger, [call(START, "openai", "gpt-5", output=(1_000_000, "5")), at_its_ceiling(START, "0.6", "openai", "o3")]
+        ledger,
+        [call(START, "gateway", "gpt-5", output=(1_000_000, "5")), at_its_ceiling(START, "0.6", "gateway", "o3")],
     )
-    text = CONSOLE_COSTS + console_cost("5", "output")
-    said = "the file is costs of Anthropic's Console, and was compared with calls to openai"
-    assert said in answer(ledger, "openai", text).about.caveats
-    shown = answer(ledger, "openai", text)
-    assert (shown.settled, [left.why for left in shown.not_settled]) == ([], ["the file is no bill of openai"])
-    assert len(answer(ledger, "openai", OPENAI_COSTS + openai_cost("5", "", "gpt-5, output")).settled) == 1
-    assert said.replace("openai", "anthropic") not in answer(ledger, "anthropic", text).about.caveats
-    assert not answer(ledger, "openai", "day,model,cost\n2026-11-23,gpt-5,5\n").about.caveats
+    text = OPENAI_COSTS + openai_cost("5", "", "gpt-5, output")
+    shown = answer(ledger, "gateway", text)
+    assert "the file is OpenAI's costs, of its dashboard, and was compared with calls to gateway" in shown.about.caveats
+    assert (shown.settled, [left.why for left in shown.not_settled]) == ([], ["the file is no bill of gateway"])
+    fill(ledger, [at_its_ceiling(START, "0.6", "openai", "o3")])
+    assert len(answer(ledger, "openai", text).settled) == 1
 
 
 def test_cost_explorer_is_compared_with_bedrocks_calls(ledger: Engine) -> None:

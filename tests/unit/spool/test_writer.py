@@ -402,3 +402,20 @@ def test_damage_in_the_middle_costs_no_more_than_what_it_hit(
     if len(untouched) < 20:
         assert reader.damaged_bytes > 0
         assert list(folder.glob("*.damaged"))
+
+
+def test_why_it_refuses_is_one_reason_however_much_of_a_record_still_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told once a minute for each reason: with the bytes in it, there was another one each second."""
+    writer = SpoolWriter(tmp_path, "w")
+    reasons = set()
+    for part in (3, 5):
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", lambda _fd, _data, part=part: part)
+            with pytest.raises(SpoolUnavailable):
+                writer.append(payload(1))
+        reasons.add(writer.take_refusal())
+
+    assert reasons == {"ENOSPC: No space left on device"}
+    assert writer.take_refusal() == ""
