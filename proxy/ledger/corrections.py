@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 
 from proxy.ids import correction_id
-from proxy.ledger.entries import NO_END, Entry, Shipped
+from proxy.ledger.entries import NO_END, Entry, as_shipped
 from proxy.ledger.row import json_text, row_of
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.money import usd_text
@@ -132,9 +132,10 @@ def invoice_of(charged: Mapping[str, Any], cost_nanousd: int) -> Entry:
     return made.with_row(row)
 
 
-def repricings(shipped: Shipped) -> list[list[Any]]:
+def repricings(entries: Iterable[Entry]) -> list[list[Any]]:
     """Of those that no data plane knows of (repricings, what an invoice settled): the id, and what it takes from or gives to
     budgets."""
+    shipped = as_shipped(entries)
     if "correction" not in shipped.column("kind"):
         return []
     return [
