@@ -16,7 +16,6 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 
-from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.runs import Run
 from proxy.capacity.split import Span, split
 from proxy.control.metrics.series import MetricState
@@ -24,6 +23,7 @@ from proxy.ledger.database import open_ledger
 from proxy.ledger.pairing import Batch
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.money import usd_text
+from proxy.times import MINUTE_US
 from tests.support.machines import MORNING, POOL, TERMS, call, finish, simulate, sums
 from tests.support.postgres import PostgresServer
 

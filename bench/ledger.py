@@ -54,7 +54,6 @@ from proxy.ledger.database import open_ledger
 from proxy.ledger.label_days import add_up_a_day
 from proxy.ledger.label_parts import add_up_a_part
 from proxy.ledger.retention import delete_some, drop_months
-from proxy.ledger.rollups import DAY_US, HOUR_US
 from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.alternatives import Change
@@ -69,6 +68,7 @@ from proxy.reports.reconcile_answer import ReconcileQuestion, reconcile_answer
 from proxy.reports.sessions import sessions
 from proxy.reports.spend import spend
 from proxy.reports.what_if import what_if_answer
+from proxy.times import DAY_US, HOUR_US
 
 
 class Took(NamedTuple):

@@ -25,8 +25,9 @@ from proxy.ledger.label_parts import add_up_a_part
 from proxy.ledger.label_weeks import add_up_a_month, add_up_a_week
 from proxy.ledger.pairing import Batch
 from proxy.ledger.rollup_schema import SUMS, spend_people_days, spend_people_weeks, spend_sessions
-from proxy.ledger.rollups import DAY_US, WEEK_US, digest
+from proxy.ledger.rollups import WEEK_US, digest
 from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
+from proxy.times import DAY_US
 
 BATCH = 1000
 # A ledger for pages, which ask for the days before now, ends today: `BENCH_SINCE=2026-08-22 python -m bench.ledger …`.

@@ -18,7 +18,7 @@ from bench.many_entries import START, moved_day
 from proxy.ids import first_id
 from proxy.ledger import partitions, schema
 from proxy.ledger.partitions import Partition
-from proxy.ledger.rollups import DAY_US
+from proxy.times import DAY_US
 
 _DAY = "bench_day"  # the first day's entries, aside
 

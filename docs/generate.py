@@ -187,7 +187,9 @@ def unit_of(metric: Metric) -> str:
             return unit
     if "_usd" in name:
         return "USD"
-    return {"tokens": "tokens", "budget_store_up": "0 or 1"}.get(name, "count")
+    if name in ("budget_store_up", "spool_writable", "config_last_reload_successful"):
+        return "0 or 1"
+    return "tokens" if name == "tokens" else "count"
 
 
 def metrics() -> str:

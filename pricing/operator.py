@@ -203,6 +203,8 @@ def _choices(value: Any) -> Mapping[str, tuple[str, ...]]:
         names = [wanted] if isinstance(wanted, str) else wanted
         if not isinstance(names, list | tuple) or not names or not all(isinstance(one, str) for one in names):
             raise _BadValueError(f"{name} must be a value or a list of values")
+        if "" in names:
+            raise _BadValueError(f"{name} has an empty value, which no call has")
         chosen[str(name)] = tuple(names)
     return chosen
 

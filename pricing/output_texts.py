@@ -67,9 +67,8 @@ def _message(message: dict[str, Any]) -> Iterator[tuple[Kind, str]]:
         "reasoning", message.get("reasoning_content") or message.get("reasoning") or message.get("thinking")
     )
     if not any(isinstance(message.get(name), str) for name in ("reasoning_content", "reasoning", "thinking")):
-        for detail in _dicts(
-            message.get("reasoning_details")
-        ):  # OpenRouter's; elsewhere they repeat the text beside them
+        # OpenRouter's; elsewhere they repeat the text beside them.
+        for detail in _dicts(message.get("reasoning_details")):
             yield from _texts("reasoning", detail.get("text") or detail.get("summary"))
     yield from _texts("output", message.get("content"), message.get("refusal"))
     for part in _dicts(message.get("content")):

@@ -8,7 +8,6 @@ Images (platform.openai.com/docs/guides/images-vision): see `TILES`, `PATCHES`.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -31,13 +30,13 @@ TILES = (
     ("gpt-4.5", 85, 170), ("o4-mini", 0, 0), ("o1", 75, 150), ("o3", 75, 150), ("gpt-5-mini", 0, 0), ("gpt-5-nano", 0, 0),
     ("gpt-5", 70, 140), ("gpt-image", 65, 129),
 )  # fmt: skip
-# Models that see it in patches of 32, at most 1536: the factor on the number of patches.
+# Models that see it in patches of 32, at most 1536: the factor on the number of patches, in hundredths.
 PATCHES = (
-    ("gpt-4.1-mini", 1.62),
-    ("gpt-4.1-nano", 2.46),
-    ("o4-mini", 1.72),
-    ("gpt-5-mini", 1.62),
-    ("gpt-5-nano", 2.46),
+    ("gpt-4.1-mini", 162),
+    ("gpt-4.1-nano", 246),
+    ("o4-mini", 172),
+    ("gpt-5-mini", 162),
+    ("gpt-5-nano", 246),
 )
 MAX_PATCHES = 1536
 ANTHROPIC_PIXELS_PER_TOKEN, ANTHROPIC_MAX_IMAGE = 750, 1600
@@ -171,23 +170,29 @@ def image_tokens(image: Image, model: str) -> int:
     """Tokens of an image as input to `model`."""
     name = model.rsplit("/", 1)[-1].lower()
     if "claude" in name:
-        return min(math.ceil(image.width * image.height / ANTHROPIC_PIXELS_PER_TOKEN), ANTHROPIC_MAX_IMAGE)
+        return min(_ceil(image.width * image.height, ANTHROPIC_PIXELS_PER_TOKEN), ANTHROPIC_MAX_IMAGE)
     if "gemini" in name:
         return _gemini_tokens(image, name)
-    for prefix, factor in PATCHES:
+    for prefix, hundredths in PATCHES:
         if name.startswith(prefix):
-            patches = math.ceil(image.width / 32) * math.ceil(image.height / 32)
-            return math.ceil(min(patches, MAX_PATCHES) * factor)
+            patches = _ceil(image.width, 32) * _ceil(image.height, 32)
+            return _ceil(min(patches, MAX_PATCHES) * hundredths, 100)
     base, tile = next(((base, tile) for prefix, base, tile in TILES if name.startswith(prefix)), (85, 170))
     return base if image.detail == "low" else base + tile * _tiles(image)
 
 
 def _tiles(image: Image) -> int:
-    """Tiles of 512 after fitting into 2048 x 2048 and bringing the short side down to 768."""
-    scale = min(1.0, 2048 / max(image.width, image.height, 1))
-    width, height = image.width * scale, image.height * scale
-    scale = min(1.0, 768 / max(min(width, height), 1))
-    return max(math.ceil(width * scale / 512), 1) * max(math.ceil(height * scale / 512), 1)
+    """Tiles of 512 after fitting into 2048 x 2048 and bringing the short side down to 768. In whole numbers: a side that comes
+    to 1536 is three tiles, not a hair more."""
+    longest, shortest = max(image.width, image.height), min(image.width, image.height)
+    to, of = (2048, longest) if longest > 2048 else (1, 1)  # each side times to, by of
+    if shortest * to > 768 * of:
+        to, of = 768, shortest
+    return max(_ceil(image.width * to, of * 512), 1) * max(_ceil(image.height * to, of * 512), 1)
+
+
+def _ceil(numerator: int, denominator: int) -> int:
+    return -(-numerator // denominator)
 
 
 def _gemini_tokens(image: Image, name: str) -> int:
@@ -196,4 +201,4 @@ def _gemini_tokens(image: Image, name: str) -> int:
         return {"low": 280, "medium": 560}.get(image.detail, 1120)
     if max(image.width, image.height) <= 384:
         return GEMINI_TILE
-    return GEMINI_TILE * math.ceil(image.width / 768) * math.ceil(image.height / 768)
+    return GEMINI_TILE * _ceil(image.width, 768) * _ceil(image.height, 768)

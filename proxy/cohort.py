@@ -3,7 +3,8 @@
 A call's code does not fit into the processor's nearest cache. Call by call, each one fetches all of it anew; step by step, only
 the first of a cohort does (Larus and Parkes, "Using Cohort Scheduling to Enhance Server Performance", USENIX 2002). So a call's
 coroutine is resumed here and not by asyncio, and its way is marked with steps: at `await PRICED` it stays until those that came
-with it have come as far. Who comes alone passes on, and so does whatever asyncio runs.
+with it have come as far. Who comes alone passes on, and so does whatever asyncio runs; that costs less where
+`COHORT.crowded` is asked before.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Step:
 
     def __await__(self) -> Generator[Any, Any, None]:
         # No generator: that would be made anew for each call at each step.
-        return iter(self._itself) if COHORT.together >= _WORTH_IT else _PASSED  # type: ignore[return-value]  # see above
+        return iter(self._itself) if COHORT.crowded else _PASSED  # type: ignore[return-value]  # see above
 
 
 class Signal:
@@ -146,10 +147,12 @@ class Member:
 
 
 class Cohort:
-    """The calls of this process, in which one loop runs. together: how many take the step that is being taken, if any."""
+    """The calls of this process, in which one loop runs. together: how many take the step that is being taken, if any; crowded:
+    whether these are enough to wait for each other."""
 
     def __init__(self) -> None:
         self.together = 0
+        self.crowded = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._first = Step()
         self._forget()
@@ -201,6 +204,7 @@ class Cohort:
             for step in ahead:
                 here, step.here = step.here, []
                 self.together = len(here)
+                self.crowded = self.together >= _WORTH_IT
                 for member in here:
                     reached = member.resume(loop)
                     if reached is not None:
@@ -208,7 +212,7 @@ class Cohort:
                             ahead.append(reached)
                         reached.here.append(member)
         finally:
-            self.together = 0
+            self.together, self.crowded = 0, False
             behind, self._behind = self._behind, []
             for act in behind:
                 act()

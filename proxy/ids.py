@@ -75,8 +75,3 @@ def first_id(at_us: int) -> str:
     """What every id made at that time or later is not below, and every one made before is."""
     time = (at_us // 1000).to_bytes(6, "big").hex()
     return f"{time[:8]}-{time[8:]}"
-
-
-def lowest_id(at_us: int) -> str:
-    """As `first_id`, and itself an id."""
-    return f"{first_id(at_us)}-7000-8000-000000000000"

@@ -8,6 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from math import floor
 
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+DAY_US = 24 * HOUR_US
+
 _SPAN = re.compile(r"(\d{1,6})([smhdw])\Z")
 _MONTH = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
 _LAST_US = 16_725_225_600_000_000  # 2500-01-01

@@ -90,12 +90,28 @@ BOARD = Board(
             decimals=0,
         ),
         stat(
+            "Does the spool take records?",
+            "1 while every data plane's spool takes records. Where it does not (its disk is full, or it has reached `spool.max_mb`), calls are refused.",
+            "bool_yes_no",
+            f"min({q.select('spool_writable')})",
+            levels=((1, GREEN),),
+            base=RED,
+        ),
+        stat(
             "Is the budget store there?",
             "1 while every data plane reaches the store of the budgets.",
             "bool_yes_no",
             f"min({q.select('budget_store_up')})",
             levels=((1, GREEN),),
             base=RED,
+        ),
+        stat(
+            "Was the configuration taken?",
+            "0 where an instance was told to reload a file that has a fault: an older one stays in force. Its log and `/health` name the fault.",
+            "bool_yes_no",
+            f"min({q.select('config_last_reload_successful')})",
+            levels=((1, GREEN),),
+            base=AMBER,
         ),
         stat(
             "How old are the prices?",

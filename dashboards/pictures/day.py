@@ -73,7 +73,9 @@ def _pipeline(chance: random.Random) -> Iterator[Gauge]:
     yield "spool_bytes", {}, str(chance.randrange(2000, 90_000))
     yield "inflight_requests", {}, str(chance.randrange(6))
     yield "realtime_sessions", {}, "0"
+    yield "spool_writable", {}, "1"
     yield "budget_store_up", {}, "1"
+    yield "config_last_reload_successful", {}, "1"
     yield "build_info", {"version": version("taximeter")}, "1"
     yield "price_book_info", {"version": load_book().version, "operator": ""}, "1"
     yield "price_book_timestamp_seconds", {}, str(checked_at(load_book()))

@@ -176,9 +176,8 @@ def _gemini_2(size: Size | None, detail: str) -> int:
     if size is None:
         return 258 * 25
     fitted = _within(size, 3072)
-    shortest = (
-        min(size) * min(3072, max(size)) // max(size)
-    )  # a part of a pixel counts for none: smaller tiles, more of them
+    # A part of a pixel counts for none: smaller tiles, more of them.
+    shortest = min(size) * min(3072, max(size)) // max(size)
     side = min(max(shortest * 2 // 3, 256), 768)
     return 258 * (min(_grid(fitted, side), 24) + 1)
 

@@ -137,7 +137,7 @@ class MemoryStore(InProcess):
             return self._open[reservation_id].granted
         if self._ended and reservation_id in self._ended:
             return Denied((), ())
-        keys, counters = [], []
+        keys, counters, amounts = [], [], []
         exceeded, busy, would_refuse = [], [], []
         smaller: int | None = None
         known, now = self._counters, floor(now_s)  # windows begin and end with whole seconds
@@ -151,11 +151,13 @@ class MemoryStore(InProcess):
                 known.move_to_end(key)
             else:
                 counter = self._counter(key, limit, end)
+            amount = claim.amount
             keys.append(key)
             counters.append(counter)
+            amounts.append(amount)
             counter.limit = limit
             room = limit - counter.spent - counter.reserved
-            if claim.amount <= room:
+            if amount <= room:
                 continue
             if not claim.hard:
                 would_refuse.append(claim.budget)
@@ -169,13 +171,15 @@ class MemoryStore(InProcess):
             if self._waiting:
                 self._waiting.turn_is_over(reservation_id)
             return Denied(tuple(exceeded), tuple(busy))
-        amounts = granted_amounts(claims, smaller)
+        if smaller is not None:
+            amounts = granted_amounts(claims, smaller)
         for index, counter in enumerate(counters):  # `zip` with a word in its call takes four times as long
             counter.reserved += amounts[index]
             counter.open += 1
         granted = _GRANTED if smaller is None and not would_refuse else Granted(smaller, tuple(would_refuse))
         self._open[reservation_id] = Reservation(keys, counters, amounts, deadline_s, granted, record)
-        self._earliest_s = min(self._earliest_s, deadline_s)
+        if deadline_s < self._earliest_s:  # noqa: PLR1730 - in a tenth of what `min` takes
+            self._earliest_s = deadline_s
         if self._waiting:
             self._waiting.took(reservation_id, claims, amounts)
         return granted
@@ -316,10 +320,12 @@ class MemoryStore(InProcess):
 
     def least_remaining(self, claims: Sequence[Claim]) -> int | None:
         least: int | None = None
+        known = self._counters
         for claim in claims:
             if claim.measure == "usd":
-                counter = self._counters.get((claim.budget, claim.group, claim.measure, claim.window_start))
-                if counter is not None:
+                key = (claim.budget, claim.group, claim.measure, claim.window_start)
+                if key in known:
+                    counter = known[key]
                     left = claim.limit - counter.spent - counter.reserved
                 else:
                     left = self._standing(claim).remaining

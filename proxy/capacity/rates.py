@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-HOUR_US = 3_600_000_000
-DAY_US = 24 * HOUR_US
-MINUTE_US = 60_000_000
+from proxy.times import DAY_US, HOUR_US
 
 
 class Step(NamedTuple):

@@ -64,9 +64,8 @@ def finely_within(run: Run, start: int, end: int) -> Tokens:
 def _within(amount: int, began: int, ended: int, start: int, end: int, run: Run) -> int:
     if not amount:
         return 0
-    if (
-        began >= ended
-    ):  # all of it in one moment, which is in the span that has it; a run's very end belongs to its last span
+    # All of it in one moment, which is in the span that has it; a run's very end belongs to its last span.
+    if began >= ended:
         at = min(began, max(run.start, run.end - 1))
         return amount if start <= at < end else 0
     length = ended - began

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
-from proxy.capacity.rates import HOUR_US, Rates, apportion
+from proxy.capacity.carbon import MJ_PER_KWH
+from proxy.capacity.rates import Rates, apportion
 from proxy.capacity.runs import FINE, Run, Tokens, finely_within, tokens_within
+from proxy.times import HOUR_US
 
 Share = Literal["tokens", "time"]
-MJ_PER_KWH = 3_600_000_000
 _NOTHING = (0, 0, 0.0, 0.0)
 
 

@@ -9,13 +9,14 @@ import typer
 from proxy.cli.options import ConfigOption, ServerOption, config_of, ledger_of, new_app, server_of
 from proxy.cli.output import FormatOption, fail, show
 from proxy.cli.remote import named
+from proxy.money import known_cost
 from proxy.times import BadQuestion, instant, moment_ahead, now_s
 
 app = new_app(help="Virtual keys: made, listed, rotated, revoked; effective everywhere within a second.")
 
 _COLUMNS = (
     "id", "name", "team", "user", "customer", "labels", "models", "expires", "created_at", "last_used", "requests", "cost_usd",
-    "budget_usd", "budget_window", "rpm", "tpm",
+    "budget_usd", "budget_window", "rpm", "tpm", "unpriced_requests",
 )  # fmt: skip
 _NO_KEY = "there is no key {!r} that was made at run time"
 _KeyArgument = Annotated[str, typer.Argument(help="Its id, or its name.")]
@@ -105,7 +106,10 @@ def list_keys(config: ConfigOption = None, server: ServerOption = None, form: Fo
     shown = [{name: row.get(name) for name in _COLUMNS} | {"id": row["id"] or "(configuration)"} for row in rows]
     if form != "json":
         shown = [
-            row | {"labels": _pairs(row["labels"]), "models": " ".join(row["models"] or ("all",))} for row in shown
+            row
+            | {"labels": _pairs(row["labels"]), "models": " ".join(row["models"] or ("all",))}
+            | {"cost_usd": known_cost(row["cost_usd"], row["requests"], row["unpriced_requests"] or 0)}
+            for row in shown
         ]
     show(shown, form, _COLUMNS, "There are no keys yet; `taximeter keys create NAME` makes one.")
 

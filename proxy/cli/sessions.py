@@ -12,11 +12,15 @@ import typer
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, fail, show
 from proxy.cli.remote import named
+from proxy.money import known_cost
 
 app = new_app(help="Agent sessions: the dearest, and the call tree of one.")
 
-_TOP = ("session", "team", "requests", "tokens", "cost_usd", "duration", "started_at")
-_SHOW = ("depth", "kind", "name", "model", "requests", "tokens", "cost_usd", "own_cost_usd", "duration", "started_at")
+_TOP = ("session", "team", "requests", "tokens", "cost_usd", "duration", "started_at", "unpriced_requests")
+_SHOW = (
+    "depth", "kind", "name", "model", "requests", "tokens", "cost_usd", "own_cost_usd", "duration", "started_at",
+    "unpriced_requests",
+)  # fmt: skip
 
 
 @app.command("top")
@@ -39,9 +43,15 @@ def top(
     else:
         rows = _read_top(config_of(config), limit, **question)
     if form != "json":
-        rows = [row | {"tokens": sum(row["usage"].values()), "duration": _duration(row["duration_s"])} for row in rows]
+        rows = [
+            row
+            | {"tokens": sum(row["usage"].values()), "duration": _duration(row["duration_s"])}
+            | {"cost_usd": known_cost(row["cost_usd"], row["requests"], row["unpriced_requests"])}
+            for row in rows
+        ]
         rows = [{name: row[name] for name in _TOP} for row in rows]
-    show(rows, form, _TOP, "There is no session with a call in this time.")
+    unpriced = form != "table" or any(row["unpriced_requests"] for row in rows)
+    show(rows, form, _TOP if unpriced else _TOP[:-1], "There is no session with a call in this time.")
 
 
 def _read_top(
@@ -96,14 +106,16 @@ def _lines(tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     while stack:
         depth, node = stack.pop()
         stack += [(depth + 1, child) for child in reversed(node["children"])]
+        own_unpriced = sum(call["cost_usd"] is None and call["status"] != "running" for call in node["calls"])
         yield {
             "depth": depth,
             "kind": "agent" if node["agent"] else "session",
             "name": node["agent"] or node["session"],
             "requests": node["requests"],
             "tokens": sum(node["usage"].values()),
-            "cost_usd": node["cost_usd"],
-            "own_cost_usd": node["own_cost_usd"],
+            "cost_usd": known_cost(node["cost_usd"], node["requests"], node["unpriced_requests"]),
+            "own_cost_usd": known_cost(node["own_cost_usd"], node["own_requests"], own_unpriced),
+            "unpriced_requests": node["unpriced_requests"],
             "duration": _duration(node["duration_s"]),
             "started_at": node["started_at"],
         }
@@ -112,7 +124,7 @@ def _lines(tree: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _call_line(depth: int, call: Mapping[str, Any]) -> dict[str, Any]:
-    cost = "unpriced" if call["cost_usd"] is None else call["cost_usd"]
+    cost = call["cost_usd"]
     began, ended = (datetime.fromisoformat(call[name]) for name in ("started_at", "ended_at"))
     return {
         "depth": depth,
@@ -123,6 +135,7 @@ def _call_line(depth: int, call: Mapping[str, Any]) -> dict[str, Any]:
         "tokens": sum(quantity for quantity in call["usage"].values() if isinstance(quantity, int)),
         "cost_usd": "running" if call["status"] == "running" else cost,
         "own_cost_usd": cost,
+        "unpriced_requests": int(cost is None and call["status"] != "running"),
         "duration": _duration((ended - began).total_seconds()),
         "started_at": call["started_at"],
     }
@@ -141,13 +154,21 @@ def _print_tree(tree: Mapping[str, Any]) -> None:
             if line["kind"] in ("call", "correction")
             else f"{line['kind']} {line['name']}"
         )
-        text = f"{name}  ${line['cost_usd']}{calls}  {line['tokens']} tokens  {line['duration']}"
+        text = f"{name}  {_cost(line)}{calls}  {line['tokens']} tokens  {line['duration']}"
         branch = branches[depth - 1].add(text) if depth else Tree(text)
         branches[depth:] = [branch]
     whose = "  ".join(f"{name} {tree[name]}" for name in ("team", "key", "client") if tree[name])
     console = Console(width=None, highlight=False, markup=False, soft_wrap=True)
     console.print(f"started {tree['started_at']}  {whose}".rstrip())
     console.print(branches[0])
+
+
+def _cost(line: Mapping[str, Any]) -> str:
+    """`$1.25`, `$1.25 (2 unpriced)`, `unpriced`, `running`."""
+    cost, unpriced = line["cost_usd"], line["unpriced_requests"]
+    if cost is None or cost == "running":
+        return cost or "unpriced"
+    return f"${cost} ({unpriced} unpriced)" if unpriced else f"${cost}"
 
 
 def _duration(seconds: float | None) -> str:

@@ -11,6 +11,7 @@ import typer
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, fail, show
 from proxy.cli.remote import Server
+from proxy.money import known_cost
 
 app = new_app()
 
@@ -96,18 +97,24 @@ def _print(items: Sequence[Mapping[str, Any]], total: Mapping[str, Any], names: 
     if form == "json":
         show(items, form, ())
         return
-    shown = [dict(row) | {"share_percent": _share(row, total)} for row in items]
+    shown = [_for_people(row, total) for row in items]
     if form == "csv":
         units = list(total["usage"])
         flat = [_without_usage(row) | {unit: row["usage"].get(unit, 0) for unit in units} for row in shown]
         show(flat, form, (*names, "requests", *units, "cost_usd", "capacity_usd", "share_percent", "unpriced_requests"))
         return
     if names and len(items) > 1:
-        shown.append(dict(total) | {names[0]: "total", "share_percent": _share(total, total)})
+        shown.append(_for_people(total, total) | {names[0]: "total"})
     flat = [row | {"usage": " ".join(f"{unit}={amount}" for unit, amount in row["usage"].items())} for row in shown]
     of_machines = ("capacity_usd",) if total["capacity_usd"] != "0" else ()  # most have none of their own
     columns = (*names, "requests", "usage", "cost_usd", *of_machines, "share_percent", "unpriced_requests")
     show(flat, form, columns, "There is no call to report in this time.")
+
+
+def _for_people(row: Mapping[str, Any], total: Mapping[str, Any]) -> dict[str, Any]:
+    """With its share; without a cost, and a share, where none of its calls has a price."""
+    cost = known_cost(row["cost_usd"], row["requests"], row["unpriced_requests"])
+    return dict(row) | {"cost_usd": cost, "share_percent": None if cost is None else _share(row, total)}
 
 
 def _without_usage(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,13 +18,12 @@ from pricing.values import frozen
 from proxy.config.addresses import is_loopback, wrong_with_url
 from proxy.config.capacity import check_capacity
 from proxy.config.exports import check_exports
-from proxy.config.fields import HEADER_NAME, KEY_BUDGETS, fits_a_header
+from proxy.config.fields import HEADER_NAME, KEY_BUDGETS, fits_a_header, wrong_with_secret
 from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
 from proxy.config.likely_mistakes import likely_mistakes
 from proxy.config.model import ATTRIBUTES, Budget, Config, Key, override_limit
-from proxy.config.places import check_places, check_server
+from proxy.config.places import check_places, check_server, is_itself
 from proxy.config.plans import Plan
-from proxy.config.upstream import Upstream
 from proxy.config.without_file import complete
 from proxy.config.wording import meant, problems_of
 from proxy.times import now_s
@@ -96,7 +95,7 @@ def _open_secrets(config: Config) -> list[str]:
     return [
         f"upstreams.{name}.{path} sends its api_key unencrypted to {urlsplit(url).hostname}; use https"
         for name, upstream in config.upstreams.items()
-        for path, url in _urls(upstream)
+        for path, url in upstream.urls()
         if upstream.api_key and url.startswith("http://") and not is_loopback(urlsplit(url).hostname or "")
     ] + [
         f"exports[{index}].url sends its credentials unencrypted to {urlsplit(row.url).hostname}; use https"
@@ -197,7 +196,11 @@ def _check_upstreams(config: Config) -> list[Problem]:
     problems = []
     for name, upstream in config.upstreams.items():
         here = f"upstreams.{name}"
-        problems += [Problem(f"{here}.{path}", what) for path, url in _urls(upstream) if (what := wrong_with_url(url))]
+        problems += [
+            Problem(f"{here}.{path}", what)
+            for path, url in upstream.urls()
+            if (what := wrong_with_url(url) or is_itself(url, config.server))
+        ]
         others = bool(upstream.dialect or upstream.dialects or upstream.base_urls)
         wrong = upstream.problems(upstream.base_url, speaks_others=others, signs="bedrock" in upstream.spoken(name))
         problems += [Problem(f"{here}.{setting}", what) for setting, what in wrong]
@@ -213,11 +216,6 @@ def _check_upstreams(config: Config) -> list[Problem]:
             elif header.lower() in _OURS:
                 problems.append(Problem(f"{here}.headers.{header}", "is set by the proxy itself; leave it out"))
     return problems
-
-
-def _urls(upstream: Upstream) -> list[tuple[str, str]]:
-    own = [("base_url", upstream.base_url)] if upstream.base_url else []
-    return [*own, *((f"base_urls.{name}", url) for name, url in upstream.base_urls.items())]
 
 
 def _check_models(config: Config, rows: _Rows) -> list[Problem]:
@@ -250,6 +248,8 @@ def _check_keys(keys: Sequence[Key], indices: Sequence[int]) -> list[Problem]:
             problems.append(Problem(f"keys[{index}]", "needs exactly one of key and key_sha256"))
         elif key.key_id in ids:
             problems.append(Problem(f"keys[{index}].key", "is the same secret as another key's"))
+        if key.key and (what := wrong_with_secret(key.key)):
+            problems.append(Problem(f"keys[{index}].key", what))
         if key.name in names:
             problems.append(Problem(f"keys[{index}].name", f"{key.name!r} is another key's name"))
         names.add(key.name)
@@ -306,9 +306,10 @@ def _check_matches(match: Mapping[str, Sequence[str]], per: Sequence[str], path:
             )
     for attribute, patterns in match.items():
         if not patterns:
-            problems.append(
-                Problem(f"{path}.match.{attribute}", "names no value, so the budget would never count a call")
-            )
+            problems.append(Problem(f"{path}.match.{attribute}", "names no value, so no call would ever count"))
+        if "" in patterns:
+            why = "has an empty value, which no call has; leave the attribute out to count every call"
+            problems.append(Problem(f"{path}.match.{attribute}", why))
         if any("*" in pattern[:-1] for pattern in patterns):
             problems.append(Problem(f"{path}.match.{attribute}", "may have a * only at the end of a value"))
     return problems

@@ -75,6 +75,8 @@ TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
 PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
+TimeOut = Annotated[float, Field(gt=0, le=86_400)]
+"""In seconds. 0 is none: elsewhere it means that there is no bound, and here everything would end before it began."""
 Port = Annotated[int, Field(ge=0, le=65_535, strict=True)]
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")  # RFC 9110, 5.6.2
@@ -83,6 +85,13 @@ HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")  # RFC 9110, 5.6.2
 def fits_a_header(value: str) -> bool:
     """Visible characters and blanks within: what is sent as it stands, and read as one line."""
     return value.isprintable() and value == value.strip() and all(ord(character) < 256 for character in value)
+
+
+def wrong_with_secret(secret: str) -> str | None:
+    """Why no client can send `secret` to us in a header; None where it can."""
+    if secret != secret.strip():
+        return "has blanks or a line break around it, which arrive without them: nobody could use it"
+    return None if fits_a_header(secret) else "has characters that no header takes: nobody could send it"
 
 
 SECTION = ConfigDict(extra="forbid", frozen=True)

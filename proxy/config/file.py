@@ -157,9 +157,8 @@ class Lines:
     def __init__(self, text: str) -> None:
         self._lines: dict[str, int] = {}
         self._known: set[int] = set()
-        with contextlib.suppress(
-            yaml.YAMLError, RecursionError
-        ):  # which has its own line, and is reported by `parse_yaml`
+        # A fault of syntax has its own line, and is reported by `parse_yaml`.
+        with contextlib.suppress(yaml.YAMLError, RecursionError):
             self._read(yaml.compose(text, Loader=yaml.SafeLoader), "")
 
     def _read(self, node: yaml.Node | None, path: str) -> None:
@@ -235,6 +234,8 @@ def _expand_mapping(
         if replaced == "" and value != "" and isinstance(value, str):
             if here[0].startswith("keys[") and here[1:] in _LIMITS_OF_A_KEY:
                 result.problems.append(Problem(".".join(here), "comes out empty, which would lift the limit"))
+            elif here[1:-1] == ("match",):
+                result.problems.append(Problem(".".join(here), "comes out empty, and every call would be matched"))
             continue
         expanded[str(key)] = replaced
     return expanded

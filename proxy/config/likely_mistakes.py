@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 
 from proxy.config.model import Config
 from proxy.config.without_file import names_none
 from proxy.config.wording import meant
 
+_MUCH_DEARER = 5
+_TERABYTE_MB = 1_000_000
+_LONG_S = 1000
+
 
 def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
     """A warning a line, with its key path."""
     server = config.server
-    if server.port and server.port == server.admin_port and server.host == server.admin_host:
-        yield "server.admin_port is server.port too: the second to listen will find it taken; give each its own"
     if names_none(config):
         yield "upstreams: there is none, so `serve` takes the providers whose keys are set, else the small local model"
     elif not config.upstreams:
@@ -26,12 +29,16 @@ def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
         if isinstance(provider, str) and provider.rstrip("*") and not any(_fits(provider, name) for name in providers):
             near = meant(provider, providers)
             yield f"prices[{index}].provider: no upstream has the provider {provider!r}, so the row prices nothing{near}"
-        if isinstance(row, dict) and str(row.get("multiplier")) in ("0", "0.0"):
-            yield f"prices[{index}].multiplier: 0 makes everything free"
+        if isinstance(row, dict):
+            yield from _strange_factor(str(row.get("multiplier")), f"prices[{index}].multiplier")
     yield from _idle_budgets(config)
     yield from _strange_upstreams(config)
+    yield from _strange_numbers(config)
     if server.max_inflight_mb < server.max_body_mb:
         yield "server.max_inflight_mb is less than server.max_body_mb: larger bodies are refused; give it several times that"
+    for path, secret in _secrets(config):
+        if secret.lower().startswith("bearer "):
+            yield f"{path}: begins with Bearer, which is no part of a key; write the key alone"
     for index, key in enumerate(config.keys):
         strange = [name for name in key.models or () if not any(overlap(name, other) for other in config.models)]
         if strange and config.models:
@@ -45,11 +52,62 @@ def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
 
 def _strange_upstreams(config: Config) -> Iterator[str]:
     for name, upstream in config.upstreams.items():
-        if upstream.api_key and upstream.api_key.lower().startswith("bearer "):
-            yield f"upstreams.{name}.api_key: begins with Bearer, which is no part of a key; write the key alone"
-        for ending in ("/chat/completions", "/messages", "/responses"):
-            if upstream.base_url.rstrip("/").endswith(ending):
-                yield f"upstreams.{name}.base_url: ends in {ending}, which is put behind it anyway; leave it out"
+        yield from (
+            f"upstreams.{name}.{path}: ends in {ending}, which is put behind it anyway; leave it out"
+            for path, url in upstream.urls()
+            for ending in ("/chat/completions", "/messages", "/responses")
+            if url.rstrip("/").endswith(ending)
+        )
+
+
+def _secrets(config: Config) -> Iterator[tuple[str, str]]:
+    """What is sent, or is expected, behind the word Bearer; with where it stands."""
+    server = config.server
+    secrets: list[tuple[str, str | None]] = [
+        *((f"server.{name}", getattr(server, name)) for name in ("admin_key", "viewer_key", "metrics_token")),
+        *((f"upstreams.{name}.api_key", upstream.api_key) for name, upstream in config.upstreams.items()),
+        *((f"keys[{index}].key", key.key) for index, key in enumerate(config.keys)),
+        *((f"exports[{index}].api_key", row.api_key) for index, row in enumerate(config.exports)),
+    ]
+    return ((path, secret) for path, secret in secrets if secret)
+
+
+def _strange_factor(written: str, path: str) -> Iterator[str]:
+    try:
+        factor = Decimal(written)
+    except InvalidOperation:
+        return
+    if factor == 0:
+        yield f"{path}: 0 makes everything free"
+    elif factor >= _MUCH_DEARER:
+        yield f'{path}: {written} makes everything {written} times as dear; a discount of 20 % is "0.8"'
+
+
+def _strange_numbers(config: Config) -> Iterator[str]:
+    """What would be right in another unit."""
+    server = config.server
+    megabytes = {
+        "server.max_inflight_mb": server.max_inflight_mb,
+        "spool.max_mb": config.spool.max_mb,
+        "jobs.max_file_mb": config.jobs.max_file_mb,
+    }
+    yield from (
+        f"{path}: {number:.12g} megabytes are more than a machine has; if bytes are meant, {number / 2**20:.4g}"
+        for path, number in megabytes.items()
+        if number >= _TERABYTE_MB
+    )
+    seconds = {f"upstreams.{name}.connect_timeout_s": row.connect_timeout_s for name, row in config.upstreams.items()}
+    seconds |= {f"server.{name}": getattr(server, name) for name in ("header_timeout_s", "busy_wait_s")}
+    yield from (
+        f"{path}: {number:.12g} seconds are {number / 60:.0f} minutes; if milliseconds are meant, {number / 1000:.12g}"
+        for path, number in seconds.items()
+        if number >= _LONG_S
+    )
+    yield from (
+        f"budgets[{index}].alert_at: {max(budget.alert_at):g} is hardly ever reached, as the budget blocks at 1"
+        for index, budget in enumerate(config.budgets)
+        if budget.action == "block" and max(budget.alert_at, default=0) > 1
+    )
 
 
 def _fits(pattern: str, name: str) -> bool:

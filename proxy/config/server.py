@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from proxy.config.fields import SECTION, Port, PositiveInt, Seconds
+from proxy.config.fields import SECTION, Port, PositiveInt, Seconds, TimeOut
 
 
 class Server(BaseModel):
@@ -34,15 +34,15 @@ class Server(BaseModel):
     """
     max_connections: PositiveInt = 10_000
     """Client connections of one data plane; fewer where the process may not open so many files."""
-    header_timeout_s: Seconds = 10
+    header_timeout_s: TimeOut = 10
     """Time in which a request's head has to arrive; later: 408."""
-    body_timeout_s: Seconds = 30
+    body_timeout_s: TimeOut = 30
     """Time that a request's body may take, beside what `min_body_kb_per_s` gives it; later: 408."""
     max_head_kb: Annotated[int, Field(ge=1, le=1024, strict=True)] = 64
     """Size of a request's URL and headers together, in KiB; beyond it: 431."""
     min_body_kb_per_s: Annotated[float, Field(gt=0)] = 4
     """Pace in KiB per second at which a body may take longer than `body_timeout_s`; slower ones get 408."""
-    write_timeout_s: Seconds = 30
+    write_timeout_s: TimeOut = 30
     """Time without a byte read after which a client counts as gone, as if it had hung up."""
     max_calls_per_key: PositiveInt | None = None
     """Calls in flight of one key in one data plane; more get 429. Without it, one key may hold up to four times what is
@@ -64,7 +64,7 @@ class Server(BaseModel):
     """
     keepalive_comment_s: Seconds = 0
     """A stream whose upstream is silent for so long gets an SSE comment, so that nothing on the way closes it; 0: never."""
-    realtime_idle_s: Seconds = 900
+    realtime_idle_s: TimeOut = 900
     """A spoken session (`/v1/realtime`, Gemini's Live) in which neither side says anything for so long is closed."""
     session_quiet_s: PositiveInt = 900
     """A session's metrics are taken when it has made no call for so long."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from proxy.config.fields import PositiveInt, Seconds
+from proxy.config.fields import PositiveInt, TimeOut
 from proxy.config.translation import TranslatedUpstream
 
 LOCAL_PROVIDERS = frozenset({"local", "vllm", "llama.cpp", "llamacpp", "llama-cpp", "ollama", "sglang", "tensorrt-llm"})
@@ -90,11 +90,11 @@ class Upstream(TranslatedUpstream):
     """Headers added to every request."""
     max_connections: PositiveInt = 1000
     """Connections of one data plane to it; further calls wait for one."""
-    connect_timeout_s: Seconds = 5
+    connect_timeout_s: TimeOut = 5
     """Time for a connection, TLS included."""
-    first_byte_timeout_s: Seconds = 600
+    first_byte_timeout_s: TimeOut = 600
     """Time until the answer begins."""
-    idle_timeout_s: Seconds = 300
+    idle_timeout_s: TimeOut = 300
     """Time between two pieces of an answer."""
     bills_after_disconnect: bool | None = None
     """Whether the provider bills a call to its end when the client hangs up: then the answer is read to its end, else the
@@ -102,6 +102,11 @@ class Upstream(TranslatedUpstream):
     """
     service_tier: Literal["default", "flex", "priority"] | None = None
     """Tier that the account serves requests at which name none. Default: unknown, so that ceilings take the dearest."""
+
+    def urls(self) -> list[tuple[str, str]]:
+        """Those that the row has, with where each stands in it."""
+        own = [("base_url", self.base_url)] if self.base_url else []
+        return [*own, *((f"base_urls.{name}", url) for name, url in self.base_urls.items())]
 
     def provider_name(self, name: str) -> str:
         return self.provider or name

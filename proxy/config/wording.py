@@ -48,6 +48,7 @@ _FACTORS: dict[str, dict[str, float]] = {
     _SHARE: {"%": 0.01},
     "": {"k": 1000, "m": 1_000_000, "g": 1_000_000_000},
 }
+_SMALLER = {"seconds": ("milliseconds", 1000), "megabytes": ("bytes", 2**20), "kilobytes": ("bytes", 2**10)}
 _BOUNDS = {
     "less_than_equal": "at most",
     "greater_than_equal": "at least",
@@ -113,16 +114,26 @@ def _message(root: type[BaseModel], location: Location, error: Mapping[str, Any]
     if kind == "string_pattern_mismatch" and last in _PATTERNS:
         return _PATTERNS[str(last)]
     if kind in _BOUNDS:
-        bound = next(iter(error["ctx"].values()))
-        return " ".join(
-            filter(None, ["must be", _BOUNDS[kind], f"{bound:.12g}", _counted(str(last)).replace(_SHARE, "")])
-        )
+        bound, unit = next(iter(error["ctx"].values())), _counted(str(last))
+        said = " ".join(filter(None, ["must be", _BOUNDS[kind], f"{bound:.12g}", unit.replace(_SHARE, "")]))
+        return said + _other_unit(unit, value, bound)
     form, _, fault = kind.partition("_")
     if form in ("int", "float") and isinstance(value, str) and (number := _number_meant(str(last), value)):
         return number
     if form in _KINDS and fault in ("type", "parsing", "from_float"):
         return "is empty" if value is None else _KINDS[form]
     return _SHOULD.sub("must ", str(error["msg"]).removeprefix("Value error, "), count=1)
+
+
+def _other_unit(unit: str, value: Any, bound: float) -> str:
+    """What was probably meant by a number that is beyond its bound; empty where nobody can say."""
+    if unit == "seconds" and value == bound == 0:
+        return ": there is none that never ends; for the longest write 86400"
+    if isinstance(value, int | float) and value > bound and (smaller := _SMALLER.get(unit)):
+        name, factor = smaller
+        if 1 <= value / factor <= bound:
+            return f"; if {name} are meant, {value / factor:.4g}"
+    return ""
 
 
 def _counted(name: str) -> str:

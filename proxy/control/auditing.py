@@ -74,9 +74,8 @@ class Auditor:
 
     def _report(self) -> Report:
         """What the process finds. Raises `_FailedError` where it finds nothing."""
-        ledger = self._state.engine.url.render_as_string(
-            hide_password=False
-        )  # a configuration's may wait for a restart
+        # The one that is open: another one in a reloaded configuration waits for a restart.
+        ledger = self._state.engine.url.render_as_string(hide_password=False)
         question = {"ledger": ledger, "spool": str(Path(self._state.config().data_dir) / "spool")}
         command = [sys.executable, "-P", "-m", "proxy.ledger.audit"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own interpreter and module

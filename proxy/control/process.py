@@ -16,7 +16,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,11 +27,12 @@ from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.control.admin_server import admin_server
 from proxy.control.alerts import Alerts
-from proxy.control.answers import answers
+from proxy.control.answers import Answer, answers
 from proxy.control.away import LEDGER, RECORDS, answering_what_is_missing
 from proxy.control.banner import Where
 from proxy.control.charges import Charges
 from proxy.control.metrics.series import MetricState
+from proxy.control.opening import is_empty, opened, say_that_it_is_another
 from proxy.control.resources import InForce, Resources
 from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
@@ -39,7 +40,7 @@ from proxy.ledger import instances, jobs, keys
 from proxy.ledger.changes import Changes
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
-from proxy.ledger.database import let_go, open_ledger, why_not_opened
+from proxy.ledger.database import let_go
 from proxy.ledger.definitions import definitions, take_definitions
 from proxy.ledger.entries import Entry
 from proxy.ledger.outage import GivenUpError, why_not_written
@@ -48,8 +49,8 @@ from proxy.ledger.recorder import Recorder
 from proxy.processes.heaps import Rest, give_back
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
-from proxy.processes.log import call_logger, log_refused
-from proxy.processes.orders import Orders
+from proxy.processes.log import call_logger
+from proxy.processes.orders import InFile, Orders
 from proxy.processes.priority import yield_to_calls
 from proxy.spool.kept import Kept
 from proxy.times import now_s
@@ -87,7 +88,11 @@ class Control:
         self._instance = instances.name_of(self._data_dir)
         self._services: Services | None = None  # until the data planes serve
         self._first_key: str | None = None
+        self._answers: Mapping[str, Answer] = {}
         self._charges = Charges()
+        self._ending: asyncio.Task[None] | None = None
+        self.in_file = InFile()
+        self.has_served = False
         self._made = NO_RUNTIME_SETTINGS
         self._compiled: tuple[Config | None, RuntimeSettings, tuple[Budget, ...]] = (None, NO_RUNTIME_SETTINGS, ())
 
@@ -97,17 +102,19 @@ class Control:
         loop = asyncio.get_running_loop()
         if beginning is not None:
             self._stop = beginning.stop
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self._told_to_end, beginning.link if beginning else None)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._orders.watch(on_config=self._reload, on_parent_gone=self._stop.set)
+        self._orders.watch(on_config=self._take, on_parent_gone=self._stop.set)
         async with contextlib.AsyncExitStack() as ending:
-            engine = await self._open_ledger(beginning)
+            engine = await self._opened(beginning)
             if engine is None:
                 return
             self._engine = engine
             path = self._data_dir / "control.sock"
-            answer_of = answers(engine, lambda: self.config)
-            link = self._link = beginning.link if beginning else ControlServer(path, self._first_snapshot, answer_of)
+            link = self._link = (
+                beginning.link if beginning else ControlServer(path, self._first_snapshot, self._answers)
+            )
+            loop.add_signal_handler(signal.SIGTERM, self._told_to_end, link)
             try:
                 await self._open(ending)
             except GivenUpError:
@@ -136,43 +143,25 @@ class Control:
             self._say_where()
             await self._stop.wait()
 
-    async def _open_ledger(self, beginning: Beginning | None = None) -> Engine | None:
-        """The ledger, waited for: a database may come later than we do, or take nothing yet. None where we are to stop
-        meanwhile. A stop that was asked for before is none: data planes may have served, and what they wrote has to be shipped.
-        """
-        last = ""
-        async with contextlib.AsyncExitStack() as meanwhile:
-            while True:
-                try:
-                    engine = await asyncio.to_thread(open_ledger, self.config.ledger)
-                    if beginning is not None:  # while somebody has locked it, it can be read
-                        beginning.answer(answers(engine, lambda: self.config))
-                    await asyncio.to_thread(self._adopt, engine)
-                except (SQLAlchemyError, OSError) as error:
-                    reason = why_not_opened(error, self.config.ledger)
-                    if not last:
-                        await meanwhile.enter_async_context(
-                            answering_what_is_missing(self._listener, self.config.server, lambda: LEDGER)
-                        )
-                    if reason != last:
-                        log.error(
-                            "ledger: cannot be opened: %s; it is tried again, data planes begin behind it", reason
-                        )
-                    last = reason
-                else:
-                    if last:
-                        log.warning("ledger: is open now")
-                    return engine
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), _TICK_S)
-                    return None
+    def _told_to_end(self, link: ControlServer | None) -> None:
+        """The supervisor says so when no data plane is left. Who signals all processes at once says so while they drain, and
+        what they write then is to be recorded, too."""
 
-    def _adopt(self, engine: Engine) -> None:
-        try:
-            instances.adopt(engine, self._instance, self._data_dir)
-        except BaseException:
-            engine.dispose()
-            raise
+        async def end() -> None:
+            while link is not None and link.workers:  # noqa: ASYNC110 - who disconnects tells nobody
+                await asyncio.sleep(_POLL_RUNS_S)
+            self._stop.set()
+
+        self._ending = asyncio.create_task(end())
+
+    async def _opened(self, beginning: Beginning | None) -> Engine | None:
+        def is_readable(engine: Engine) -> None:
+            self._answers = answers(engine, lambda: self.config)
+            if beginning is not None:
+                beginning.answer(self._answers)
+
+        meanwhile = answering_what_is_missing(self._listener, self.config.server, lambda: LEDGER)
+        return await opened(self.config.ledger, self._instance, self._data_dir, is_readable, meanwhile, self._stop)
 
     async def _open(self, ending: contextlib.AsyncExitStack) -> None:
         """The ledger, with all that an earlier life left, and the definitions of budgets since. Raises GivenUpError."""
@@ -204,6 +193,8 @@ class Control:
         outage = self._recorder.outage
         outage.is_stopping = self._stop.is_set
         self._recorder.catch_up()
+        if self.has_served and outage.insist(lambda: is_empty(self._engine)):
+            say_that_it_is_another(self.config.ledger, self._data_dir)
         outage.insist(lambda: take_definitions(self._engine, budgets, now_s()))
         self._first_key = outage.insist(self._make_first_key)
 
@@ -227,7 +218,7 @@ class Control:
         resources = Resources(
             self._engine, self._instance, self._data_dir, self._link, self._metrics, self._recorder, self._alerts, self._shared
         )  # fmt: skip
-        in_force = InForce(lambda: self.config, lambda: self._made, self.budgets, self._refresh)
+        in_force = InForce(lambda: self.config, lambda: self.in_file, lambda: self._made, self.budgets, self._refresh)
         self._services = Services(resources, in_force, workers=self._workers, loop=loop)
         return self._services
 
@@ -279,12 +270,11 @@ class Control:
         return SharedBudgets(lambda: self.config, self.budgets, engine, self._instance)
 
     async def _look_after(self, server: Server) -> None:
-        """The server's connections, once a second, the memory that a burst leaves, and a word on what was refused."""
+        """The server's connections, once a second, and the memory that a burst leaves."""
         rest = Rest(give=lambda: asyncio.get_running_loop().run_in_executor(None, self._give_back))
         while True:
             await asyncio.sleep(_TICK_S)
             rest.look()
-            log_refused(self._metrics.take_refused())
             check_times(server.state.connections, asyncio.get_running_loop().time())
 
     def _give_back(self) -> None:
@@ -342,9 +332,13 @@ class Control:
             self._link.push(self._made.snapshot())
         return True
 
-    def _reload(self, config: Config) -> None:
-        self.config = config
-        self._reloaded.set()
+    def _take(self, order: Config | InFile) -> None:
+        """What the supervisor says."""
+        if isinstance(order, InFile):
+            self.in_file = order
+        else:
+            self.config = order
+            self._reloaded.set()
 
     async def _seed_when_reloaded(self) -> None:
         while True:

@@ -260,9 +260,8 @@ class SharedBudgets:
             marks.add(mark := began_mark(now_s))
             await member.seed(epoch, state, mark)
         began = began_in(marks)
-        defined = await asyncio.to_thread(
-            definitions, self._engine
-        )  # before the sums, which are of these or of later ones
+        # Before the sums, which are of these or of later ones.
+        defined = await asyncio.to_thread(definitions, self._engine)
         for budget in budgets:
             taken_at = defined[budget.name].since if budget.name in defined else 0
             seeding = seeding_of(budget, taken_at, now_s, marks, began)

@@ -16,6 +16,7 @@ from proxy.control.metrics.series import MetricState
 from proxy.control.runtime_settings import RuntimeSettings
 from proxy.ledger.recorder import Recorder
 from proxy.processes.link import ControlServer
+from proxy.processes.orders import InFile
 
 if TYPE_CHECKING:
     from proxy.control.rebuilding import SharedBudgets
@@ -37,9 +38,11 @@ class Resources:
 
 @frozen
 class InForce:
-    """What a reload, a key or a raise changes: asked for anew each time. refresh: looks for what was made elsewhere."""
+    """What a reload, a key or a raise changes: asked for anew each time. in_file: what of the configuration's file is not in
+    force. refresh: looks for what was made elsewhere."""
 
     config: Callable[[], Config]
+    in_file: Callable[[], InFile]
     made: Callable[[], RuntimeSettings]
     budgets: Callable[[], Sequence[Budget]]
     refresh: Callable[[], Awaitable[object]]

@@ -51,6 +51,7 @@ class Services:
                     refresh=in_force.refresh,
                     budgets=in_force.budgets,
                     alerts=resources.alerts,
+                    in_file=in_force.in_file,
                     plans=self._plans,
                     book=self._keeper.book,
                     expected_workers=workers,

@@ -20,7 +20,7 @@ from proxy.processes.deferred import deferred
 from proxy.processes.garbage_collection import make_rare, pause
 from proxy.processes.link import ControlServer
 from proxy.processes.not_installed import require
-from proxy.processes.orders import Orders
+from proxy.processes.orders import InFile, Orders
 
 QUESTIONS = ("sessions", "groups", "stored", "jobs", "jobs_due")
 """What data planes ask: `answers.py`."""
@@ -81,17 +81,22 @@ def run_control(
     *,
     announce: bool,
     workers: int,
+    in_file: InFile,
     is_spool_empty: bool,
 ) -> None:
     """Run until told to stop; by then everything in the spool is in the ledger (or stays in the spool). is_spool_empty: nothing
     was in it, before any data plane was there."""
     require("sqlalchemy")  # imported behind the first call
 
+    # Before the first call of this life, which no ledger has yet.
+    has_served = any(path.stat().st_size for path in Path(config.data_dir).glob("conversations-*.txt"))
+
     async def serve() -> None:
         beginning = await _begin(config, workers) if is_spool_empty else None
         # In a thread: data planes ask meanwhile.
         process = await asyncio.to_thread(_import_process)
         control = process.Control(config, listener, data_port, orders, announce=announce, workers=workers)
+        control.in_file, control.has_served = in_file, has_served
         await control.serve(beginning)
 
     uvloop.run(serve())

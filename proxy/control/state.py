@@ -23,6 +23,7 @@ from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger.recorder import Recorder
 from proxy.processes.link import ControlServer
+from proxy.processes.orders import InFile
 from proxy.times import now_s
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ class ControlState:
     shared: SharedBudgets | None = None
     keeper: Keeper | None = None
     plans: PlanWatch | None = None
+    in_file: Callable[[], InFile] = InFile
 
     def own_book(self, typed: OperatorPrice | None = None) -> Book:
         """The price book with what the configuration says of prices, and one that was typed before all of them."""
@@ -113,3 +115,8 @@ class ControlState:
 
 async def _awaited(work: Awaitable[T]) -> T:
     return await work
+
+
+def unrecorded_because(gauges: Mapping[str, Any]) -> list[str]:
+    """What keeps records out of the spool, by what data planes answered; empty where nothing does."""
+    return sorted({why for answer in gauges.values() if (why := (answer or {}).get("unrecorded_because"))})

@@ -66,8 +66,7 @@ class Application:
                 else:
                     await exchange.run(plane, endpoint, client)
             except Refused as refused:
-                if not refused.recorded:
-                    plane.tally.refuse(refused.refusal.code, refused.refusal.budget)
+                plane.tally.refuse(refused.refusal.code, refused.refusal.budget, recorded=refused.recorded)
                 await client.refuse(family_of_path(client.path, client.headers), refused.refusal)
             except HungUp:
                 pass
@@ -114,10 +113,12 @@ class Application:
         await client.respond(200, [_JSON], b'{"status":"ok"}')
 
     async def _ready(self, client: Client) -> None:
-        if self._plane.ready:
-            await client.respond(200, [_JSON], b'{"status":"ready"}')
-        else:
+        if not self._plane.ready:
             await client.respond(503, [_JSON], b'{"status":"starting or draining"}')
+        elif self._plane.unrecorded_because:
+            await client.respond(503, [_JSON], b'{"status":"the spool cannot be written"}')
+        else:
+            await client.respond(200, [_JSON], b'{"status":"ready"}')
 
     async def _models(self, client: Client) -> None:
         identity = self._plane.keys.identify(client.headers, now_s())

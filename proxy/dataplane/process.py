@@ -48,12 +48,14 @@ from proxy.processes.descriptors import A_CALL, connections_at_most
 from proxy.processes.heaps import Rest
 from proxy.processes.http_server import Server
 from proxy.processes.link import DataPlaneLink
+from proxy.processes.log import log_refused
 from proxy.processes.not_installed import require
 from proxy.processes.orders import Orders
 from proxy.sessions.chains import Chains
 from proxy.sessions.keyed_hash import KeyedHash
 from proxy.shares import Shares
 from proxy.spool import records
+from proxy.spool.room import Room
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 from proxy.times import now_s, now_us
 from proxy.types import Identity
@@ -88,6 +90,7 @@ class _DataPlane:
         self._readying: asyncio.Task[None] | None = None
         self._recall_s = _RECALL_S
         self._charging: set[asyncio.Task[None]] = set()
+        self._room = Room(Path(config.data_dir) / "spool")
 
     async def serve(self) -> None:
         config = self._config
@@ -128,10 +131,13 @@ class _DataPlane:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         self._write_tally()
+        if plane.tally:
+            log.warning("the spool cannot be written: counts of refusals are lost")
         plane.chains.flush()
         await plane.store.close()
         plane.configured.upstreams.close()
-        plane.spool.close()
+        if left := plane.spool.close():
+            log.error("the spool cannot be written: %d calls without their end are charged at their ceilings", left)
 
     def _make_server(self, config: Config, app: Application) -> Server:
         server = config.server
@@ -211,6 +217,7 @@ class _DataPlane:
             "realtime_sessions": len(plane.sessions),
             "bytes_in_flight": plane.load.bytes.total,
             "store_up": plane.store.up,
+            "unrecorded_because": plane.unrecorded_because,
             "store_calls": plane.store.answered,
             "raised": plane.learned.most_raised(now_s()),
         }
@@ -248,6 +255,8 @@ class _DataPlane:
                 await self._plane.store.forget_ended_windows(now_s())
             self._plane.spool.write_owed()
             self._write_tally()
+            self._room.look(self._plane.spool.take_refusal())
+            self._plane.unrecorded_because = self._room.why
 
     async def _charge_expired(self) -> None:
         """Reservations that outlived their deadline are charged whole; the spool says so, for the ledger."""
@@ -264,12 +273,13 @@ class _DataPlane:
         await plane.store.written([one.reservation_id for one in gone])
 
     def _write_tally(self) -> None:
-        record = self._plane.tally.take(now_us())
-        if record is not None:
-            try:
-                self._plane.spool.append(orjson.dumps(record))
-            except SpoolUnavailable:
-                log.warning("the spool cannot be written: counts of refusals are lost")
+        """Where the spool took nothing, also to see whether it does again."""
+        tally = self._plane.tally
+        log_refused(tally.take_refused())
+        if tally or self._room.why:
+            with contextlib.suppress(SpoolUnavailable):
+                self._plane.spool.append(orjson.dumps(tally.record(now_us())))
+                tally.clear()
 
 
 def _has_secret_hash(environ: Mapping[str, str]) -> bool:

@@ -71,9 +71,8 @@ def call_of(messages: Messages, raw: bytes, model: str, *, stream: bool) -> Call
     body, fresh = messages.body, messages.fresh
     fields.refuse_names(body, _BOUNDED)
     least = thinking_budget(body) + 1
-    caps = fields.integers(
-        body, ("max_tokens",), 0, fields.MAX_TOKENS
-    )  # 0: the prompt is cached, and nothing is written
+    # 0: the prompt is cached, and nothing is written.
+    caps = fields.integers(body, ("max_tokens",), 0, fields.MAX_TOKENS)
     in_system, in_messages = _media(body, fresh)
     media = (*in_system, *in_messages)
     continued = _continued(body) if "thread" in body else ()

@@ -12,7 +12,7 @@ import orjson
 
 from proxy.dialects.outgoing import Outgoing, json_body
 from proxy.dialects.unread_messages import UnreadMessages
-from proxy.errors import Refused, invalid_request
+from proxy.errors import invalid_request
 from proxy.types import Call
 
 MAX_TOKENS = 2**31 - 1
@@ -25,9 +25,8 @@ _MAX_NAMES, _MAX_NAME = 4096, 64
 _DIGITS = bytes(48 if chr(code).isdigit() and code < 128 else 32 for code in range(256))
 _LONG = b"0" * 19  # digits
 _EVERY = 4
-_LONG_SAMPLED = b"0" * (
-    19 // _EVERY
-)  # at least so many of every fourth byte lie within so many digits, wherever those begin
+# At least so many of every fourth byte lie within so many digits, wherever those begin.
+_LONG_SAMPLED = b"0" * (19 // _EVERY)
 _LONG_INTEGER = re.compile(rb"(?<![0-9.eE+])(?<![eE]-)-?[0-9]{19,}(?![0-9.eE])")
 _LEAST, _MOST = -(2**63), 2**64 - 1
 _CONTAINERS = frozenset({dict, list})
@@ -239,17 +238,6 @@ def kind_of(part: Mapping[str, Any], name: str) -> str | None:
     return kind
 
 
-def non_empty_list(body: Mapping[str, Any], name: str) -> list[Any]:
-    value = body.get(name)
-    if not isinstance(value, list) or not value:
-        raise _no_list(name)
-    return value
-
-
-def _no_list(name: str) -> Refused:
-    return invalid_request(f"`{name}` must be a list with at least one item.", name)
-
-
 def text(body: Mapping[str, Any], name: str) -> str | None:
     value = body.get(name)
     if value is not None and not isinstance(value, str):
@@ -265,7 +253,7 @@ def objects(body: Mapping[str, Any], name: str) -> Sequence[dict[str, Any]]:
             return items  # those that were seen before are objects
         items = [*items]
     if not isinstance(items, list) or not items:
-        raise _no_list(name)
+        raise invalid_request(f"`{name}` must be a list with at least one item.", name)
     for index, item in enumerate(items):
         if type(item) is not dict:
             raise invalid_request(f"`{name}[{index}]` must be an object.", name)

@@ -27,6 +27,7 @@ FIELDS = {
     bedrock_turns.CONVERSE: "messages",
     bedrock_turns.INVOKE: "messages",
 }
+_ASKING, _FEW = ("user", "system", "developer"), 16
 _OPERATIONS = ("chat", "messages", "responses", "generate", "converse", "invoke")
 # What changes from call to call of one conversation and is no part of what the model reads.
 PASSING = frozenset({
@@ -54,6 +55,19 @@ _RESPONSE_ENDS = ("response.completed", "response.incomplete")
 
 def is_conversation(call: Call) -> bool:
     return call.dialect in FIELDS and call.operation in _OPERATIONS
+
+
+def has_no_answer(call: Call) -> bool:
+    """Whether it is seen at a glance that none of its messages is an answer."""
+    if call.marks is not None or call.dialect in bedrock_turns.DIALECTS:
+        return False
+    messages = call.body.get(FIELDS[call.dialect])
+    if type(messages) is not list or len(messages) > _FEW:
+        return type(messages) is str
+    for message in messages:
+        if type(message) is not dict or message.get("role") not in _ASKING or "type" in message:
+            return False
+    return True
 
 
 def messages_of(call: Call) -> Sequence[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 from pricing.cost import Cost, CostLine
 from pricing.units import INPUT_SIDE
 from pricing.usage import Reading
+from proxy.cohort import COHORT
 from proxy.config.upstream import is_local
 from proxy.errors import Refused, upstream_timeout, upstream_unreachable
 from proxy.exchange.asking import providers_count
@@ -142,7 +143,8 @@ class Answering:
             await attempt.settle(self._settlement(reading._replace(flags=cost.flags), None, outcome, cost.lines))
             cost = None
         else:
-            await PRICED
+            if COHORT.crowded:
+                await PRICED
             settlement = self._settlement(reading, cost, outcome, at_us=at_us)
             await attempt.settle(settlement, before_answer=self.answer_waits)
             note_bill(attempt, reading, cost)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from proxy.cohort import COHORT
 from proxy.dialects import turns
 from proxy.downstream.client import Client
 from proxy.exchange.configured import Configured
 from proxy.exchange.plane import Plane, Recall
 from proxy.sessions.attribution import attribute, named, says_nothing
-from proxy.sessions.chains import Conversation
+from proxy.sessions.chains import Beginning, Conversation
 from proxy.sessions.known_clients import ClientSession, client_of
 from proxy.sessions.trees import Node, scope, scope_of
 from proxy.types import Attribution, Call, Identity
@@ -17,7 +18,7 @@ _NO_HEADERS: dict[bytes, bytes] = {}
 
 async def attributed(
     plane: Plane, configured: Configured, client: Client, call: Call, identity: Identity
-) -> tuple[Attribution, Conversation | None]:
+) -> tuple[Attribution, Conversation | Beginning | None]:
     """What the call is counted under; and its conversation, where only that can tell its session.
 
     A session that is guessed from the conversation is shown, but counts in budgets and guards as the call's own, unless
@@ -31,19 +32,23 @@ async def attributed(
     if notes.silent:
         headers = _NO_HEADERS
     session = named(headers, call.body, kind, client.request_id)
-    conversation: Conversation | None = None
+    conversation: Conversation | Beginning | None = None
     guessed = elsewhere = False
     if session is None and call.held:
         holder = plane.stored_owners.find(identity, call.held[0])
         session = ClientSession(holder.session_id, "previous_response_id") if holder.session_id else None
     if session is None and turns.is_conversation(call):
-        conversation = plane.chains.conversation(call, f"{identity.key_id} {kind}")
-        session_id = plane.chains.session(conversation)
-        if session_id is None and conversation.replies:
-            session_id = await plane.session_elsewhere(plane.chains.asked_elsewhere(conversation))
-            elsewhere = session_id is not None
-        guessed = session_id is not None
-        session = ClientSession(session_id, "prefix") if session_id is not None else None
+        whose = f"{identity.key_id} {kind}"
+        if not COHORT.crowded and turns.has_no_answer(call):  # of many that move together each waits for all
+            conversation = Beginning(call, whose)
+        else:
+            conversation = extended = plane.chains.conversation(call, whose)
+            session_id = plane.chains.session(extended)
+            if session_id is None and extended.replies:
+                session_id = await plane.session_elsewhere(plane.chains.asked_elsewhere(extended))
+                elsewhere = session_id is not None
+            guessed = session_id is not None
+            session = ClientSession(session_id, "prefix") if session_id is not None else None
     if session is None:
         own = Node(client.request_id, client.request_id, None, 1)
         return attribute(headers, call.body, identity, kind, own, "none", None, own.root), conversation

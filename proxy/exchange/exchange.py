@@ -7,7 +7,7 @@ from proxy.dialects import Endpoint
 from proxy.downstream.client import Client
 from proxy.exchange.configured import Configured
 from proxy.exchange.plane import Plane
-from proxy.sessions.chains import Conversation
+from proxy.sessions.chains import Beginning, Conversation
 from proxy.types import Attribution, Call, Identity
 
 
@@ -23,4 +23,4 @@ class Exchange(Value):
     call: Call
     request_id: str
     attribution: Attribution
-    conversation: Conversation | None
+    conversation: Conversation | Beginning | None

@@ -10,6 +10,7 @@ from proxy.exchange.attempt import Attempt
 from proxy.exchange.settlement import Settlement, Timings, charge, unconfirmed
 from proxy.exchange.unseen import unseen
 from proxy.jobs.api import JobEndpoint
+from proxy.sessions.chains import Beginning
 from proxy.upstream.aws.signer import NoCredentialsError, Signer
 from proxy.upstream.response import Response, UpstreamError
 
@@ -26,12 +27,19 @@ async def forward(attempt: Attempt) -> Response:
     attempt.dispatch()
     # Where it stops, and stops billing, when the caller leaves; a job goes on whoever listens.
     stops = not destination.bills_after_disconnect and not isinstance(endpoint, JobEndpoint)
+
+    def sent(response: Response) -> None:
+        if stops:
+            client.when_gone(response.hang_up)
+        if isinstance(exchange.conversation, Beginning):
+            exchange.conversation.read(exchange.plane.chains)  # while the upstream has something to do
+
     try:
         return await exchange.configured.upstreams.send(
             destination.pool,
             head,
             body,
-            (lambda response: client.when_gone(response.hang_up)) if stops else None,
+            sent,
             holder=exchange.identity.key_id,
             record=attempt.pending,
         )

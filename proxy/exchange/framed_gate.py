@@ -40,7 +40,7 @@ class FramedGate(Gate):
         self.phase = Phase.RUNNING
         self.fault = Fault.NONE
 
-    def sift(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> bytes:
         if self.phase is Phase.UNOBSERVED:
             self.watch.other_bytes += len(data)
             return data

@@ -52,11 +52,7 @@ class Gate:
     between_events = False
 
     def feed(self, data: bytes) -> bytes:
-        """What of `data` (and of what was held back) goes to the client now."""
-        return data if self.between_events and self.watch.kept.took(data) else self.sift(data)
-
-    def sift(self, data: bytes) -> bytes:
-        """The same of what `watch.kept` has not taken."""
+        """What of `data` (and of what was held back) goes to the client now; of data that `watch.kept` has not taken."""
         raise NotImplementedError
 
     @property
@@ -127,7 +123,7 @@ class StreamGate(Gate):
     def comment_now(self) -> bytes:
         return COMMENT if self.between_events else b""
 
-    def sift(self, data: bytes) -> bytes:
+    def feed(self, data: bytes) -> bytes:
         watch = self.watch
         watch.other_bytes += len(data)
         if self.between_events and data.endswith(b"\n\n") and not self._interesting(data):
@@ -193,9 +189,8 @@ class StreamGate(Gate):
 
     def _interesting(self, data: bytes) -> bool:
         """Whether there may be usage, an end or an error in `data`: some searches of its bytes, no parsing."""
-        find = (
-            data.find
-        )  # `x in data` makes up an error first, in case that x is a number, which takes five times as long
+        # `x in data` makes up an error first, in case that x is a number, which takes five times as long.
+        find = data.find
         if find(self._end_mark) >= 0 or (find(b'"error"') >= 0 and _SAYS_ERROR.search(data) is not None):
             return True
         if self.watch.may_be_in(data) or (self._typed and data.endswith(_LAST)):

@@ -53,6 +53,7 @@ class Plane:
     are seeded, and while draining. recall, recall_stored: ask the ledger about sessions and about what is stored at
     providers; None: there is nobody to ask. unseeded: budgets that a reload brought, until the ledger says what is spent;
     early_seeds: that, and of which definitions, where it was said before the reload.
+    unrecorded_because: what keeps records out of the spool, so that calls are refused; empty where nothing does.
     sessions: spoken ones that are open. paces: of whole answers, tokens a second by upstream and model.
     """
 
@@ -76,6 +77,7 @@ class Plane:
     readers: BoundedTable[tuple[str, str, str], Reader] = field(default_factory=lambda: BoundedTable(_MAX_READERS))
     paces: BoundedTable[tuple[str, str], float] = field(default_factory=lambda: BoundedTable(_MAX_READERS))
     ready: bool = False
+    unrecorded_because: str = ""
     unseeded: set[str] = field(default_factory=set)
     early_seeds: tuple[Sequence[Mapping[str, Any]], Mapping[str, str]] | None = None
     seeded: asyncio.Event = field(default_factory=asyncio.Event)

@@ -13,9 +13,8 @@ from pricing.values import Value, frozen
 from proxy.errors import Refusal
 from proxy.types import Route
 
-RETRIED = frozenset(
-    {408, 429, 500, 502, 503, 504, 529}
-)  # statuses that another try may mend (529: Anthropic's overload)
+# Statuses that another try may mend (529: Anthropic's overload).
+RETRIED = frozenset({408, 429, 500, 502, 503, 504, 529})
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _LONGEST_WISH_S = 10.0  # an upstream that wants to be left alone for longer is left alone

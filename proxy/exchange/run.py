@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 
 from proxy.ceilings.betas import betas_in, betas_within
+from proxy.cohort import COHORT
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client, stream_cost_wish
 from proxy.errors import UPSTREAM_ERROR, Refused, invalid_request, stored_not_found
@@ -62,14 +63,16 @@ async def run(plane: Plane, endpoint: Endpoint, client: Client) -> None:
         call = endpoint.of_headers(call, client.headers)
     if isinstance(endpoint, JobEndpoint):
         call = await bounded(plane, configured, identity, endpoint, call)
-    await PARSED
+    if COHORT.crowded:
+        await PARSED
     route = _route(plane, configured, identity, call)
     configured.destination(route, endpoint)
     began_at = now_us()
     client.request_id = plane.ids.new(began_at)
     attribution, conversation = await attributed(plane, configured, client, call, identity)
     client.session_id = attribution.session_id
-    await ATTRIBUTED
+    if COHORT.crowded:
+        await ATTRIBUTED
     await _attempts(
         Exchange(plane, configured, endpoint, client, identity, call, client.request_id, attribution, conversation),
         route,
@@ -119,11 +122,13 @@ async def _attempt(attempt: Attempt, *, hold: bool) -> Failure | None:
     """One attempt, from its INTENT to its settlement. hold: what another attempt may mend is returned, not told."""
     attempt.intend(with_request=not isinstance(attempt.exchange.endpoint, JobEndpoint))
     try:
-        await INTENDED
+        if COHORT.crowded:
+            await INTENDED
         if not attempt.exchange.plane.guards.idle:
             await guard(attempt)
         await reserve(attempt)
-        await RESERVED
+        if COHORT.crowded:
+            await RESERVED
         response = await forward(attempt)
         return await answer(attempt, response, hold=hold)
     except Refused as refused:

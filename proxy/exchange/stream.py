@@ -133,7 +133,7 @@ class Streamed(Answering):
             out = data
         else:
             self._others += 1
-            out = gate.sift(data)
+            out = gate.feed(data)
         cycle = self._cycle
         if not framed:
             self.response.last_at = perf_counter()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from typing import Any
 
 from pricing.cost import Cost
 from pricing.usage import Reading
+from proxy.cohort import COHORT
 from proxy.dialects.turns import answer_turns
 from proxy.downstream.client import Header
 from proxy.exchange.answering import Answering, fault
@@ -17,7 +19,7 @@ from proxy.exchange.measured import MEASURED, measured
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.references import note_stored
 from proxy.exchange.retry import RETRIED, Failure
-from proxy.exchange.steps import NOTED, READ, SETTLED
+from proxy.exchange.steps import ANSWERED, READ, SETTLED
 from proxy.exchange.unseen import note_pace, unseen
 from proxy.meters.failures import is_failure
 from proxy.money import usd_text
@@ -27,10 +29,6 @@ from proxy.wire import lenient
 
 _HELD_BYTES = 8 * 1024 * 1024
 _METERED_BYTES = 64 * 1024 * 1024
-
-
-def _says_failure(value: object) -> bool:
-    return isinstance(value, dict) and is_failure(value)
 
 
 class Unary(Answering):
@@ -45,6 +43,7 @@ class Unary(Answering):
         self._hold = False
         self._chunks: list[bytes] = []
         self._failed = False
+        self._answer: tuple[Reading, list[Any]] | None = None  # an answer's usage and its values, where there are any
 
     @property
     def answer_waits(self) -> bool:
@@ -80,8 +79,10 @@ class Unary(Answering):
         cost = await self._settle(body if size <= metered_bytes else b"")
         if client.started:
             await client.end()
+            self._note()
             return None
-        await SETTLED
+        if COHORT.crowded:
+            await SETTLED
         destination = self.attempt.plan.destination
         body = self.shown(body)
         headers, body = destination.for_client(response.status, self._passed_headers(), body, failed=self._failed)
@@ -90,6 +91,9 @@ class Unary(Answering):
         lines = self._cost_lines(cost) if cost is not None else ""
         if not client.respond_now(response.status, headers, body, lines):
             await client.respond(response.status, headers, body, lines)
+        if COHORT.crowded:
+            await ANSWERED
+        self._note()
         return None
 
     def _passed_headers(self) -> list[Header]:
@@ -106,7 +110,10 @@ class Unary(Answering):
         # A body that is no JSON (speech, a transcript) may say enough by being there: the request tells the rest.
         reading = self.reader.answer(answer, self.context)
         refused = status >= 300
-        failed = self._failed = refused or any(map(_says_failure, values))
+        failed = refused
+        for value in values:
+            failed = failed or (isinstance(value, dict) and is_failure(value))
+        self._failed = failed
         if status == 200 and reading.source != "none" and self.exchange.endpoint.holds(self.attempt.call):
             self.stored = note_stored(self.attempt, values)
         if not body and not refused and self.client.gone and self.stops_when_left:
@@ -128,12 +135,18 @@ class Unary(Answering):
             await self.settle_unknown(outcome if failed else "usage_missing")
             return None
         if not failed:
-            await READ
-            note_conversation(self.attempt, reading, partial(answer_turns, values))
-            await NOTED
+            self._answer = reading, values
+            if COHORT.crowded:
+                await READ
             if self.stops_when_left:
                 note_pace(self.attempt, reading)
         return await self.settle(reading, outcome)
+
+    def _note(self) -> None:
+        """Know the conversation again with its answer: that is time enough once the client has it."""
+        if self._answer is not None:
+            reading, values = self._answer
+            note_conversation(self.attempt, reading, partial(answer_turns, values))
 
     def _cost_lines(self, cost: Cost) -> str:
         """The headers with the cost, as they are sent."""

@@ -26,9 +26,9 @@ from proxy.exports.usage import usage_of
 from proxy.ledger.database import reading
 from proxy.ledger.export_log import ENTRY, Item
 from proxy.ledger.rollup_schema import label_days, spend_days
-from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import counted, entries, horizon
 from proxy.money import usd_text
+from proxy.times import DAY_US
 
 _PAGE = 5000
 _REMEMBERED = 400  # days

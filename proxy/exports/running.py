@@ -22,14 +22,14 @@ from proxy.exports.exporter import Exporter
 from proxy.exports.sinks import make_sink
 from proxy.ledger.export_log import forget, keep, release, take_place, trim, wanted
 from proxy.rate_limited_log import RateLimitedLog
-from proxy.times import now_us
+from proxy.times import HOUR_US, now_us
 
 log = logging.getLogger("taximeter.exports")
 
 _TICK_S = 1.0
 _KEEP_US = 30_000_000
 _RENEW_US = 20_000_000  # before the end of that
-_FORGET_EVERY_US = 3_600_000_000
+_FORGET_EVERY_US = HOUR_US
 _STOP_S = 3.0
 _warnings = RateLimitedLog(log, logging.WARNING)
 

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 from proxy.jobs.machine import RUNNING, State
 from proxy.types import Identity, Route
 
-_NONE: Mapping[str, Any] = {}
-
 
 class Job(NamedTuple):
     """One job. Times are epoch microseconds, money is nano-USD.

@@ -15,8 +15,9 @@ from proxy.ids import first_id
 from proxy.ledger.listed_calls import NAMES, PERSONS, value_of
 from proxy.ledger.parts_schema import label_parts, person_calls, rare_calls
 from proxy.ledger.rollup_schema import spend_days, spend_hours
-from proxy.ledger.rollups import DAY_US, PART_US
+from proxy.ledger.rollups import PART_US
 from proxy.ledger.schema import entries, horizon
+from proxy.times import DAY_US
 
 LATE_US = 600_000_000
 """By so much an id may be later than its call's beginning, which waited for its budget."""

@@ -18,7 +18,6 @@ from sqlalchemy.engine import Connection, Engine
 
 from pricing.values import frozen, slotted
 from proxy.capacity.closing import Carried, Closed, close, late
-from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.runs import Run, Tokens, tokens_within
 from proxy.capacity.server_metrics import Increase
 from proxy.capacity.split import Shared, Span, Terms
@@ -31,7 +30,7 @@ from proxy.ledger.rolling import Rolling, columns_of, counted
 from proxy.ledger.rollups import Counted
 from proxy.ledger.schema import TOKEN_COLUMNS, entries
 from proxy.ledger.watch import Life, lives, observed
-from proxy.times import now_us
+from proxy.times import MINUTE_US, now_us
 
 MINUTES_AT_ONCE = 240
 _LOOK_UP = 500

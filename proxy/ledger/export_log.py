@@ -15,10 +15,11 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.export_schema import export_log, export_set_aside, export_sinks
 from proxy.ledger.schema import NOT_COUNTED, entries
+from proxy.times import DAY_US
 
 ENTRY, CAPACITY = "", "capacity"
 
-FORGET_US = 7 * 86_400_000_000  # a sink that is in no configuration for so long has no place any more
+FORGET_US = 7 * DAY_US  # a sink that is in no configuration for so long has no place any more
 _TRIM = 20_000
 _SEEN_EVERY_US = 60_000_000
 _LOOK_UP = 500

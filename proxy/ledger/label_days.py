@@ -37,8 +37,9 @@ from proxy.ledger.rollup_schema import (
     spend_label_days,
     spend_units,
 )
-from proxy.ledger.rollups import DAY_US, PART_US, Units, digest, end_of, units_of
+from proxy.ledger.rollups import PART_US, Units, digest, end_of, units_of
 from proxy.ledger.schema import counted, entries, horizon
+from proxy.times import DAY_US
 
 MOST_NAMES = 16
 MOST_GROUPS = 50_000

@@ -102,10 +102,6 @@ class Pairing:
             return min(behind, record.start_position)
         return behind
 
-    @property
-    def open_intents(self) -> int:
-        return len(self._open)
-
     def in_flight(self) -> list[records.Intent]:
         """The open INTENTs whose reservations stand. From any thread."""
         without = self._waiting | self._expired

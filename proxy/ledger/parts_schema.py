@@ -17,9 +17,8 @@ IMPERSONAL = tuple(name for name in ALL_NAMES if name not in ("user", "customer"
 label_parts = added_up("label_parts")
 label_parts.append_column(Column("persons", Text))  # as `whole`, of a version that knows `person_calls`; or `TOO_MANY`
 TOO_MANY = "too many"
-label_parts.append_column(
-    Column("listed", Text)
-)  # after how many changes, and with which labels, `rare_calls` was filled
+# After how many changes, and with which labels, `rare_calls` was filled.
+label_parts.append_column(Column("listed", Text))
 
 # Whose calls lie in the three hours: the ids of a user's or a customer's entries, joined by commas in their order, so that a
 # list of them reads nobody else's. person: of a digest of (name, value), so that it is short; who else has the same is told

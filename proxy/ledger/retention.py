@@ -21,9 +21,9 @@ from proxy.ledger.corrections import entry_in_ledger
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.export_schema import export_log, export_sinks
 from proxy.ledger.partitions import partitions
-from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_retired, entries, horizon, retention
 from proxy.ledger.shipping import upsert
+from proxy.times import DAY_US
 
 AT_ONCE = 500
 _DROP_TRIES = 20  # for a moment in which nobody reads

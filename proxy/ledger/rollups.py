@@ -23,10 +23,9 @@ from proxy.ledger.row import Columns as AllColumns
 from proxy.ledger.row import Row
 from proxy.ledger.row_checks import MOST
 from proxy.ledger.schema import NOT_COUNTED
+from proxy.times import DAY_US, HOUR_US
 
-HOUR_US = 3_600_000_000
 PART_US = 3 * HOUR_US
-DAY_US = 24 * HOUR_US
 WEEK_US = 7 * DAY_US  # begins on a Thursday, as the epoch did
 MONTH_US = 31 * DAY_US  # a calendar month's, of UTC: as long as the longest
 _CYCLE_US = 146_097 * DAY_US  # 400 years, after which the calendar is the same

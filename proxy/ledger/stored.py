@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.entries import Entry
-from proxy.ledger.rollups import DAY_US
 from proxy.ledger.row import json_text
 from proxy.ledger.schema import metadata
+from proxy.times import DAY_US
 
 KEEP_DAYS = 31
 _MOST = 256  # things of one answer

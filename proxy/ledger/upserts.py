@@ -53,8 +53,7 @@ def _array(column: Sequence[Any]) -> str | list[Any]:
     which the driver puts together value by value in Python: half of what a batch cost."""
     try:
         text = orjson.dumps(column).decode()
-    except (
-        TypeError
-    ):  # what no JSON holds (a number beyond 64 bits, half a surrogate pair) the database refuses, and names
+    except TypeError:
+        # What no JSON holds (a number beyond 64 bits, half a surrogate pair) the database refuses, and names.
         return list(column)
     return list(column) if "\\" in text else f"{{{text[1:-1]}}}"

@@ -47,9 +47,8 @@ def read_message(response: Mapping[str, Any], context: Context, builder: Reading
     if text(geo := usage.get("inference_geo")) and geo not in {"global", "not_available"}:
         builder.condition("geo", geo)
     _read_turns(usage, context, builder)
-    read_charge(
-        usage, charge_of(context.provider) if context.provider else "", builder
-    )  # a router's, at its own Messages
+    # What a router charges, which states it in its own Messages.
+    read_charge(usage, charge_of(context.provider) if context.provider else "", builder)
     if response.get("unfinished"):
         builder.partial = (
             True  # the stream broke off, or ended without its counts: output is at least what message_start said
@@ -86,9 +85,8 @@ def _read_turns(usage: Mapping[str, Any], context: Context, builder: ReadingBuil
     served = next((name for entry in reversed(turns) if (name := text(entry.get("model")))), None)
     own = [entry for entry in turns if text(entry.get("model")) in {None, served}]
     if len(own) < len(turns) and _top_level_is(usage, turns, builder):
-        read_counts(
-            _sum(own, builder), context, builder.usage, builder
-        )  # the others' share is in the top level: leave it out
+        # The share of the others is in the usage at the top level: it is left out here.
+        read_counts(_sum(own, builder), context, builder.usage, builder)
     else:
         read_counts(usage, context, builder.usage, builder)
     for entry in entries:

@@ -34,7 +34,10 @@ _CHATS = frozenset({"id", "object", "created", "model", "choices", "usage", "sys
 def is_failure(event: Mapping[str, Any]) -> bool:
     """Whether one event, or a whole response, says that the call failed."""
     if _CHATS.issuperset(event) and event.get("object") != "error" and (choices := event.get("choices")):
-        return any(map(_failed, items(choices)))
+        for choice in items(choices):
+            if _failed(choice):
+                return True
+        return False
     if (
         (event.get("error") and not event.get("images"))
         or event.get("type") == "error"

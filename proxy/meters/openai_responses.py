@@ -208,9 +208,8 @@ def fold_event(state: dict[str, Any], event: Mapping[str, Any]) -> None:
     inner = event if event.get("object") == "response" else event.get("response")
     if isinstance(inner, dict):
         state.update({name: value for name, value in inner.items() if value is not None})
-        if isinstance(usage := event.get("usage"), dict) and not state.get(
-            "usage"
-        ):  # beside the response that it is of
+        # A usage beside the response that it is of.
+        if isinstance(usage := event.get("usage"), dict) and not state.get("usage"):
             state["usage"] = usage
     else:
         fold_chunk(state, event)

@@ -102,9 +102,8 @@ class Reader:
         if not builder.has_usage and (_was_refused(context) or (is_failure(body) and not wrote(body))):
             builder.has_usage = True  # an error before any work is known to cost nothing
         _add_gpu_time(context, builder)
-        if (
-            builder.unreadable and context.from_client
-        ):  # a count that cannot be read is not 0: the call is charged for more
+        # A count that cannot be read is not 0: the call is charged for more.
+        if builder.unreadable and context.from_client:
             builder.partial = True
         return builder.reading()
 

@@ -62,7 +62,7 @@ def call_logger(sample: float) -> Callable[[Sequence[Any]], None]:
     return log_rows
 
 
-def log_refused(refused: Mapping[tuple[str, str], int]) -> None:
+def log_refused(refused: Mapping[tuple[str, str | None], int]) -> None:
     """A line for each reason and budget, as no ledger has refused calls: whose agent stopped finds out why."""
     for (reason, budget), count in refused.items():
         calls = "a call was" if count == 1 else f"{count} calls were"

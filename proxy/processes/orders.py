@@ -1,4 +1,5 @@
-"""What the supervisor tells its children: a new configuration, or (by dying) that it is time to stop.
+"""What the supervisor tells its children: a new configuration, what of its file is not in force, or (by dying) that it is
+time to stop.
 
 A pipe for each child, of `multiprocessing`: it frames what is sent, whatever its size and whatever interrupts the system
 calls. When the supervisor dies, the pipe ends.
@@ -11,7 +12,15 @@ import contextlib
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Pipe
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class InFile(NamedTuple):
+    """What the configuration's file says and does not hold, as of its last reload. refused: why it was not taken at all, a
+    line a fault; restart: settings that are read at the start only."""
+
+    refused: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
 
 
 class Orders:
@@ -26,11 +35,11 @@ class Orders:
         """After the fork: without a reading end of its own, the supervisor is told when the child is gone."""
         self._reader.close()
 
-    def send(self, config: Any) -> None:
+    def send(self, order: Any) -> None:
         """Returns once the child has taken all but what a pipe holds (64 KiB)."""
         # A child that has died does not read; the one that replaces it is forked with the new configuration.
         with contextlib.suppress(BrokenPipeError):
-            self._writer.send(config)
+            self._writer.send(order)
 
     def close(self) -> None:
         self._reader.close()

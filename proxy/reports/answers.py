@@ -36,6 +36,17 @@ class Grouped(BaseModel):
         return (self.__pydantic_extra__ or {}) | serialize(self)
 
 
+def no_price(calls: int) -> str:
+    """`1 call has no price`, `5 calls have no price`."""
+    return "1 call has no price" if calls == 1 else f"{calls} calls have no price"
+
+
+def unpriced_caveats(calls: int) -> list[str]:
+    """What is to be known where calls without a price are among those that are summed."""
+    who = "it" if calls == 1 else "they"
+    return [f"{no_price(calls)}: what {who} cost is not known, and is in no sum here"] if calls else []
+
+
 class Answer(NamedTuple):
     """said: sentences for a person, below the table."""
 

@@ -17,10 +17,9 @@ from proxy.ids import began_at
 from proxy.ledger.call_runs import LATE_US, Run, runs_of_calls
 from proxy.ledger.database import reading
 from proxy.ledger.listed_calls import PERSONS
-from proxy.ledger.rollups import DAY_US, HOUR_US
 from proxy.reports.calls import A_MOMENT_US, LONGEST_REQUEST_US, entry, list_of, of_runs, requests
 from proxy.reports.spend import SpendRow, spend
-from proxy.times import now_us
+from proxy.times import DAY_US, HOUR_US, now_us
 
 _HOURLY = frozenset({"provider", "upstream", "agent", "key", "team", "model"})  # hours are added up by these
 LOOKED_THROUGH = 100_000

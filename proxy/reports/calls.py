@@ -18,7 +18,7 @@ from proxy.ids import began_at, first_id
 from proxy.ledger.call_runs import Run
 from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
-from proxy.times import BadQuestion, now_us
+from proxy.times import DAY_US, BadQuestion, now_us
 
 GROUPS = {
     "key": entries.c.key,
@@ -190,7 +190,7 @@ def request(engine: Engine, entry_id: str) -> list[dict[str, Any]]:
         return [entry(row) for row in rows]
 
 
-LONGEST_REQUEST_US = 2 * 86_400_000_000
+LONGEST_REQUEST_US = 2 * DAY_US
 A_MOMENT_US = 60_000_000
 
 

@@ -18,7 +18,6 @@ from sqlalchemy.engine import Connection, Engine
 from pricing.book import Book
 from pricing.values import frozen, slotted
 from proxy.capacity.carbon import grams
-from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.runs import Tokens
 from proxy.capacity.server_metrics import COUNTERS, GAUGES
 from proxy.capacity.split import Weights
@@ -31,7 +30,7 @@ from proxy.ledger.schema import entries
 from proxy.ledger.watch import ALIVE_US, lives
 from proxy.reports.calls import GROUPS
 from proxy.reports.compared_prices import compared_prices
-from proxy.times import BadQuestion
+from proxy.times import MINUTE_US, BadQuestion
 
 _SUMMED = (
     "time_us", "cost_nanousd", "busy_nanousd", "idle_nanousd", "outside_nanousd", "busy_us", "calls_us", "unobserved_us",

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 
+from proxy.times import HOUR_US
+
 
 def fee_of(revenue: int, fee: Decimal) -> int:
     """Half to even, as every cost."""
@@ -43,6 +45,6 @@ def projected(cost: int, running: int, elapsed_us: int, length_us: int) -> int |
     """The cost at the month's end if it goes on as in its part so far, which cost `running`; None in its first hour."""
     if elapsed_us >= length_us:
         return cost
-    if elapsed_us < 3_600_000_000:
+    if elapsed_us < HOUR_US:
         return None
     return cost + round(Fraction(running * (length_us - elapsed_us), elapsed_us))

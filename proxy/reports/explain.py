@@ -202,7 +202,8 @@ _SOURCES = (
 def _caveats(now: int, was: int) -> list[str]:
     if not now and not was:
         return []
-    return [f"{now} calls of the period and {was} of the one before have no price, and are in none of these sums"]
+    calls = f"{now} call{'' if now == 1 else 's'} of the period and {was} of the one before"
+    return [f"{calls} have no price, and are in none of these sums"]
 
 
 def _shown(parts: Parts) -> PartsShown:

@@ -22,10 +22,10 @@ from pricing.values import slotted
 from proxy.ledger.capacity_schema import capacity_minutes
 from proxy.ledger.database import reading
 from proxy.ledger.rolling import pages
-from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS, entries
 from proxy.money import NANO
 from proxy.reports.apportion import to_whole
+from proxy.times import DAY_US
 
 _COLUMNS = tuple(
     entries.c[name]

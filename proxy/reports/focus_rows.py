@@ -17,14 +17,13 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.rollups import DAY_US
 from proxy.money import usd_text
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.focus import Amount, Charges, Kind, daily_charges
 from proxy.reports.focus_columns import COLUMNS, VERSIONS, Version, meter_of
 from proxy.reports.months import month_at
 from proxy.reports.spend import entries_since
-from proxy.times import BadQuestion, rfc3339
+from proxy.times import DAY_US, BadQuestion, rfc3339
 
 _UTC = ZoneInfo("UTC")
 _MOST_TAGS = 10

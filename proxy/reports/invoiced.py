@@ -67,6 +67,8 @@ def settle(
     left_out: dict[str, int] = defaultdict(int)
     for (day, model), rows in sorted(waiting.items(), key=lambda item: (item[0][0], item[0][1] or "")):
         why_not = _why_not(cells[day, model], day, days, zone, now_us)
+        if statement.of and provider not in statement.of:
+            why_not = f"the file is no bill of {provider}"
         if why_not is not None:
             left_out[why_not] += len(rows)
             continue

@@ -12,9 +12,8 @@ from sqlalchemy.engine import Engine
 from proxy.config.likely_mistakes import overlap
 from proxy.config.model import Key
 from proxy.ledger.rollup_schema import spend_days, spend_hours
-from proxy.ledger.rollups import DAY_US
 from proxy.money import usd_text
-from proxy.times import rfc3339
+from proxy.times import DAY_US, rfc3339
 
 
 class KeyUse(NamedTuple):
@@ -24,6 +23,7 @@ class KeyUse(NamedTuple):
     last_hour_at: int
     requests: int
     cost_nanousd: int
+    unpriced_requests: int
 
     def last_day(self, zone: tzinfo) -> str:
         """The day of its latest call in that zone, by the hour that is known."""
@@ -33,7 +33,10 @@ class KeyUse(NamedTuple):
 def key_use(engine: Engine) -> dict[str, KeyUse]:
     """By the key's name; what was never used is not in it."""
     table = spend_days.c
-    sums = sa.func.max(table.start_at).label("day"), sa.func.sum(table.requests), sa.func.sum(table.cost_nanousd)
+    sums = (
+        sa.func.max(table.start_at).label("day"),
+        *[sa.func.sum(column) for column in (table.requests, table.cost_nanousd, table.unpriced_requests)],
+    )
     query = sa.select(table.key, *sums).where(table.key.is_not(None)).group_by(table.key)
     days = query.subquery()
     last, hours = days.c, spend_hours.c
@@ -46,8 +49,8 @@ def key_use(engine: Engine) -> dict[str, KeyUse]:
     with engine.connect() as connection:
         hour_of = {row[0]: row[1] for row in connection.execute(last_hours)}
         return {
-            key: KeyUse((rfc3339(day) or "")[:10], hour_of.get(key, day), int(requests), int(cost or 0))
-            for key, day, requests, cost in connection.execute(query)
+            key: KeyUse((rfc3339(day) or "")[:10], hour_of.get(key, day), *(int(amount or 0) for amount in amounts))
+            for key, day, *amounts in connection.execute(query)
         }
 
 
@@ -71,8 +74,13 @@ def keys_shown(
 def _use_of(name: str, use: Mapping[str, KeyUse]) -> dict[str, Any]:
     used = use.get(name)
     if used is None:
-        return {"last_used": None, "requests": 0, "cost_usd": "0"}
-    return {"last_used": used.last_used, "requests": used.requests, "cost_usd": usd_text(used.cost_nanousd)}
+        return {"last_used": None, "requests": 0, "cost_usd": "0", "unpriced_requests": 0}
+    return {
+        "last_used": used.last_used,
+        "requests": used.requests,
+        "cost_usd": usd_text(used.cost_nanousd),
+        "unpriced_requests": used.unpriced_requests,
+    }
 
 
 def why_unusable(

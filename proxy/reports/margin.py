@@ -22,6 +22,7 @@ from pricing.values import slotted
 from proxy.config.plans import Plan
 from proxy.ledger.database import reading
 from proxy.ledger.revenue import Paid, revenue_in
+from proxy.money import known_cost
 from proxy.reports.apportion import apportion
 from proxy.reports.economics import fee_of
 from proxy.reports.months import Month, month_at, months
@@ -79,8 +80,14 @@ class Economy:
         return self.cost + (self.capacity or 0)
 
     @property
+    def known(self) -> int | None:
+        """What is spent; None where none of the calls has a price."""
+        return known_cost(self.spent, self.calls, self.unpriced)
+
+    @property
     def margin(self) -> int | None:
-        return None if self.revenue is None else self.revenue - self.fee - self.spent
+        """None where nobody says what is paid, or nobody knows what it costs."""
+        return None if self.revenue is None or self.known is None else self.revenue - self.fee - self.spent
 
 
 @slotted
@@ -299,6 +306,7 @@ def _settled(payer: _Payer, covered: Sequence[Month]) -> Economy:
         whole.cost += cell.cost
         whole.add_capacity(cell.capacity or 0)
         whole.calls += cell.calls
+        whole.unpriced += cell.unpriced
     return whole
 
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.engine import Engine
 
 from proxy.config.plans import Plan
-from proxy.money import NANO, usd_text
-from proxy.reports.answers import About, Answer, Grouped, about
+from proxy.money import NANO, known_cost, usd_text
+from proxy.reports.answers import About, Answer, Grouped, about, unpriced_caveats
 from proxy.reports.economics import break_even_calls, break_even_price, percentile, projected
 from proxy.reports.margin import Economy, Margins, Question, at_loss, margins, plans_by_name
 from proxy.times import rfc3339
@@ -25,7 +25,8 @@ _COLUMNS = (
 
 
 class MarginItem(Grouped):
-    """Of one customer, or another group, on one plan. null: not known (no plan and no revenue row, no priced call).
+    """Of one customer, or another group, on one plan. null: not known (no plan and no revenue row, no priced call). cost_usd:
+    of the calls that have a price.
 
     break_even_calls: after how many calls the revenue less its fee is used up at what they cost on average;
     break_even_calls_at_target: and the target margin is left over. calls_left: until break_even_calls, at least 0.
@@ -93,7 +94,7 @@ class MarginShown(BaseModel):
 def margin_answer(engine: Engine, plans: Sequence[Plan], question: Question, now_us: int) -> Answer:
     """Raises `BadQuestion`."""
     shown = shown_of(margins(engine, plans, question, now_us), plans, question, now_us)
-    rows = [item.model_dump() for item in shown.items]
+    rows = [item.model_dump() | {"cost_usd": cost_of(item)} for item in shown.items]
     return Answer(shown, rows, (*[name for name in question.by if name != "plan"], *_COLUMNS), _said(shown))
 
 
@@ -139,8 +140,15 @@ def item_of(item: Economy, plans: Mapping[str, Plan], result: Margins, now_us: i
     )
 
 
+def cost_of(item: MarginItem) -> str | None:
+    """As people are shown it: None where none of the calls has a price."""
+    return known_cost(item.cost_usd, item.calls, item.unpriced_requests)
+
+
 def ahead_of(item: Economy, result: Margins, now_us: int) -> int | None:
-    """What it will have cost by the end of the period; None where that is not known yet."""
+    """What it will have cost by the end of the period; None where that is not known, or not yet."""
+    if item.known is None:
+        return None
     elapsed = max(0, now_us - result.month.start)
     ends = result.until >= result.month.end and result.since < result.month.end
     return projected(item.spent, item.running, elapsed, result.month.length_us) if ends else item.spent
@@ -221,10 +229,7 @@ def _caveats(result: Margins, plans: Sequence[Plan]) -> list[str]:
             "revenue is that of whole months: of a month that the period holds in part, the costs are a part and the "
             "revenue is not"
         )
-    unpriced = sum(item.unpriced for item in result.items)
-    if unpriced:
-        caveats.append(f"{unpriced} calls have no price: what they cost is not known, and is in no sum here")
-    return caveats
+    return caveats + unpriced_caveats(sum(item.unpriced for item in result.items))
 
 
 def _said(shown: MarginShown) -> list[str]:

@@ -18,10 +18,10 @@ from sqlalchemy.engine import Engine
 
 from proxy.ledger.closings import Closing, closings
 from proxy.ledger.database import reading
-from proxy.money import NANO, is_short
+from proxy.money import NANO, is_short, known_cost
 from proxy.reports.apportion import in_parts
 from proxy.reports.months import Month, after, before
-from proxy.reports.spend import spend
+from proxy.reports.spend import SpendRow, spend
 from proxy.times import BadQuestion
 
 CENT = NANO // 100
@@ -124,9 +124,7 @@ def costs(engine: Engine, question: MonthQuestion, month: Month) -> Costs:
     mapped = question.mapped
     by_group: Costs = {}
     for row in spend(engine, [mapped.attribute] if mapped else question.by, month.start, month.end):
-        values = tuple(row.group.values())
-        if mapped is not None:
-            values = (mapped.centres.get(values[0]) if values[0] is not None else None,)
+        values = _mapped_to(mapped, row)
         by_group[values] = by_group.get(values, 0) + row.cost_nanousd
     return by_group
 
@@ -139,11 +137,22 @@ def unpriced_in(engine: Engine, question: MonthQuestion) -> int:
 
 def without_price(engine: Engine, question: MonthQuestion) -> set[Values]:
     """The groups of whose calls in the month none has a price, so that nobody knows what they cost."""
-    month = question.month
-    rows = spend(engine, question.by, month.start, month.end, only=question.only, with_tokens=False)
-    return {
-        tuple(row.group.values()) for row in rows if row.unpriced_requests >= row.requests > 0 and not row.cost_nanousd
-    }
+    month, mapped = question.month, question.mapped
+    by = [mapped.attribute] if mapped else question.by
+    sums: dict[Values, tuple[int, int, int]] = {}
+    for row in spend(engine, by, month.start, month.end, only=question.only, with_tokens=False):
+        values = _mapped_to(mapped, row)
+        cost, calls, unpriced = sums.get(values, (0, 0, 0))
+        sums[values] = cost + row.cost_nanousd, calls + row.requests, unpriced + row.unpriced_requests
+    return {values for values, sum_of in sums.items() if known_cost(*sum_of) is None}
+
+
+def _mapped_to(mapped: Mapped | None, row: SpendRow) -> Values:
+    """Whose a row is: by its own values, or where these lead to."""
+    values = tuple(row.group.values())
+    if mapped is None:
+        return values
+    return (mapped.centres.get(values[0]) if values[0] is not None else None,)
 
 
 def in_cents(month: str, by_group: Costs, mark_up: Decimal) -> list[Charge]:

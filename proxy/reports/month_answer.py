@@ -11,10 +11,10 @@ from sqlalchemy.engine import Engine
 
 from proxy.ledger.closings import Closing, close, closings
 from proxy.ledger.database import reading
-from proxy.money import usd_text
-from proxy.reports.answers import About, Answer, Grouped, about
+from proxy.money import NANO, usd_text
+from proxy.reports.answers import About, Answer, Grouped, about, unpriced_caveats
 from proxy.reports.margin_answer import rate
-from proxy.reports.month import Charge, MonthQuestion, charged, unpriced_in
+from proxy.reports.month import Charge, MonthQuestion, Values, charged, unpriced_in, without_price
 from proxy.times import BadQuestion, rfc3339
 
 _SOURCES = ("the ledger's roll-ups, the edges and labels from its entries",)
@@ -63,7 +63,18 @@ def month_answer(engine: Engine, question: MonthQuestion, now_us: int) -> Answer
     with reading(engine).connect() as connection:
         closing = closings(connection, ",".join(question.names), question.zone.key).get(question.month.name)
     shown = _as_closed(closing, question) if closing is not None else _as_it_is(engine, question, now_us)
-    return Answer(shown, _rows(shown, question.names), ("month", *question.names, *_COLUMNS), _said(shown))
+    return _answer(engine, question, shown)
+
+
+def _answer(engine: Engine, question: MonthQuestion, shown: MonthShown) -> Answer:
+    rows = _rows(shown, question.names, unknown_in(engine, question, shown))
+    return Answer(shown, rows, ("month", *question.names, *_COLUMNS), _said(shown))
+
+
+def unknown_in(engine: Engine, question: MonthQuestion, shown: MonthShown) -> set[Values]:
+    """The groups that cost nothing here because none of their calls has a price."""
+    costs_nothing = any(item.cost_usd == "0" for item in shown.items)
+    return without_price(engine, question) if costs_nothing else set()
 
 
 def _filtered(engine: Engine, question: MonthQuestion, now_us: int) -> Answer:
@@ -71,9 +82,9 @@ def _filtered(engine: Engine, question: MonthQuestion, now_us: int) -> Answer:
     names = tuple(dict.fromkeys([*question.names, *question.only]))
     whole = month_answer(engine, question._replace(by=names, mapped=None, only={}), now_us).shown
     assert isinstance(whole, MonthShown)
-    caveats = [caveat for caveat in whole.about.caveats if _UNPRICED not in caveat]
+    caveats = [caveat for caveat in whole.about.caveats if "no price" not in caveat]
     if len(caveats) < len(whole.about.caveats):
-        caveats += _unpriced(unpriced_in(engine, question))
+        caveats += unpriced_caveats(unpriced_in(engine, question))
     shown = _shown(
         question,
         [MonthItem(**item) for item in _kept(whole.items, question)],
@@ -82,7 +93,7 @@ def _filtered(engine: Engine, question: MonthQuestion, now_us: int) -> Answer:
         whole.closed_at,
         [*caveats, "filtered: charges and shares are those of the whole month, charged so"],
     )
-    return Answer(shown, _rows(shown, question.names), ("month", *question.names, *_COLUMNS), _said(shown))
+    return _answer(engine, question, shown)
 
 
 def _kept(items: Sequence[Grouped], question: MonthQuestion) -> Iterator[dict[str, Any]]:
@@ -151,15 +162,8 @@ def _as_it_is(engine: Engine, question: MonthQuestion, now_us: int) -> MonthShow
         for charge in bill.adjustments
     ]
     caveats = ["the month is not over: it costs more every day"] if question.month.end > now_us else []
-    caveats += _unpriced(bill.unpriced)
+    caveats += unpriced_caveats(bill.unpriced)
     return _shown(question, items, adjustments, f"{question.mark_up:f}", None, caveats)
-
-
-_UNPRICED = "calls have no price"
-
-
-def _unpriced(calls: int) -> list[str]:
-    return [f"{calls} {_UNPRICED}: what they cost is not known, and is in no sum here"] if calls else []
 
 
 def _as_closed(closing: Closing, question: MonthQuestion) -> MonthShown:
@@ -207,10 +211,20 @@ def cents_text(cents: int) -> str:
     return f"{'-' if cents < 0 else ''}{whole}.{rest:02d}"
 
 
-def _rows(shown: MonthShown, names: Sequence[str]) -> list[dict[str, Any]]:
-    rows = [{"month": shown.month} | item.model_dump() for item in shown.items]
+def _rows(shown: MonthShown, names: Sequence[str], unknown: set[Values]) -> list[dict[str, Any]]:
+    """unknown: groups of whose calls none has a price. What they are charged is nothing, what they cost nobody knows."""
+    items = [item.model_dump() for item in shown.items]
+    of_unknown = [item["cost_usd"] == "0" and tuple(item[name] for name in names) in unknown for item in items]
+    rows = [
+        {"month": shown.month} | item | (dict.fromkeys(("cost_usd", "share", "change_usd")) if is_unknown else {})
+        for item, is_unknown in zip(items, of_unknown, strict=True)
+    ]
     rows += [item.model_dump() for item in shown.adjustments]
-    total = {names[0]: "(total)", "cost_usd": shown.cost_usd, "charge_usd": shown.total_usd}
+    is_unknown = bool(items) and all(of_unknown) and not shown.adjustments
+    total = {names[0]: "(total)", "charge_usd": shown.total_usd} | {
+        name: None if is_unknown else usd_text(int(sum(Decimal(row.get(name) or 0) for row in rows) * NANO))
+        for name in ("cost_usd", "change_usd")
+    }
     return [*rows, {"month": shown.month, **total}]
 
 

@@ -22,10 +22,7 @@ from proxy.ledger.schema import alerts, counted, entries
 from proxy.reports.sessions import sessions
 from proxy.reports.spans import Span
 from proxy.reports.spend import SpendRow, spend
-
-MINUTE_US = 60_000_000
-HOUR_US = 60 * MINUTE_US
-DAY_US = 24 * HOUR_US
+from proxy.times import HOUR_US
 
 _CALLS = sa.func.sum(sa.case((entries.c.kind == "attempt", 1), else_=0))
 _COST = sa.func.coalesce(sa.func.sum(entries.c.cost_nanousd), 0)
@@ -49,6 +46,7 @@ class SessionSpent(NamedTuple):
     calls: int
     cost_nanousd: int
     ended_at: int
+    unpriced: int
 
 
 class CostCertainty(NamedTuple):
@@ -132,7 +130,13 @@ def dearest_sessions(engine: Engine, since_us: int, limit: int) -> list[SessionS
     agents = _agents(engine, [row.session for row in rows if row.session is not None], since_us)
     return [
         SessionSpent(
-            row.session or "", row.team, agents.get(row.session or ""), row.requests, row.cost_nanousd, row.ended_at
+            row.session or "",
+            row.team,
+            agents.get(row.session or ""),
+            row.requests,
+            row.cost_nanousd,
+            row.ended_at,
+            row.unpriced_requests,
         )
         for row in rows
     ]

@@ -14,14 +14,14 @@ from sqlalchemy.engine import Engine
 from pricing.book import Book
 from proxy.ledger.entries import Entry
 from proxy.ledger.reconciliations import Reconciliation
-from proxy.ledger.rollups import DAY_US
 from proxy.money import NANO, is_short, usd_text
 from proxy.reports.answers import About, Answer, about
+from proxy.reports.bills import BILLED
 from proxy.reports.invoiced import settle
 from proxy.reports.reconcile import reconcile, span_of
 from proxy.reports.spend import entries_since, spend
-from proxy.reports.statement import read_statement
-from proxy.times import BadQuestion, rfc3339
+from proxy.reports.statement import Statement, read_statement
+from proxy.times import DAY_US, BadQuestion, rfc3339
 
 _MOST_DAYS = 3700  # each is read on its own
 _MOST_NANOUSD = 2**63 - 1
@@ -125,7 +125,7 @@ def tolerance_of(text: str) -> Fraction:
 def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, now_us: int) -> Reconciled:
     """Raises `BadQuestion`."""
     provider = book.catalog.canonical(question.provider)
-    statement = read_statement(question.text, provider, question.zone)
+    statement = _bill_of(provider, question)
     begins, ends = span_of(statement, question.zone)
     begins = begins if question.since is None else max(begins, question.since)
     ends = ends if question.until is None else min(ends, question.until)
@@ -159,6 +159,8 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
     )
     if not any(cell.ours for cell in compared.cells.values()):
         caveats += _none_of(engine, book, provider, begins, ends)
+    if statement.of and provider not in statement.of:
+        caveats.append(f"the file is {statement.shape}, and was compared with calls to {provider}")
     if all(line.usd is None for line in statement.lines):
         caveats.append("the file has no amounts: its quantities are valued at what they cost us")
     caveats += [f"without a value: {name}" for name in compared.unvalued]
@@ -188,6 +190,16 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
         provider, "", now_us, begins, ends, compared.ours, round(compared.theirs), round(compared.unexplained)
     )
     return Reconciled(answer, share, [item.correction for item in settling.items], run)
+
+
+def _bill_of(provider: str, question: ReconcileQuestion) -> Statement:
+    """Raises `BadQuestion` where the file is that of another provider with bills of its own."""
+    statement = read_statement(question.text, provider, question.zone)
+    if provider in BILLED and statement.of and provider not in statement.of:
+        raise BadQuestion(
+            f"the file is {statement.shape}, which is no bill of {provider}: name {' or '.join(statement.of)}"
+        )
+    return statement
 
 
 def _none_of(engine: Engine, book: Book, provider: str, since: int, until: int) -> list[str]:

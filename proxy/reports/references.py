@@ -9,8 +9,8 @@ from sqlalchemy.engine import Engine
 
 from pricing.book import Book
 from pricing.usage import Reading
-from proxy.ledger.rollups import DAY_US
 from proxy.reports.spend import spend
+from proxy.times import DAY_US
 
 
 class References:

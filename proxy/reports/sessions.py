@@ -14,12 +14,12 @@ from proxy.ledger.call_runs import LATE_US, Run, is_listed, runs_of_calls
 from proxy.ledger.database import reading
 from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollup_schema import SUMS, spend_sessions
-from proxy.ledger.rollups import DAY_US, session_groups
+from proxy.ledger.rollups import session_groups
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.spans import LENGTHS_US, Span
 from proxy.reports.spend import check_names, entries_of, spend, within
 from proxy.reports.totals import Kept, column_of
-from proxy.times import BadQuestion
+from proxy.times import DAY_US, BadQuestion
 
 Order = Literal["latest", "cost", "calls"]
 _LOOK_UP = 500
@@ -173,9 +173,8 @@ def _sessions_of_rare_calls(engine: Engine, span: Span, having: Mapping[str, str
             if unknown > _MOST_UNKNOWN_US or len(ids) > _MOST_LISTED:
                 return None
         columns = {name: column_of(connection, entries, entries.c.started_at, name) for name in having}
-        in_time = span.holds(
-            sa.func.coalesce(entries.c.started_at, 0)
-        )  # an expression: ids are quicker than the time's index
+        # An expression, so that the database goes by ids, which are quicker than the time's index.
+        in_time = span.holds(sa.func.coalesce(entries.c.started_at, 0))
         of_such = sa.select(entries.c.root_session_id).where(Kept(having, ()).holds(columns), in_time, counted())
         has: set[str | None] = set()
         for run in rest:

@@ -17,7 +17,7 @@ from pricing.values import frozen
 from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.database import reading
 from proxy.ledger.rollup_schema import LONG_SESSION, SUMS, spend_sessions
-from proxy.ledger.rollups import DAY_US, Units, quantity
+from proxy.ledger.rollups import Units, quantity
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.calls import GROUPS
 from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Span, answering_each
@@ -31,7 +31,7 @@ from proxy.reports.totals import (
     add_units,
     has_units,
 )
-from proxy.times import BadQuestion, rfc3339
+from proxy.times import DAY_US, BadQuestion, rfc3339
 
 _LOOK_UP = 500
 _MAX_NAMES = 16

@@ -23,11 +23,13 @@ _MOST_NAMES = 12
 
 
 class Statement(NamedTuple):
-    """shape: what the file is, for a person. places: decimals of its amounts at most."""
+    """shape: what the file is, for a person. places: decimals of its amounts at most. of: whose bill it is; empty: any
+    provider's."""
 
     shape: str
     lines: Sequence[Stated]
     places: int
+    of: tuple[str, ...] = ()
 
 
 class _Table(NamedTuple):
@@ -55,7 +57,7 @@ def read_statement(text: str, provider: str, zone: tzinfo = UTC) -> Statement:
         raise BadQuestion(f"the file cannot be read{at()}: {bad or type(bad).__name__}") from None
     if not stated:
         raise BadQuestion(f"the file ({form.name}) has no line with a cost or a usage of {provider}")
-    return Statement(form.name, stated, max((_places(line.usd) for line in stated), default=0))
+    return Statement(form.name, stated, max((_places(line.usd) for line in stated), default=0), form.of)
 
 
 def _places(usd: Decimal | None) -> int:
@@ -76,7 +78,7 @@ def _format_of(names: Sequence[str]) -> Format:
     near = (
         f"{form.name} would be nearest, and has also {' and '.join(column.replace('|', ' or ') for column in lacks)}"
         if len(lacks) < len(form.told_by)
-        else f"known are {', '.join(form.name for form in FORMATS)}"
+        else f"known are {'; '.join(form.name for form in FORMATS)}"
     )
     raise BadQuestion(f"the file is none of the exports that are known: it has {seen}; {near}")
 
@@ -109,5 +111,8 @@ def _documents(text: str) -> list[Any]:
 
 def _csv(text: str) -> _Table:
     """Row by row: a cloud's export has some hundred columns, and few rows that are looked at."""
-    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True)
+    text = text.lstrip("\ufeff")
+    head = text.partition("\n")[0]
+    between = max(",;\t", key=head.count)  # spreadsheets of half the world write semicolons
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=between)
     return _Table(list(reader.fieldnames or ()), reader, lambda: f" at line {reader.line_num}")

@@ -23,7 +23,7 @@ from proxy.ceilings.learned import Learned
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
 from proxy.money import is_short, usd_text
 from proxy.reports.alternatives import TIERS, Alternative, Change, Kind, alternative, names
-from proxy.reports.answers import About, Answer, about
+from proxy.reports.answers import About, Answer, about, no_price
 from proxy.reports.spend import SpendRow, spend
 from proxy.times import BadQuestion, rfc3339
 
@@ -50,7 +50,8 @@ class WhatIfItem(BaseModel):
 
 
 class WhatIfShown(BaseModel):
-    """Sums of the items. left_out: what cannot be compared, each `MODEL (COST USD): why`; its cost is in no sum here."""
+    """Sums of the items. left_out: what cannot be compared, each `MODEL (COST USD): why`, or `MODEL: why` of what cost nothing
+    that is known; its cost is in no sum here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -129,7 +130,7 @@ def what_if_answer(
             left_out[kind.model, result] += kind.cost
     for model, calls in unpriced.items():
         if calls > 0:  # else each was given a price later, by a correction
-            left_out[model, f"{calls} calls have no price of their own"] += 0
+            left_out[model, f"{no_price(calls)} of {'its' if calls == 1 else 'their'} own"] += 0
     called = [Kind(row.group["provider"] or "", row.group["model"] or "", {}, {}, 0, 0) for row in rows]
     idle = [f"no call of the period is {swap.model}'s, so that swap changes nothing"
             for swap in change.swaps if not any(names(swap, book, kind, at_s) for kind in called)]  # fmt: skip
@@ -149,24 +150,31 @@ def _mean(row: SpendRow, typed: bool) -> Iterator[Kind]:
 
 
 def _single(engine: Engine, since: int, until: int, typed: bool) -> Iterator[Kind]:
-    """Every priced call; typed: the others, too. Corrections belong to the model's calls that say nothing of what they used."""
-    columns = [entries.c[name] for name in ("provider", "model", "service_tier", "usage", "cost_nanousd", "kind")]
-    columns += [entries.c[column] for column in TOKEN_COLUMNS.values()]
-    query = sa.select(*columns).where(entries.c.started_at >= since, entries.c.started_at < until, counted())
-    if not typed:
-        query = query.where(entries.c.cost_nanousd.is_not(None))
+    """Every call with a price, at what it costs with its corrections; typed: the others, too. A correction of no call of the
+    time says nothing of what was used."""
+    these = (entries.c.started_at >= since, entries.c.started_at < until, counted())
+    is_call, named = entries.c.kind == "attempt", ("provider", "model", "cost_nanousd")
+    corrections = sa.select(*(entries.c[name] for name in (*named, "corrects_id"))).where(*these, ~is_call)
+    columns = [*(entries.c[name] for name in (*named, "id", "service_tier", "usage"))]
+    calls = sa.select(*columns, *(entries.c[column] for column in TOKEN_COLUMNS.values())).where(*these, is_call)
+    corrected: dict[str, list[Kind]] = defaultdict(list)
     with engine.connect() as connection:
-        for row in connection.execute(query).mappings():
+        for row in connection.execute(corrections).mappings():
+            cost = int(row["cost_nanousd"] or 0)
+            corrected[row["corrects_id"] or ""].append(Kind(row["provider"] or "", row["model"] or "", {}, {}, 1, cost))
+        for row in connection.execute(calls).mappings():
             usage: dict[str, Decimal] = {
                 unit: Decimal(row[column]) for unit, column in TOKEN_COLUMNS.items() if row[column]
             }
             usage |= _others(row["usage"])
             tier = {"service_tier": row["service_tier"]} if row["service_tier"] else {}
-            is_call, cost = row["kind"] == "attempt", row["cost_nanousd"]
-            if cost is None and not (is_call and usage):
-                continue
-            names = row["provider"] or "", row["model"] or ""
-            yield Kind(*names, tier, usage if is_call else {}, 1, int(cost or 0), unpriced=cost is None)
+            its = corrected.pop(row["id"], [])
+            unpriced = row["cost_nanousd"] is None and not its
+            if not unpriced or (typed and usage):
+                cost = int(row["cost_nanousd"] or 0) + sum(one.cost for one in its)
+                yield Kind(row["provider"] or "", row["model"] or "", tier, usage, 1, cost, unpriced=unpriced)
+    for others in corrected.values():
+        yield from others
 
 
 def _others(text: str | None) -> dict[str, Decimal]:
@@ -214,7 +222,10 @@ def _answer(
                 unpriced=unpriced,
             )
         )
-    named = [f"{model or '(none)'} ({usd_text(cost)} USD): {why}" for (model, why), cost in sorted(left_out.items())]
+    named = [
+        f"{model or '(none)'}{f' ({usd_text(cost)} USD)' if cost else ''}: {why}"
+        for (model, why), cost in sorted(left_out.items())
+    ]
     sources = ["usage and cost: the ledger", f"{priced_at}: price book, configuration, or the file that was named"]
     shown = WhatIfShown(
         cost_usd=usd_text(totals[0]),
@@ -225,7 +236,12 @@ def _answer(
         left_out=named,
         about=about(*span, "UTC", sources, [*caveats, *idle]),
     )
-    rows = [item.model_dump(exclude={"unpriced"}) | {"caveats": "; ".join(item.caveats)} for item in items]
+    rows = [
+        item.model_dump(exclude={"unpriced"})
+        | {"caveats": "; ".join(item.caveats)}
+        | ({"cost_usd": None} if item.cost_usd == "0" and item.unpriced else {})
+        for item in items
+    ]
     rows.append({"model": "(total)", **{name: getattr(shown, name) for name in _COLUMNS[2:6]}})
     return Answer(shown, rows, _COLUMNS, [*_said(shown), *(f"Mind: {what}." for what in idle)])
 

@@ -22,7 +22,7 @@ from proxy.processes.orders import Orders
 from proxy.processes.sqlite_library import without_statistics
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
 from proxy.serve.sockets import listen
-from proxy.serve.supervisor import Supervisor
+from proxy.serve.supervisor import CONTROL, Supervisor
 from proxy.spool.kept import Kept
 from proxy.spool.reader import runs
 
@@ -124,6 +124,7 @@ def _serve(
             orders,
             announce=announce,
             workers=workers,
+            in_file=supervisor.in_file,
             is_spool_empty=was_stopped_cleanly and not supervisor.has_begun,
         )
 
@@ -137,7 +138,7 @@ def _serve(
 
         return start
 
-    supervisor.add("control", control)
+    supervisor.add(CONTROL, control)
     for number in range(workers):
         supervisor.add(f"data-{number}", data_plane(f"data-{number}"))
     supervisor.add_translators()

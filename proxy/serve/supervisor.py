@@ -27,7 +27,7 @@ from proxy.config.translation import translate_socket
 from proxy.processes.garbage_collection import make_rare, pause
 from proxy.processes.heaps import give_back
 from proxy.processes.not_installed import import_error_in, what_to_install
-from proxy.processes.orders import Orders
+from proxy.processes.orders import InFile, Orders
 from proxy.serve.at_start import as_started, needs_restart
 from proxy.serve.sockets import listen_at
 
@@ -40,6 +40,7 @@ _RESTART_PAUSE_S = 0.5
 _KILL_AFTER_S = 10.0
 _CANNOT_IMPORT = os.EX_UNAVAILABLE  # the exit code of a process that lacks a module: it would the next time, too
 _TRANSLATE = "translate"
+CONTROL = "control"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _BOTH_CHILDREN = (
@@ -86,6 +87,7 @@ class Supervisor:
         self._translator: Path | None = None  # its socket
         self._code = 0
         self.has_begun = False  # each child was there once
+        self.in_file = InFile()
 
     def add(self, name: str, start: Callable[[Orders], None]) -> None:
         self._children.append(Child(name, start))
@@ -257,10 +259,12 @@ class Supervisor:
             config, warnings = load_config(self._config_path, os.environ, self._otherwise)
         except ConfigError as error:
             log.error("the new configuration is not taken, the old one stays:\n%s", error)
+            self._tell_of_file(InFile(refused=tuple(map(str, error.problems))))
             return
         for warning in warnings:
             log.warning("%s", warning)
-        for setting in needs_restart(self.config, config):
+        waiting = needs_restart(self.config, config)
+        for setting in waiting:
             log.warning(
                 "%s is changed in the file, but is read at the start only: start Taximeter again for it", setting
             )
@@ -268,12 +272,20 @@ class Supervisor:
         for child in self._children:
             if child.pid:  # one that is not there yet is forked with the new configuration
                 child.orders.send(config)
+        self._tell_of_file(InFile(restart=tuple(waiting)))
         try:
             for child in self.add_translators():
                 self._fork(child)
         except ConfigError as error:
             log.error("translated upstreams fail until Taximeter is started again: %s", error)
         log.info("the new configuration is in force")
+
+    def _tell_of_file(self, in_file: InFile) -> None:
+        """The control process, which people and machines ask; one that is not there yet is forked with it."""
+        self.in_file = in_file
+        for child in self._children:
+            if child.pid and child.name == CONTROL:
+                child.orders.send(in_file)
 
 
 def _say_why(name: str, error: BaseException) -> int:

@@ -86,6 +86,23 @@ class Conversation:
         self.pairs = [(b"%b" % question, b"%b" % reply) for question, reply in pairs] if pairs else pairs
 
 
+class Beginning:
+    """A conversation in which nothing was answered yet: it extends none, so that its digests can wait until its call is on its
+    way."""
+
+    __slots__ = ("_call", "_conversation", "_whose")
+
+    def __init__(self, call: Call, whose: str) -> None:
+        self._call, self._whose = call, whose
+        self._conversation: Conversation | None = None
+
+    def read(self, chains: Chains) -> Conversation:
+        conversation = self._conversation
+        if conversation is None:
+            conversation = self._conversation = chains.conversation(self._call, self._whose)
+        return conversation
+
+
 class Chains:
     """The latest conversations, and the session of each, by names that say nothing: keyed digests.
 
@@ -183,8 +200,10 @@ class Chains:
         """The likeliest names under which other processes may know it: none for what begins a conversation."""
         return list(islice(self._names(conversation), _MAX_ASKED))
 
-    def answered(self, conversation: Conversation, answer: Sequence[bytes], session_id: str) -> list[str]:
+    def answered(self, conversation: Conversation | Beginning, answer: Sequence[bytes], session_id: str) -> list[str]:
         """Note a call that was answered: who extends it is of its session. The names that it is known by from now on."""
+        if isinstance(conversation, Beginning):
+            conversation = conversation.read(self)
         chain = conversation.chain
         if not chain.digests or not answer:
             return []

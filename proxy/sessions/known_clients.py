@@ -46,9 +46,8 @@ FAMILIES = (
     Family(b"DSPy/", "dspy", "3.4.1, 2026-11"),
     Family(b"lm15/", "dspy", "3.4.1, 2026-11", at_start=True),  # where it asks without LiteLLM, its default
     Family(b"google-adk/", "google-adk", "2.13.0, 2026-11"),
-    Family(
-        b"OpenAI/Python", "openai-python", "3.57.0, 2026-11"
-    ),  # and Async, Azure: aider, crewai, agno and most others
+    # Also its async and Azure clients: aider, crewai, agno and most others.
+    Family(b"OpenAI/Python", "openai-python", "3.57.0, 2026-11"),
     Family(b"OpenAI/JS", "openai-node", "7.59.0, 2026-11"),
     Family(b"OpenAI/Go", "openai-go", "3.99.0, 2026-11"),
     Family(b"Anthropic/Python", "anthropic-python", "2.14.0, 2026-11"),
@@ -233,9 +232,8 @@ def _opencode(headers: Headers, body: Body, client: str) -> ClientSession | None
     if session is None:
         return None
     source = client if client in _OWN_SESSION_HEADER else "header"
-    if client == "kilo" and session.startswith(
-        _KILO_TITLE
-    ):  # 7.7.7 asks for a title under a name made of the session's
+    # 7.7.7 asks for a title under a name made of the session's.
+    if client == "kilo" and session.startswith(_KILO_TITLE):
         return ClientSession(session.removeprefix(_TITLE), source, agent="title")
     return ClientSession(session, source, _header(headers, b"x-parent-session-id"))
 

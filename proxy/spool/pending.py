@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pricing.values import Value, slotted
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
@@ -33,8 +33,15 @@ class Pending(Value):
         return self.kept
 
 
-def keep(records: Iterable[Pending]) -> None:
+def keep(records: Sequence[Pending]) -> None:
     """Append those that are not on disk yet, together; where that fails, as many as there is room for."""
+    if len(records) == 1:
+        record = records[0]
+        if record.kept or record.lost:
+            return
+        record.kept = _appended(record.spool, (record.payload,))
+        record.lost = not record.kept
+        return
     by_spool: dict[SpoolWriter, list[Pending]] = {}
     for record in records:
         if not (record.kept or record.lost):

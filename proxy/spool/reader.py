@@ -23,10 +23,6 @@ class SpoolReader:
         self.position = start
         self.more = False  # something was left behind what was read last
         self.damaged_bytes = 0  # between sound records: no crash leaves that
-        self.torn_bytes = 0  # at an end: what a crash leaves of the record that it interrupted
-
-    def segment_path(self, number: int) -> Path:
-        return Path(self._name(number))
 
     def _name(self, number: int) -> str:
         return f"{self._begin}.{number:06d}.spool"
@@ -82,7 +78,6 @@ class SpoolReader:
             if not last:
                 return 0
             skip = len(rest)
-            self.torn_bytes += skip
         else:
             self.damaged_bytes += skip
         path = self.folder / f"{self.run}.{segment:06d}.{offset}.damaged"

@@ -35,6 +35,7 @@ _SEGMENT_BYTES = 64 * 1024 * 1024
 _SYNC_EVERY_S = 0.05
 _CHECK_SIZE_EVERY_BYTES = 1024 * 1024
 _MOST_TOGETHER = 32  # records in one write
+BOUND = "spool.max_mb"
 
 
 class SpoolUnavailable(Exception):  # noqa: N818 - the state's name
@@ -58,6 +59,7 @@ class SpoolWriter:
         self._lock_fd = os.open(folder / f"{self._run}.lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
         self._owed: deque[bytes] = deque()
+        self._refusal = ""
         self._dirty = threading.Event()
         self._signalled = False  # the syncer, of what was written since it began its last turn
         self._closed = False
@@ -91,11 +93,12 @@ class SpoolWriter:
             try:
                 self._make_room(size, max_bytes)
             except OSError as error:
-                raise SpoolUnavailable(_reason(error)) from None
+                raise self._refused(error) from None
         try:
             written = os.write(self._fd, data)
             if written != size:
-                raise OSError(errno.ENOSPC, f"only {written} of {size} bytes could be written")
+                # What takes a part is full; how much it took is no other reason.
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if self._fsync:
                 os.fdatasync(self._fd)
         except OSError as error:
@@ -103,11 +106,20 @@ class SpoolWriter:
             if error.errno == errno.ENOSPC and give_way(self._folder):
                 self._append(payloads, max_bytes)
                 return
-            raise SpoolUnavailable(_reason(error)) from None
+            raise self._refused(error) from None
         self._size += size
         if not self._signalled:
             self._signalled = True
             self._dirty.set()
+
+    def _refused(self, error: OSError) -> SpoolUnavailable:
+        self._refusal = f"{errno.errorcode.get(error.errno or 0, 'OSError')}: {error.strerror}"
+        return SpoolUnavailable(self._refusal)
+
+    def take_refusal(self) -> str:
+        """Why a record was refused since this was last asked, the last of them; empty where none was."""
+        taken, self._refusal = self._refusal, ""
+        return taken
 
     def _take_back(self) -> None:
         """Leave no part of a record that was refused; where that fails too, nothing more goes into this segment."""
@@ -151,7 +163,8 @@ class SpoolWriter:
             self._open_segment()  # what is shipped of the old one is deleted only when nothing is appended to it any more
         if full:
             self._until_check = 0
-            raise SpoolUnavailable(f"the spool has reached spool.max_mb ({self._max_bytes // 1024**2})")
+            self._refusal = f"the spool has reached {BOUND} ({self._max_bytes // 1024**2})"
+            raise SpoolUnavailable(self._refusal)
         self._until_check = _CHECK_SIZE_EVERY_BYTES if total + size <= self._max_bytes else 0
 
     def _open_segment(self) -> None:
@@ -172,7 +185,7 @@ class SpoolWriter:
                 begun.unlink()
                 raise
         except OSError as error:
-            raise SpoolUnavailable(_reason(error)) from None
+            raise self._refused(error) from None
         old, self._fd, self._size = self._fd, fd, len(header)
         self._empty_size = len(header)
         self._number += 1
@@ -193,15 +206,16 @@ class SpoolWriter:
                 os.fdatasync(self._fd)
             time.sleep(_SYNC_EVERY_S)
 
-    def close(self) -> None:
-        """The run is over: what it wrote is synced, its lock is free."""
-        self.write_owed()
+    def close(self) -> int:
+        """The run is over: what it wrote is synced, its lock is free. How many ends the disk has not taken."""
+        left = self.write_owed()
         self._closed = True
         self._dirty.set()
         with contextlib.suppress(OSError):
             os.fdatasync(self._fd)
         os.close(self._fd)
         os.close(self._lock_fd)
+        return left
 
 
 def _size_of(segment: Path) -> int:
@@ -210,7 +224,3 @@ def _size_of(segment: Path) -> int:
         return segment.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def _reason(error: OSError) -> str:
-    return f"{errno.errorcode.get(error.errno or 0, 'OSError')}: {error.strerror}"

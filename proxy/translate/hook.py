@@ -31,9 +31,8 @@ _CAPS = (
     ("inferenceConfig", "maxTokens"), ("inferenceConfig", "max_new_tokens"), ("parameters", "max_new_tokens"),
     ("max_gen_len",), ("textGenerationConfig", "maxTokenCount"), ("max_tokens_to_sample",),
 )  # fmt: skip
-_LOCATION = re.compile(
-    r"/locations/([a-z0-9-]+)/"
-)  # Vertex AI's; LiteLLM takes another one for models that it knows elsewhere
+# Vertex AI's; LiteLLM takes another one for models that it knows elsewhere.
+_LOCATION = re.compile(r"/locations/([a-z0-9-]+)/")
 _LOGIN = "application/x-www-form-urlencoded"  # OAuth's token requests, which no provider bills
 _GROWTH, _SLACK_BYTES = (
     3,

@@ -195,9 +195,8 @@ class _Call:
             reading = translated.event(self._reading(stated))
             end = (reading if reading != sent else b"") + last + answers.stream_end(self._operation)
             await self._write(early)
-            await self._send(
-                {"type": "http.response.body", "body": end}
-            )  # with the last event the end, for clients leave then
+            # With the last event the end, for clients leave then.
+            await self._send({"type": "http.response.body", "body": end})
         finally:
             with contextlib.suppress(Exception):
                 await self._tap.aclose()

@@ -255,9 +255,8 @@ class Connection(Writing):
         response, self.response = self.response, None
         if response is not None:
             response.completed()
-        if (
-            not self._reading
-        ):  # its reader was slow; what is left of it is in memory, and the next caller waits for a head
+        # Its reader was slow; what is left of it is in memory, and the next caller waits for a head.
+        if not self._reading:
             self.resume_reading()
         if reusable and self.usable:
             self.idle_since = self._last_at

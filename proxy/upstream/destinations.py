@@ -59,9 +59,8 @@ class Destination:
         begun = self._begun.get((method, path))
         if begun is None:
             begun = b"%b %b HTTP/1.1\r\n%b" % (method, self.target(path).encode(), self.fixed)
-            if (
-                len(self._begun) < _MOST_BEGUN and len(path) <= _SHORT_PATH and "?" not in path
-            ):  # which may have a credential
+            # A query may have a credential.
+            if len(self._begun) < _MOST_BEGUN and len(path) <= _SHORT_PATH and "?" not in path:
                 self._begun[method, path] = begun
         return begun
 

@@ -1,7 +1,8 @@
 """Collects the writes of one turn of the event loop and makes them at its end, after what must be on disk before them.
 
 uvloop writes at once. On a busy plane many calls move in one turn, and each write by itself wakes the process that reads it,
-over and over: on Linux that costs more than the write. Made together they wake it once.
+over and over: on Linux that costs more than the write. Made together they wake it once. What a call writes that moves alone
+waits for nobody.
 """
 
 from __future__ import annotations
@@ -30,15 +31,20 @@ class Outbox:
 
     def first(self, act: Callable[[], object]) -> None:
         """Call `act`, once, before anything that waits is written: by the end of the turn."""
+        if COHORT.together == 1 and not self._waiting:
+            act()
+            return
         self._schedule()
         self._first[act] = None
 
     def write(self, transport: asyncio.Transport, data: Pieces, record: Pending | None = None) -> None:
         """Write `data`, or its pieces one behind the other, before the loop waits again. record: has to be on disk by then;
         where the disk refuses it, nothing is written, and the connection is broken off."""
-        self._schedule()
+        alone = COHORT.together == 1
+        if not alone:
+            self._schedule()
         self._waiting.append((transport, data, record))
-        if len(self._waiting) >= _MOST:
+        if alone or len(self._waiting) >= _MOST:
             self.flush()
 
     def _schedule(self) -> None:
@@ -65,7 +71,11 @@ class Outbox:
         if not waiting:
             return
         self._waiting = []
-        if records := [record for _, _, record in waiting if record is not None]:
+        records = []
+        for _, _, record in waiting:  # a comprehension would be a function, made anew each time
+            if record is not None:
+                records.append(record)
+        if records:
             keep(records)
         for transport, data, record in waiting:
             if record is not None and record.lost:

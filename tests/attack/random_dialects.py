@@ -22,7 +22,6 @@ from tests.flow.house import Answer, House, Told
 
 CONTEXT, MOST_OUTPUT = 64_000, 8_000
 _SHARE = st.floats(0, 1)
-_WORDS = [{"role": "user"}]
 _CACHE = st.sampled_from(
     [{"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, {"type": "ephemeral", "ttl": "1h"}]
 )

@@ -68,9 +68,8 @@ class Serving:
     def wait_until_announced(self) -> None:
         assert self._complete.wait(60), "nothing was announced within a minute:\n" + "".join(self.output)
         assert self.base_url, "it ended, or announced something else:\n" + "".join(self.output)
-        httpx.get(
-            self.admin_url + "/page/none", timeout=60
-        )  # the API is made when it is asked: no test's question waits for it
+        # The API is made when it is asked: no test's question waits for it.
+        httpx.get(self.admin_url + "/page/none", timeout=60)
 
     def api(self, path: str, **params: str) -> Any:
         return httpx.get(self.admin_url + path, params=params).raise_for_status().json()

@@ -22,7 +22,6 @@ from tests.support.waiting import wait_until
 from tests.torture.harness import CALLERS, Rig
 
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
-MICRO = Decimal("0.000001")
 CHAT: dict[str, Any] = {
     "model": "tm-plain",
     "messages": [{"role": "user", "content": "hello [[n:live;out=5]]"}],

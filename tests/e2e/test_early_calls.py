@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -130,6 +133,37 @@ def test_a_session_goes_on_while_somebody_has_locked_the_ledger(gateway: Gateway
         other.execute("ROLLBACK")
 
 
+def test_refused_calls_are_told_while_somebody_has_locked_the_ledger(gateway: Gateway) -> None:
+    """Whose agent stopped finds out why. The log had it once the ledger was open."""
+    gateway.up()
+    until_refused(gateway)
+    assert gateway.stop(30) == 0
+    before = gateway.log.stat().st_size
+    with closing(sqlite3.connect(gateway.ledger.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        start(gateway)
+        assert until_refused(gateway) == 0
+        told = "a call was refused: budget_exceeded, budget b"
+        wait_until("it is told", lambda: told in gateway.log.read_text()[before:], 20)
+        other.execute("ROLLBACK")
+
+
+def test_a_ledger_that_knows_nothing_of_what_was_served_is_said(gateway: Gateway) -> None:
+    """Another one, or a new file in its place: every budget began at 0, and nothing told why."""
+    gateway.up()
+    assert ask(gateway) == 200
+    assert gateway.stop(30) == 0
+    gateway.up()
+    assert gateway.stop(30) == 0
+    ledger = Path(gateway.ledger.removeprefix("sqlite:///"))
+    said = f"ledger: {gateway.ledger} is empty, though calls were served out of {gateway.spool.parent} before"
+    assert said not in gateway.log.read_text()
+    ledger.rename(ledger.with_suffix(".away"))
+    gateway.up()
+
+    assert gateway.log.read_text().count(said) == 1
+
+
 def test_what_is_kept_for_a_ledger_that_lacks_it_is_counted_before_a_first_call(gateway: Gateway) -> None:
     """As a server's ledger leaves it, in whose place there is a new file."""
     gateway.up()
@@ -145,3 +179,24 @@ def test_what_is_kept_for_a_ledger_that_lacks_it_is_counted_before_a_first_call(
     wait_until("all is recorded", lambda: recorded(gateway) == served, 60)
 
     assert spent(gateway) == COST * served <= LIMIT
+
+
+def test_a_signal_to_all_processes_at_once_is_a_clean_stop_too(gateway: Gateway) -> None:
+    """As systemd sends it where it is not told otherwise. The control process ended first, and what data planes wrote while they
+    drained waited for the next start."""
+    gateway.up()
+    assert ask(gateway) == 200
+    slow = CALL | {"messages": [{"role": "user", "content": "[10, 0, 5, 2]"}]}
+    headers = {"authorization": f"Bearer {KEY}"}
+    with ThreadPoolExecutor() as pool:
+        call = pool.submit(httpx.post, f"{gateway.url}/v1/chat/completions", headers=headers, json=slow, timeout=20)
+        in_flight = "taximeter_inflight_requests 1"
+        wait_until("it is in flight", lambda: in_flight in get(f"{gateway.admin_url}/metrics", ADMIN_KEY)[1])
+        assert gateway.process is not None
+        for pid in gateway.members():
+            os.kill(pid, signal.SIGTERM)
+        assert gateway.process.wait(60) == 0
+
+    assert call.result().status_code == 200
+    assert list(gateway.spool.glob("*.spool")) == []
+    assert recorded(gateway) == 2

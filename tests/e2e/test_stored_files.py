@@ -122,9 +122,8 @@ def test_a_file_in_a_request_is_counted_and_charged(rig: JobsRig) -> None:
     )
     entry = next(one for one in rig.settled("g-in", 2) if one["operation"] == "generate")
     assert Decimal(entry["cost_usd"]) == (5100 * Decimal("0.30") + 10 * Decimal("2.50")) / 1_000_000
-    assert Decimal(entry["reserved_usd"]) > Decimal(
-        "0.30"
-    )  # a model's whole context: nobody here knows what is in a file
+    # A model's whole context: nobody here knows what is in a file.
+    assert Decimal(entry["reserved_usd"]) > Decimal("0.30")
 
 
 def test_an_upload_of_another_is_nobodys(rig: JobsRig) -> None:

@@ -98,10 +98,6 @@ def text(rng: random.Random, tokens: int) -> str:
     return " ".join(rng.choices(WORDS, k=size // 3 + 1))[:size]
 
 
-def tokens_of(value: Any) -> int:
-    return int(len(orjson.dumps(value)) / CHARS_PER_TOKEN)
-
-
 PIXELS = base64_of(png(*SCREEN, padding=100_000))
 
 

@@ -14,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState as ReferenceState
 
+from proxy.cohort import COHORT
 from proxy.downstream.connection import Connection, connection_class
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.server_state import ServerState
@@ -514,6 +515,38 @@ async def test_what_has_to_come_first_does_once_for_each_that_asks() -> None:
     box.first(one)  # with nothing to write
     await asyncio.sleep(0)
     assert acts[2:] == [("one", 1)]
+
+
+@pytest.mark.parametrize("together", [1, 2])
+async def test_who_moves_alone_writes_at_once_and_several_together(together: int) -> None:
+    box, written = Outbox(), list[int]()
+    transports = [Transport() for _ in range(together)]
+
+    async def call(transport: Transport) -> None:
+        box.first(partial(written.append, -1))
+        box.write(cast(asyncio.Transport, transport), b"answer")
+        written.append(sum(map(len, [one.writes for one in transports])))
+
+    members = [COHORT.begin(call(transport)) for transport in transports]
+    await asyncio.sleep(0)
+    assert all(member.done() for member in members)
+    assert written[:2] == ([-1, 1] if together == 1 else [0, 0])  # what has to come first, before
+    await asyncio.sleep(0)
+    assert [one.writes for one in transports] == [[b"answer"]] * together
+    assert -1 in written
+
+
+async def test_who_moves_alone_writes_behind_what_waits() -> None:
+    box, transports = waiting("a")
+
+    async def call() -> None:
+        box.first(partial(box.write, cast(asyncio.Transport, transports["a"]), b"first"))
+        box.write(cast(asyncio.Transport, transports["a"]), b"answer")
+        assert transports["a"].writes == [b"first", b"0", b"answer"]
+
+    member = COHORT.begin(call())
+    await asyncio.sleep(0)
+    assert member.done()
 
 
 async def test_a_connection_that_closed_meanwhile_takes_nothing_from_the_others() -> None:

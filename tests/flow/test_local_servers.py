@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -87,8 +89,10 @@ async def test_a_hosted_provider_is_not_told_that_the_client_of_a_whole_answer_l
     house, line = build(), Line()
 
     async def answering(pool: str, head: bytes, body: bytes, sent: Any = None, **_: Any) -> Any:
-        assert sent is None
+        told = list[str]()
+        sent(SimpleNamespace(hang_up=partial(told.append, "left")))
         line.hang_up()
+        assert told == []
         return whole()
 
     house.plane.configured.upstreams.send = answering  # type: ignore[method-assign, assignment]

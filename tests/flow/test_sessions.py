@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -50,6 +51,30 @@ async def test_a_conversation_without_a_name_is_one_session(build: Build, first:
     assert one.headers["x-taximeter-session-id"] == two.headers["x-taximeter-session-id"]
     assert [intent["session_source"] for intent in intents(house)] == ["none", "prefix"]
     assert two.headers["x-taximeter-session-cost-usd"] == "0.00008"
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["its request was written", "it is only known in the end"])
+async def test_neither_request_nor_answer_waits_until_a_new_conversation_is_known(
+    build: Build, monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    house, order = build(**SESSION_BUDGET), list[str]()
+    chains, send = house.plane.chains, house.plane.configured.upstreams.send
+    for name in ("conversation", "answered"):
+        real = getattr(chains, name)
+        monkeypatch.setattr(chains, name, lambda *given, name=name, real=real: (order.append(name), real(*given))[1])
+
+    async def sending(*given: Any, **named: Any) -> Any:
+        order.append("request")
+        if told:
+            given[3](SimpleNamespace(hang_up=None))
+        return await send(*given, **named)
+
+    monkeypatch.setattr(house.plane.configured.upstreams, "send", sending)
+    house.watch = lambda message: order.append(message["type"].removeprefix("http.response."))
+    await talk(house, said("hi"), "hi")
+    first = ["conversation", "start", "body", "answered"] if told else ["start", "body", "answered", "conversation"]
+    # Of the second call its session hangs on it.
+    assert order == ["request", *first, "conversation", "request", "start", "body", "answered"]
 
 
 async def test_a_guess_is_shown_but_counts_on_its_own(build: Build) -> None:

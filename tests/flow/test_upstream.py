@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -12,8 +12,6 @@ from proxy.upstream import response as responses
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient, encode_head
 from proxy.upstream.response import UpstreamError
-
-Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Server:

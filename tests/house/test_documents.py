@@ -83,9 +83,8 @@ _ELSEWHERE = re.compile(
     re.IGNORECASE,
 )
 _TEXT = ("*.py", "*.md", "*.toml", "*.lua", "*.yml", "*.yaml", "*.sh", "Makefile", "tests/fixtures/*.json")
-_OTHERS = frozenset(
-    {"SERVER.md", "tools/server/README.md", "batch-processing.md"}
-)  # llama.cpp's, mlx-lm's, a provider's
+# Documents of llama.cpp, of mlx-lm, of a provider.
+_OTHERS = frozenset({"SERVER.md", "tools/server/README.md", "batch-processing.md"})
 
 
 def anchors(text: str) -> set[str]:

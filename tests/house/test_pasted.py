@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,7 +101,7 @@ def wrong_in(line: str, known: dict[str, set[str]]) -> Iterator[str]:
 
 @each_row("block", blocks(), ids=lambda block: block.place)
 def test_a_block_parses(block: Block) -> None:
-    """Shells, JSON, TOML and Python by their own parsers (YAML: test_documents.py); what else there is are pictures and output."""
+    """Shells, JSON, TOML, units of systemd and Python by their own parsers (YAML: test_documents.py); what else there is are pictures and output."""
     match block.language:
         case "sh":
             parsed = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True, check=False)
@@ -111,6 +112,8 @@ def test_a_block_parses(block: Block) -> None:
             tomllib.loads(block.text)
         case "python":
             ast.parse(block.text)
+        case "ini":
+            ConfigParser(interpolation=None).read_string(block.text)
         case language:
             assert language in ("", "yaml")
 

@@ -15,9 +15,8 @@ from tests.torture import tariff
 from tests.torture.harness import CALLERS, Rig
 from tests.torture.traffic import Caller
 
-BATCH = Caller(
-    "batch", "sk-virtual-batch-000004", team="data"
-)  # under no blocking budget: a call without a price passes
+# Under no blocking budget: a call without a price passes.
+BATCH = Caller("batch", "sk-virtual-batch-000004", team="data")
 KEYS = {caller.name: caller.key for caller in (*CALLERS, BATCH)}
 CLAUDE = {"user-agent": "claude-cli/2.1.0 (external, cli)", "anthropic-version": "2023-06-01"}
 CODEX = {"user-agent": "codex_cli_rs/0.60.0"}

@@ -99,8 +99,6 @@ def _picture(**more: Any) -> dict[str, Any]:
     return {"contents": [{"parts": [part]}], "generationConfig": {"maxOutputTokens": 16}}
 
 
-_LOCAL = ({"provider": "ollama", "model": "*", "input": "1", "output": "2"}, {"provider": "llama.cpp", "model": "*", "input": "1", "output": "2"})  # fmt: skip
-
 ATTACKS = (
     Attack("a beta that widens the context", "anthropic", "claude-sonnet-4-5", _LONG_CONTEXT, _ANTHROPIC_LONG,
            "/v1/messages", {"anthropic-beta": "context-1m-2025-08-07"}),

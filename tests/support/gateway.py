@@ -61,9 +61,8 @@ class Gateway(Marked):
             raise RigError(f"taximeter serve ended with {self.process.returncode}: {self.tail()}")
         if get(f"{self.url}/readyz")[0] != 200 or get(f"{self.admin_url}/readyz")[0] != 200:
             return False
-        return (
-            get(f"{self.admin_url}/page/none")[0] == 404
-        )  # the API is made when it is asked: no test's question waits for it
+        # The API is made when it is asked: no test's question waits for it.
+        return get(f"{self.admin_url}/page/none")[0] == 404
 
     def verified(self) -> dict[str, Any]:
         """What `taximeter verify` says of the ledger, the spool and the running server's budgets."""

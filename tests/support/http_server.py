@@ -5,11 +5,13 @@ Standard library only, so that what stands on it shares no code with the product
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -61,6 +63,13 @@ def listening(handler: type[BaseHTTPRequestHandler], *, wait_for_requests: bool 
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def serve_with_bill(handler: type[Handler], attribute: str, provider: Callable[[Path], object]) -> None:
+    """As a process of its own, called with `--bill FILE`. attribute: where the handler finds its provider."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bill", type=Path, required=True)
+    serve_forever(type("Bound", (handler,), {attribute: provider(parser.parse_args().bill)}))
 
 
 def serve_forever(handler: type[BaseHTTPRequestHandler]) -> None:

@@ -14,7 +14,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.capacity.rates import DAY_US, HOUR_US, MINUTE_US, Rates, Step
+from proxy.capacity.rates import Rates, Step
 from proxy.capacity.split import Terms
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
@@ -27,6 +27,7 @@ from proxy.ledger.pairing import Batch
 from proxy.ledger.schema import entries, metric_state
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import Life, final_until, lives, say
+from proxy.times import DAY_US, HOUR_US, MINUTE_US
 
 MORNING = 1_795_392_000_000_000  # 2026-11-23, midnight
 POOL = "pool"

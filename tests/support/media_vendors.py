@@ -10,7 +10,6 @@ The bill is a file of JSON lines, `{"nonce", "usd", "why"}`, on disk before any 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import re
@@ -18,12 +17,11 @@ import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.http_server import Handler
+from tests.support.http_server import Handler, serve_with_bill
 
 KEYS = {"replicate": "Bearer r8-real-replicate", "fal": "Key fal-real-0001:secret", "luma": "Bearer luma-real-0001"}
 
@@ -400,16 +398,5 @@ class Requests(Handler):
                 "created_at": "2026-11-29T06:00:00Z", "assets": assets, "model": job.model, "request": request}  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--bill", type=Path, required=True)
-    given = parser.parse_args()
-    handler = type("Bound", (Requests,), {"vendors": Vendors(given.bill)})
-    server = ThreadingHTTPServer(("127.0.0.1", given.port), handler)
-    print(json.dumps({"port": server.server_port}), flush=True)
-    server.serve_forever()
-
-
 if __name__ == "__main__":
-    main()
+    serve_with_bill(Requests, "vendors", Vendors)

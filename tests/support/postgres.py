@@ -84,9 +84,8 @@ class PostgresServer:
         self.folder = Path()
 
     def __enter__(self) -> Self:
-        self.folder = Path(
-            tempfile.mkdtemp(prefix="pg-")
-        )  # not below pytest's: sockets' paths are short, accounts differ
+        # Not below pytest's: sockets' paths are short, accounts differ.
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
         if self._account is not None:
             os.chown(self.folder, self._account.pw_uid, self._account.pw_gid)
         made = ["--auth=trust", "--username=taximeter", "--encoding=UTF8", "--locale=C", "--no-sync"]

@@ -17,9 +17,8 @@ _STRING, _ARRAY = 8, 9
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _F32, _Q8_0 = 0, 8  # of tensors; Q8_0 is 32 whole numbers of a byte with one scale before them, a half-precision float
 _ALIGNED = 32
-_WORD = re.compile(
-    "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}[a-z]{2,4}".encode()
-)  # as byte-level BPE writes a space before it
+# As byte-level BPE writes a space before it.
+_WORD = re.compile("\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}[a-z]{2,4}".encode())
 _FREQUENT = 5000  # tokenizers have the frequent ones first
 
 SMALL = "small"

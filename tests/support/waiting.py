@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import select
 import time
 from collections.abc import Callable
@@ -33,17 +32,6 @@ def readable(descriptor: int, timeout_s: float | None) -> bool:
     waiting = select.poll()
     waiting.register(descriptor, select.POLLIN)
     return bool(waiting.poll(None if timeout_s is None else timeout_s * 1000))
-
-
-async def wait_until_async(
-    what: str, done: Callable[[], object], timeout_s: float = 10.0, poll_s: float = 0.005
-) -> None:
-    """The same on an event loop, which goes on in the meantime."""
-    began = time.monotonic()
-    while not done():
-        if time.monotonic() - began > timeout_s:
-            raise TooLateError(f"{what}: not within {timeout_s:g} s")
-        await asyncio.sleep(poll_s)
 
 
 def eventually(look: Callable[[], T], want: Callable[[T], object], within_s: float = 10.0) -> T:

@@ -108,7 +108,7 @@ def _set_up_data() -> None:
     upstream_connection.Connection.send = sending  # type: ignore[method-assign]  # that is the point
     _around(attempt.Attempt, "reserve", after="after-reserve")
     _around(upstream.UpstreamClient, "send", after="after-head")
-    _around(relay.StreamGate, "sift", before="mid-stream")
+    _around(relay.StreamGate, "feed", before="mid-stream")
     _around(attempt.Attempt, "settle", after="after-store")
 
 

@@ -45,10 +45,14 @@ class Small:
 
 
 class Limited:
-    """No file of the data plane's may grow: what the kernel says then (EFBIG, or a part of a write) is what a full disk says."""
+    """No file of the data plane's may grow: what the kernel says then (EFBIG, or a part of a write) is what a full disk says.
+    most_bytes: a log that is a file needs some."""
+
+    def __init__(self, most_bytes: int = 1) -> None:
+        self.most_bytes = most_bytes
 
     def fill(self, rig: Rig) -> None:
-        self._limit(rig, 1)
+        self._limit(rig, self.most_bytes)
 
     def free(self, rig: Rig) -> None:
         self._limit(rig, resource.RLIM_INFINITY)

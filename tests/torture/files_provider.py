@@ -7,17 +7,15 @@ the rest in its first line. It shares no code with the product.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import hashlib
 import json
 import secrets
 import threading
-from http.server import ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.http_server import serve_with_bill
 from tests.torture.jobs_provider import Provider, Requests, batch_usd, gemini_answer, orders_of
 
 GRANULARITY = 256 * 1024
@@ -201,14 +199,5 @@ def told(file: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in file.items() if name != "data"}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bill", type=Path, required=True)
-    handler = type("Bound", (Files,), {"provider": Provider(parser.parse_args().bill)})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    print(json.dumps({"port": server.server_port}), flush=True)
-    server.serve_forever()
-
-
 if __name__ == "__main__":
-    main()
+    serve_with_bill(Files, "provider", Provider)

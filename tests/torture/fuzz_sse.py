@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from proxy.exchange.gate import Phase, StreamGate
 from proxy.meters import Context, reader
 from proxy.wire.sse import Framer
+from tests.support.gates import fed
 
 _BOM = b"\xef\xbb\xbf"
 _USAGE = b'"usage":{"prompt_tokens":19,"completion_tokens":21,"total_tokens":40}'
@@ -132,7 +133,7 @@ def run(count: int, seed: int = 1) -> Wrong:
         if events != model(stream):
             wrong.events.append(parts)
         gate, whole = _gate(), _gate()
-        passed = b"".join([gate.feed(part) for part in parts]) + gate.close()
+        passed = b"".join([fed(gate, part) for part in parts]) + gate.close()
         at_once = whole.feed(stream) + whole.close()
         if passed != at_once or not (passed == stream or (gate.phase is Phase.TORN and stream.startswith(passed))):
             wrong.bytes_changed.append(parts)

@@ -18,19 +18,17 @@ The bill is a file of JSON lines, `{"nonce", "id", "usd", "why"}`, on disk befor
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import threading
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.http_server import Handler
+from tests.support.http_server import Handler, serve_with_bill
 
 PER_MILLION_USD = {"gpt-5-mini": ("0.125", "1.00"), "gpt-5": ("0.625", "5.00"), "claude-haiku-4-5": ("0.50", "2.50"),
                    "gemini-2.5-flash": ("0.15", "1.25")}  # fmt: skip
@@ -495,16 +493,5 @@ def _rfc3339(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--bill", type=Path, required=True)
-    given = parser.parse_args()
-    handler = type("Bound", (Requests,), {"provider": Provider(given.bill)})
-    server = ThreadingHTTPServer(("127.0.0.1", given.port), handler)
-    print(json.dumps({"port": server.server_port}), flush=True)
-    server.serve_forever()
-
-
 if __name__ == "__main__":
-    main()
+    serve_with_bill(Requests, "provider", Provider)

@@ -16,7 +16,6 @@ from .harness import CALLERS, Rig
 from .scenarios import Outcome
 from .traffic import Traffic
 
-NANO = 1_000_000_000
 _SMALL = {"model": "tm-half", "messages": [{"role": "user", "content": "hi [out=1]"}], "max_tokens": 1}
 
 

@@ -8,6 +8,7 @@ import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zipfile import BadZipFile, ZipFile
 
 import typer
 
@@ -26,7 +27,7 @@ from proxy.times import moment, now_s
 if TYPE_CHECKING:
     from proxy.cli.remote import Server
 
-_GZIP = b"\x1f\x8b"
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
 
 app = new_app()
 
@@ -51,7 +52,7 @@ def reconcile(
 
     FILE is what the console or the cost API of OpenAI, Anthropic or OpenRouter exports (CSV, or JSON: several pages as a list),
     AWS's Cost and Usage Report or Cost Explorer's CSV, Google Cloud's billing export (JSON of BigQuery, or CSV), Azure's cost
-    details (CSV), or any provider's FOCUS CSV; compressed by gzip, too. --timezone: whose days the provider counts.
+    details (CSV), or any provider's FOCUS CSV; compressed by gzip or zip, too. --timezone: whose days the provider counts.
     --apply corrects calls that stand at their ceilings, where the file leaves no doubt what they cost: sums, budgets and
     metrics follow, in a server that runs too.
     """
@@ -86,14 +87,26 @@ def reconcile(
 
 
 def _text_of(file: Path) -> str:
-    """What stands in a file, which may be compressed, as AWS delivers its reports. Exits where that is no text."""
+    """What stands in a file, which may be compressed by gzip or zip, as clouds deliver their reports. Exits where that is no
+    text."""
     try:
         content = file.read_bytes()
         if content.startswith(_GZIP):
             content = gzip.decompress(content)
+        elif content.startswith(_ZIP):
+            content = _only_file_in(file)
         return content.decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, BadZipFile, RuntimeError) as error:
         raise fail(f"{file} cannot be read as UTF-8 text: {error}", 2) from None
+
+
+def _only_file_in(file: Path) -> bytes:
+    """Of a zip archive, as portals deliver exports. Exits where it has several."""
+    with ZipFile(file) as archive:
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        if len(names) != 1:
+            raise fail(f"{file} has {len(names)} files ({', '.join(names[:5])}); unpack it and compare one of them", 2)
+        return archive.read(names[0])
 
 
 def _asked_there(server: Server, apply: bool, text: str, **question: str | None) -> tuple[Answer, Fraction]:

@@ -85,7 +85,7 @@ class Front:
         return JSONResponse({"status": "ok"})
 
     async def _ready(self, _: Request) -> Response:
-        wanting = missing(self._state)
+        wanting = await missing(self._state)
         answer: dict[str, Any] = {"status": "not ready" if wanting else "ready", "missing": wanting}
         return JSONResponse(answer, 503 if wanting else 200)
 

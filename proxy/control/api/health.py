@@ -35,6 +35,6 @@ async def healthz() -> Health:
 @router.get("/readyz", responses={503: {"model": Readiness, "description": "What is missing."}})
 async def readyz(state: Control, response: Response) -> Readiness:
     """Calls are served and recorded."""
-    missing = probes.missing(state)
+    missing = await probes.missing(state)
     response.status_code = 503 if missing else 200
     return Readiness(status="not ready" if missing else "ready", missing=missing)

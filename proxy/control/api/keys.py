@@ -55,6 +55,7 @@ class _Use(Shown):
     last_used: str | None = None
     requests: int = 0
     cost_usd: str = "0"
+    unpriced_requests: int = 0
 
 
 class ConfiguredKey(_Use):

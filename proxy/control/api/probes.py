@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from proxy.control.metrics import exposition
 from proxy.control.metrics.gauges import gauges
-from proxy.control.state import ControlState
+from proxy.control.state import ControlState, unrecorded_because
 
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -20,10 +20,13 @@ SECURITY_HEADERS = {
 LEDGER_AWAY = "The ledger database does not answer."
 
 
-def missing(state: ControlState) -> list[str]:
-    """What calls would have to wait for."""
+async def missing(state: ControlState) -> list[str]:
+    """What calls would have to wait for. On the process's loop."""
     away = ["the ledger database"] if state.recorder.database_down_since is not None else []
-    return away + (["a data plane"] if len(state.link.workers) < state.expected_workers else [])
+    if len(state.link.workers) < state.expected_workers:
+        away.append("a data plane")
+    answers = await state.link.ask("gauges")
+    return away + (["room for the spool"] if unrecorded_because(answers) else [])
 
 
 def scraped(state: ControlState, accept: str) -> Response:

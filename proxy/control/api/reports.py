@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from proxy.config.typed_price import typed_price
 from proxy.control.api.questions import Control, Filtered, Span
 from proxy.ledger.reconciliations import keep_reconciliation
-from proxy.ledger.rollups import DAY_US
 from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.answers import Answer
 from proxy.reports.calendar import UTC, zone_named
@@ -30,7 +29,7 @@ from proxy.reports.reprice import reprice as find_repricings
 from proxy.reports.reprice_answer import RepriceShown, reprice_answer
 from proxy.reports.sheets import csv_text, table_text
 from proxy.reports.what_if import WhatIfShown, cache_share, learned_ratios, what_if_answer
-from proxy.times import BadQuestion, moment, now_s, now_us
+from proxy.times import DAY_US, BadQuestion, moment, now_s, now_us
 
 router = APIRouter(prefix="/reports")
 _MOST_TEXT_BYTES = 32 * 1024 * 1024

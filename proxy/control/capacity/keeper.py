@@ -24,7 +24,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from pricing.book import Book
 from pricing.load import packaged_book
 from pricing.values import slotted
-from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.server_metrics import Increase, Reading, increase
 from proxy.config.capacity import Capacity
 from proxy.config.model import Config
@@ -37,7 +36,7 @@ from proxy.ledger.watch import EVER, Life, final_until, forget, lives, say
 from proxy.rate_limited_log import RateLimitedLog
 from proxy.reports.compared_prices import compared_prices
 from proxy.spool.writer import SpoolWriter
-from proxy.times import now_us
+from proxy.times import DAY_US, MINUTE_US, now_us
 
 if TYPE_CHECKING:
     from proxy.control.capacity.asking import Answer
@@ -49,8 +48,8 @@ _ASK_EVERY_US = 5_000_000
 _KEEP_US = 15_000_000
 _ENDED_AFTER_US = 300_000_000  # what nobody has configured for so long has ended; a restart takes less
 _GAP_US = 30_000_000  # a process that says nothing for so long (or whose clock jumped) has not looked
-_LOOK_BACK_US = 7 * 86_400_000_000  # after a start: shares of so long may not have become prices
-_REMEMBERED_US = 30 * 86_400_000_000
+_LOOK_BACK_US = 7 * DAY_US  # after a start: shares of so long may not have become prices
+_REMEMBERED_US = 30 * DAY_US
 _warnings = RateLimitedLog(log, logging.WARNING)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.capacity.rates import HOUR_US
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.state import ControlState
 from proxy.ledger.capacity_books import Books, read_books
@@ -18,6 +17,7 @@ from proxy.ledger.capacity_totals import share_of
 from proxy.money import NANO
 from proxy.reports.capacity import closed_report
 from proxy.reports.capacity_shapes import PerMillion, capacity_shown
+from proxy.times import HOUR_US
 
 _MJ = 1000
 

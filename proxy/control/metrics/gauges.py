@@ -15,7 +15,7 @@ from proxy.control.metrics.capacity import capacity_gauges
 from proxy.control.metrics.exports import export_gauges
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.metrics.table import MAX_MODELS
-from proxy.control.state import ControlState, Unavailable
+from proxy.control.state import ControlState, Unavailable, unrecorded_because
 from proxy.ledger.jobs import states
 from proxy.money import NANO
 from proxy.times import now_s, now_us
@@ -41,6 +41,7 @@ def _pipeline(state: ControlState) -> Iterator[Gauge]:
     yield "ledger_dropped_total", {}, str(state.recorder.unreadable_records)
     yield "intents_overdue", {}, str(state.recorder.intents_overdue)
     yield "spool_bytes", {}, str(state.recorder.spool_bytes)
+    yield "config_last_reload_successful", {}, "0" if state.in_file().refused else "1"
     yield "build_info", {"version": version("taximeter")}, "1"
     yield "price_book_info", {"version": state.book.version, "operator": _version(state.config().prices)}, "1"
     yield "price_book_timestamp_seconds", {}, str(checked_at(state.book))
@@ -77,6 +78,8 @@ def _planes(answers: dict[str, Any]) -> Iterator[Gauge]:
     yield "realtime_sessions", {}, str(sum((answer or {}).get("realtime_sessions", 0) for answer in answers.values()))
     up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
     yield "budget_store_up", {}, "1" if up and all(up) else "0"
+    if answers:  # what is not known is not 0
+        yield "spool_writable", {}, "0" if unrecorded_because(answers) else "1"
     answered = Counter({"redis": 0, "lease": 0})
     for answer in answers.values():
         answered.update((answer or {}).get("store_calls", {}))

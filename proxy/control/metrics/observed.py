@@ -86,7 +86,6 @@ class Observed:
         self.counters: dict[Key, int] = {}
         self.histograms: dict[Key, list[int]] = {}
         self.exemplars: dict[Key, tuple[str, str, int]] = {}
-        self.refused: dict[tuple[str, str], int] = {}
         self.models: set[str] = set()
         self.teams: set[str] = set()
         self.calls: list[Call] = []
@@ -106,7 +105,6 @@ class Observed:
 
     def _refuse(self, reason: str, budget: str | None, count: int) -> None:
         self._count("refusals_total", (reason, budget or ""), count)
-        self.refused[reason, budget or ""] = self.refused.get((reason, budget or ""), 0) + count
 
     def observe_tally(self, tally: records.Tally) -> None:
         for reason, budget, count in tally["refusals"]:

@@ -44,7 +44,6 @@ class MetricState:
         self.models: set[str] = set()
         self.teams: set[str] = set()
         self.sessions = Sessions(_QUIET_S) if sessions is None else sessions
-        self._refused: dict[tuple[str, str], int] = {}
         self._observed: Observed | None = None  # what may or may not have been committed
 
     @classmethod
@@ -115,19 +114,9 @@ class MetricState:
                 self.histograms[key] = self._histogram_with(key, counts)
             for key, exemplar in observed.exemplars.items():
                 self.exemplars[key] = Exemplar(*exemplar)
-            for reason, count in observed.refused.items():
-                self._refused[reason] = self._refused.get(reason, 0) + count
             self.models |= observed.models
             self.teams |= observed.teams
             self._add_sessions(observed)
-
-    def take_refused(self) -> dict[tuple[str, str], int]:
-        """How many calls were refused since it was last asked, by reason and budget ("": by none)."""
-        if not self._refused:
-            return {}
-        with self.lock:
-            taken, self._refused = self._refused, {}
-        return taken
 
     def _add_sessions(self, observed: Observed) -> None:
         self.sessions.advance(observed.now, observed.quiet, observed.calls)

@@ -78,6 +78,7 @@ class Address(NamedTuple):
     def without(self, *names: str) -> Address:
         return self._replace(rest=tuple(pair for pair in self.rest if pair[0] not in names))
 
+    # Templates ask for it.
     def grouped(self, name: str) -> Address:
         """By this alone, from the first row on."""
         return self.without("next", "sort")._replace(by=(name,))

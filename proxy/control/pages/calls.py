@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import HTTPException
 
+from pricing.load import checked_at
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import ALL, Address
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
-from proxy.money import usd_text
+from proxy.money import known_cost, usd_text
 from proxy.reports import call_lists
 from proxy.reports import calls as reports
 from proxy.reports.calendar import spend_by, total_of
@@ -126,11 +128,12 @@ def _sum(request: PageRequest, since: int | None, until: int | None) -> dict[str
     if priced not in ("", "yes", "no") or any(name not in attributes.GROUPS for name in spend.only):
         return {}
     total = total_of(spend_by(request.state.engine, [], since, until, only=spend.only))
-    cost = view.usd(total.cost_nanousd, view.decimals_for([total.cost_nanousd]))
+    known = known_cost(total.cost_nanousd, total.requests, total.unpriced_requests)
     if priced == "no":
         there = spend if request.viewer.role == "key" else spend.at("/models")
         return {"words": f"{_calls(total.unpriced_requests)} without a price", "link": str(there)}
     calls = total.requests - (total.unpriced_requests if priced else 0)
+    cost = "without a price" if known is None else view.usd(known, view.decimals_for([known]))
     return {"words": f"{_calls(calls)}, {cost}", "link": str(spend)}
 
 
@@ -148,7 +151,10 @@ def show_detail(request: PageRequest) -> PageContent:
     if not rows or (viewer.role == "key" and any(row["key"] != viewer.key for row in rows)):
         raise HTTPException(404, "There is no call with this id.")
     decimals = view.decimals_for((row["cost_nanousd"] for row in rows), least=4)
-    attempts = [_attempt(row, decimals) | {"checked": _checked(request, row)} for row in rows]
+    attempts = [
+        _attempt(row, decimals) | {"checked": _checked(request, row), "price_list": _price_list(request, row)}
+        for row in rows
+    ]
     first = rows[0]
     session = first["root_session_id"] if first["session_source"] != "none" else None
     crumbs = [("Calls", "/calls")]
@@ -167,6 +173,17 @@ def _checked(request: PageRequest, item: Mapping[str, Any]) -> dict[str, str]:
     known = catalog.find(canonical, (item["model"] or "").lower(), at_s)
     rows = (*(known.rows if known else ()), *catalog.common_rows(canonical))
     return {row.source: row.checked for row in rows if row.checked}
+
+
+def _price_list(request: PageRequest, item: Mapping[str, Any]) -> str:
+    """Which prices held, for a reader: of the list in use its date; of another one no more than its version is known."""
+    book, version = request.state.book, item["price_version"]
+    if version is None:
+        return "no price list"
+    if version != book.version:
+        return f"price list of version {view.clip(version)}, not the one in use now"
+    checked = datetime.fromtimestamp(checked_at(book), UTC)
+    return f"price list of {checked:%Y-%m-%d}, in use now (version {version})"
 
 
 def _total(rows: Sequence[Mapping[str, Any]]) -> str:

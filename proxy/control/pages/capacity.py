@@ -12,8 +12,6 @@ from proxy.reports.capacity import capacity_report
 from proxy.reports.capacity_shapes import CapacityShown, capacity_shown
 from proxy.times import BadQuestion
 
-_DAY_US = 86_400_000_000
-
 
 def show(request: PageRequest) -> PageContent:
     """Every capacity of the configuration; `?by=` says whose its cost was. Raises `BadQuestion`."""

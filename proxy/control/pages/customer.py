@@ -13,7 +13,7 @@ from proxy.control.pages.api_address import api_address
 from proxy.control.pages.customers import calls_of, margin_of
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table, nano
-from proxy.money import usd_text
+from proxy.money import known_cost, usd_text
 from proxy.reports.calendar import spend_by, total_of
 from proxy.reports.margin import Question, RevenueLine, revenue_lines
 from proxy.reports.margin_answer import MarginItem, MarginShown
@@ -54,12 +54,19 @@ def _sentence(item: MarginItem) -> str:
     spent = (nano(item.cost_usd) or 0) + (nano(item.capacity_usd) or 0)
     decimals = view.decimals_for([nano(item.revenue_usd), spent, nano(item.margin_usd)])
     plan = f"On the plan {view.clip(item.plan)}" if item.plan else "On no plan"
+    unpriced = item.unpriced_requests
+    unknown = known_cost(spent, item.calls, unpriced) is None
+    calls = view.plural(item.calls, "call")
+    cost = view.usd(spent, decimals) + (f" ({unpriced:,} without a price)" if unpriced else "")
     if item.revenue_usd is None:
-        return f"{plan}, nobody says what they pay; {view.plural(item.calls, 'call')} cost {view.usd(spent, decimals)}."
+        said = "have no price" if unknown else f"cost {cost}"
+        return f"{plan}, nobody says what they pay; {calls} {said}."
     fee = nano(item.fee_usd)
     less = f" less a fee of {view.usd(fee, decimals)}" if fee else ""
-    said = f"{plan}: revenue of {view.usd(nano(item.revenue_usd), decimals)}{less} and "
-    said += f"{view.plural(item.calls, 'call')} that cost {view.usd(spent, decimals)} leave "
+    said = f"{plan}: revenue of {view.usd(nano(item.revenue_usd), decimals)}{less} and {calls} "
+    if unknown:
+        return f"{said}without a price: what is left is not known."
+    said += f"that cost {cost} leave "
     said += view.usd(nano(item.margin_usd), decimals)
     said += f", {view.percent(100 * float(item.margin_rate))} of the revenue." if item.margin_rate else "."
     each = nano(item.cost_per_call_usd)
@@ -131,7 +138,7 @@ def _costs(request: PageRequest, margin: MarginShown, name: str) -> Table:
 def _model_cells(row: SpendRow, name: str) -> dict[str, Any]:
     return {
         "model": name,
-        "cost": row.cost_nanousd if row.requests > row.unpriced_requests or row.cost_nanousd else None,
+        "cost": known_cost(row.cost_nanousd, row.requests, row.unpriced_requests),
         "capacity": row.capacity_nanousd or None,
         "calls": row.requests,
         "unpriced": row.unpriced_requests,

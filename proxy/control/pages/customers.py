@@ -12,8 +12,9 @@ from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
 from proxy.control.pages.trial_plans import lines_of, trial_plans
+from proxy.money import known_cost
 from proxy.reports.margin import Economy, Margins, Question, margins, plans_by_name
-from proxy.reports.margin_answer import MarginItem, MarginPlan, MarginShown, ahead_of, item_of, shown_of
+from proxy.reports.margin_answer import MarginItem, MarginPlan, MarginShown, ahead_of, cost_of, item_of, shown_of
 
 _BY = ("customer",)
 
@@ -103,6 +104,7 @@ def _customers(request: PageRequest, margin: MarginShown, every: Margins, plans:
         Column("even", "Breaks even at", "count", note="calls, at what they cost on average"),
         Column("left", "Calls left", "count"),
         Column("projected", "Month's cost", "usd", note="projected to the end of the month"),
+        Column("unpriced", "Unpriced", "count"),
     ]
     top = len(margin.items)
     others = every.items[top:]
@@ -139,7 +141,7 @@ def _row(request: PageRequest, margin: MarginShown, item: MarginItem, names: Seq
         **{name: group.get(name) or attributes.NOBODY for name in names},
         "plan": item.plan,
         "revenue": nano(item.revenue_usd),
-        "cost": nano(item.cost_usd),
+        "cost": nano(cost_of(item)),
         "capacity": nano(item.capacity_usd),
         "margin": left,
         "rate": None if item.margin_rate is None else 100 * float(item.margin_rate),
@@ -148,8 +150,10 @@ def _row(request: PageRequest, margin: MarginShown, item: MarginItem, names: Seq
         "even": item.break_even_calls,
         "left": item.calls_left,
         "projected": nano(item.projected_cost_usd),
+        "unpriced": item.unpriced_requests,
     }
     links = {"calls": str(calls), "each": str(calls), "cost": str(sessions)}
+    links |= {"unpriced": str(calls.filtered("priced", "no"))}
     links |= {"capacity": str(here.at("/capacity"))} | ({names[0]: str(sessions)} if names else {})
     if item.plan:
         links["plan"] = str(here.filtered("plan", item.plan))
@@ -171,11 +175,14 @@ def _sums(items: Sequence[Economy], every: Margins, now_us: int) -> dict[str, An
 
     return {
         "revenue": known(item.revenue for item in items),
-        "cost": known(item.cost for item in items),
+        "cost": known_cost(
+            sum(item.cost for item in items), sum(item.calls for item in items), sum(item.unpriced for item in items)
+        ),
         "capacity": known(item.capacity for item in items),
         "margin": known(item.margin for item in items),
         "calls": sum(item.calls for item in items),
         "projected": known(ahead_of(item, every, now_us) for item in items),
+        "unpriced": sum(item.unpriced for item in items),
     }
 
 

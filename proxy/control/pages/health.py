@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from typing import Any
 
 from pricing.load import checked_at
 from proxy.control.pages import view
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
-from proxy.control.state import Unavailable
+from proxy.control.state import Unavailable, unrecorded_because
 from proxy.exports.status import sinks_shown
+from proxy.money import known_cost
+from proxy.processes.orders import InFile
 from proxy.reports import overview
 from proxy.times import moment
 
@@ -55,7 +58,8 @@ def _parts(request: PageRequest) -> Table:
             if recorder.intents_overdue
             else "none",
         ),
-        _part("budget store", *_store(request), "/in-flight"),
+        *_asked(request),
+        _part("configuration", *_in_file(state.in_file())),
         *_exports(request),
         _part("price book", request.now_us / 1e6 - checked_at(state.book) < _STALE_BOOK_S, _book(request)),
         _part(
@@ -64,6 +68,14 @@ def _parts(request: PageRequest) -> Table:
     ]
     columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "prose")]
     return Table("parts", "Parts", columns, rows)
+
+
+def _in_file(in_file: InFile) -> tuple[bool, str]:
+    if in_file.refused:
+        return False, f"the file was refused at its last reload, the one before holds: {'; '.join(in_file.refused)}"
+    if in_file.restart:
+        return False, f"changed in the file, and read at the start only: {', '.join(in_file.restart)}"
+    return True, "as in its file when it was last read"
 
 
 def _part(name: str, is_well: bool, detail: str, link: str = "") -> Row:
@@ -76,11 +88,23 @@ def _planes(request: PageRequest) -> tuple[bool, str]:
     return alive >= request.state.expected_workers, f"{alive} of {request.state.expected_workers} answer"
 
 
-def _store(request: PageRequest) -> tuple[bool, str]:
+def _asked(request: PageRequest) -> Iterator[Row]:
+    """What data planes know."""
     try:
         answers = request.state.wait(request.state.link.ask("gauges"))
     except Unavailable as problem:
-        return False, str(problem)
+        yield _part("budget store", False, str(problem), "/in-flight")
+        return
+    if answers:
+        refused = ", ".join(unrecorded_because(answers))
+        well = "the spool takes records"
+        yield _part(
+            "recording", not refused, f"the spool cannot be written: {refused}; calls are refused" if refused else well
+        )
+    yield _part("budget store", *_store(answers), "/in-flight")
+
+
+def _store(answers: Mapping[str, Any]) -> tuple[bool, str]:
     up = [bool((answer or {}).get("store_up", False)) for answer in answers.values()]
     flying = sum((answer or {}).get("inflight_requests", 0) for answer in answers.values())
     return bool(up) and all(up), f"answers, {flying} calls in flight" if up and all(up) else "does not answer"
@@ -113,7 +137,7 @@ def _sources(request: PageRequest) -> Table:
                 "source": row.source,
                 "calls": row.calls,
                 "share": 100 * row.calls / whole,
-                "cost": row.cost_nanousd,
+                "cost": known_cost(row.cost_nanousd, row.calls, row.unpriced),
                 "unpriced": row.unpriced,
             },
             {"unpriced": f"{link}&filter.priced=no"},
@@ -157,7 +181,7 @@ def _refused(request: PageRequest) -> Table:
             "calls",
             "Calls",
             "count",
-            note="they are in no ledger; the log has a line a second for each reason and budget",
+            note="they are in no ledger; the log has a line a second for each reason and budget, of each data plane",
         ),
     ]
     return Table("refused", "Calls refused, since the metrics began", columns, rows, empty="No call was refused yet.")

@@ -14,6 +14,7 @@ from proxy.control.pages import view
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.ledger import keys as ledger_keys
+from proxy.money import known_cost
 from proxy.reports.calendar import spend_by
 from proxy.reports.key_use import key_use, keys_shown
 from proxy.reports.spend import SpendRow
@@ -96,8 +97,7 @@ def _limit(key: Mapping[str, Any]) -> str | None:
 
 def _cost(spent: SpendRow) -> int | None:
     """None where no call has a price."""
-    is_unknown = spent.requests and spent.unpriced_requests == spent.requests and not spent.cost_nanousd
-    return None if is_unknown else spent.cost_nanousd
+    return known_cost(spent.cost_nanousd, spent.requests, spent.unpriced_requests)
 
 
 def _spend_link(name: str) -> str:

@@ -13,6 +13,7 @@ from proxy.control.pages import attributes, view
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table
+from proxy.money import known_cost
 from proxy.reports.calendar import spend_by
 from proxy.reports.spend import SpendRow
 
@@ -57,7 +58,7 @@ def _row(request: PageRequest, row: SpendRow) -> Row:
     cells = {
         "model": model,
         "provider": provider,
-        "cost": row.cost_nanousd if priced > 0 or row.cost_nanousd else None,
+        "cost": known_cost(row.cost_nanousd, row.requests, row.unpriced_requests),
         "calls": row.requests,
         "each": row.cost_nanousd // priced if priced > 0 else None,
         "rate": row.cost_nanousd * 1_000_000 // (read + written) if read + written and priced > 0 else None,
@@ -82,10 +83,12 @@ def _total(request: PageRequest, rows: Sequence[SpendRow]) -> Row:
 
 
 def _sums(rows: Sequence[SpendRow]) -> dict[str, Any]:
+    cost = sum(row.cost_nanousd for row in rows)
+    calls, unpriced = sum(row.requests for row in rows), sum(row.unpriced_requests for row in rows)
     return {
-        "cost": sum(row.cost_nanousd for row in rows),
-        "calls": sum(row.requests for row in rows),
-        "unpriced": sum(row.unpriced_requests for row in rows),
+        "cost": known_cost(cost, calls, unpriced),
+        "calls": calls,
+        "unpriced": unpriced,
     }
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from proxy.control.pages import view
 from proxy.control.pages.address import Address
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
-from proxy.reports.month import MonthQuestion, Values, mark_up_of, without_price
-from proxy.reports.month_answer import MonthItem, MonthShown, close_month, month_answer
+from proxy.reports.month import MonthQuestion, Values, mark_up_of
+from proxy.reports.month_answer import MonthItem, MonthShown, close_month, month_answer, unknown_in
 from proxy.reports.months import before, month_at, month_named
 from proxy.reports.reconciled import reconciled
 
@@ -44,8 +46,12 @@ def show(request: PageRequest) -> PageContent:
         "spend": str(_spend_of(request, question)),
         "unpriced": str(_spend_of(request, question).at("/calls").filtered("priced", "no")),
     }
-    costs_nothing = any(not nano(item.cost_usd) for item in month.items)
-    unknown = without_price(request.state.engine, question) if costs_nothing else set()
+    unknown = unknown_in(request.state.engine, question, month)
+    values |= {
+        "total": view.usd(nano(month.total_usd)),
+        "cost": view.usd(_cost(question, month.items, unknown)),
+        "adjusted": view.usd(nano(month.adjustments_usd)),
+    }
     tables = (
         _items(request, question, month, unknown),
         _adjustments(request, question, month),
@@ -78,7 +84,13 @@ def _items(request: PageRequest, question: MonthQuestion, month: MonthShown, unk
     columns = [
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in names],
         Column("cost", "Cost", "usd"),
-        Column("charge", "Charged", "usd", note="in whole cents, with the mark-up; the cents add up to the total"),
+        Column(
+            "charge",
+            "Charged",
+            "usd",
+            note="in whole cents, with the mark-up; the cents add up to the total",
+            cents=True,
+        ),
         Column("share", "Share", "percent"),
         Column("change", "Against the month before", "usd", signed=True),
     ]
@@ -88,10 +100,10 @@ def _items(request: PageRequest, question: MonthQuestion, month: MonthShown, unk
     if others:
         cells = {
             names[0]: f"other ({len(others):,})",
-            "cost": sum(nano(item.cost_usd) or 0 for item in others),
+            "cost": _cost(question, others, unknown),
             "charge": sum(nano(item.charge_usd) or 0 for item in others),
             "share": _share(month, *others),
-            "change": sum(nano(item.change_usd) or 0 for item in others),
+            "change": _change(question, others, unknown),
         }
         more = more_of(request.address, top)
         link = {names[0]: more} if more else {}
@@ -102,10 +114,10 @@ def _items(request: PageRequest, question: MonthQuestion, month: MonthShown, unk
     total = Row(
         {
             names[0]: "total",
-            "cost": nano(month.cost_usd),
+            "cost": _cost(question, month.items, unknown),
             "charge": nano(month.items_usd),
             "share": _share(month, *month.items),
-            "change": sum(nano(item.change_usd) or 0 for item in month.items),
+            "change": _change(question, month.items, unknown),
         },
         to=str(_spend_of(request, question)),
     )
@@ -113,6 +125,19 @@ def _items(request: PageRequest, question: MonthQuestion, month: MonthShown, unk
     return Table(
         "month", "Charge-back", columns, rows, total if rows else None, rest=rest, empty="No call in this month."
     )
+
+
+def _cost(question: MonthQuestion, items: Sequence[MonthItem], unknown: set[Values]) -> int | None:
+    """None where none of the items' calls has a price."""
+    groups = [tuple((item.__pydantic_extra__ or {}).get(name) for name in question.names) for item in items]
+    cost = sum(nano(item.cost_usd) or 0 for item in items)
+    return None if not cost and groups and unknown.issuperset(groups) else cost
+
+
+def _change(question: MonthQuestion, items: Sequence[MonthItem], unknown: set[Values]) -> int | None:
+    if _cost(question, items, unknown) is None:
+        return None
+    return sum(nano(item.change_usd) or 0 for item in items)
 
 
 def _share(month: MonthShown, *items: MonthItem) -> float | None:
@@ -126,7 +151,7 @@ def _item(
     """unknown: groups of whose calls none has a price. What they are charged is nothing, what they cost nobody knows."""
     names = question.names
     group = item.__pydantic_extra__ or {}
-    cost = None if not nano(item.cost_usd) and tuple(group.get(name) for name in names) in unknown else item.cost_usd
+    cost = _cost(question, [item], unknown)
     calls, before_it = (
         _spend_of(request, question),
         request.address.having(month=before(question.month, question.zone).name),
@@ -134,10 +159,10 @@ def _item(
     for name in names:
         calls, before_it = calls.filtered(name, group.get(name)), before_it.filtered(name, group.get(name))
     cells = {name: group.get(name) or "(none)" for name in names} | {
-        "cost": nano(cost),
+        "cost": cost,
         "charge": nano(item.charge_usd),
         "share": None if cost is None else _share(month, item),
-        "change": None if cost is None else nano(item.change_usd),
+        "change": _change(question, [item], unknown),
     }
     return Row(cells, {names[0]: str(calls), "change": str(before_it)}, to=str(calls))
 
@@ -167,7 +192,7 @@ def _adjustments(request: PageRequest, question: MonthQuestion, month: MonthShow
         Column("month", "Of", "text"),
         *[Column(name, name.replace(".", " ").capitalize(), "name") for name in question.names],
         Column("cost", "Cost", "usd"),
-        Column("charge", "Charged", "usd"),
+        Column("charge", "Charged", "usd", cents=True),
     ]
     rows = [
         Row(
@@ -178,7 +203,7 @@ def _adjustments(request: PageRequest, question: MonthQuestion, month: MonthShow
         )
         for item in month.adjustments
     ]
-    empty = "None: no month that is closed has changed since."
+    empty = "None is charged in this month: what changes of a month once it is closed stands in the next that is open."
     return Table("adjustments", "Adjustments of closed months", columns, rows, empty=empty)
 
 

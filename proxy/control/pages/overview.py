@@ -17,19 +17,19 @@ from proxy.control.pages.live import LiveQuery
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import nano
 from proxy.control.state import ControlState
-from proxy.money import NANO
+from proxy.money import NANO, known_cost
 from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.calendar import spend_by, total_of
 from proxy.reports.explain import ExplainQuestion, periods
-from proxy.times import now_s, now_us, rfc3339
+from proxy.times import DAY_US, HOUR_US, MINUTE_US, now_s, now_us, rfc3339
 
 _CALLS_SHOWN = 25
 _ROWS_SHOWN = 8
 _RATE_MINUTES = 5
 _MOVERS = 5
 _ALERTS_SHOWN = 5
-_WEEK_US = 7 * overview.DAY_US
+_WEEK_US = 7 * DAY_US
 
 
 def show(request: PageRequest) -> PageContent:
@@ -51,7 +51,7 @@ def _own(request: PageRequest) -> PageContent:
         tiles.append(
             {
                 "title": title,
-                "big": _big(total.cost_nanousd),
+                "big": _big(known_cost(total.cost_nanousd, total.requests, total.unpriced_requests)),
                 "small": f"{view.count(total.requests)} calls",
                 "small_link": calls,
                 "link": calls,
@@ -149,13 +149,13 @@ def _latest(state: ControlState) -> dict[str, Any]:
 
 
 def _hour(state: ControlState, now_us: int) -> dict[str, Any]:
-    minutes = overview.spent_by_time(state.engine, now_us, overview.MINUTE_US, 60)
+    minutes = overview.spent_by_time(state.engine, now_us, MINUTE_US, 60)
     costs = [spent.cost_nanousd for spent in minutes.values()]
     calls, cost = sum(spent.calls for spent in minutes.values()), sum(costs)
     rate = sum(costs[-_RATE_MINUTES:]) * 60 // _RATE_MINUTES
     values = {"rate": _big(rate), "cost": _big(cost), "calls": calls, "each": _big(cost // calls) if calls else ""}
     about = f"{_big(cost)} in the last 60 minutes, by minute"
-    return {"hour": view.render("hour", values), "minutes": _series(minutes, overview.MINUTE_US, about)}
+    return {"hour": view.render("hour", values), "minutes": _series(minutes, MINUTE_US, about)}
 
 
 class _Today(NamedTuple):
@@ -175,10 +175,10 @@ class _Today(NamedTuple):
 
 
 def _day(state: ControlState, today: _Today) -> dict[str, Any]:
-    hours = overview.spent_by_time(state.engine, today.now_us, overview.HOUR_US, 24)
+    hours = overview.spent_by_time(state.engine, today.now_us, HOUR_US, 24)
     total = total_of(spend_by(state.engine, [], today.since_us, None))
     values = {
-        "cost": _big(total.cost_nanousd),
+        "cost": _big(known_cost(total.cost_nanousd, total.requests, total.unpriced_requests)),
         "calls": total.requests,
         "unpriced": total.unpriced_requests,
         "zone": today.zone.key,
@@ -187,7 +187,7 @@ def _day(state: ControlState, today: _Today) -> dict[str, Any]:
         "unpriced_link": str(today.at("/calls").filtered("priced", "no")),
     }
     about = f"{_big(sum(spent.cost_nanousd for spent in hours.values()))} in the last 24 hours, by hour"
-    return {"day": view.render("day", values), "hours": _series(hours, overview.HOUR_US, about)}
+    return {"day": view.render("day", values), "hours": _series(hours, HOUR_US, about)}
 
 
 def _midnight(now_us: int, zone: ZoneInfo) -> int:
@@ -203,7 +203,11 @@ def _ranking(state: ControlState, by: str, title: str, nobody: str, today: _Toda
 def _sessions(state: ControlState, today: _Today) -> str:
     sessions = overview.dearest_sessions(state.engine, today.since_us, _ROWS_SHOWN)
     decimals = view.decimals_for(session.cost_nanousd for session in sessions)
-    rows = [session._asdict() | {"cost": view.usd(session.cost_nanousd, decimals)} for session in sessions]
+    rows = [
+        session._asdict()
+        | {"cost": view.usd(known_cost(session.cost_nanousd, session.calls, session.unpriced), decimals)}
+        for session in sessions
+    ]
     return view.render("sessions", {"sessions": rows})
 
 
@@ -221,7 +225,7 @@ def _planes(state: ControlState) -> dict[str, Any]:
 
 def _trust(state: ControlState, now_us: int) -> str:
     """How sure the last day's costs are, and what operators were told in the last week."""
-    rows = overview.cost_certainty(state.engine, now_us - overview.DAY_US)
+    rows = overview.cost_certainty(state.engine, now_us - DAY_US)
     calls = sum(row.calls for row in rows)
     said = sum(row.calls for row in rows if row.status == "settled" and row.source == "provider")
     unconfirmed = sum(row.calls for row in rows if row.status == "unconfirmed")
@@ -258,7 +262,7 @@ def _series(spent: Mapping[int, overview.Spent], step_us: int, about: str) -> di
     }
 
 
-def _big(nanousd: int) -> str:
+def _big(nanousd: int | None) -> str:
     return view.usd(nanousd, view.decimals_for([nanousd]))
 
 

@@ -15,8 +15,10 @@ from proxy.control.pages.calls import facets, table_of
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable
+from proxy.money import known_cost
 from proxy.reports import journal, one_session
 from proxy.reports import sessions as reports
+from proxy.reports.answers import no_price
 from proxy.reports.session_tree import Node
 from proxy.times import BadQuestion
 
@@ -71,7 +73,7 @@ def _row(row: reports.SessionRow, request: PageRequest) -> Row:
         "input": read,
         "cached": 100 * cached / (cached + read) if cached + read else None,
         "output": written,
-        "cost": None if row.requests and row.unpriced_requests == row.requests else row.cost_nanousd,
+        "cost": known_cost(row.cost_nanousd, row.requests, row.unpriced_requests),
         "unpriced": row.unpriced_requests,
     }
     calls = request.address.at("/calls")._replace(filters=(("session", row.session),))
@@ -147,13 +149,13 @@ def _stops(request: PageRequest, nodes: Sequence[tuple[int, Node]]) -> list[dict
 def _tiles(tree: Node, root: str) -> list[dict[str, str]]:
     cached, read, written = _tokens(tree.usage)
     lasted = (tree.ended_at - tree.started_at) / 1000 if tree.started_at is not None and tree.ended_at else None
-    cost = tree.cost_nanousd
+    cost = _known(tree)
     return [
         {
             "link": "#table-calls",
             "title": "Cost",
             "big": view.usd(cost, view.decimals_for([cost])),
-            "small": f"{view.count(tree.unpriced_requests)} calls have no price" if tree.unpriced_requests else "",
+            "small": no_price(tree.unpriced_requests) if tree.unpriced_requests else "",
             "small_link": f"/calls?since=all&filter.session={view.part(root)}&filter.priced=no",
         },
         {
@@ -180,6 +182,14 @@ def _tiles(tree: Node, root: str) -> list[dict[str, str]]:
     ]
 
 
+def _known(node: Node) -> int | None:
+    return known_cost(node.cost_nanousd, node.requests, node.unpriced_requests)
+
+
+def _own_unpriced(node: Node) -> int:
+    return node.unpriced_requests - sum(child.unpriced_requests for child in node.children)
+
+
 def _agents(tree: Node) -> int:
     return sum(1 for _ in tree.walk())
 
@@ -202,8 +212,8 @@ def _tree_table(nodes: list[tuple[int, Node]], tree: Node) -> Table:
         cells = {
             "agent": node.agent or node.session,
             "calls": node.own_requests,
-            "own_cost": node.own_cost_nanousd,
-            "cost": node.cost_nanousd,
+            "own_cost": known_cost(node.own_cost_nanousd, node.own_requests, _own_unpriced(node)),
+            "cost": _known(node),
             "share": 100 * node.cost_nanousd / tree.cost_nanousd if tree.cost_nanousd else None,
             "cached": 100 * cached / (cached + read) if cached + read else None,
             "output": written,

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from proxy.control.pages import view
 from proxy.control.pages.address import Address
+from proxy.money import known_cost
 from proxy.reports.sessions import SessionRow
 from proxy.reports.spans import Span
 from proxy.reports.spend import SpendRow
+from proxy.times import DAY_US, HOUR_US
 
 METRICS = {"cost": "Cost", "calls": "Calls", "tokens": "Tokens", "rate": "$ per million tokens"}
-STEPS_US = {"hour": 3_600_000_000, "day": 86_400_000_000, "week": 7 * 86_400_000_000}
+STEPS_US = {"hour": HOUR_US, "day": DAY_US, "week": 7 * DAY_US}
 
 
 class Choice(NamedTuple):
@@ -63,7 +65,7 @@ class Sums(NamedTuple):
         """The metric's value; None where there is none."""
         match metric:
             case "cost":
-                return self.cost if self.calls > self.unpriced or self.cost else (None if self.unpriced else 0)
+                return known_cost(self.cost, self.calls, self.unpriced)
             case "calls":
                 return self.calls
             case "tokens":

@@ -35,7 +35,7 @@ class Column(NamedTuple):
 
     sort: it may be sorted by. note: what it is, where the title leaves that open. signed: a difference (`usd`) or a change
     (`percent`, of `view.change_of`), which has its sign. sparse: the page leaves it out where all of it is 0 or unknown.
-    screen_only: paper has no room for it.
+    screen_only: paper has no room for it. cents: its amounts are whole cents, whatever their size.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Column(NamedTuple):
     signed: bool = False
     sparse: bool = False
     screen_only: bool = False
+    cents: bool = False
 
 
 class Row(NamedTuple):
@@ -139,7 +140,7 @@ def lines(table: Table, may_open: Collection[str] | None = None, clock: Clock = 
     not all. clock: whose zone moments stand in."""
     rows = [*table.rows, *([table.rest.row] if table.rest else []), *([table.total] if table.total else [])]
     decimals = {
-        column.name: view.decimals_for(row.cells.get(column.name) for row in rows)
+        column.name: 2 if column.cents else view.decimals_for(row.cells.get(column.name) for row in rows)
         for column in table.columns
         if column.kind in ("usd", "rate")
     }

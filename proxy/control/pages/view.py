@@ -17,13 +17,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from proxy.control.pages.address import MOST_CHARS, Address
 from proxy.control.pages.static_files import file_url
-from proxy.money import NANO
+from proxy.money import NANO, known_cost
 
 FOLDER = Path(__file__).parent
 LONGEST = 120  # of a name that a client chose
-_EXACT = Context(
-    prec=100
-)  # prices that somebody tries, times quantities that somebody claims, have no bound but a row's
+# Prices that somebody tries, times quantities that somebody claims, have no bound but a row's.
+_EXACT = Context(prec=100)
 
 
 def decimals_for(amounts: Iterable[int | None], least: int = 2) -> int:
@@ -167,7 +166,7 @@ def ranking(
                 "link": str(_narrowed(today, by, name)),
                 "calls_link": str(_narrowed(today, by, name).at("/calls")),
                 "unpriced_link": str(_narrowed(today, by, name).at("/calls").filtered("priced", "no")),
-                "cost": usd(cost if cost or unpriced < calls else None, decimals),
+                "cost": usd(known_cost(cost, calls, unpriced), decimals),
                 "share": share(cost, dearest),
                 "calls": calls,
                 "unpriced": unpriced,

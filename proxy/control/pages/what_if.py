@@ -19,9 +19,8 @@ from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.calendar import spend_by
 from proxy.reports.spend import SpendRow
 from proxy.reports.what_if import WhatIfShown, cache_share, learned_ratios, what_if_answer
-from proxy.times import BadQuestion
+from proxy.times import DAY_US, BadQuestion
 
-_DAY_US = 86_400_000_000
 _MILLION = 1_000_000
 _PRICE = "price."
 _USUAL = ("input", "cache_read", "output")
@@ -36,7 +35,7 @@ def show(request: PageRequest) -> PageContent:
     swap, tier, cache = (address.get(name) for name in ("swap", "tier", "cache"))
     since, until = request.moments()
     ends = request.now_us if until is None else until
-    begins = ends - 30 * _DAY_US if since is None else since
+    begins = ends - 30 * DAY_US if since is None else since
     used = spend_by(request.state.engine, ["model"], begins, ends)
     prices = _prices(address)
     model, provider = address.get("model"), address.get("provider")

@@ -107,8 +107,7 @@ async def serve_live(plane: Plane, client: Client) -> None:
     try:
         await _live(plane, client, identity, opened)
     except Refused as refused:
-        if not refused.recorded:
-            plane.tally.refuse(refused.refusal.code, refused.refusal.budget)
+        plane.tally.refuse(refused.refusal.code, refused.refusal.budget, recorded=refused.recorded)
         near.close(*close_of(refused.refusal))
     except NotOpened as answer:
         near.close(FAILED, f"UNAVAILABLE: the upstream answered {answer.status}")

@@ -270,8 +270,7 @@ class Session:
         if event:
             self._near.send_text(event)
         self._near.close(code, reason)
-        if not refused.recorded:
-            self._plane.tally.refuse(refusal.code, refusal.budget)
+        self._plane.tally.refuse(refusal.code, refusal.budget, recorded=refused.recorded)
         self._end("cut")
 
     def _client_ended(self, code: int, reason: str) -> None:

@@ -47,9 +47,8 @@ _ONE_IMAGE = frozenset({"gen4_image", "gen4_image_turbo", "gemini_2.5_flash"})  
 # format (increasing to 40 … when the output is larger than 4 megapixels)" (SDK, `ImageToVideoCreateParams`).
 _SURCHARGES = {"mp4": 0, "prores": 5, "png_sequence": 5}
 _DEAREST_SURCHARGE = 40
-_WITHOUT_LENGTH = frozenset(
-    {"video_to_video", "video_upscale", "video_to_hdr", "avatar_videos"}
-)  # as long as what was sent
+# As long as what was sent.
+_WITHOUT_LENGTH = frozenset({"video_to_video", "video_upscale", "video_to_hdr", "avatar_videos"})
 _IMAGES = frozenset({"text_to_image", "image_upscale"})
 _VIDEOS = (
     "image_to_video", "text_to_video", "video_to_video", "video_upscale", "video_to_hdr", "character_performance",

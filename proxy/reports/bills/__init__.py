@@ -12,3 +12,5 @@ FORMATS = (
     openrouter.DAYS,
 )  # fmt: skip
 """The first whose columns a file has is what it is."""
+BILLED = frozenset(provider for form in FORMATS for provider in form.of)
+"""Providers that have bills of their own."""

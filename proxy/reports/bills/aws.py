@@ -101,11 +101,13 @@ def _wanted(columns: list[str]) -> dict[str, tuple[str | None, str | None]]:
     raise BadQuestion(f"the file of Cost Explorer is grouped by {group!r}; group it by Service or by Usage type")
 
 
+_OF = ("aws",)
 FORMATS = (
     Format(
+        _OF,
         "AWS's cost and usage report",
         ("line_item_usage_type", "line_item_unblended_cost", "line_item_usage_start_date"),
         _report,
     ),
-    Format("AWS's Cost Explorer", ("total_costs",), _explorer, as_written=True),
+    Format(_OF, "AWS's Cost Explorer", ("total_costs",), _explorer, as_written=True),
 )

@@ -91,8 +91,12 @@ def _model(row: Row, meter: str) -> str | None:
     return (f"gpt {name}" if of_gpt and name[:1].isdigit() else name) or None
 
 
+_OF = ("azure",)
 FORMATS = (
     Format(
-        "Azure's cost details", ("date", "meter_name", "charge_type|consumed_service|meter_category", _COST), _lines
+        _OF,
+        "Azure's cost details",
+        ("date", "meter_name", "charge_type|consumed_service|meter_category", _COST),
+        _lines,
     ),
 )

@@ -34,4 +34,4 @@ def _lines(rows: Iterable[Row], asked: Asked) -> Iterator[Stated]:
         )  # fmt: skip
 
 
-FORMATS = (Format("a FOCUS table", ("billed_cost", "charge_period_start"), _lines),)
+FORMATS = (Format((), "a FOCUS table", ("billed_cost", "charge_period_start"), _lines),)

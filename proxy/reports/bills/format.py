@@ -24,9 +24,10 @@ class Asked(NamedTuple):
 
 
 class Format(NamedTuple):
-    """name: for a person. told_by: columns that a file of it has, every one (`a|b`: either), as `plain` writes them. read: its
-    lines. as_written: its rows keep the names of the file."""
+    """of: the providers whose bill it is (none: any's). name: for a person. told_by: columns that a file of it has, every one
+    (`a|b`: either), as `plain` writes them. read: its lines. as_written: its rows keep the names of the file."""
 
+    of: tuple[str, ...]
     name: str
     told_by: tuple[str, ...]
     read: Callable[[Iterable[Row], Asked], Iterator[Stated]]

@@ -67,4 +67,5 @@ def _credits(value: Any) -> Iterator[Any]:
         yield some
 
 
-FORMATS = (Format("Google Cloud's billing export", ("sku_description", _START), _lines),)
+_OF = ("google", "google-vertex")
+FORMATS = (Format(_OF, "Google Cloud's billing export", ("sku_description", _START), _lines),)

@@ -72,10 +72,14 @@ def _usage(day: str, row: Row) -> Iterator[Stated]:
     yield Stated(day, model, "output", None, number(row.get("output_tokens")) or Decimal(0), tier=tier)
 
 
+_OF = ("openai",)
 FORMATS = (
-    Format("OpenAI's costs or usage", ("start_time", "results"), _buckets),
-    Format("OpenAI's costs, of its dashboard", (_START, "amount_value", "amount_currency"), _costs),
+    Format(_OF, "OpenAI's costs or usage", ("start_time", "results"), _buckets),
+    Format(_OF, "OpenAI's costs, of its dashboard", (_START, "amount_value", "amount_currency"), _costs),
     Format(
-        "OpenAI's usage, of its dashboard", (_START, "input_tokens", "output_tokens", "num_model_requests"), _usages
+        _OF,
+        "OpenAI's usage, of its dashboard",
+        (_START, "input_tokens", "output_tokens", "num_model_requests"),
+        _usages,
     ),
 )

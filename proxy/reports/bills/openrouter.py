@@ -39,11 +39,15 @@ def _tokens(row: Row) -> Decimal | None:
     return sum(counts, Decimal(0)) if counts else None
 
 
+_OF = ("openrouter",)
 FORMATS = (
     Format(
-        "OpenRouter's activity, call by call", ("generation_id", "created_at", "cost_total", "model_permaslug"), _calls
+        _OF,
+        "OpenRouter's activity, call by call",
+        ("generation_id", "created_at", "cost_total", "model_permaslug"),
+        _calls,
     ),
-    Format("OpenRouter's activity", ("date", _MODEL, "usage"), _days),
+    Format(_OF, "OpenRouter's activity", ("date", _MODEL, "usage"), _days),
 )
-DAYS = Format("a table of days, models and costs", (_DAY, _MODEL, _USD), _days)
+DAYS = Format((), "a table of days, models and costs", (_DAY, _MODEL, _USD), _days)
 """Any that says no more than this."""

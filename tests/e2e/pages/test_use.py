@@ -56,9 +56,8 @@ def test_the_tables_csv_is_the_apis_and_the_ledgers(day: Day, page: Page) -> Non
     items = httpx.get(day.url + "api/spend", params={"by": "key", "since": "24h"}, headers=ADMIN).json()["items"]
     wanted = {item["key"]: Decimal(item["cost_usd"]) for item in items}
     assert shown.keys() == wanted.keys()
-    assert sum(shown.values()) == pytest.approx(
-        sum(wanted.values()), abs=Decimal("0.2")
-    )  # the day moves on between the two
+    # The day moves on between the two.
+    assert sum(shown.values()) == pytest.approx(sum(wanted.values()), abs=Decimal("0.2"))
 
 
 LED = """

@@ -80,9 +80,8 @@ def test_other_ways_to_show_who_asks(rig: Rig, model: str, billed_as: str, strea
     assert told.text == clouds.TEXT
     entry = rig.entry(told.request_id)
     assert round(float(entry["cost_usd"]) * 1e9) == rig.bill()[billed_as]["nanousd"] - billed["nanousd"]
-    assert ("translated_usage" in entry["flags"]) == (
-        model == "sagemaker-stream"
-    )  # of its frames LiteLLM's word is taken
+    # Of its frames LiteLLM's word is taken.
+    assert ("translated_usage" in entry["flags"]) == (model == "sagemaker-stream")
 
 
 @pytest.mark.parametrize(("caller", "provider", "stream"), [case for case in CASES if case[1] not in TOOLLESS])

@@ -19,7 +19,6 @@ from tests.support.translation_rig import CHAT_TOOL, KEY, MESSAGES_TOOL, MODELS,
 PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
 CLAUDES = ("anthropic", "bedrock", "bedrock-invoke", "vertex-claude")
 GEMINIS = ("vertex", "gemini")
-OTHERS = ("openai", "azure", "mistral", "cohere")
 NATIVE = {("chat", "openai"), ("messages", "anthropic"), ("responses", "openai")}
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 SCHEMA = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from proxy.capacity.closing import Carried, close, late, union
-from proxy.capacity.rates import MINUTE_US, Rates, Step
+from proxy.capacity.rates import Rates, Step
 from proxy.capacity.runs import Run, tokens_within
 from proxy.capacity.server_metrics import Increase
 from proxy.capacity.split import Power, Span, Terms, Weights
+from proxy.times import MINUTE_US
 
 TERMS = Terms(Rates([Step(0, 2_000_000_000)], [Step(0, 1)]))
 MINUTE = Span(0, MINUTE_US)

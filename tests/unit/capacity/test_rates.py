@@ -7,7 +7,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.capacity.rates import DAY_US, HOUR_US, MINUTE_US, Rates, Step, apportion
+from proxy.capacity.rates import Rates, Step, apportion
+from proxy.times import DAY_US, HOUR_US, MINUTE_US
 
 DAY = 20_000 * DAY_US
 NANO = 1_000_000_000

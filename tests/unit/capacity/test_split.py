@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.capacity.rates import HOUR_US, MINUTE_US, Rates, Step
+from proxy.capacity.rates import Rates, Step
 from proxy.capacity.runs import Run, tokens_within
 from proxy.capacity.split import Others, Power, Share, Span, Split, Terms, Weights, level_of, split
+from proxy.times import HOUR_US, MINUTE_US
 
 LENGTH = 60  # microseconds: the reference looks at each of them
 DOLLAR_A_US = HOUR_US * 1_000_000_000  # nano-USD an hour, of something that costs a dollar a microsecond

@@ -142,3 +142,73 @@ def test_a_slip_in_the_stores_address_says_what_to_write(url: str, says: str) ->
 def test_a_number_with_its_unit_is_written_as_it_should_be(tree: dict[str, Any], says: str) -> None:
     (line,) = told(**tree)
     assert line.rpartition(": must be ")[2] == says or line.endswith(f"must be {says}")
+
+
+KEY = "sk-admin-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("server", "base_url"),
+    [
+        ({}, "http://127.0.0.1:4100/v1"),
+        ({}, "http://localhost:4100"),
+        ({}, "http://0.0.0.0:4100"),
+        ({}, "http://127.0.0.1:4101"),
+        ({"host": "localhost"}, "http://127.0.0.1:4100/v1"),
+        ({"host": "0.0.0.0", "port": 80, "admin_key": KEY}, "http://127.0.0.1/v1"),
+        ({"host": "0.0.0.0", "admin_key": KEY}, "http://127.0.0.2:4100/v1"),
+        ({"host": "::", "admin_key": KEY}, "http://[::1]:4100/v1"),
+        ({"host": "gateway.example", "admin_key": KEY}, "http://GATEWAY.example:4100/v1"),
+    ],
+)
+@pytest.mark.parametrize("setting", ["base_url", "base_urls.openai"])
+def test_an_upstream_that_is_taximeter_itself_is_refused(server: dict[str, Any], base_url: str, setting: str) -> None:
+    """Each call would have come back as another, without an end."""
+    other = {"base_url": "http://h/v1", "base_urls": {"openai": base_url}}
+    row = {"base_url": base_url} if setting == "base_url" else other
+    (problem,) = told(server=server, upstreams={"a": row})
+
+    assert problem.startswith(f"upstreams.a.{setting}: is Taximeter itself (server.")
+
+
+@pytest.mark.parametrize(
+    ("server", "base_url"),
+    [
+        ({}, "http://127.0.0.1:4102/v1"),
+        ({}, "http://127.0.0.2:4100/v1"),
+        ({}, "http://10.0.0.1:4100/v1"),
+        ({}, "http://[::1]:4100/v1"),
+        ({"host": "0.0.0.0", "admin_key": KEY}, "http://[::1]:4100/v1"),
+        ({"host": "0.0.0.0", "admin_key": KEY}, "http://10.0.0.1:4100/v1"),
+        ({"host": "10.0.0.2", "admin_key": KEY}, "http://127.0.0.1:4100/v1"),
+        ({"port": 0, "admin_port": 0}, "http://127.0.0.1:4100/v1"),
+    ],
+)
+def test_another_of_the_same_port_is_none_of_it(server: dict[str, Any], base_url: str) -> None:
+    tree = {"upstreams": {"a": {"base_url": base_url}}, "models": {"*": {"upstream": "a"}}, "server": server}
+    assert build(Expansion(tree, [], []))[0].upstreams["a"].base_url == base_url
+
+
+@pytest.mark.parametrize(
+    ("host", "admin_host", "both"),
+    [
+        ("127.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1", "localhost", False),
+        ("0.0.0.0", "127.0.0.1", False),
+        ("10.0.0.1", "0.0.0.0", False),
+        ("::", "127.0.0.1", False),
+        ("0.0.0.0", "::", False),
+        ("127.0.0.1", "10.0.0.1", True),
+        ("0.0.0.0", "::1", True),
+        ("127.0.0.1", "::1", True),
+    ],
+)
+def test_two_planes_at_one_port_are_refused_where_they_cannot_both_listen(
+    host: str, admin_host: str, both: bool
+) -> None:
+    server = {"host": host, "admin_host": admin_host, "port": 4100, "admin_port": 4100, "admin_key": KEY}
+    if both:
+        build(Expansion({"upstreams": {"a": UPSTREAM}, "models": {"*": {"upstream": "a"}}, "server": server}, [], []))
+    else:
+        (problem,) = told(server=server)
+        assert problem.startswith("server.admin_port: is server.port too")

@@ -156,3 +156,55 @@ def test_what_an_azure_deployment_is_priced_as_goes_with_any_upstream() -> None:
     assert made.places() == {"deployment_type": "DataZoneStandard", "zone": "eu"}
     wrong = Upstream(**row, params={"zone": 5})
     assert [name for name, _ in wrong.problems(wrong.base_url, speaks_others=False, signs=False)] == ["params.zone"]
+
+
+@pytest.mark.parametrize("timeout", ["header_timeout_s", "body_timeout_s", "write_timeout_s", "realtime_idle_s"])
+def test_a_time_out_of_0_is_refused_as_everything_would_end_at_once(tmp_path: Path, timeout: str) -> None:
+    """It stands for none at all elsewhere."""
+    assert list(problems(tmp_path, f"server: {{{timeout}: 0}}")) == [f"server.{timeout}"]
+
+
+@pytest.mark.parametrize("timeout", ["connect_timeout_s", "first_byte_timeout_s", "idle_timeout_s"])
+def test_so_is_one_of_an_upstream(tmp_path: Path, timeout: str) -> None:
+    text = f"upstreams: {{a: {{base_url: 'http://h/v1', {timeout}: 0}}}}"
+    assert list(problems(tmp_path, text)) == [f"upstreams.a.{timeout}"]
+
+
+def test_a_wait_of_0_is_none(tmp_path: Path) -> None:
+    config, _ = load(tmp_path, "server: {busy_wait_s: 0, drain_timeout_s: 0, keepalive_comment_s: 0}" + GOOD)
+    assert config.server.busy_wait_s == 0
+
+
+@pytest.mark.parametrize(
+    ("secret", "says"),
+    [
+        (" sk-0123456789abcdef", "blanks or a line break"),
+        ("sk-0123456789abcdef\\n", "blanks or a line break"),
+        ("sk-0123456789\\nabcdef", "no header takes"),
+        ("sk-0123456789abcd\u2026", "no header takes"),
+    ],
+)
+def test_a_secret_that_nobody_can_send_is_refused(tmp_path: Path, secret: str, says: str) -> None:
+    told = problems(tmp_path, f'keys: [{{name: k, key: "{secret}"}}]\nserver: {{admin_key: "{secret}"}}')
+
+    assert list(told) == ["server.admin_key", "keys[0].key"]
+    assert all(says in message for message in told.values())
+    assert secret.strip() not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("match", "says"),
+    [
+        ('{team: ""}', "has an empty value"),
+        ('{team: [a, ""]}', "has an empty value"),
+        ('{team: "${TEAM:-}"}', "comes out empty, and every call would be matched"),
+        ('{team: ["${TEAM:-}"]}', "has an empty value"),
+        ("{team: []}", "names no value"),
+    ],
+)
+def test_a_match_that_is_empty_is_refused(tmp_path: Path, match: str, says: str) -> None:
+    """It counted no call, or (out of the environment) every one."""
+    text = f"budgets: [{{name: b, limit_usd: 1, window: day, match: {match}}}]"
+    told = problems(tmp_path, text) | problems(tmp_path, f"plans: [{{name: p, usd_per_month: 1, match: {match}}}]")
+    assert [path for path in told if "match.team" in path] == ["budgets[0].match.team", "plans[0].match.team"]
+    assert all(says in message for message in told.values())

@@ -21,14 +21,22 @@ def warned(tree: dict[str, Any]) -> list[str]:
     return build(Expansion(tree, [], []))[1]
 
 
-def test_what_is_right_is_not_warned_of() -> None:
-    assert warned(FINE) == []
+RIGHT: list[dict[str, Any]] = [
+    {},
+    {"prices": [{"provider": "openai", "model": "*", "multiplier": "1.19"}]},
+    {"budgets": [{"name": "b", "limit_usd": 1, "window": "day", "action": "warn", "alert_at": [1, 2]}]},
+    {"spool": {"max_mb": 500_000}, "server": {"busy_wait_s": 600, "drain_timeout_s": 3600}},
+]
+
+
+@pytest.mark.parametrize("change", RIGHT)
+def test_what_is_right_is_not_warned_of(change: dict[str, Any]) -> None:
+    assert warned(FINE | change) == []
 
 
 @pytest.mark.parametrize(
     ("change", "path"),
     [
-        ({"server": {"port": 4100, "admin_port": 4100}}, "server.admin_port"),
         ({"server": {"max_body_mb": 100, "max_inflight_mb": 50}}, "server.max_inflight_mb"),
         ({"upstreams": {"openai": UPSTREAM | {"api_key": "Bearer sk-x"}}}, "upstreams.openai.api_key"),
         (
@@ -36,6 +44,35 @@ def test_what_is_right_is_not_warned_of() -> None:
             "upstreams.openai.base_url",
         ),
         ({"upstreams": {"openai": UPSTREAM | {"base_url": "https://h/v1/messages/"}}}, "upstreams.openai.base_url"),
+        (
+            {"upstreams": {"openai": UPSTREAM | {"base_urls": {"anthropic": "https://h/v1/messages"}}}},
+            "upstreams.openai.base_urls.anthropic: ends in /messages",
+        ),
+        ({"keys": [{"name": "k", "key": "Bearer sk-0123456789abcdef"}]}, "keys[0].key: begins with Bearer"),
+        ({"server": {"admin_key": "bearer sk-0123456789abcdef"}}, "server.admin_key: begins with Bearer"),
+        (
+            {"exports": [{"type": "lago", "api_key": "Bearer sk-x", "subject": "customer"}]},
+            "exports[0].api_key: begins with Bearer",
+        ),
+        (
+            {"prices": [{"provider": "openai", "model": "*", "multiplier": 80}]},
+            'prices[0].multiplier: 80 makes everything 80 times as dear; a discount of 20 % is "0.8"',
+        ),
+        ({"prices": [{"provider": "openai", "model": "*", "multiplier": "0.00"}]}, "prices[0].multiplier: 0 makes"),
+        (
+            {"spool": {"max_mb": 4294967296}},
+            "spool.max_mb: 4294967296 megabytes are more than a machine has; if bytes are meant, 4096",
+        ),
+        ({"server": {"max_inflight_mb": 536870912}}, "server.max_inflight_mb: 536870912 megabytes"),
+        ({"jobs": {"max_file_mb": 536870912}}, "jobs.max_file_mb: 536870912 megabytes"),
+        (
+            {"upstreams": {"openai": UPSTREAM | {"connect_timeout_s": 5000}}},
+            "upstreams.openai.connect_timeout_s: 5000 seconds are 83 minutes; if milliseconds are meant, 5",
+        ),
+        (
+            {"budgets": [{"name": "b", "limit_usd": 1, "window": "day", "alert_at": [0.5, 1.2]}]},
+            "budgets[0].alert_at: 1.2 is hardly ever reached, as the budget blocks at 1",
+        ),
         ({"upstreams": {}, "models": {}, "prices": []}, "upstreams"),
         ({"models": {}}, "models"),
         ({"prices": [{"provider": "opnai", "model": "x", "input": "1"}]}, "prices[0].provider"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import importlib
 import signal
 import socket
@@ -14,14 +13,14 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
 from proxy.config.model import Config
-from proxy.control import process
+from proxy.control import opening, process
 from proxy.control.alerts import Alerts
 from proxy.control.process import Control
 from proxy.ledger import outage
+from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
 from proxy.processes.link import ControlServer
 from proxy.processes.orders import Orders
@@ -56,14 +55,13 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     note(ControlServer, "stop", "link")
     note(Recorder, "run", "recorder")
     note(Alerts, "stop", "alerts")
-    opened = process.open_ledger
 
-    def open_ledger(url: str) -> Any:
-        engine = opened(url)
+    def opened(url: str) -> Any:
+        engine = open_ledger(url)
         note(engine, "dispose", "ledger")
         return engine
 
-    monkeypatch.setattr(process, "open_ledger", open_ledger)
+    monkeypatch.setattr(opening, "open_ledger", opened)
     return names
 
 
@@ -119,7 +117,7 @@ async def test_a_reload_during_the_start_is_not_lost(control: Control, monkeypat
     """It was: there was no link yet to send the new budgets' beginnings over, and nobody heard of the error."""
     pushed: list[Any] = []
     monkeypatch.setattr(ControlServer, "push", lambda _, snapshot: pushed.append(snapshot))
-    control._reload(
+    control._take(
         control.config.model_validate(
             control.config.model_dump() | {"budgets": [{"name": "new", "limit_usd": "1", "window": "day"}]}
         )
@@ -131,101 +129,6 @@ async def test_a_reload_during_the_start_is_not_lost(control: Control, monkeypat
     await serving
 
     assert "defined" in pushed[0]
-
-
-async def test_a_database_that_comes_later_is_waited_for(
-    control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One sentence while it is away, one when it is there; never a traceback."""
-    away = [OperationalError("SELECT 1", {}, OSError("connection refused")) for _ in range(3)]
-    opened = process.open_ledger
-
-    def open_ledger(url: str) -> Engine:
-        if away:
-            raise away.pop()
-        return opened(url)
-
-    monkeypatch.setattr(process, "open_ledger", open_ledger)
-    monkeypatch.setattr(process, "_TICK_S", 0.001)
-    with caplog.at_level("WARNING"):
-        engine = await control._open_ledger()
-
-    assert engine is not None
-    engine.dispose()
-    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
-        f"ledger: cannot be opened: {engine.url.database}: connection refused",
-        "ledger: is open now",
-    ]
-    assert all(record.exc_info is None for record in caplog.records)
-
-
-async def test_the_admin_port_says_that_the_database_is_waited_for(
-    control: Control, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It took connections and answered none of them."""
-    opened, is_there = process.open_ledger, threading.Event()
-
-    def open_ledger(url: str) -> Engine:
-        if not is_there.is_set():
-            raise OSError(errno.ECONNREFUSED, "connection refused")
-        return opened(url)
-
-    monkeypatch.setattr(process, "open_ledger", open_ledger)
-    monkeypatch.setattr(process, "_TICK_S", 0.001)
-    opening = asyncio.create_task(control._open_ledger())
-    port = control._listener.getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        told = {path: await client.get(path) for path in ("/readyz", "/healthz", "/metrics")}
-    is_there.set()
-    engine = await opening
-
-    assert engine is not None
-    engine.dispose()
-    assert {path: answer.status_code for path, answer in told.items()} == {
-        "/readyz": 503,
-        "/healthz": 200,
-        "/metrics": 503,
-    }
-    assert told["/readyz"].json() == {"status": "not ready", "missing": ["the ledger database"]}
-    assert control._listener.fileno() >= 0  # for the server that comes now
-
-
-async def test_who_waits_for_a_database_can_be_stopped(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_ledger(url: str) -> Engine:
-        control._stop.set()
-        raise OSError("away")
-
-    monkeypatch.setattr(process, "open_ledger", open_ledger)
-
-    assert await control._open_ledger() is None
-
-
-async def test_a_ledger_that_can_be_read_alone_is_waited_for(
-    control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It opened; the first thing written to it ended the process, with a traceback, again and again."""
-    is_read_only = [True, True]
-    adopt = process.instances.adopt
-
-    def adopting(engine: Engine, instance: str, data_dir: Path) -> None:
-        if is_read_only:
-            is_read_only.pop()
-            with engine.connect() as connection:
-                connection.exec_driver_sql("PRAGMA query_only = on")
-                connection.exec_driver_sql("DELETE FROM entries")
-        adopt(engine, instance, data_dir)
-
-    monkeypatch.setattr(process.instances, "adopt", adopting)
-    monkeypatch.setattr(process, "_TICK_S", 0.001)
-    with caplog.at_level("WARNING"):
-        engine = await control._open_ledger()
-
-    assert engine is not None
-    engine.dispose()
-    assert [record.getMessage().rpartition("ledger.db: ")[2].partition(";")[0] for record in caplog.records] == [
-        "attempt to write a readonly database",
-        "ledger: is open now",
-    ]
 
 
 async def test_while_records_of_before_are_recorded_the_admin_port_says_so_and_a_stop_ends_it(
@@ -264,9 +167,7 @@ async def test_a_ledger_that_does_not_say_what_is_spent_is_asked_again_with_one_
     control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """There were fifty lines a second."""
-    engine = await control._open_ledger()
-    assert engine is not None
-    control._engine = engine
+    engine = control._engine = open_ledger(control.config.ledger)
     failures = ["disk is full"] * 5 + ["locked"] * 2
 
     def question() -> str:

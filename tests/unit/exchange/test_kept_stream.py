@@ -16,6 +16,7 @@ from proxy.exchange.gate import StreamGate
 from proxy.exchange.kept_stream import KeptStream, alike
 from proxy.meters import Context, reader
 from proxy.wire import lenient
+from tests.support.gates import fed
 
 SECRET = b"sk-up-0123456789"
 FORMS: list[tuple[str, StreamForm]] = [
@@ -118,7 +119,7 @@ def what_becomes_of(reads: list[bytes], dialect: str, form: StreamForm) -> dict[
         reader(dialect, ""), Context(), strip_usage=True, strip_each=True, before_done=lambda: b": cost\n\n", form=form,
         secrets=(SECRET,), redact=lambda block: block.replace(SECRET, b"***"),
     )  # fmt: skip
-    passed = [gate.feed(read) for read in reads]
+    passed = [fed(gate, read) for read in reads]
     so_far = bytes(gate.watch.kept), gate.watch.only_comments, gate.watch.so_far, gate.between_events
     passed.append(gate.finish(b"data: cut\n\n"))
     watch = gate.watch

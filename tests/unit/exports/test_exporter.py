@@ -20,9 +20,8 @@ from proxy.ledger.audit.verify import verify
 from proxy.ledger.export_log import NotKept, ask_again, keep, take_place
 from proxy.ledger.export_schema import export_log, export_set_aside
 from proxy.ledger.retention import delete_some
-from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import entries
-from proxy.times import now_us
+from proxy.times import DAY_US, now_us
 from tests.support.export_receiver import KEY
 from tests.support.exported import INSTANCE, Told, drain, exporter, ids, receiver, sorted_ids
 from tests.support.made_up import START, fill, made_up

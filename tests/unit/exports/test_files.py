@@ -15,9 +15,8 @@ from proxy.exports import files
 from proxy.exports.sink import Later
 from proxy.exports.status import sinks_shown
 from proxy.ledger.retention import delete_some
-from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import counted, entries
-from proxy.times import now_us
+from proxy.times import DAY_US, now_us
 from tests.support.exported import drain, exporter, ids
 from tests.support.made_up import START, fill, made_up
 

@@ -75,7 +75,7 @@ def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatc
     pairing, batch = taken(intent, end)
 
     assert [exactly(entry) for entry in batch.entries] == [exactly(expected)]
-    assert (pairing.open_intents, list(pairing.lately)) == (0, batch.entries)
+    assert (pairing.in_flight(), list(pairing.lately)) == ([], batch.entries)
     row = batch.entries[0].row
     assert (row.input_tokens, row.output_tokens, row.usage) == (7, 3, '{"web_search":2}')
     assert (row.model, row.price_version) == ("m2", "v2")
@@ -117,7 +117,7 @@ def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyP
 
         assert list(map(exactly, batch.entries)) == list(map(exactly, expected.entries)), (intent, end)
         assert batch.unreadable == expected.unreadable
-        assert pairing.open_intents == thorough.open_intents
+        assert len(pairing.in_flight()) == len(thorough.in_flight())
         assert listed(pairing.leased) == listed(thorough.leased)
         count += 1
     assert count > 900
@@ -145,7 +145,7 @@ def test_records_taken_together_come_to_what_each_comes_to() -> None:
     assert len(singly.entries) > 100
     assert list(map(exactly, together.entries)) == list(map(exactly, singly.entries))
     assert together.unreadable == singly.unreadable
-    assert pairing.open_intents == one_by_one.open_intents
+    assert len(pairing.in_flight()) == len(one_by_one.in_flight())
     assert pairing.resume_at(Position(9, 0)) == one_by_one.resume_at(Position(9, 0))
     assert list(map(exactly, pairing.lately)) == list(map(exactly, one_by_one.lately))
 

@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.capacity.rates import HOUR_US, MINUTE_US
 from proxy.ids import Ids
 from proxy.ledger.capacity_books import close_minutes, end_books, keep, open_books, read_books
 from proxy.ledger.capacity_prices import share_prices
@@ -25,6 +24,7 @@ from proxy.ledger.watch import EVER, Life, final_until, lives, say
 from proxy.reports.spend import spend
 from proxy.spool.frames import Position
 from proxy.spool.reader import Record
+from proxy.times import HOUR_US, MINUTE_US
 from tests.support.machines import MORNING, POOL, TERMS, call, finish, ship, simulate, sums
 
 IDS = Ids()

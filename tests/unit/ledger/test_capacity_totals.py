@@ -6,10 +6,11 @@ import random
 from collections.abc import Mapping
 
 from proxy.capacity.closing import Carried, close
-from proxy.capacity.rates import MINUTE_US, Rates, Step
+from proxy.capacity.rates import Rates, Step
 from proxy.capacity.runs import Run, Tokens
 from proxy.capacity.split import Span, Terms
 from proxy.ledger.capacity_totals import Totals
+from proxy.times import MINUTE_US
 from tests.support.rows import each_row
 
 TERMS = Terms(Rates([Step(0, 10**10)], [Step(0, 1)]), milliwatts=(7000, 800))

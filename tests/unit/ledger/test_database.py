@@ -55,9 +55,8 @@ def test_batches_and_questions_take_turns_in_a_few_sessions(url: str, tmp_path: 
     ledger.start()
     writer = SpoolWriter(tmp_path / "spool", "0")
     others = [open_ledger(url) for _ in range(3)]
-    with (
-        contextlib.ExitStack() as at_once
-    ):  # as many sessions as there may be: each next transaction gets the next of them
+    # As many sessions as there may be: each next transaction gets the next of them.
+    with contextlib.ExitStack() as at_once:
         for engine in others:
             at_once.enter_context(engine.connect()).execute(sa.text("SELECT 1"))
     for number in range(12):  # a driver prepares a statement when it is used for the sixth time

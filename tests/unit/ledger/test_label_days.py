@@ -24,11 +24,12 @@ from proxy.ledger.label_parts import add_up_a_part, certainty_query
 from proxy.ledger.parts_schema import spend_label_parts
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollup_schema import spend_days, spend_label_days
-from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US
+from proxy.ledger.rollups import PART_US
 from proxy.ledger.schema import entries
 from proxy.reports.overview import cost_certainty
 from proxy.reports.spans import ENTRIES, Span, answering
 from proxy.reports.spend import spend
+from proxy.times import DAY_US, HOUR_US
 from tests.support.bought import bought
 from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up
@@ -80,9 +81,8 @@ def count_of(add: Callable[[], bool]) -> int:
 def filled(shared_database: str) -> Iterator[Engine]:
     """300 hours: added up by one label, then by two, and half of the days have changed again since; parts of them later yet."""
     engine, made = open_ledger(shared_database), made_up(600, hours=300)
-    random.Random(3).shuffle(
-        made
-    )  # calls of all days, as late as can be; a correction may come before what it corrects
+    # Calls of all days, as late as can be; a correction may come before what it corrects.
+    random.Random(3).shuffle(made)
     fill(engine, made[:400])
     assert add_up(engine, ["plan"]) == 13
     fill(engine, made[400:500])

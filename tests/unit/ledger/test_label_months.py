@@ -22,10 +22,11 @@ from proxy.ledger.label_weeks import add_up_a_month, add_up_a_week
 from proxy.ledger.parts_schema import spend_impersonal_months, spend_label_months
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollup_schema import label_days as days_state
-from proxy.ledger.rollups import DAY_US, HOUR_US, MONTH_US, end_of, start_of
+from proxy.ledger.rollups import MONTH_US, end_of, start_of
 from proxy.reports.spans import Span, answering
 from proxy.reports.spend import spend, spend_each
 from proxy.reports.totals import Kept
+from proxy.times import DAY_US, HOUR_US
 from tests.support.bought import bought
 from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up

@@ -23,9 +23,10 @@ from proxy.ledger.label_weeks import add_up_a_month, add_up_a_week, add_up_days
 from proxy.ledger.parts_schema import spend_impersonal_weeks, spend_label_weeks
 from proxy.ledger.retention import delete_some
 from proxy.ledger.rollup_schema import label_days as days_state
-from proxy.ledger.rollups import DAY_US, HOUR_US, WEEK_US
+from proxy.ledger.rollups import WEEK_US
 from proxy.reports.spans import answering
 from proxy.reports.spend import Span, spend
+from proxy.times import DAY_US, HOUR_US
 from tests.support.bought import bought
 from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up

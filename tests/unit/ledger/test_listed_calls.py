@@ -22,12 +22,13 @@ from proxy.ledger.label_parts import add_up_a_part
 from proxy.ledger.parts_schema import TOO_MANY, label_parts, rare_calls
 from proxy.ledger.parts_schema import person_calls as table
 from proxy.ledger.retention import delete_some
-from proxy.ledger.rollups import DAY_US, HOUR_US, PART_US
+from proxy.ledger.rollups import PART_US
 from proxy.ledger.schema import entries
 from proxy.reports import call_lists
 from proxy.reports import calls as calls_module
 from proxy.reports import sessions as lists
 from proxy.reports.calls import requests
+from proxy.times import DAY_US, HOUR_US
 from tests.support.bought import bought, with_row
 from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up

@@ -23,7 +23,6 @@ from tests.unit.ledger.test_jobs import begun, ended, expired, job_of
 # More than an index of PostgreSQL takes, whatever it is packed to.
 LONG = random.Random(1).randbytes(6000).hex()
 WRONG = (None, -1, 2**63 - 1, 1.5, "", "x", "\x00", LONG, [], [{}], {}, {"a": {"b": 1}})
-MISSING = object()
 BOUNDARY = "no-record-has-this"
 
 Case = tuple[str, list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]

@@ -23,12 +23,11 @@ from proxy.ledger.export_schema import export_log
 from proxy.ledger.pairing import Batch
 from proxy.ledger.partitions import NotDivided, divide, make_months
 from proxy.ledger.retention import delete_some, drop_months
-from proxy.ledger.rollups import DAY_US
 from proxy.ledger.schema import budget_retired, budget_spend, entries
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.reports import calls
 from proxy.reports.spend import spend
-from proxy.times import now_us
+from proxy.times import DAY_US, now_us
 from tests.support.made_up import fill, made_up
 from tests.support.pgbouncer import pooled
 from tests.support.postgres import PostgresServer

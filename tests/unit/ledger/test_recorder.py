@@ -21,13 +21,13 @@ from proxy.ledger import outage
 from proxy.ledger import recorder as recorder_module
 from proxy.ledger.corrections import correction_id
 from proxy.ledger.recorder import Recorder
-from proxy.ledger.rollups import DAY_US
 from proxy.ledger.runs import Runs
 from proxy.ledger.shipping import Shipper
 from proxy.ledger.stored import find_stored, forget_stored
 from proxy.spool import reader as reading
 from proxy.spool import writer as writing
 from proxy.spool.writer import SpoolWriter
+from proxy.times import DAY_US
 from tests.support.spooled import AT, Counts, Ledger, append, intent, settle
 
 

@@ -20,9 +20,9 @@ from proxy.ledger.audit.verify import verify
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
 from proxy.ledger.retention import delete_some
-from proxy.ledger.rollups import DAY_US, HOUR_US
 from proxy.ledger.schema import entries
 from proxy.reports.spend import entries_since, spend
+from proxy.times import DAY_US, HOUR_US
 from tests.support.gateway import gateway, server
 from tests.support.made_up import START, fill, made_up
 from tests.support.postgres import PostgresServer

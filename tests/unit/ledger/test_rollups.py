@@ -17,11 +17,12 @@ from proxy.ledger import schema
 from proxy.ledger.database import connect, open_ledger
 from proxy.ledger.rolling import pages
 from proxy.ledger.rollup_schema import spend_sessions
-from proxy.ledger.rollups import DAY_US, HOUR_US, quantity, units_of
+from proxy.ledger.rollups import quantity, units_of
 from proxy.ledger.sql_view import view_sql
 from proxy.reports import sessions as reports
 from proxy.reports.sessions import sessions
 from proxy.reports.spend import spend
+from proxy.times import DAY_US, HOUR_US
 from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up
 from tests.support.postgres import PostgresServer

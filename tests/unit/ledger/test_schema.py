@@ -29,10 +29,9 @@ from proxy.ledger.parts_schema import (
     spend_label_weeks,
 )
 from proxy.ledger.rollup_schema import session_names
-from proxy.ledger.rollups import DAY_US
 from proxy.ledger.sql_view import view_sql
 from proxy.ledger.version import HEAD
-from proxy.times import now_us
+from proxy.times import DAY_US, now_us
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from sqlalchemy.engine import Engine
 from proxy.ledger import session_keys
 from proxy.ledger.database import open_ledger
 from proxy.ledger.rollup_schema import spend_sessions as table
-from proxy.ledger.rollups import HOUR_US
 from proxy.ledger.schema import entries
 from proxy.ledger.session_keys import note_keys
 from proxy.reports import sessions as lists
+from proxy.times import HOUR_US
 from tests.support.bought import bought
 from tests.support.examples import examples
 from tests.support.made_up import START, fill, made_up

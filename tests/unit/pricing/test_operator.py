@@ -173,3 +173,14 @@ def test_gpu_time_pays_for_the_tokens() -> None:
     prices = with_rows(book(), {"provider": "acme", "model": "m", "gpu_second": {"usd": "2.49", "per": 3600}})
     cost = price(prices, {"input": 100, "output": 400, "gpu_second": Decimal("4.8")})
     assert (cost.status, cost.cost_usd) == ("priced", Decimal("0.00332"))
+
+
+@pytest.mark.parametrize("match", [{"team": ""}, {"team": ["a", ""]}])
+def test_a_match_of_nothing_is_refused(match: dict[str, Any]) -> None:
+    rows, (problem,) = parse_rows([{"provider": "p", "model": "*", "multiplier": "0.9", "match": match}])
+
+    assert (rows, problem.path, problem.message) == (
+        (),
+        "prices[0].match",
+        "team has an empty value, which no call has",
+    )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import os
 import struct
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pricing import tokens
 from pricing.estimate import estimate, output_texts
@@ -104,6 +108,8 @@ def test_the_proxy_does_not_load_it_at_import() -> None:
         (Image(1024, 1024), "gpt-4o-mini", 2833 + 4 * 5667),
         (Image(512, 512), "gpt-5", 70 + 140),
         (Image(1024, 1024), "gpt-5-mini", 1659),  # 32 x 32 patches x 1.62 = 1658.88
+        (Image(320, 480), "gpt-5-mini", 243),  # 150 patches x 1.62, which is no hair more
+        (Image(640, 960), "gpt-4.1-mini", 972),
         (Image(1800, 2400), "gpt-4.1-mini", 2489),  # capped at 1536 patches x 1.62 = 2488.32
         (Image(1000, 1000), "claude-opus-5", 1334),
         (Image(5000, 5000), "claude-opus-5", 1600),
@@ -114,6 +120,19 @@ def test_the_proxy_does_not_load_it_at_import() -> None:
 )
 def test_images(image: Image, model: str, expected: int) -> None:
     assert image_tokens(image, model) == expected
+
+
+@given(st.integers(1, 20_000), st.integers(1, 20_000))
+@example(1536, 768)
+@example(4096, 2048)
+@example(3 * 2**40, 3 * 2**39)
+@example(3 * 10**15 + 1, 2 * 10**15)
+def test_tiles_are_counted_in_whole_numbers(width: int, height: int) -> None:
+    """By the steps of OpenAI's guide in fractions: into 2048 x 2048, the short side down to 768, tiles of 512."""
+    fit = min(Fraction(1), Fraction(2048, max(width, height)))
+    fit *= min(Fraction(1), 768 / (min(width, height) * fit))
+    tiles = max(1, math.ceil(width * fit / 512)) * max(1, math.ceil(height * fit / 512))
+    assert image_tokens(Image(width, height), "gpt-4o") == 85 + 170 * tiles
 
 
 def test_image_sizes_are_read_from_headers() -> None:

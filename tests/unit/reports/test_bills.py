@@ -24,7 +24,7 @@ from tests.support.bought import bought, with_row
 from tests.support.made_up import START, fill
 from tests.support.rows import each_row
 
-from .test_reconcile import DAY_US, LATER, adds_up, call, causes
+from .test_reconcile import DAY_US, LATER, adds_up, at_its_ceiling, call, causes
 
 BOOK = load_book()
 OPENAI_COSTS = (
@@ -225,6 +225,14 @@ def test_a_table_with_days_models_and_costs_will_do() -> None:
     ]
 
 
+@pytest.mark.parametrize("between", [";", "\t"])
+def test_a_table_that_a_spreadsheet_wrote_again_is_read(between: str) -> None:
+    text = "day,model,cost\n2026-11-23,gpt-5,1.5\n"
+    assert lines("openai", text.replace(",", between)) == lines("openai", text)
+    with pytest.raises(BadQuestion, match="at line 2: '1,5' has a comma"):
+        read_statement(text.replace(",", between).replace("1.5", "1,5"), "openai")
+
+
 def test_googles_export_in_another_currency_has_its_rate() -> None:
     row = {
         "service": {"description": "Vertex AI"}, "sku": {"description": "Gemini 2.5 Pro Text Input - Batch Predictions"},
@@ -337,6 +345,29 @@ def test_calls_without_a_price_are_no_calls_past_us(ledger: Engine) -> None:
     )
     fill(ledger, [unpriced])
     assert causes(answer(ledger, "anthropic", CONSOLE_COSTS + console_cost("5", "output"))) == {"no price here": "5"}
+
+
+def test_a_bill_of_somebody_else_is_refused(ledger: Engine) -> None:
+    fill(ledger, [call(START, "openai", "gpt-5", output=(1_000_000, "5"))])
+    with pytest.raises(
+        BadQuestion, match="is costs of Anthropic's Console, which is no bill of openai: name anthropic"
+    ):
+        answer(ledger, "openai", CONSOLE_COSTS + console_cost("5", "output"))
+    assert not answer(ledger, "openai", "day,model,cost\n2026-11-23,gpt-5,5\n").about.caveats
+
+
+def test_what_somebody_else_bills_for_a_provider_of_ones_own_settles_nothing(ledger: Engine) -> None:
+    """What it lacks of our calls is no sign that they cost nothing."""
+    fill(
+        ledger,
+        [call(START, "gateway", "gpt-5", output=(1_000_000, "5")), at_its_ceiling(START, "0.6", "gateway", "o3")],
+    )
+    text = OPENAI_COSTS + openai_cost("5", "", "gpt-5, output")
+    shown = answer(ledger, "gateway", text)
+    assert "the file is OpenAI's costs, of its dashboard, and was compared with calls to gateway" in shown.about.caveats
+    assert (shown.settled, [left.why for left in shown.not_settled]) == ([], ["the file is no bill of gateway"])
+    fill(ledger, [at_its_ceiling(START, "0.6", "openai", "o3")])
+    assert len(answer(ledger, "openai", text).settled) == 1
 
 
 def test_cost_explorer_is_compared_with_bedrocks_calls(ledger: Engine) -> None:

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 
 from proxy.ids import began_at
 from proxy.ledger.database import open_ledger
-from proxy.ledger.rollups import DAY_US, HOUR_US
 from proxy.ledger.schema import entries
 from proxy.reports import call_lists
 from proxy.reports.call_lists import call_page
 from proxy.reports.calls import requests
+from proxy.times import DAY_US, HOUR_US
 from tests.support.bought import bought
 from tests.support.made_up import START, fill, made_up
 

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from pricing.load import load_book
 from pricing.usage import Reading
-from proxy.capacity.rates import MINUTE_US
 from proxy.capacity.server_metrics import Increase
 from proxy.cli.capacity import app
 from proxy.config.capacity import Capacity
@@ -25,7 +24,7 @@ from proxy.ledger.database import open_ledger, writing
 from proxy.reports.capacity import CapacityReport, capacity_report
 from proxy.reports.capacity_shapes import CapacityShown, capacity_shown
 from proxy.reports.compared_prices import compared_prices
-from proxy.times import BadQuestion
+from proxy.times import MINUTE_US, BadQuestion
 from tests.support.machines import MORNING, POOL, TERMS, call, finish, ship, simulate, sums
 
 MINUTES = 120

@@ -25,8 +25,8 @@ def test_what_keys_came_to_is_what_the_reports_say(tmp_path: Path) -> None:
     days = [row.group for row in spend(ledger, ["key", "day"], None, None)]
     ledger.dispose()
 
-    assert {key: (use.requests, use.cost_nanousd) for key, use in used.items()} == {
-        key: (row.requests, row.cost_nanousd) for key, row in by_key.items() if key is not None
+    assert {key: use[2:] for key, use in used.items()} == {
+        key: (row.requests, row.cost_nanousd, row.unpriced_requests) for key, row in by_key.items() if key is not None
     }
     assert {key: use.last_used for key, use in used.items()} == {
         key: max(group["day"] or "" for group in days if group["key"] == key)[:10] for key in used

@@ -126,6 +126,9 @@ def test_a_closed_month_stays_and_what_comes_later_is_adjusted_once(ledger: Engi
         "3.12",
     )  # 1.125, half to even
     assert december.items[0].change_usd == "1"  # against what November was closed with
+    *rows, total = month_answer(ledger, asked("2026-12", mark_up=Decimal("0.5")), NOW).rows
+    for name in ("cost_usd", "charge_usd", "change_usd"):
+        assert sum(Decimal(row.get(name) or 0) for row in rows) == Decimal(total[name]), name
     assert month(ledger, "2027-01").adjustments == []  # December is open: they are its
 
     assert close_month(ledger, asked("2026-12"), NOW)

@@ -15,8 +15,9 @@ from proxy.budgets.budget import compile_budgets
 from proxy.ledger.database import open_ledger
 from proxy.reports import calls as queries
 from proxy.reports import overview
-from proxy.reports.overview import DAY_US, HOUR_US, MINUTE_US, Spent
+from proxy.reports.overview import Spent
 from proxy.reports.spend import spend
+from proxy.times import DAY_US, HOUR_US, MINUTE_US
 from tests.support import day
 from tests.support.made_up import fill
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -233,13 +234,22 @@ def test_the_exit_code_is_what_is_unexplained(ledger: Engine, tmp_path: Path) ->
     strict, lax = CliRunner().invoke(app, asked), CliRunner().invoke(app, [*asked, "--tolerance", "8%"])
     file.write_bytes(gzip.compress(file.read_bytes()))
     packed = CliRunner().invoke(app, asked)
+    for name, others in (("one", ()), ("two", ("readme.txt",))):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("costs.json", json.dumps([body]))
+            for other in others:
+                archive.writestr(other, "")
+    zipped, several = (
+        CliRunner().invoke(app, [*asked[:3], str(tmp_path / f"{name}.zip"), *asked[4:]]) for name in ("one", "two")
+    )
     file.write_bytes(file.read_bytes()[:-9])
     cut = CliRunner().invoke(app, asked)
     file.write_text('{"data": [{"start_time": "never", "results": [{}]}]}')
     broken = CliRunner().invoke(app, asked)
 
     assert (strict.exit_code, lax.exit_code, broken.exit_code) == (1, 0, 2)
-    assert (packed.exit_code, packed.stdout) == (1, strict.stdout)
+    assert (packed.exit_code, packed.stdout) == (zipped.exit_code, zipped.stdout) == (1, strict.stdout)
+    assert (several.exit_code, "has 2 files (costs.json, readme.txt)" in several.stderr) == (2, True)
     assert (cut.exit_code, cut.stdout) == (2, "")
     assert "0.1 USD unexplained, 7.6923 % of theirs" in lax.stdout
     assert broken.stderr.startswith("error: the file ")

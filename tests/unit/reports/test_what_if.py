@@ -108,7 +108,21 @@ def test_what_cannot_be_compared_is_named_and_in_no_sum(ledger: Engine) -> None:
     assert "gpt-small (0.03 USD): gpt-small has no flex price of its own" in tier.left_out
     assert "gpt-plain (1 USD): gpt-plain has no price for reading from a cache" in cache.left_out
     assert [(item.model, item.what_if_usd) for item in swapped.items] == [("gpt-plain", "1"), ("gpt-small", "0.054")]
-    assert any("1 calls have no price of their own" in name for name in swapped.left_out)
+    assert any("1 call has no price of its own" in name for name in swapped.left_out)
+
+
+def test_calls_whose_price_was_corrected_are_what_they_really_cost(ledger: Engine) -> None:
+    """One that had cost 3 was corrected to 0.003, one that had no price to 0.004: 0.0035 in a batch, and 0.015 of the ten others."""
+    wrong, unpriced = (bought(START + 20 + number, usd, model="gpt-small") for number, usd in enumerate(("3", None)))
+    corrections = [
+        repricing_of(one.row._asdict(), {"cost_lines": None, "price_version": "v"}, nano, was, 0)
+        for one, nano, was in ((wrong, 3_000_000, 3_000_000_000), (unpriced, 4_000_000, None))
+    ]
+    fill(ledger, [wrong, unpriced, *corrections])
+
+    shown = asked(ledger, tier="batch")
+
+    assert (shown.cost_usd, shown.what_if_usd, shown.left_out) == ("0.037", "0.0185", [])
 
 
 def test_a_price_file_prices_what_it_names(ledger: Engine) -> None:
@@ -154,8 +168,8 @@ def test_calls_without_a_price_come_to_what_is_typed(ledger: Engine) -> None:
     assert "2 of its calls have no price, and are nothing in its cost" in new.caveats
     assert (shown.cost_usd, shown.what_if_usd, shown.left_out) == ("0.03", "0.05", [])
     assert (half.what_if_usd, [item.model for item in half.items]) == ("0.03", ["gpt-small"])
-    assert "gpt-new (0 USD): gpt-new has no price for output" in half.left_out
-    assert "gpt-new (0 USD): 2 calls have no price of their own" in half.left_out
+    assert "gpt-new: gpt-new has no price for output" in half.left_out
+    assert "gpt-new: 2 calls have no price of their own" in half.left_out
 
 
 def test_calls_that_were_given_a_price_later_do_not_lack_one(ledger: Engine) -> None:
@@ -165,7 +179,7 @@ def test_calls_that_were_given_a_price_later_do_not_lack_one(ledger: Engine) -> 
 
     shown = asked(ledger, own=typed("gpt-new", input="5", output="50"))
 
-    assert not [said for said in shown.left_out if "have no price of their own" in said]
+    assert not [said for said in shown.left_out if "no price of" in said]
 
 
 def test_a_swap_to_a_model_that_only_the_typed_price_knows(ledger: Engine) -> None:

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from proxy.ceilings.prefixes import CountedPrefixes
-from proxy.dialects.turns import answer_turns, turn_of
-from proxy.sessions.chains import Chains
+from proxy.dialects.turns import answer_turns, has_no_answer, turn_of
+from proxy.sessions.chains import Beginning, Chains
 from proxy.sessions.keyed_hash import KeyedHash
 from proxy.types import Call
 from tests.support.calls import call_of
@@ -318,3 +318,40 @@ def test_a_conversation_that_was_read_before_reads_the_same() -> None:
         chains.conversation(call_of("chat", messages), "one").chain.digests for messages in (long, changed)
     ]
     assert [one == other for one, other in zip(as_it_was, as_it_is, strict=True)] == [True] * 20 + [False] * 20
+
+
+ODD_MESSAGES: list[tuple[str, list[Any]]] = [
+    ("chat", [{"role": "model", "content": "hi"}]),
+    ("chat", [USER, {"role": "tool", "tool_call_id": "c", "content": "x"}]),
+    ("chat", [USER, {"content": "x"}]),
+    ("responses", [{"type": "function_call", "role": "user", "name": "f", "arguments": "{}", "call_id": "c"}]),
+    ("responses", [{"role": "user", "content": "x"}, {"type": "reasoning", "id": "rs_1", "summary": []}]),
+    ("gemini", [{"parts": [{"text": "x"}]}]),
+    ("chat", [USER] * 40),
+]
+
+
+def test_what_is_seen_to_have_no_answer_has_none() -> None:
+    known = Chains(KeyedHash(b"k" * 32))
+    rows = [(kind, [gemini_or(kind), *back]) for kind, _, back in ANSWERS]
+    rows += [(kind, messages) for kind, row in rows for messages in (row[:1], row * 2)] + ODD_MESSAGES
+    seen = []
+    for kind, messages in rows:
+        call = call_of(kind, messages)
+        if has_no_answer(call):
+            seen.append(kind)
+            assert not known.conversation(call, "k").replies
+    assert {"chat", "messages", "responses", "gemini"} <= set(seen)
+    assert not has_no_answer(call_of("chat", [USER, {"role": "assistant", "content": "hi"}]))
+
+
+def gemini_or(kind: str) -> dict[str, Any]:
+    return GEMINI_USER if kind == "gemini" else USER
+
+
+def test_a_beginning_is_noted_as_the_conversation_that_it_is() -> None:
+    call, answer = call_of("chat", [USER]), answer_turns([{"choices": [{"message": {"content": "hi"}}]}])
+    known = [Chains(KeyedHash(b"k" * 32)) for _ in range(2)]
+    beginning = Beginning(call, "k")
+    assert known[0].answered(beginning, answer, "s") == known[1].answered(known[1].conversation(call, "k"), answer, "s")
+    assert beginning.read(known[0]) is beginning.read(known[0])

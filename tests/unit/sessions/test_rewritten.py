@@ -367,9 +367,8 @@ def test_older_and_custom_tools_are_one_session_and_told_apart(
             pieces = [call(text[:4], number), call(text[4:], number)]
             events = [{"choices": [{"index": 0, "delta": {"content": None, **piece}}]} for piece in pieces]
         known.answered(conversation, answer_turns(events), sessions[-1])
-        back = (
-            json.dumps({"step": number}) if call is legacy else text
-        )  # a custom tool's input has no form to be rewritten in
+        # A custom tool's input has no form to be rewritten in.
+        back = json.dumps({"step": number}) if call is legacy else text
         result = (
             {"role": "function", "name": "look"}
             if call is legacy

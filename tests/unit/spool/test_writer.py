@@ -74,7 +74,7 @@ def test_records_are_read_some_at_a_time_however_long_each_is(tmp_path: Path) ->
     assert [record for portion in portions for record in portion] == records
     assert len(portions) == 3  # where the next one is long, all of it and what comes with it
     assert told == [True, True, False]
-    assert (reader.more, reader.damaged_bytes, reader.torn_bytes) == (False, 0, 0)
+    assert (reader.more, reader.damaged_bytes) == (False, 0)
 
 
 def test_a_segment_that_cannot_be_begun_was_never_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +288,7 @@ def test_half_a_record_that_cannot_be_taken_back_ends_its_segment(
     writer.append(payload(3))
     payloads, reader = read_all(tmp_path)
     assert payloads == [payload(1), payload(3)]
-    assert (reader.damaged_bytes, reader.torn_bytes) == (0, 10)
+    assert reader.damaged_bytes == 0
     assert len(list(tmp_path.glob("*.spool"))) == 2
 
 
@@ -402,3 +402,20 @@ def test_damage_in_the_middle_costs_no_more_than_what_it_hit(
     if len(untouched) < 20:
         assert reader.damaged_bytes > 0
         assert list(folder.glob("*.damaged"))
+
+
+def test_why_it_refuses_is_one_reason_however_much_of_a_record_still_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told once a minute for each reason: with the bytes in it, there was another one each second."""
+    writer = SpoolWriter(tmp_path, "w")
+    reasons = set()
+    for part in (3, 5):
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", lambda _fd, _data, part=part: part)
+            with pytest.raises(SpoolUnavailable):
+                writer.append(payload(1))
+        reasons.add(writer.take_refusal())
+
+    assert reasons == {"ENOSPC: No space left on device"}
+    assert writer.take_refusal() == ""

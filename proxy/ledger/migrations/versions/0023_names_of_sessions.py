@@ -8,8 +8,7 @@ from alembic import op
 
 from proxy.ledger.missing import add_missing
 from proxy.ledger.rollup_schema import session_names
-from proxy.ledger.rollups import DAY_US
-from proxy.times import now_us
+from proxy.times import DAY_US, now_us
 
 revision = "0023"
 down_revision = "0022"

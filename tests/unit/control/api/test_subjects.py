@@ -335,7 +335,7 @@ def test_a_key_is_shown_once_and_revoked_for_good(control: Control) -> None:
     assert made.pop("key").startswith("sk-tx-")
     assert (made["labels"], made["models"]) == ({"plan": "pro"}, ["gpt-*"])
     items = control.get("/api/keys")["items"]
-    unused = {"last_used": None, "requests": 0, "cost_usd": "0"}
+    unused = {"last_used": None, "requests": 0, "cost_usd": "0", "unpriced_requests": 0}
     nothing = {"user": None, "customer": None, "labels": {}, "models": None, "expires": None}
     nothing |= dict.fromkeys(limits)
     assert items == [

@@ -18,7 +18,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.capacity.rates import MINUTE_US
 from proxy.config.checks import build
 from proxy.config.file import Expansion
 from proxy.config.model import Config
@@ -40,6 +39,7 @@ from proxy.ledger.schema import budget_spend, entries
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.ledger.watch import EVER
 from proxy.reports.spend import spend
+from proxy.times import MINUTE_US
 from tests.support.machines import MORNING
 from tests.support.waiting import readable
 

@@ -68,3 +68,9 @@ def test_a_change_has_its_sign_and_is_a_number_in_the_csv() -> None:
     assert [column.name for column in drawn(made).columns] == ["who", "change"]
     assert drawn(made._replace(total=Row({"more": 5}, absolute=True))).columns == columns
     assert lines(made._replace(total=Row({"more": 5 * 10**9}, absolute=True)))[-1].cells[2].text == "$5.00"
+
+
+def test_whole_cents_are_written_as_cents() -> None:
+    columns = [Column("cost", "Cost", "usd"), Column("charge", "Charged", "usd", cents=True)]
+    (line,) = lines(Table("t", "T", columns, [Row({"cost": 7_778_000, "charge": 10_000_000})]))
+    assert [cell.text for cell in line.cells] == ["$0.007778", "$0.01"]

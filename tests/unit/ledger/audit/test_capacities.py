@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from proxy.capacity.rates import MINUTE_US
 from proxy.ledger.audit.capacities import check_capacities
 from proxy.ledger.audit.difference import Differs
 from proxy.ledger.capacity_schema import capacity_minutes
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.schema import entries
+from proxy.times import MINUTE_US
 from tests.support.machines import MORNING, finish, simulate
 
 

@@ -17,10 +17,8 @@ from proxy.ledger.audit.verify import Report, verify
 from proxy.ledger.database import open_ledger
 from proxy.spool.frames import frame
 from proxy.spool.writer import SpoolWriter
-from tests.support.made_up import HOUR_US, START, fill, made_up
+from tests.support.made_up import fill, made_up
 from tests.support.spooled import Ledger, append, intent, settle
-
-LATER = START + 100 * HOUR_US
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,8 @@ from tests.support.rows import each_row
 
 @pytest.mark.parametrize("model", FAMILIES)
 @given(st.integers(1, 9000), st.integers(1, 9000))
-@example(
-    1363, 2728
-)  # between two scalings its shorter side is 1,023.25: rounded down, the longer one takes a tile more
+# Between two scalings its shorter side is 1,023.25: rounded down, the longer one takes a tile more.
+@example(1363, 2728)
 def test_no_picture_is_more_than_its_bound(model: str, width: int, height: int) -> None:
     provider, published = FAMILIES[model]
     bound = most_image_tokens(Size(width, height), "", provider, model)
