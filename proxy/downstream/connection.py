@@ -19,6 +19,7 @@ from proxy.cohort import COHORT
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
 from proxy.downstream.flow import HIGH_WATER_BYTES, Flow, reset_at_close
 from proxy.downstream.head_cache import HeadCache
+from proxy.downstream.own_errors import with_own_errors
 from proxy.downstream.pipelined import MOST, MOST_IN_A_SLICE, Pipelined
 from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import ConnectionTimeouts
@@ -232,7 +233,7 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
 
     def _start(self, cycle: Cycle) -> None:
         if self.serve is not None:
-            cycle.task = COHORT.begin(self.serve(cycle))
+            cycle.task = COHORT.begin(with_own_errors(self.serve(cycle)))
         else:
             cycle.task = self.loop.create_task(serve_asgi(self.app, cycle))
         self.tasks.add(cycle.task)
