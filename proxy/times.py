@@ -15,6 +15,7 @@ DAY_US = 24 * HOUR_US
 _SPAN = re.compile(r"(\d{1,6})([smhdw])\Z")
 _MONTH = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
 _LAST_US = 16_725_225_600_000_000  # 2500-01-01
+_FIRST_DATE_US, _LAST_DATE_US = -62_135_596_800_000_000, 253_402_300_799_000_000  # what `datetime` knows
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -109,8 +110,17 @@ def instant(value: object) -> datetime:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
+def with_a_date(at: int) -> int:
+    """The moment, or the nearest that has a date: a damaged record's may lie beyond the years 1 to 9999."""
+    return max(_FIRST_DATE_US, min(at, _LAST_DATE_US))
+
+
 def rfc3339(microseconds: int | None) -> str | None:
     """`2026-11-23T12:00:00.000000Z`; None for what has no time."""
     if microseconds is None:
         return None
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(with_a_date(microseconds) / 1e6, UTC)
+        .isoformat(timespec="microseconds")
+        .replace("+00:00", "Z")
+    )
