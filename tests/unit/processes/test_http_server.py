@@ -115,14 +115,17 @@ async def test_a_request_that_crosses_the_stop_on_its_way_is_answered() -> None:
 
 
 async def test_a_client_that_never_stops_asking_does_not_hold_a_stop_up() -> None:
+    async def ask_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(ASK)
+            await reader.readuntil(b"ok")
+
     app = Slow()
     app.go_on.set()
     async with served(app, drain_s=math.inf) as (server, port), connected(port) as (reader, writer):
         server.stop()
         with pytest.raises((OSError, asyncio.IncompleteReadError)):
-            while True:
-                writer.write(ASK)
-                await reader.readuntil(b"ok")
+            await ask_on(reader, writer)
 
 
 async def test_a_call_that_is_not_over_in_time_is_cancelled() -> None:
