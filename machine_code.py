@@ -86,7 +86,7 @@ def extensions(packages: tuple[str, ...]) -> list[Extension]:
         one.sources = [os.path.relpath(copies / source, ROOT) for source in one.sources]
         one.depends = []
         if sys.platform == "linux":  # calls from module to module, and into Python, without a detour
-            one.extra_compile_args += ["-fvisibility=hidden", "-fno-plt"]
+            one.extra_compile_args = [*one.extra_compile_args, "-fvisibility=hidden", "-fno-plt"]
     return made
 
 

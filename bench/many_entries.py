@@ -254,5 +254,5 @@ def moved(made: Iterable[Entry], days: int) -> list[Entry]:
             name: f"{getattr(entry.row, name)}+{days}" for name in ("request_id", "session_id", "root_session_id")
         }
         new = first_id(at["started_at"]) + entry.row.id[13:]
-        later.append(entry._replace(row=entry.row._replace(id=new, **at, **marked)))
+        later.append(entry.with_row(entry.row._replace(id=new, **at, **marked)))
     return later

@@ -68,13 +68,13 @@ def ship(
         shutil.copytree(spool, copy)
         engine = open_ledger(url or f"sqlite:///{folder}/ledger.db")
         budgets = compile_budgets(config.budgets)
-        alerts, log_rows = Alerts(engine, "bench", lambda: config, lambda: budgets), call_logger(1.0)
+        alerts, log_calls = Alerts(engine, "bench", lambda: config, lambda: budgets), call_logger(1.0)
         shipped = 0
 
         def on_shipped(entries: Any, refused: Any) -> None:
             nonlocal shipped
             shipped += len(entries)
-            log_rows([entry.row for entry in entries])
+            log_calls(entries.named)
             alerts.shipped(entries, refused)
 
         metrics = MetricState.load(engine, "bench")

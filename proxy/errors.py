@@ -145,8 +145,9 @@ def too_many_in_flight(what: str) -> Refused:
 
 
 def starting() -> Refused:
-    message = "The proxy is starting or stopping; try again shortly."
-    return Refused(Refusal(503, "not_ready", message, kind="server_error", retry_after_s=1))
+    """On a new connection, which may reach another instance."""
+    message, headers = "The proxy is starting or stopping; try again shortly.", ((b"connection", b"close"),)
+    return Refused(Refusal(503, "not_ready", message, kind="server_error", retry_after_s=1, headers=headers))
 
 
 def ledger_unavailable() -> Refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from math import floor
 
 MINUTE_US = 60_000_000
@@ -15,6 +15,7 @@ DAY_US = 24 * HOUR_US
 _SPAN = re.compile(r"(\d{1,6})([smhdw])\Z")
 _MONTH = re.compile(r"\d{4}-\d\d\Z", re.ASCII)
 _LAST_US = 16_725_225_600_000_000  # 2500-01-01
+_FIRST_DATE_US, _LAST_DATE_US = -62_135_596_800_000_000, 253_402_300_799_000_000  # what `datetime` knows
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -68,8 +69,9 @@ def now_s() -> float:
     return _now()
 
 
-def moment(text: str, now_s: float) -> int:
-    """`7d` (before now), a month's beginning such as `2026-11`, or RFC 3339, as epoch microseconds. Raises `BadQuestion`."""
+def moment(text: str, now_s: float, zone: tzinfo = UTC) -> int:
+    """`7d` (before now), a month's beginning such as `2026-11`, or RFC 3339, as epoch microseconds. zone: of what says none.
+    Raises `BadQuestion`."""
     span = _SPAN.match(text)
     if span:
         return within_calendar(int((now_s - int(span[1]) * _SECONDS[span[2]]) * 1_000_000))
@@ -77,7 +79,7 @@ def moment(text: str, now_s: float) -> int:
         parsed = datetime.fromisoformat(f"{text}-01" if _MONTH.match(text) else text)
     except ValueError:
         raise BadQuestion(f"{text!r} is not a time: write 7d, 12h, 2026-11, or 2026-11-23T12:00:00Z") from None
-    return within_calendar(int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1_000_000))
+    return within_calendar(int((parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)).timestamp() * 1_000_000))
 
 
 def within_calendar(at: int) -> int:
@@ -108,8 +110,17 @@ def instant(value: object) -> datetime:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
+def with_a_date(at: int) -> int:
+    """The moment, or the nearest that has a date: a damaged record's may lie beyond the years 1 to 9999."""
+    return max(_FIRST_DATE_US, min(at, _LAST_DATE_US))
+
+
 def rfc3339(microseconds: int | None) -> str | None:
     """`2026-11-23T12:00:00.000000Z`; None for what has no time."""
     if microseconds is None:
         return None
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(with_a_date(microseconds) / 1e6, UTC)
+        .isoformat(timespec="microseconds")
+        .replace("+00:00", "Z")
+    )

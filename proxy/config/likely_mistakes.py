@@ -12,6 +12,10 @@ from proxy.config.wording import meant
 _MUCH_DEARER = 5
 _TERABYTE_MB = 1_000_000
 _LONG_S = 1000
+# What `fetch` refuses by itself, and so SDKs for Node and browsers (WHATWG, Fetch, "Port blocking", of those above 1023).
+_PORTS_OF_NO_FETCH = frozenset({
+    1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+})  # fmt: skip
 
 
 def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
@@ -36,6 +40,11 @@ def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
     yield from _strange_numbers(config)
     if server.max_inflight_mb < server.max_body_mb:
         yield "server.max_inflight_mb is less than server.max_body_mb: larger bodies are refused; give it several times that"
+    yield from (
+        f"server.{name}: browsers and Node's fetch never connect to port {port} (bad port); take another"
+        for name, port in (("port", server.port), ("admin_port", server.admin_port))
+        if port in _PORTS_OF_NO_FETCH
+    )
     for path, secret in _secrets(config):
         if secret.lower().startswith("bearer "):
             yield f"{path}: begins with Bearer, which is no part of a key; write the key alone"

@@ -175,7 +175,8 @@ class Jobs(_Section):
     recheck_s: Annotated[float, Field(gt=0)] = 86_400
     """How long after its end a job is asked for once more, where its provider may have given money back."""
     max_file_mb: PositiveInt = 512
-    """Largest file that is uploaded, and largest batch in a body; it is passed on as it comes, and never whole in memory."""
+    """Largest file that is uploaded, and largest batch in a body; it is passed on as it comes. Whole in memory is
+    only a form whose file stands before its `purpose`, up to `server.max_body_mb`."""
     max_s: Annotated[int, Field(gt=0, le=31 * 86_400, strict=True)] = 172_800
     """Longest time that a job is expected to take. Later its reservation expires: it is charged at its ceiling,
     `unconfirmed`, still asked for, and corrected when it ends.

@@ -20,9 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.ids import Ids
-from proxy.ledger.amounts import budget_amounts
 from proxy.ledger.database import insert_into, writing
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import Shipped
 from proxy.ledger.pairing import RefusedCall
 from proxy.ledger.schema import alerts
 from proxy.money import usd_text
@@ -88,13 +87,12 @@ def blocks(refusals: Iterable[RefusedCall], now_s: float) -> list[Event]:
     return events
 
 
-def overruns(entries: Iterable[Entry]) -> list[Event]:
+def overruns(entries: Shipped) -> list[Event]:
     """Bills beyond what was reserved for them, one for each budget that they count in."""
     events = []
-    for entry in entries:
-        row = entry.row
-        cost, reserved = row.cost_nanousd, row.reserved_nanousd
-        if row.kind != "attempt" or cost is None or reserved is None or cost <= reserved:
+    costs, reservations = entries.column("cost_nanousd"), entries.column("reserved_nanousd")
+    for entry, cost, reserved in zip(entries, costs, reservations, strict=True):
+        if cost is None or reserved is None or cost <= reserved or (row := entry.row).kind != "attempt":
             continue
         text = f"A call of {row.provider}/{row.model} cost ${usd_text(cost)}, reserved were ${usd_text(reserved)}."
         counted = [(name, group, start) for name, group, start, measure, _ in entry.budgets if measure == "usd"]
@@ -150,7 +148,7 @@ class Alerts:
 
     # Finding; called by the recorder's thread
 
-    def shipped(self, entries: Sequence[Entry], refusals: Sequence[RefusedCall]) -> None:
+    def shipped(self, entries: Shipped, refusals: Sequence[RefusedCall]) -> None:
         """Look at one batch that is in the ledger now."""
         now = now_s()
         events = [*self._crossed(entries, now), *blocks(refusals, now), *overruns(entries)]
@@ -160,9 +158,9 @@ class Alerts:
         """What others found; told once, as all."""
         self._keep([event for event in events if event[:5] not in self._known], now_s())
 
-    def _crossed(self, entries: Sequence[Entry], now_s: float) -> list[Event]:
+    def _crossed(self, entries: Shipped, now_s: float) -> list[Event]:
         budgets = {budget.name: budget for budget in self._budgets() if budget.alert_at}
-        counters = {(name, start, group) for name, group, start, _ in budget_amounts(entries)}
+        counters = {(name, start, group) for name, group, start, _ in entries.amounts}
         touched: dict[tuple[str, int], list[str]] = {}
         for name, start, group in sorted(counters):
             if name in budgets:

@@ -42,7 +42,7 @@ from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import let_go
 from proxy.ledger.definitions import definitions, take_definitions
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import Shipped
 from proxy.ledger.outage import GivenUpError, why_not_written
 from proxy.ledger.pairing import RefusedCall
 from proxy.ledger.recorder import Recorder
@@ -233,10 +233,10 @@ class Control:
         await asyncio.wait([serving])
 
     def _make_recorder(self, engine: Engine) -> Recorder:
-        log_rows, loop = call_logger(self.config.log.sample), asyncio.get_running_loop()
+        log_calls, loop = call_logger(self.config.log.sample), asyncio.get_running_loop()
 
-        def on_shipped(shipped: Sequence[Entry], refused: Sequence[RefusedCall]) -> None:
-            log_rows([entry.row for entry in shipped])
+        def on_shipped(shipped: Shipped, refused: Sequence[RefusedCall]) -> None:
+            log_calls(shipped.named)
             self._alerts.shipped(shipped, refused)
             if self._services is not None:
                 self._services.front.shipped()

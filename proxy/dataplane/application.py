@@ -7,7 +7,9 @@ import logging
 import orjson
 
 from proxy.budgets.store import StoreUnavailable
+from proxy.dataplane import models_list
 from proxy.dialects import MODELS_PATHS, family_of_client, family_of_path, find
+from proxy.dialects.family import Family
 from proxy.dialects.meant import meant_path, other_api
 from proxy.downstream.client import Client
 from proxy.downstream.cycle import Asked
@@ -31,7 +33,6 @@ from proxy.jobs.apis import find as find_job_path
 from proxy.money import usd_text
 from proxy.rate_limited_log import rate_limit_tracebacks
 from proxy.times import now_s
-from proxy.types import Route
 
 log = logging.getLogger("taximeter.data")
 log.addFilter(rate_limit_tracebacks)
@@ -122,22 +123,16 @@ class Application:
 
     async def _models(self, client: Client) -> None:
         identity = self._plane.keys.identify(client.headers, now_s())
-        models = [self._row(route) for route in self._plane.configured.router.visible(identity)]
-        await client.respond(200, [_JSON], orjson.dumps({"object": "list", "data": models}))
+        routes = self._plane.configured.router.visible(identity)
+        body = models_list.listed(routes, int(self._plane.started_at), _reader_of(client))
+        await client.respond(200, [_JSON], orjson.dumps(body))
 
     async def _model(self, client: Client, model: str) -> None:
         """One model by its name, which a pattern may fit that no list has."""
         identity = self._plane.keys.identify(client.headers, now_s())
         route = self._plane.configured.router.route(model, identity)
-        await client.respond(200, [_JSON], orjson.dumps(self._row(route)))
-
-    def _row(self, route: Route) -> dict[str, object]:
-        return {
-            "id": route.requested,
-            "object": "model",
-            "created": int(self._plane.started_at),
-            "owned_by": route.provider,
-        }
+        body = models_list.row(route, int(self._plane.started_at), _reader_of(client))
+        await client.respond(200, [_JSON], orjson.dumps(body))
 
     async def _key(self, client: Client) -> None:
         """A key's own view: its name, its team, and the budgets that name its fixed attributes."""
@@ -162,6 +157,14 @@ class Application:
         ]
         body = {"name": identity.key, "team": identity.team, "budgets": budgets}
         await client.respond(200, [_JSON], orjson.dumps(body))
+
+
+def _reader_of(client: Client) -> Family:
+    """Whose SDK reads the list of models: a model's own name may look like a path of another's."""
+    if client.path in MODELS_PATHS:
+        return family_of_path(client.path, client.headers)
+    listing = next(known for known in MODELS_PATHS if client.path.startswith(f"{known}/"))
+    return family_of_path(listing, client.headers)
 
 
 def _model_of(path: str) -> str:

@@ -226,7 +226,9 @@ def _paths() -> dict[str, Endpoint]:
 
 ENDPOINTS: dict[str, Endpoint] = _paths()
 _OF_DEPLOYMENTS = {endpoint.target: endpoint for endpoint in _OPENAI_ENDPOINTS if not endpoint.local}
-MODELS_PATHS = frozenset({"/v1/models", "/models", "/openai/v1/models", "/openai/models"})
+MODELS_PATHS = frozenset({
+    "/v1/models", "/models", "/openai/v1/models", "/openai/models", "/anthropic/v1/models", "/v1beta/models",
+})  # fmt: skip
 _FAMILIES_BY_PREFIX = (
     ("/anthropic/", ANTHROPIC),
     ("/v1/messages", ANTHROPIC),

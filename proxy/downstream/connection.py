@@ -19,6 +19,7 @@ from proxy.cohort import COHORT
 from proxy.downstream.cycle import Cycle, answer_of, head_without_wish, serve_asgi
 from proxy.downstream.flow import HIGH_WATER_BYTES, Flow, reset_at_close
 from proxy.downstream.head_cache import HeadCache
+from proxy.downstream.own_errors import with_own_errors
 from proxy.downstream.pipelined import MOST, MOST_IN_A_SLICE, Pipelined
 from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import ConnectionTimeouts
@@ -232,7 +233,7 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
 
     def _start(self, cycle: Cycle) -> None:
         if self.serve is not None:
-            cycle.task = COHORT.begin(self.serve(cycle))
+            cycle.task = COHORT.begin(with_own_errors(self.serve(cycle)))
         else:
             cycle.task = self.loop.create_task(serve_asgi(self.app, cycle))
         self.tasks.add(cycle.task)
@@ -320,13 +321,14 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
 
     # Each of these may close the connection. An answer that is complete may still wait in the outbox, so that is flushed first.
 
-    def shutdown(self) -> None:
-        """The server stops: the answer to a request that is being served is this connection's last."""
+    def shutdown(self, quiet_since: float) -> None:
+        """The server stops: the answer to a request that is being served is this connection's last. With none it is closed,
+        but not where it came, or was answered, after `quiet_since`: a request may be on its way, and would be lost."""
         OUTBOX.flush()
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.close()
-        else:
+        if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = self.cycle.stays = False
+        elif self.since < quiet_since:
+            self.transport.close()
 
     def eof_received(self) -> None:
         """The client sends no more: as nginx, Envoy and uvicorn do, it is taken to have left, which it nearly always has."""

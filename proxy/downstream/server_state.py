@@ -8,7 +8,7 @@ from typing import Protocol
 class Opened(Protocol):
     """A connection, as who listens sees it."""
 
-    def shutdown(self) -> None: ...
+    def shutdown(self, quiet_since: float) -> None: ...
 
 
 class Serving(Protocol):

@@ -7,7 +7,6 @@ batch takes little memory and is looked at while it is in the processor's caches
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import repeat
 from operator import itemgetter
 from typing import Annotated, Any
@@ -76,7 +75,6 @@ def _places() -> itemgetter[Any]:
 
 
 _in_order = _places()
-_row = partial(tuple.__new__, Row)
 _REQUEST, _SESSION, _ROOT = map(_OWN.index, ("request_id", "session_id", "root_session_id"))
 _USAGE, _TOLD, _LINES = map(_ENDED.index, ("usage", "told_usage", "cost_lines"))
 
@@ -87,9 +85,9 @@ def plain_rows(
     kinds: Sequence[Kind],
     budgets: Sequence[str | None],
     instance: str,
-) -> list[Row]:
-    """The rows of ordinary calls, as `any_row` has each. ended: a column for each field of `OfSettle`. Raises ValueError where
-    a usage is none.
+) -> list[tuple[Any, ...]]:
+    """The values of ordinary calls' rows, as `any_row` has each. ended: a column for each field of `OfSettle`. Raises
+    ValueError where a usage is none.
 
     They are made column by column, and so without a step of Python for each value.
     """
@@ -103,7 +101,7 @@ def plain_rows(
         *own, *ended, *zip(*[kind.values for kind in kinds], strict=True),
         others, texts_of(ended[_TOLD]), texts_of(ended[_LINES]), budgets, repeat(instance), *tokens, repeat(None),
     )  # fmt: skip
-    return list(map(_row, zip(*_in_order(columns), strict=False)))
+    return list(zip(*_in_order(columns), strict=False))
 
 
 def _usages(raws: Sequence[Raw]) -> tuple[Sequence[Sequence[int]], Sequence[str | None]]:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from proxy.ids import correction_id
-from proxy.ledger.entries import NO_END, Entry
+from proxy.ledger.entries import NO_END, Entry, as_shipped
 from proxy.ledger.row import json_text, row_of
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.money import usd_text
@@ -129,12 +129,15 @@ def invoice_of(charged: Mapping[str, Any], cost_nanousd: int) -> Entry:
     row = made.row._replace(
         id=correction_id(charged["id"]), status="settled", cost_source="provider", flags=json_text([INVOICED])
     )
-    return made._replace(row=row)
+    return made.with_row(row)
 
 
-def repricings(shipped: Iterable[Entry]) -> list[list[Any]]:
+def repricings(entries: Iterable[Entry]) -> list[list[Any]]:
     """Of those that no data plane knows of (repricings, what an invoice settled): the id, and what it takes from or gives to
     budgets."""
+    shipped = as_shipped(entries)
+    if "correction" not in shipped.column("kind"):
+        return []
     return [
         [entry.row.id, [list(item) for item in entry.budgets]]
         for entry in shipped

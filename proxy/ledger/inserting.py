@@ -31,7 +31,9 @@ _ALIKE = tuple(
     )
 )  # fmt: skip
 _VARIED = tuple(at for at in _ALL if at not in _ALIKE)
-_SMALL = operator.attrgetter(*(column.name for column in entries.columns if type(column.type) is sa.Integer))
+_SMALL = operator.itemgetter(
+    *(Row._fields.index(column.name) for column in entries.columns if type(column.type) is sa.Integer)
+)
 _MOST_SMALL = 2**31 - 1
 _COPIED_AS = {sa.Text: "text", sa.BigInteger: "int8", sa.Integer: "int4", sa.Boolean: "bool", sa.Double: "float8"}
 
@@ -53,7 +55,7 @@ class Inserting:
         names, marks = ", ".join(self._names[at] for at in present), ", ".join([self._mark] * len(present))
         return f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
 
-    def all(self, connection: Connection, rows: Sequence[Row], columns: Columns | None = None) -> bool:
+    def all(self, connection: Connection, rows: Sequence[tuple[Any, ...]], columns: Columns | None = None) -> bool:
         """Whether every row is new, and now there. Where one is not, rows may be there all the same: in a savepoint. columns:
         theirs, where they are made already.
 
@@ -111,7 +113,7 @@ class Inserting:
             f"SELECT {own}, {', '.join('?' * len(alike))} FROM own WHERE true ON CONFLICT (id) DO NOTHING"
         )
 
-    def _copied(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def _copied(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
         """By COPY: a quarter of the CPU of an INSERT here, and half of the time in the database."""
         errors = connection.dialect.loaded_dbapi.Error
         try:

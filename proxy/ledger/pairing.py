@@ -27,9 +27,8 @@ from proxy.spool.frames import Position, Record
 from proxy.spool.plain import (
     NOTHING,
     Common,
-    Intent,
+    OfIntent,
     OfSettle,
-    Settle,
     is_said,
     lease_of,
     plain_records,
@@ -37,6 +36,8 @@ from proxy.spool.plain import (
     whole_of,
 )
 
+Open = tuple[records.Intent | OfIntent, Common | None, Record]
+"""An open INTENT, read whole, or plainly with what it has in common with others; and its record."""
 _GRACE_US = 60_000_000  # whoever sweeps overdue reservations has that long to say so
 
 
@@ -87,7 +88,7 @@ class Pairing:
     def __init__(self, instance: str, done: Position, *, lately: int = 0) -> None:
         self._instance = instance
         self._done = done
-        self._open: dict[str, tuple[records.Intent | Intent, Record]] = {}
+        self._open: dict[str, Open] = {}
         self._waiting: set[str] = set()
         self._expired: set[str] = set()
         self.lately: deque[Entry] = deque(maxlen=lately)
@@ -98,23 +99,23 @@ class Pairing:
         store; else `behind`."""
         if self.leased:
             behind = min(behind, self.leased[0].at)
-        for _, record in self._open.values():
+        for _, _, record in self._open.values():
             return min(behind, record.start_position)
         return behind
 
     def in_flight(self) -> list[records.Intent]:
         """The open INTENTs whose reservations stand. From any thread."""
         without = self._waiting | self._expired
-        return [_whole(*both) for name, both in list(self._open.items()) if name not in without]
+        return [_whole(*begun) for name, begun in list(self._open.items()) if name not in without]
 
     def open_since(self, upstreams: Container[str]) -> int | None:
         """When the first of the attempts at these upstreams began that have no end; those whose deadline is over run on."""
         return min(
             (
                 started_at
-                for intent, _ in self._open.values()
-                if said_by(intent, "upstream") in upstreams
-                and isinstance(started_at := said_by(intent, "started_at"), int)
+                for intent, common, _ in self._open.values()
+                if said_by(intent, common, "upstream") in upstreams
+                and isinstance(started_at := said_by(intent, common, "started_at"), int)
             ),
             default=None,
         )
@@ -122,8 +123,8 @@ class Pairing:
     def overdue(self, at_us: int) -> int:
         """How many attempts have no end, though their reservations' deadlines are over. Work grows with these alone."""
         count = 0
-        for intent, _ in self._open.values():
-            deadline_at = said_by(intent, "deadline_at")
+        for intent, common, _ in self._open.values():
+            deadline_at = said_by(intent, common, "deadline_at")
             if not isinstance(deadline_at, int) or deadline_at + _GRACE_US > at_us:
                 break
             count += 1
@@ -133,22 +134,21 @@ class Pairing:
         """Never raises: a record that makes no sense is kept in `batch.unreadable`, and its attempt is charged all the same."""
         ended: dict[str, Ended] = {}  # ordinary calls, by their ids; their INTENTs are open still
         is_open = self._open
-        for record, plain in zip(shipped, plain_records([record.payload for record in shipped]), strict=True):
-            if type(plain) is Settle:
-                own, common = plain
-                begun = is_open.get(own.id)
-                if begun is not None and own.id not in ended and type(intent := begun[0]) is Intent:
-                    kind = None if own.job is not NOTHING and is_said(own.job) else _kind_of(intent.common, common)
+        for record, own, common in zip(shipped, *plain_records([record.payload for record in shipped]), strict=True):
+            if type(own) is OfSettle:
+                begun: Any = is_open.get(own.id)
+                if begun is not None and begun[1] is not None and own.id not in ended:
+                    kind = _kind_of(begun[1], common) if own.job is NOTHING or not is_said(own.job) else None
                     if kind is not None:
-                        ended[own.id] = (intent.own, own, kind, record)
+                        ended[own.id] = begun[0], own, kind, record
                         continue
-            elif type(plain) is Intent and plain.own.id not in ended:
-                is_open[plain.own.id] = plain, record
+            elif type(own) is OfIntent and own.id not in ended:
+                is_open[own.id] = own, common, record
                 continue
             self._end_plain(ended, batch)
             ended.clear()
-            if type(plain) is Intent:
-                is_open[plain.own.id] = plain, record
+            if type(own) is OfIntent:
+                is_open[own.id] = own, common, record
             else:
                 self._take_whole(record, batch)
         self._end_plain(ended, batch)
@@ -205,7 +205,7 @@ class Pairing:
     def _take(self, value: Any, record: Record, batch: Batch) -> None:
         kind, is_known = value["t"], self._is_known(record)
         if kind == "intent":
-            self._open[value["id"]] = (value, record)
+            self._open[value["id"]] = value, None, record
         elif kind in ("settle", "void"):
             if value.get("lease") is not None and (report := self._told_by(value["lease"])) is not None:
                 budgets: list[Any] = [tuple(item) for item in value["budgets"] if is_amount(item)]
@@ -271,13 +271,13 @@ class Pairing:
     def _reserved_after_all(self, value: records.Reserved) -> None:
         """The reservation stands after a wait, or is smaller than the INTENT says."""
         self._waiting.discard(value["id"])
-        record = self._open[value["id"]][1]
+        record = self._open[value["id"]][2]
         smaller: records.Intent = {
             **self._begun(value["id"]),
             "reserved_nanousd": value["reserved_nanousd"],
             "budgets": value["budgets"],
         }
-        self._open[value["id"]] = smaller, record
+        self._open[value["id"]] = smaller, None, record
 
     def _end_unread(self, value: Any, made: list[Entry]) -> None:
         """The end of an attempt could not be read: it may have been billed, and is charged at its ceiling."""
@@ -331,11 +331,9 @@ def _kind_of(common: Common, end: bytes) -> Kind | None:
         return None
 
 
-def _whole(intent: records.Intent | Intent, record: Record) -> records.Intent:
+def _whole(intent: Any, common: Common | None, record: Record) -> records.Intent:
     """All that an INTENT says."""
-    if not isinstance(intent, Intent):
-        return intent
-    whole: records.Intent = whole_of(intent, record.payload)
+    whole: records.Intent = intent if common is None else whole_of(intent, common, record.payload)
     return whole
 
 

@@ -20,7 +20,7 @@ import orjson
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import Entry, Shipped
 from proxy.ledger.outage import GivenUpError, Outage
 from proxy.ledger.pairing import Batch, Leased, RefusedCall
 from proxy.ledger.runs import Run, Runs
@@ -98,7 +98,7 @@ class Recorder:
         *,
         instance: str,
         metrics: Metrics,
-        on_shipped: Callable[[Sequence[Entry], Sequence[RefusedCall]], None] | None = None,
+        on_shipped: Callable[[Shipped, Sequence[RefusedCall]], None] | None = None,
         gate: ShippingGate | None = None,
         kept: Kept | None = None,
         capacity_of: Callable[[], Mapping[str, str]] = dict,
@@ -207,7 +207,7 @@ class Recorder:
         _shortages.tell()
         return batch.records
 
-    def _tell(self, inserted: Sequence[Entry], refusals: Sequence[RefusedCall]) -> None:
+    def _tell(self, inserted: Shipped, refusals: Sequence[RefusedCall]) -> None:
         if (inserted or refusals) and self._on_shipped is not None:
             try:
                 self._on_shipped(inserted, refusals)
@@ -364,7 +364,7 @@ class Recorder:
 
     # Writing
 
-    def _ship(self, batch: Batch, positions: Positions) -> Sequence[Entry]:
+    def _ship(self, batch: Batch, positions: Positions) -> Shipped:
         inserted = self._shipper.ship(batch, positions)
         for entry in self._shipper.rejected:
             self._keep(f"{entry.row.id}.rejected", orjson.dumps(entry.row._asdict(), default=str))

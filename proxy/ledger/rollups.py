@@ -6,7 +6,6 @@ Void entries count nowhere; a correction changes cost and usage, but is no reque
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -133,15 +132,13 @@ def _summed(rows: Sequence[Numbers]) -> Numbers:
 
 
 Groups = dict[tuple[int, Names], _Group]  # by where the hour or day begins, and the names
-_Call = tuple[Numbers, str | None, str, int, int]
-"""What it adds to its session: with its team and its key, and when it began and ended."""
 _Sessions = list[tuple[Any, ...]]
-"""Rows of `spend_sessions`, without their keys."""
+"""Rows of `spend_sessions`."""
 
 
 def roll_up(columns: Columns, named_from: str | None = None) -> Rolled:
     """What these entries add. named_from: as `session_group` has it."""
-    by_hour: Groups = defaultdict(_Group)
+    by_hour: Groups = {}
     sessions: _Sessions = []
     units_of_sessions: dict[str | None, _Group] = defaultdict(_Group)
     counting, uncounted = _counting(columns)
@@ -151,24 +148,31 @@ def roll_up(columns: Columns, named_from: str | None = None) -> Rolled:
             output, reasoning, providers, upstreams, agents, keys, teams, models, users, customers,
         ) = counting  # fmt: skip
         requests = [1 if kind == "attempt" else 0 for kind in kinds]
-        numbers = list(
-            zip(
-                requests, [1 if cost is None and request else 0 for cost, request in zip(costs, requests, strict=True)],
-                [cost or 0 for cost in costs], input_tokens, read, write_5m, write_30m, write_1h, output, reasoning,
-                [cost or 0 for cost in capacity_costs], strict=True,
-            )
+        numbers = (
+            requests, [1 if cost is None and request else 0 for cost, request in zip(costs, requests, strict=True)],
+            [cost or 0 for cost in costs], input_tokens, read, write_5m, write_30m, write_1h, output, reasoning,
+            [cost or 0 for cost in capacity_costs],
         )  # fmt: skip
         # In an order in which the names of either kind of roll-up stand together.
         names = zip(providers, upstreams, agents, keys, teams, models, users, customers, strict=True)
-        hours = zip([at - at % HOUR_US for at in started], names, strict=True)
-        for hour, added, root, usage in zip(hours, numbers, roots, usages, strict=True):
-            group = by_hour[hour]
-            group.rows.append(added)
-            if usage and (units := units_of(usage)):
-                group.add_units(units)
-                units_of_sessions[root].add_units(units)
-        sessions = _sessions(roots, numbers, teams, [key or "" for key in keys], started, ended)
+        places: dict[tuple[int, Names], list[int]] = defaultdict(list)
+        for place, hour in enumerate(zip([at - at % HOUR_US for at in started], names, strict=True)):
+            places[hour].append(place)
+        for hour, some in places.items():
+            group = by_hour[hour] = _Group()
+            group.rows.append(tuple(map(sum, numbers if len(some) == len(kinds) else _chosen(numbers, some))))
+            for place in some if usages.count(None) < len(usages) else ():
+                usage = usages[place]
+                if usage and (units := units_of(usage)):
+                    group.add_units(units)
+                    units_of_sessions[roots[place]].add_units(units)
+        sessions = _sessions(named_from, roots, numbers, teams, [key or "" for key in keys], started, ended)
     return _rolled(by_hour, sessions, units_of_sessions, uncounted, named_from)
+
+
+def _chosen(columns: Sequence[Sequence[Any]], places: Sequence[int]) -> Columns:
+    """What the columns have at these places."""
+    return [[column[place] for place in places] for column in columns]
 
 
 def _counting(columns: Columns) -> tuple[Columns, set[int]]:
@@ -208,31 +212,49 @@ def _rolled(
     for name, session in units_of_sessions.items():
         group = session_group(name, named_from)
         units += [(spend_sessions.name, 0, group, *key, amount) for key, amount in (session.units or {}).items()]
-    keys = _session_groups([name for name, *_ in sessions], named_from)
-    tables[spend_sessions.name] = sorted(
-        [(group, *session) for group, session in zip(keys, sessions, strict=True)], key=itemgetter(0)
-    )
+    tables[spend_sessions.name] = sorted(sessions, key=itemgetter(0))
     return Rolled(tables, sorted(units), uncounted)
 
 
-def _sessions(roots: Sequence[str | None], *columns: Sequence[Any]) -> _Sessions:
-    """columns: those of `_Call`."""
-    count = Counter(roots)
-    calls: dict[str | None, list[_Call]] = defaultdict(list)
-    rows = []
-    for name, call in zip(roots, zip(*columns, strict=True), strict=True):
-        if count[name] == 1:
-            numbers, team, key, started_at, ended_at = call
-            rows.append((name, team, *numbers, started_at, started_at, ended_at, key, numbers[0]))
-        else:
-            calls[name].append(call)
-    return [*rows, *itertools.starmap(_session, calls.items())]
+def _sessions(
+    named_from: str | None,
+    roots: Sequence[str | None],
+    numbers: Columns,
+    teams: Sequence[str | None],
+    keys: Sequence[str],
+    started: Sequence[int],
+    ended: Sequence[int],
+) -> _Sessions:
+    """numbers: a column for each of `SUMS`."""
+    calls: dict[str | None, list[int]] = defaultdict(list)
+    if len(set(roots)) < len(roots):
+        count = Counter(roots)
+        for place, name in enumerate(roots):
+            if count[name] > 1:
+                calls[name].append(place)
+        alone = [place for place, name in enumerate(roots) if count[name] == 1]
+        own = _chosen((roots, teams, *numbers, started, ended, keys), alone)
+    else:
+        own = [roots, teams, *numbers, started, ended, keys]
+    names, *begin, began, end, key = own
+    groups = _session_groups(names, named_from)
+    rows = list(zip(groups, names, *begin, began, began, end, key, begin[1], strict=True))  # begin[1]: the requests
+    columns = list(zip(*numbers, strict=True)), teams, keys, started, ended
+    for name, some in calls.items():
+        rows.append((session_group(name, named_from), *_session(name, *_chosen(columns, some))))
+    return rows
 
 
-def _session(name: str | None, calls: Sequence[_Call]) -> tuple[Any, ...]:
+def _session(
+    name: str | None,
+    numbers_of: Sequence[Numbers],
+    teams: Sequence[str | None],
+    keys: Sequence[str],
+    started: Sequence[int],
+    ended: Sequence[int],
+) -> tuple[Any, ...]:
     """What its calls come to: the last of its teams by name; when its first call and its latest began, and when one ended last;
     the first of its keys, and how many requests have it."""
-    numbers_of, teams, keys, started, ended = zip(*calls, strict=True)
     last_team = max((team for team in teams if team is not None), default=None)
     keyed = sum(numbers[0] for numbers, key in zip(numbers_of, keys, strict=True) if key == keys[0])
     times = min(started), max(started), max(ended)

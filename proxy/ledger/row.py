@@ -80,7 +80,7 @@ Columns = Sequence[Sequence[Any]]
 """What rows have in each column of `Row`, in its order; none where there are no rows."""
 
 
-def columns_of(rows: Iterable[Row]) -> Columns:
+def columns_of(rows: Iterable[tuple[Any, ...]]) -> Columns:
     return list(zip(*rows, strict=True))
 
 

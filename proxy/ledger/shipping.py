@@ -20,7 +20,6 @@ from sqlalchemy.exc import DBAPIError
 
 from proxy.jobs.machine import RUNNING, UNCONFIRMED
 from proxy.ledger import jobs
-from proxy.ledger.amounts import budget_amounts
 from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Entry, Shipped
@@ -164,7 +163,7 @@ class Shipper:
             for tally in batch.tallies:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
-            write_stored(connection, inserted)
+            write_stored(connection, inserted.with_ends)
             self._rolling.add(connection, counted_columns(inserted.columns))
             self._write_metrics(connection, self._metrics.changed_by(observed))
             self._write_positions(connection, positions)
@@ -181,7 +180,7 @@ class Shipper:
         if not capacity_of:
             return shipped
         return [
-            entry._replace(row=entry.row._replace(capacity=capacity_of.get(entry.row.upstream or "")))
+            entry.with_row(entry.row._replace(capacity=capacity_of.get(entry.row.upstream or "")))
             if entry.row.status != "void" and entry.row.kind == "attempt"
             else entry
             for entry in shipped
@@ -212,7 +211,8 @@ class Shipper:
         """Insert; the entries that were really new. All of them, but for a batch that repeats what is there."""
         if not shipped:
             return shipped
-        of_jobs = [entry for entry in shipped if is_of_a_job(entry)]
+        may_be = shipped if "expired" in shipped.column("outcome") else shipped.with_ends
+        of_jobs = [entry for entry in may_be if is_of_a_job(entry)]
         if of_jobs:
             others = Shipped(entry for entry in shipped if not is_of_a_job(entry))
             return Shipped([*self._write_others(connection, others), *self._write_jobs(connection, of_jobs)])
@@ -224,7 +224,7 @@ class Shipper:
             return shipped
         try:
             with connection.begin_nested():
-                if self._inserting.all(connection, [entry.row for entry in shipped], shipped.columns):
+                if self._inserting.all(connection, shipped.rows, shipped.columns):
                     return shipped
                 raise _RepeatedError
         except (_RepeatedError, OverflowError):
@@ -233,7 +233,7 @@ class Shipper:
             if not _is_of_the_row(error):
                 raise
         made_safe = [
-            entry._replace(row=storable(entry.row)) for entry in shipped
+            entry.with_row(storable(entry.row)) for entry in shipped
         ]  # what follows from them is as they are there
         new = [entry for entry in made_safe if self._write_entry(connection, entry)]
         return Shipped([*new, *self._corrections(connection, made_safe, new)])
@@ -242,7 +242,7 @@ class Shipper:
         """Jobs that begin, and that end: the entry that was `running` becomes what it came to; once."""
         counted = []
         for each in shipped:
-            entry = each._replace(row=storable(each.row))
+            entry = each.with_row(storable(each.row))
             if entry.row.status == RUNNING:
                 if self._write_entry(connection, entry):
                     counted.append(entry)
@@ -317,9 +317,8 @@ class Shipper:
                     corrections.append(correction)
         return corrections
 
-    def _write_budgets(self, connection: Connection, inserted: Iterable[Entry]) -> None:
-        amounts = budget_amounts(inserted)
-        if amounts:
+    def _write_budgets(self, connection: Connection, inserted: Shipped) -> None:
+        if amounts := inserted.amounts:
             # In one order: no two can deadlock.
             self._add_spend.write(connection, [(*key, amount) for key, amount in sorted(amounts.items())])
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from proxy.downstream.connection import Connection
-from proxy.downstream.server_state import ServerState
+from proxy.downstream.server_state import ServerState, Serving
 
 log = logging.getLogger("taximeter.connections")
 
 _BACKLOG = 2048
 _LOOK_S = 0.1
+_ON_ITS_WAY_S = 0.25  # a request that its client had sent before it could know of the stop
 
 
 class Server:
-    """Serves on sockets until it is told to `stop`; then calls in flight have `drain_s`. app: an ASGI application, for a
-    `protocol` that does not serve by itself."""
+    """Serves on sockets until it is told to `stop`; then calls in flight have `drain_s`, and whoever asks meanwhile is still
+    answered, for a socket that nobody accepts from keeps its clients waiting. app: an ASGI application, for a `protocol` that
+    does not serve by itself."""
 
     def __init__(
         self, protocol: type[Connection], *, drain_s: float, app: Any = None, date_header: bool = False
@@ -49,16 +52,13 @@ class Server:
         self.listeners = [await loop.create_server(connection, sock=each, backlog=_BACKLOG) for each in sockets]
         dating = asyncio.create_task(self._date()) if self._date_header else None
         await self._stop.wait()
-        for listener, each in zip(self.listeners, sockets, strict=True):
-            listener.close()
-            each.close()
         try:
             async with asyncio.timeout(self._drain_s):
-                while self.state.connections or self.state.tasks:
-                    for connected in [*self.state.connections]:  # whoever came last was not among them before
-                        connected.shutdown()
-                    await asyncio.sleep(_LOOK_S)
+                await self._drained([*self.state.tasks])
+                await self._close(sockets)
+                await self._emptied()
         except TimeoutError:
+            await self._close(sockets)
             late = [*self.state.tasks]
             if late:
                 log.error("calls that were not over %g s after the stop are cancelled: %d", self._drain_s, len(late))
@@ -67,8 +67,33 @@ class Server:
             # Each has its end to write down, but those that had not begun.
             while not all(task.done() for task in late):  # noqa: ASYNC110 - the ends are many, and this is ours
                 await asyncio.sleep(_LOOK_S)
+            self._shut(whoever_asks_on=True)
         if dating is not None:
             dating.cancel()
+
+    async def _drained(self, in_flight: Sequence[Serving]) -> None:
+        while not all(call.done() for call in in_flight):
+            self._shut()
+            await asyncio.sleep(_LOOK_S)
+
+    async def _close(self, sockets: Sequence[socket.socket]) -> None:
+        """Whoever has connected is accepted first: else the system would break the connection off, and what was sent on it."""
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for listener, each in zip(self.listeners, sockets, strict=True):
+            listener.close()
+            each.close()
+
+    async def _emptied(self) -> None:
+        until = time.monotonic() + _ON_ITS_WAY_S
+        while self.state.connections or self.state.tasks:
+            self._shut(whoever_asks_on=time.monotonic() > until)
+            await asyncio.sleep(_LOOK_S)
+
+    def _shut(self, *, whoever_asks_on: bool = False) -> None:
+        quiet_since = math.inf if whoever_asks_on else asyncio.get_running_loop().time() - _ON_ITS_WAY_S
+        for connected in [*self.state.connections]:
+            connected.shutdown(quiet_since)
 
     async def _date(self) -> None:
         """The header that says when an answer was given (RFC 9110, 6.6.1), in the C locale that Python starts in."""

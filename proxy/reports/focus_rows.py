@@ -23,7 +23,7 @@ from proxy.reports.focus import Amount, Charges, Kind, daily_charges
 from proxy.reports.focus_columns import COLUMNS, VERSIONS, Version, meter_of
 from proxy.reports.months import month_at
 from proxy.reports.spend import entries_since
-from proxy.times import DAY_US, BadQuestion, rfc3339
+from proxy.times import DAY_US, BadQuestion, rfc3339, with_a_date
 
 _UTC = ZoneInfo("UTC")
 _MOST_TAGS = 10
@@ -234,4 +234,4 @@ def _text(value: Decimal) -> str:
 
 
 def _time(at_us: int) -> str:
-    return f"{datetime.fromtimestamp(at_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{datetime.fromtimestamp(with_a_date(at_us) // 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"

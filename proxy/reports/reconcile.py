@@ -25,11 +25,12 @@ _LEAST_ROUNDING = 1000  # nano-USD: 0.000001 USD
 
 class Reconciliation(NamedTuple):
     """cells: in the order of day, model and line. unvalued: lines of a usage report that nothing here has a price for.
-    has_models: whether the provider tells models apart."""
+    has_models: whether the provider tells models apart. rounding: of one amount of the provider's, in nano-USD."""
 
     cells: Mapping[Key, Cell]
     unvalued: Sequence[str]
     has_models: bool
+    rounding: int
 
     @property
     def ours(self) -> int:
@@ -68,13 +69,24 @@ def reconcile(
     )
     named_causes(cells, rounding)
     ordered = sorted(cells, key=lambda key: (key[0], key[1] or "", key[2] or ""))
-    kept = {key: cells[key] for key in ordered if cells[key].ours or cells[key].theirs or cells[key].rows}
-    return Reconciliation(kept, sorted(unvalued), has_models)
+    kept = {key: cells[key] for key in ordered if _says_something(cells[key])}
+    return Reconciliation(kept, sorted(unvalued), has_models, rounding)
+
+
+def _says_something(cell: Cell) -> bool:
+    return bool(cell.ours or cell.theirs or cell.rows or cell.has_unpriced)
 
 
 def day_start(day: str, zone: ZoneInfo) -> int:
     """Epoch microseconds."""
     return int(datetime.combine(datetime.fromisoformat(day).date(), time(), zone).timestamp() * 1_000_000)
+
+
+def day_edge(at_us: int, zone: ZoneInfo, *, after: bool = False) -> int:
+    """Where the day of an instant begins; after: the next one, unless it begins just then. A bill has no part of a day."""
+    day = datetime.fromtimestamp(at_us // 1_000_000, zone).date()
+    begin = day_start(day.isoformat(), zone)
+    return begin if begin == at_us or not after else day_start((day + timedelta(days=1)).isoformat(), zone)
 
 
 def span_of(statement: Statement, zone: ZoneInfo) -> tuple[int, int]:
@@ -118,10 +130,13 @@ def _add_ours(cell: Cell, kind: Kind, amount: Amount) -> None:
         cell.in_tier(tier, ours=Fraction(amount.nanousd))
     if kind.source == "unpriced":
         cell.unpriced += amount.tokens
+        cell.has_unpriced = True
     elif kind.source == "ceiling":
         cell.unconfirmed += amount.nanousd
     elif kind.source == "correction":
         cell.corrected += amount.nanousd
+    elif amount.nanousd:
+        cell.accounts.add(kind.owner.upstream)
 
 
 def _add_theirs(

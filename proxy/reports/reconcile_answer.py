@@ -18,7 +18,7 @@ from proxy.money import NANO, is_short, usd_text
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.bills import BILLED
 from proxy.reports.invoiced import settle
-from proxy.reports.reconcile import reconcile, span_of
+from proxy.reports.reconcile import day_edge, reconcile, span_of
 from proxy.reports.spend import entries_since, spend
 from proxy.reports.statement import Statement, read_statement
 from proxy.times import DAY_US, BadQuestion, rfc3339
@@ -29,8 +29,9 @@ _COLUMNS = ("day", "model", "line_item", "ours_usd", "theirs_usd", "difference_u
 
 
 class ReconcileQuestion(NamedTuple):
-    """since, until: epoch microseconds; None: as far as the file goes. zone: whose days the provider counts. apply: what the
-    invoice settles is going to be written."""
+    """since, until: epoch microseconds, of which whole days are compared; None: as far as the file goes. zone: whose days the
+    provider counts. apply: what the invoice settles is going to be written. made_at: when the file was written, epoch
+    microseconds; None: now. whole: it has all that the provider charged."""
 
     provider: str
     text: str
@@ -38,6 +39,8 @@ class ReconcileQuestion(NamedTuple):
     until: int | None = None
     zone: ZoneInfo = ZoneInfo("UTC")
     apply: bool = False
+    made_at: int | None = None
+    whole: bool = False
 
 
 class Cause(BaseModel):
@@ -126,21 +129,20 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
     """Raises `BadQuestion`."""
     provider = book.catalog.canonical(question.provider)
     statement = _bill_of(provider, question)
-    begins, ends = span_of(statement, question.zone)
-    begins = begins if question.since is None else max(begins, question.since)
-    ends = ends if question.until is None else min(ends, question.until)
-    if begins >= ends:
-        raise BadQuestion("the file has nothing of that time")
-    if ends - begins > _MOST_DAYS * DAY_US:
-        raise BadQuestion(f"the file is of more than {_MOST_DAYS} days; compare a part of it, with since and until")
+    begins, ends = _whole_days(statement, question)
     compared = reconcile(engine, book, provider, statement, (begins, ends), question.zone)
     if max(abs(compared.theirs), compared.unexplained) > _MOST_NANOUSD:
         raise BadQuestion("the file's amounts come to more than a ledger can keep")
-    settling = settle(engine, book, provider, statement, compared, (begins, ends), question.zone, now_us)
+    made_at = now_us if question.made_at is None else min(now_us, question.made_at)
+    settling = settle(
+        engine, book, provider, statement, compared, (begins, ends), question.zone, made_at, whole=question.whole
+    )
     items, totals = [], dict[str, Fraction]()
     for (day, model, line), cell in compared.cells.items():
         for name, amount in cell.causes.items():
             totals[name] = totals.get(name, Fraction(0)) + amount
+        if not (cell.ours or cell.theirs or cell.rows):
+            continue
         items.append(
             ReconcileItem(
                 day=day,
@@ -190,6 +192,18 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
         provider, "", now_us, begins, ends, compared.ours, round(compared.theirs), round(compared.unexplained)
     )
     return Reconciled(answer, share, [item.correction for item in settling.items], run)
+
+
+def _whole_days(statement: Statement, question: ReconcileQuestion) -> tuple[int, int]:
+    """Of the file's time, those that are asked for. Raises `BadQuestion`."""
+    begins, ends = span_of(statement, question.zone)
+    begins = begins if question.since is None else max(begins, day_edge(question.since, question.zone, after=True))
+    ends = ends if question.until is None else min(ends, day_edge(question.until, question.zone))
+    if begins >= ends:
+        raise BadQuestion("the file has no whole day of that time")
+    if ends - begins > _MOST_DAYS * DAY_US:
+        raise BadQuestion(f"the file is of more than {_MOST_DAYS} days; compare a part of it, with since and until")
+    return begins, ends
 
 
 def _bill_of(provider: str, question: ReconcileQuestion) -> Statement:

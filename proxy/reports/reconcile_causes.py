@@ -19,7 +19,7 @@ A difference is theirs less ours. Its causes are named in this order, each only 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -43,7 +43,8 @@ class Cell:
     """One day, model and line, in nano-USD. unconfirmed, corrected: what of ours is at its ceiling, or a correction. rows: how
     many of the provider's amounts are in it. counted, stated: quantities; None where the provider says none. stated_for: what
     the provider charged for those, without credits. tiers: what ours and theirs have of each tier with prices of its own.
-    unpriced: tokens of ours without a price. discount: what theirs is below its own list."""
+    unpriced: tokens of ours without a price; has_unpriced: also of calls without tokens. discount: what theirs is below its own
+    list. accounts: our upstreams of which it has a confirmed cost."""
 
     ours: int = 0
     theirs: Fraction = Fraction(0)
@@ -55,7 +56,9 @@ class Cell:
     stated_for: Fraction = Fraction(0)
     tiers: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
     unpriced: int = 0
+    has_unpriced: bool = False
     discount: Fraction = Fraction(0)
+    accounts: set[str | None] = field(default_factory=set)
     causes: dict[str, Fraction] = field(default_factory=dict)
 
     @property
@@ -77,8 +80,11 @@ class Cell:
 
 def named_causes(cells: Mapping[Key, Cell], rounding: int) -> None:
     """Those that lines do not say themselves. rounding: nano-USD, of one amount of the provider's."""
-    _late(cells)
-    _unconfirmed(cells)
+    days: dict[tuple[str, str | None], list[Cell]] = defaultdict(list)
+    for key, cell in cells.items():
+        days[key[:2]].append(cell)
+    _late(cells, days)
+    _unconfirmed(cells, days)
     for cell in cells.values():
         if abs(cell.left) <= rounding * max(1, cell.rows):
             cell.explain(ROUNDING, cell.left)
@@ -100,19 +106,23 @@ def rates(cells: Mapping[Key, Cell]) -> dict[Key, Fraction]:
     return {key: cost / counted for key, (cost, counted) in sums.items() if counted}
 
 
-def _late(cells: Mapping[Key, Cell]) -> None:
+_Days = Mapping[tuple[str, str | None], Sequence[Cell]]
+"""What is of one day and model."""
+
+
+def _late(cells: Mapping[Key, Cell], days: _Days) -> None:
     """Corrections of ours: what the provider has of them shows on the lines of their day and model; without one that it does
     not have, the figures are nearer."""
     for key, cell in cells.items():
         if key[2] == CORRECTION:
             taken = cell.left
             cell.explain(LATE, taken)
-            _shown(cells, key, -taken, LATE)
+            _shown(days[key[:2]], cell, -taken, LATE)
         elif cell.corrected and abs(cell.left + cell.corrected) < abs(cell.left):
             cell.explain(LATE, Fraction(-cell.corrected))
 
 
-def _unconfirmed(cells: Mapping[Key, Cell]) -> None:
+def _unconfirmed(cells: Mapping[Key, Cell], days: _Days) -> None:
     """A ceiling is at most that much too high; what it came to shows on the lines of its day and model."""
     for key, cell in cells.items():
         if not cell.unconfirmed:
@@ -120,13 +130,13 @@ def _unconfirmed(cells: Mapping[Key, Cell]) -> None:
         taken = min(Fraction(cell.unconfirmed), max(Fraction(0), -cell.left))
         cell.explain(UNCONFIRMED, -taken)
         if key[2] == UNCONFIRMED:
-            _shown(cells, key, taken, UNCONFIRMED)
+            _shown(days[key[:2]], cell, taken, UNCONFIRMED)
 
 
-def _shown(cells: Mapping[Key, Cell], key: Key, amount: Fraction, cause: str) -> None:
+def _shown(beside: Iterable[Cell], own: Cell, amount: Fraction, cause: str) -> None:
     """What lines of the same day and model have more (less, where `amount` is), up to so much, has this cause."""
-    for other, cell in cells.items():
-        if other[:2] == key[:2] and other != key and cell.left * amount > 0:
+    for cell in beside:
+        if cell is not own and cell.left * amount > 0:
             part = min(amount, cell.left, key=abs)
             cell.explain(cause, part)
             amount -= part

@@ -24,12 +24,13 @@ _MOST_NAMES = 12
 
 class Statement(NamedTuple):
     """shape: what the file is, for a person. places: decimals of its amounts at most. of: whose bill it is; empty: any
-    provider's."""
+    provider's. is_part: it is of some of what is billed only."""
 
     shape: str
     lines: Sequence[Stated]
     places: int
     of: tuple[str, ...] = ()
+    is_part: bool = False
 
 
 class _Table(NamedTuple):
@@ -57,7 +58,7 @@ def read_statement(text: str, provider: str, zone: tzinfo = UTC) -> Statement:
         raise BadQuestion(f"the file cannot be read{at()}: {bad or type(bad).__name__}") from None
     if not stated:
         raise BadQuestion(f"the file ({form.name}) has no line with a cost or a usage of {provider}")
-    return Statement(form.name, stated, max((_places(line.usd) for line in stated), default=0), form.of)
+    return Statement(form.name, stated, max((_places(line.usd) for line in stated), default=0), form.of, form.is_part)
 
 
 def _places(usd: Decimal | None) -> int:

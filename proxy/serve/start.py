@@ -106,6 +106,7 @@ def _serve(
     few = too_few(config.server.max_connections)
     for warning in (*warnings, *([few] if few else [])):
         log.warning("%s", warning)
+    data_port = data.getsockname()[1]
     supervisor = Supervisor(config, config_path, local, otherwise)
     spool = Path(config.data_dir) / "spool"
     was_stopped_cleanly = not runs(spool) and not Kept(spool).segments()  # those another ledger may lack
@@ -120,7 +121,7 @@ def _serve(
         run_control(
             supervisor.config,
             admin,
-            data.getsockname()[1],
+            data_port,
             orders,
             announce=announce,
             workers=workers,
@@ -138,8 +139,8 @@ def _serve(
 
         return start
 
-    supervisor.add(CONTROL, control)
+    supervisor.add(CONTROL, control, admin)
     for number in range(workers):
-        supervisor.add(f"data-{number}", data_plane(f"data-{number}"))
+        supervisor.add(f"data-{number}", data_plane(f"data-{number}"), data)
     supervisor.add_translators()
     return supervisor.run()

@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -55,10 +56,11 @@ _SHARED_BUDGETS = ("proxy.budgets.redis.store",)
 
 @slotted
 class Child:
-    """One supervised process. `start` runs in the fork and ends with it."""
+    """One supervised process. `start` runs in the fork and ends with it. listener: the socket that it serves."""
 
     name: str
     start: Callable[[Orders], None]
+    listener: socket.socket
     orders: Orders = field(default_factory=Orders)
     pid: int = 0
     started_at: float = 0.0
@@ -89,8 +91,8 @@ class Supervisor:
         self.has_begun = False  # each child was there once
         self.in_file = InFile()
 
-    def add(self, name: str, start: Callable[[Orders], None]) -> None:
-        self._children.append(Child(name, start))
+    def add(self, name: str, start: Callable[[Orders], None], listener: socket.socket) -> None:
+        self._children.append(Child(name, start, listener))
 
     def add_translators(self) -> list[Child]:
         """The processes that translate, once: where the configuration has upstreams for them. Raises ConfigError."""
@@ -106,7 +108,7 @@ class Supervisor:
             make_rare()
             run(self.config, listener, orders)
 
-        made = Child(_TRANSLATE, translate)
+        made = Child(_TRANSLATE, translate, listener)
         self._children.append(made)
         return [made]
 
@@ -155,6 +157,8 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             for other in self._children:
                 other.orders.for_child(mine=other is child)
+                if other.listener is not child.listener:
+                    other.listener.close()
             pause()  # until it has imported what it needs
             with contextlib.suppress(OSError):  # for `ps` and `top`; only Linux has it
                 Path("/proc/self/comm").write_text(f"taximeter-{child.name}"[:15], encoding="ascii")
@@ -222,14 +226,17 @@ class Supervisor:
         self._stopping = True
         self._stop_by = time.monotonic() + self.config.server.drain_timeout_s + _KILL_AFTER_S
         for child in self._children:
-            if child.pid and child.name.startswith("data"):
-                os.kill(child.pid, signal.SIGTERM)
+            if child.name.startswith("data"):
+                child.listener.close()  # else the system accepts for it whom nobody answers, once no data plane is left
+                if child.pid:
+                    os.kill(child.pid, signal.SIGTERM)
         self._stop_control()
 
     def _stop_control(self) -> None:
         if any(child.pid for child in self._children if child.name.startswith("data")):
             return
         for child in self._children:
+            child.listener.close()
             if child.pid:
                 os.kill(child.pid, signal.SIGTERM)
 

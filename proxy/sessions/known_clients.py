@@ -50,14 +50,20 @@ FAMILIES = (
     Family(b"OpenAI/Python", "openai-python", "3.57.0, 2026-11"),
     Family(b"OpenAI/JS", "openai-node", "7.59.0, 2026-11"),
     Family(b"OpenAI/Go", "openai-go", "3.99.0, 2026-11"),
+    Family(b"OpenAIClient", "openai-java", "4.105.0, 2026-11", at_start=True),  # its class's name: Impl, AsyncImpl
     Family(b"Anthropic/Python", "anthropic-python", "2.14.0, 2026-11"),
     Family(b"Anthropic/JS", "anthropic-node", "0.94.0, 2026-11"),
     Family(b"Anthropic/Go", "anthropic-go", "1.84.0, 2026-11"),
+    Family(b"AnthropicClient", "anthropic-java", "3.14.0, 2026-11", at_start=True),
     Family(b"ls/JS ", "openai-node", "cn 1.5.47, 2026-11", at_start=True),  # continue's build shortens the SDK's name
     Family(b"google-genai-sdk", "google-genai", "google-adk 2.13.0, 2026-11"),
     Family(b"ai-sdk", "vercel-ai", "7.0.173, 2026-11"),  # cline and mastra too
     Family(b"ai/", "vercel-ai", "7.0.173, 2026-11", at_start=True),
-    Family(b"langchain", "langchain"),
+    Family(b"langchain4j", "langchain4j", "1.19.0, 2026-11", at_start=True),  # asking OpenAI's API; another project
+    Family(b"LangChain4j", "langchain4j", "1.19.0, 2026-11", at_start=True),  # asking Gemini's
+    Family(b"langchaingo/", "langchaingo", "0.1.14, 2026-11"),  # behind its program's own name
+    Family(b"langchain", "langchain", "js 1.5.8, 2026-11"),
+    Family(b"spring-ai-", "spring-ai", "2.0.1, 2026-11", at_start=True),
     Family(b"litellm", "litellm", "1.110.2, 2026-11"),
     Family(b"curl/", "curl"),
 )

@@ -8,7 +8,7 @@ says what has no field here, it is read whole, as JSON.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import orjson
@@ -26,8 +26,6 @@ _NO_END = b"\0"  # which stands in no JSON
 INTENT_BEGINS, SETTLE_BEGINS = b'{"t":"intent",', b'{"t":"settle",'
 INTENT_COMMON, SETTLE_COMMON = b',"dialect":', b',"status":'  # where what is common begins
 _MOST_KNOWN, _MOST_BYTES = 1024, 2000
-
-_new = tuple.__new__
 
 
 class OfIntent(Struct, gc=False, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="intent"):
@@ -70,11 +68,6 @@ class Common(Struct, gc=False, frozen=True, eq=False, forbid_unknown_fields=True
     price_version: str | None
 
 
-class Intent(NamedTuple):
-    own: OfIntent
-    common: Common
-
-
 class OfSettle(Struct, gc=False, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="settle"):
     """`records.Settle`: what an end says of itself. job, stored: only whether they are there."""
 
@@ -114,13 +107,6 @@ class CommonEnd(Struct, gc=False, frozen=True, forbid_unknown_fields=True):
     price_version: str | None = None
 
 
-class Settle(NamedTuple):
-    """common: a `CommonEnd` that is not read yet, behind `SETTLE_COMMON`."""
-
-    own: OfSettle
-    common: bytes
-
-
 class Line(Struct, gc=False, frozen=True):
     """The part of a cost line that the metrics need."""
 
@@ -150,51 +136,50 @@ _flags = msgspec.json.Decoder(list[str])
 _known: dict[bytes, Common] = {}
 
 
-def plain_records(payloads: Sequence[bytes]) -> list[Intent | Settle | None]:
-    """The plain INTENT or SETTLE in each of these records; None where it is another, or has less, or other fields, or in
-    another order. All of them are read at once: a call of the reader for each takes as long as half of what it reads."""
-    begins, rests, places = [], [], []
-    intent_end = settle_end = (
-        _NO_END  # what is common of the last of each kind, with its mark: the next may end so, too
-    )
-    intent_rest = settle_rest = b""
-    for place, payload in enumerate(payloads):
+def plain_records(payloads: Sequence[bytes]) -> tuple[Sequence[OfIntent | OfSettle | None], Sequence[Any]]:
+    """What the plain INTENT or SETTLE in each of these records says of itself, None where it is another, or has less, or other
+    fields, or in another order; and what it has in common with others: of an INTENT a `Common`, of a SETTLE a `CommonEnd` that
+    is not read yet, behind `SETTLE_COMMON`. All of them are read at once: a call of the reader for each takes as long as half
+    of what it reads."""
+    begins: list[bytes] = []  # of each record what it says of itself; empty where it is another
+    commons: list[Any] = []
+    # What is common of the last of each kind, with its mark: the next may end so, too.
+    intent_end = settle_end = _NO_END
+    intent_common: Common | None = None
+    settle_rest = b""
+    for payload in payloads:
         # Where it ends otherwise it is parted from behind, where the shorter part is.
-        if payload.startswith(INTENT_BEGINS):
-            if not payload.endswith(intent_end):
-                _, mark, rest = payload.rpartition(INTENT_COMMON)
-                if not mark:
-                    continue
-                intent_end, intent_rest = mark + rest, rest
-            begins.append(payload[: -len(intent_end)])
-            rests.append(intent_rest)
-            places.append(place)
-        elif payload.startswith(SETTLE_BEGINS):
-            if not payload.endswith(settle_end):
-                _, mark, rest = payload.rpartition(SETTLE_COMMON)
-                if not mark:
-                    continue
-                settle_end, settle_rest = mark + rest, rest
-            begins.append(payload[: -len(settle_end)])
-            rests.append(settle_rest)
-            places.append(place)
-    plain: list[Intent | Settle | None] = [None] * len(payloads)
-    for place, own, rest in zip(places, _owns(begins), rests, strict=True):
-        if type(own) is OfIntent:
-            common = _known.get(rest) or _common_of(rest)
-            if common is not None:
-                plain[place] = _new(Intent, (own, common))
-        elif own is not None:
-            plain[place] = _new(Settle, (own, rest))
-    return plain
+        if payload.startswith(SETTLE_BEGINS):
+            begin = payload.removesuffix(settle_end)
+            if begin is payload:
+                begin, mark, settle_rest = payload.rpartition(SETTLE_COMMON)
+                settle_end = mark + settle_rest if mark else _NO_END
+            begins.append(begin)
+            commons.append(settle_rest)
+        elif payload.startswith(INTENT_BEGINS):
+            begin = payload.removesuffix(intent_end)
+            if begin is payload:
+                begin, mark, rest = payload.rpartition(INTENT_COMMON)
+                intent_common = (_known.get(rest) or _common_of(rest)) if mark else None
+                intent_end = _NO_END if intent_common is None else mark + rest
+            begins.append(begin if intent_common is not None else b"")
+            commons.append(intent_common if intent_common is not None else b"")
+        else:
+            begins.append(b"")
+            commons.append(b"")
+    return _owns(begins), commons
 
 
 def _owns(begins: Sequence[bytes]) -> Sequence[OfIntent | OfSettle | None]:
-    """What these records say of themselves, by their beginnings."""
-    owns = _read(_all_own, b"".join((b"[", b"},".join(begins), b"}]"))) if begins else []
-    if owns is None or len(owns) != len(begins):  # one of them is odd
-        return [_read(_own, begin + b"}") for begin in begins]
-    return owns
+    """What these records say of themselves, by their beginnings; None for an empty one."""
+    if all(begins):
+        owns = _read(_all_own, b"".join((b"[", b"},".join(begins), b"}]"))) if begins else []
+        if owns is not None and len(owns) == len(begins):
+            return owns
+    elif any(begins):
+        there = iter(_owns(list(filter(None, begins))))
+        return [next(there) if begin else None for begin in begins]
+    return [_read(_own, begin + b"}") if begin else None for begin in begins]  # one of them is odd
 
 
 def _common_of(rest: bytes) -> Common | None:
@@ -210,19 +195,19 @@ def common_end_of(rest: bytes) -> CommonEnd | None:
     return _read(_common_end, b"{" + SETTLE_COMMON[1:] + rest)
 
 
-def said_by(intent: Any, name: str) -> Any:
+def said_by(intent: Any, common: Common | None, name: str) -> Any:
     """What an INTENT says, read in either way."""
-    if not isinstance(intent, Intent):
+    if common is None:
         return intent.get(name)
-    return getattr(intent.own if name in OfIntent.__struct_fields__ else intent.common, name)
+    return getattr(intent if name in OfIntent.__struct_fields__ else common, name)
 
 
-def whole_of(intent: Intent, payload: bytes) -> Any:
+def whole_of(intent: OfIntent, common: Common, payload: bytes) -> Any:
     """All that an INTENT says, as JSON has it."""
     try:
         return orjson.loads(payload)
     except orjson.JSONDecodeError:  # a malformed number in its labels
-        said = {name: getattr(part, name) for part in intent for name in part.__struct_fields__}
+        said = {name: getattr(part, name) for part in (intent, common) for name in part.__struct_fields__}
         return said | {name: None for name, value in said.items() if isinstance(value, Raw)}
 
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.attack.bodies import FULL
 from tests.attack.random_bills import MODELS, any_bill
 from tests.attack.random_bodies import Tally, any_values
 from tests.attack.random_dialects import LAWS, any_bill_of
+from tests.support.bodies import FULL
 
 Turn = Callable[[Path, int, Tally], None]
 

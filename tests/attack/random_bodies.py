@@ -12,9 +12,9 @@ import orjson
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.attack.bodies import FULL, WRONG, Path, paths, with_value
 from tests.attack.houses import PATHS, house_of
 from tests.flow.house import Answer, House, Told
+from tests.support.bodies import FULL, WRONG, Path, paths, with_value
 
 UNITS = ("input", "output", "web_search", "grounding", "image", "character", "code_session", "file_search", "request")
 GUARDED: dict[str, Any] = {

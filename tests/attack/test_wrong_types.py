@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.attack.bodies import FULL, WRONG, paths, with_value
 from tests.attack.houses import PATHS, house_of
 from tests.attack.random_bodies import GUARDED, Tally, any_values
 from tests.attack.random_bodies import ask as _ask
 from tests.flow.house import House, Told
+from tests.support.bodies import FULL, WRONG, paths, with_value
 
 EXAMPLES = 20
 _NAMED_NOWHERE = ("deep", "JSON", "object", "URL", "has no bound")

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import httpx
+import openai
 import pytest
 import yaml
 
@@ -139,6 +141,22 @@ def test_one_model_is_told_by_its_name_as_the_list_has_it(rig: Rig) -> None:
     anthropic = get("/v1/models/no-such", **{"anthropic-version": "2023-06-01"})
     assert error(anthropic)["type"] == "not_found_error"
     assert get("/v1/models/no-such", authorization="Bearer no").status_code == 401
+
+
+def test_models_are_listed_in_the_words_of_the_sdk_that_asks(rig: Rig) -> None:
+    names = [model.id for model in openai.OpenAI(base_url=f"{rig.gateway.url}/v1", api_key=KEY).models.list()]
+    assert "tm-plain" in names
+    for path in ("", "/anthropic"):
+        claude = anthropic.Anthropic(base_url=rig.gateway.url + path, api_key=KEY)
+        listed = list(claude.models.list())
+        assert [model.id for model in listed] == names
+        assert {(model.type, model.created_at.year > 2020) for model in listed} == {("model", True)}
+        assert claude.models.retrieve("tm-plain") == next(model for model in listed if model.id == "tm-plain")
+    for version in ("v1", "v1beta"):  # the newest SDKs of Google ask for v1, all others for v1beta
+        answer = httpx.get(f"{rig.gateway.url}/{version}/models", headers={"x-goog-api-key": KEY}).json()
+        assert [model["name"] for model in answer["models"]] == [f"models/{name}" for name in names]
+        one = httpx.get(f"{rig.gateway.url}/{version}/models/tm-plain", headers={"x-goog-api-key": KEY}).json()
+        assert one in answer["models"]
 
 
 def test_keys_are_looked_for_often_enough_to_be_effective_within_a_second() -> None:

@@ -14,7 +14,7 @@ import openai
 import pytest
 from google import genai
 
-from tests.support.gateway import ADMIN_KEY
+from tests.support.gateway import ADMIN_KEY, server
 from tests.support.jobs_rig import KEY, OTHER_KEY, POOR_KEY, TRIAL_KEY, JobsRig, running
 from tests.support.processes import get
 from tests.support.waiting import eventually
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The Sora API is scheduled:Deprec
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobsRig]:
-    with running(tmp_path_factory.mktemp("jobs")) as made:
+    with running(tmp_path_factory.mktemp("jobs"), server=server(max_body_mb=1)) as made:
         yield made
 
 
@@ -210,6 +210,40 @@ def test_a_line_without_a_bound_is_refused_by_its_number(rig: JobsRig) -> None:
         assert refused.value.response.json()["error"]["code"] == code
         assert refused.value.response.json()["error"]["message"].startswith("Line ")
     assert lines
+
+
+def sent_first(rig: JobsRig, data: bytes, *behind: tuple[str, str]) -> httpx.Response:
+    """A form whose file stands before its fields, as openai-java sends it."""
+    parts = [
+        ('name="file"; filename="lines.jsonl"', data),
+        *((f'name="{name}"', text.encode()) for name, text in behind),
+    ]
+    heads = [(f"--b\r\ncontent-disposition: form-data; {head}\r\n\r\n".encode(), part) for head, part in parts]
+    body = b"".join(head + part + b"\r\n" for head, part in heads) + b"--b--\r\n"
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "multipart/form-data; boundary=b"}
+    return httpx.post(f"{rig.url}/v1/files", content=body, headers=headers, timeout=30)
+
+
+def test_a_batchs_lines_are_bounded_whatever_its_form_begins_with(rig: JobsRig) -> None:
+    client, lines = sdk(rig, session="b-first"), [line(n, "line=ok in=100 out=10") for n in range(3)]
+    file = sent_first(rig, file_of(lines)[1], ("purpose", "batch")).json()
+    orders = {"nonce": "bfirst"}
+    client.batches.create(
+        input_file_id=file["id"], endpoint="/v1/chat/completions", completion_window="24h", metadata=orders
+    )
+    entry = next(one for one in rig.settled("b-first", 1) if one["operation"] == "batch")
+    assert Decimal(entry["reserved_usd"]) >= Decimal(entry["cost_usd"]) == rig.billed()["bfirst"] > 0
+    wrong = sent_first(rig, file_of([line(1, "x", stream=True)])[1], ("purpose", "batch"))
+    assert (wrong.status_code, wrong.json()["error"]["message"][:7]) == (400, "Line 1:")
+    missing = sent_first(rig, file_of(lines)[1])
+    assert (missing.status_code, missing.json()["error"]["message"]) == (400, "`purpose` is missing.")
+
+
+def test_a_file_that_stands_first_is_held_up_to_a_bound(rig: JobsRig) -> None:
+    beyond = sent_first(rig, b"{}\n" * 400_000, ("purpose", "user_data"))
+    assert (beyond.status_code, beyond.json()["error"]["message"]) == (
+        400, "`purpose` must stand before `file` in a form of more than 1 MB (server.max_body_mb).",
+    )  # fmt: skip
 
 
 def test_a_batch_that_a_budget_does_not_afford_is_refused(rig: JobsRig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import re
 from collections.abc import Awaitable, Callable, Iterable
@@ -316,7 +317,7 @@ async def test_who_was_not_answered_is_told_or_sees_the_connection_end(app: App)
 
 @pytest.mark.parametrize(
     ("ends", "written"),
-    [(lambda cycle: cycle.over(), b"HTTP/1.1 500 "), (lambda cycle: cycle.connection.shutdown(), b"")],
+    [(lambda cycle: cycle.over(), b"HTTP/1.1 500 "), (lambda cycle: cycle.connection.shutdown(math.inf), b"")],
     ids=["gave it up", "the server stops"],
 )
 async def test_a_request_ends_with_the_plane(ends: Callable[[Cycle], None], written: bytes) -> None:
@@ -595,7 +596,7 @@ class Ending(Transport):
 
 
 ENDS: dict[str, Callable[[Connection], object]] = {
-    "the server stops": Connection.shutdown,
+    "the server stops": lambda connection: connection.shutdown(math.inf),
     "the client says no more": Connection.eof_received,
     "the next answer is broken off": Connection.drop,
     "the next request is none": lambda connection: connection.refuse(bad_http().refusal),

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from proxy.dataplane.application import Application
 from proxy.downstream.connection import connection_class
 from proxy.downstream.timeouts import Limits
+from proxy.upstream.response import UpstreamError
 from tests.flow.house import CHAT, KEY, Build, House, whole
 from tests.flow.test_cycle import Transport, connection_of
 
@@ -72,6 +74,21 @@ async def test_two_keys_or_two_sessions_in_one_request_are_refused(build: Build)
             assert answer.startswith(b"HTTP/1.1 400 ")
             assert f"The header {name} came twice".encode() in answer
     assert house.sent == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "limit_usd", "status"),
+    [([UpstreamError("reset", "it broke", sent=True)], "1", 502), ([], "0.000001", 402)],
+)
+async def test_who_is_refused_is_told_why_and_not_what_another_call_failed_of(
+    build: Build, answers: list[Any], limit_usd: str, status: int
+) -> None:
+    """Also in machine code, whose coroutines do not keep apart which error each is handling (`make compiled`)."""
+    house = build(budgets=[{"name": "b", "limit_usd": limit_usd, "window": "total"}])
+    house.answers += answers
+    assert (await sent_as(house, "/v1/chat/completions")).startswith(b"HTTP/1.1 %d " % status)
+    answer = await sent_as(house, "/v1/chat/completions", "x-taximeter-session-id: a", "x-taximeter-session-id: b")
+    assert b"The header x-taximeter-session-id came twice" in answer
 
 
 async def test_what_real_clients_send_twice_is_served(build: Build) -> None:

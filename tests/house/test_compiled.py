@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import os
+import resource
+import sys
 from functools import cache
 
 import pytest
@@ -132,7 +134,10 @@ def test_whatever_else_is_replaced() -> None:
     with pytest.MonkeyPatch.context() as patch:
         setattr_checked(patch, Kind, "method", lambda _: 2)
         setattr_checked(patch, "os.getcwd", lambda: "here")
+        setattr_checked(patch, sys, "platform", "other")  # without a file
+        setattr_checked(patch, resource, "RLIM_INFINITY", 7)  # machine code of Python's own
         assert (Kind().method(), os.getcwd()) == (2, "here")  # noqa: PTH109 - that is what was replaced
+        assert (sys.platform, resource.RLIM_INFINITY) == ("other", 7)
     assert Kind().method() == 1
 
 

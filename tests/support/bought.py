@@ -39,4 +39,4 @@ def bought(at: int, usd: str | None, usage: dict[str, Any] | None = None, **name
 
 def with_row(entry: Entry, **columns: Any) -> Entry:
     """The entry with other values in these columns."""
-    return entry._replace(row=entry.row._replace(**columns))
+    return entry.with_row(entry.row._replace(**columns))

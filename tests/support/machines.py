@@ -148,14 +148,14 @@ def _kill(one: Instance, now: int, chance: random.Random) -> None:
         if ended_at > now and entry.row.outcome != "crashed":
             row = entry.row._replace(outcome="crashed", status="unconfirmed", cost_nanousd=5000, duration_ms=None)
             row = row._replace(usage=None, output_tokens=0, input_tokens=0)
-            one.waiting[position] = now, entry._replace(row=row)
+            one.waiting[position] = now, entry.with_row(row)
 
 
 def _ship(one: Instance, now: int) -> None:
     for position, (ended_at, entry) in enumerate(one.waiting):
         if entry.row.outcome == "crashed":  # found out now
             found_out = entry.row._replace(ended_at=max(entry.row.started_at, now))
-            one.waiting[position] = ended_at, entry._replace(row=found_out)
+            one.waiting[position] = ended_at, entry.with_row(found_out)
     ended = [entry for ended_at, entry in one.waiting if ended_at <= now]
     one.waiting = [(ended_at, entry) for ended_at, entry in one.waiting if ended_at > now]
     one.shipper.ship(Batch(entries=ended), Positions([], []))

@@ -29,7 +29,7 @@ def november() -> list[Entry]:
             customer = names[number * number % len(names)] if number % 3 else names[0]
             plan = CUSTOMERS[customer]
             moved = row.started_at % DAY_US + START + day * DAY_US - row.started_at
-            made.append(entry._replace(row=row._replace(
+            made.append(entry.with_row(row._replace(
                 id=f"{row.id}-{day}", request_id=f"{row.request_id}-{day}", customer=customer,
                 started_at=row.started_at + moved, ended_at=row.ended_at + moved,
                 labels=f'{{"plan":"{plan}"}}' if plan else "{}",

@@ -34,7 +34,9 @@ def is_native(kind: Any, name: str) -> bool:
 
 def is_kept(module: Any, name: str) -> bool:
     """Whether that is a module's constant which native code keeps, and does not look up."""
-    file = module.__file__ if isinstance(module, types.ModuleType) else None
+    if not isinstance(module, types.ModuleType) or module.__name__.partition(".")[0] not in ("pricing", "proxy"):
+        return False  # Python's own, which may have no file, and others' machine code
+    file = module.__file__
     return file is not None and file.endswith(".so") and name in _kept_by(file)
 
 

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy import times
+from proxy.control.pages import view
+from proxy.control.pages.clock import Clock as PageClock
 from proxy.times import BadQuestion, Clock, instant, moment
 
 
@@ -94,3 +96,12 @@ def test_a_month_is_its_beginning() -> None:
     for odd in ("2026-13", "2026-1", "202611", "2026-11-", "2026-\u0661\u0661"):
         with pytest.raises(BadQuestion, match="write 7d, 12h, 2026-11, or"):
             moment(odd, 0)
+
+
+@pytest.mark.parametrize(("at", "shown"), [(2**62, "9999-12-31T23:59:59"), (-(2**62), "0001-01-01T00:00:00")])
+def test_a_moment_that_no_calendar_has_is_shown_as_the_nearest(at: int, shown: str) -> None:
+    """A damaged record's: each list with its call in it was an error."""
+    assert times.rfc3339(at) == f"{shown}.000000Z"
+    assert view.moment(at) == f"{shown}Z"
+    assert view.clock(at) == shown[11:]
+    assert PageClock("Asia/Tokyo", 0).shown(at)

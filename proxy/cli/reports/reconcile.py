@@ -44,6 +44,9 @@ def reconcile(
     apply: Annotated[
         bool, typer.Option("--apply", help="Write corrections of unconfirmed entries that the file settles.")
     ] = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="FILE is filtered by nothing: calls that it has nothing of cost nothing.")
+    ] = False,
     config: ConfigOption = None,
     server: ServerOption = None,
     form: FormatOption = "table",
@@ -54,14 +57,22 @@ def reconcile(
     AWS's Cost and Usage Report or Cost Explorer's CSV, Google Cloud's billing export (JSON of BigQuery, or CSV), Azure's cost
     details (CSV), or any provider's FOCUS CSV; compressed by gzip or zip, too. --timezone: whose days the provider counts.
     --apply corrects calls that stand at their ceilings, where the file leaves no doubt what they cost: sums, budgets and
-    metrics follow, in a server that runs too.
+    metrics follow, in a server that runs too. A file may have been filtered by a project, key or model: what it has nothing of
+    is settled with --whole alone.
     """
     with exit_on_problem(form):
         most, now = tolerance_of(tolerance), now_s()
         text = _text_of(file)
         if (remote := server_of(server)) is not None:
             report, share = _asked_there(
-                remote, apply, text, provider=provider, file=file.name, since=since, until=until, tz=zone
+                remote,
+                "--apply" if apply else "--whole" if whole else None,
+                text,
+                provider=provider,
+                file=file.name,
+                since=since,
+                until=until,
+                tz=zone,
             )
             answer(report, form)
             if share > most:
@@ -71,10 +82,12 @@ def reconcile(
         question = ReconcileQuestion(
             provider,
             text,
-            moment(since, now) if since else None,
-            moment(until, now) if until else None,
+            moment(since, now, zone_named(zone)) if since else None,
+            moment(until, now, zone_named(zone)) if until else None,
             zone_named(zone),
             apply,
+            int(file.stat().st_mtime * 1e6),
+            whole,
         )
         with opened(settings) as engine:
             reconciled = reconcile_answer(engine, priced_by(settings, load_book()), question, int(now * 1e6))
@@ -109,10 +122,11 @@ def _only_file_in(file: Path) -> bytes:
         return archive.read(names[0])
 
 
-def _asked_there(server: Server, apply: bool, text: str, **question: str | None) -> tuple[Answer, Fraction]:
-    """The comparison as a server makes it, with the file compressed: an export repeats itself."""
-    if apply:
-        raise fail("--apply works beside the server, not through --server", 2)
+def _asked_there(server: Server, beside: str | None, text: str, **question: str | None) -> tuple[Answer, Fraction]:
+    """The comparison as a server makes it, with the file compressed: an export repeats itself. beside: an option that needs the
+    server's own machine."""
+    if beside:
+        raise fail(f"{beside} works beside the server, not through --server", 2)
     packed = base64.b64encode(gzip.compress(text.encode())).decode()
     content = server.post("/api/reports/reconcile", **question, text_gzip=packed)
     try:

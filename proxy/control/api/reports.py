@@ -155,8 +155,9 @@ class ReconcileAsked(BaseModel):
 def compare(asked: ReconcileAsked, state: Control) -> ReconcileShown:
     """Compare with a provider's own figures, and keep what came of it. (`… reconcile --apply` corrects entries.)"""
     now = now_us()
-    since, until = (None if text is None else moment(text, now / 1e6) for text in (asked.since, asked.until))
-    question = ReconcileQuestion(asked.provider, _unpacked(asked.text_gzip), since, until, zone_named(asked.tz))
+    zone = zone_named(asked.tz)
+    since, until = (None if text is None else moment(text, now / 1e6, zone) for text in (asked.since, asked.until))
+    question = ReconcileQuestion(asked.provider, _unpacked(asked.text_gzip), since, until, zone)
     reconciled = reconcile_answer(state.engine, state.own_book(), question, now)
     keep_reconciliation(state.engine, reconciled.run._replace(file=asked.file))
     shown = reconciled.answer.shown

@@ -8,24 +8,23 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import pairwise
-from operator import itemgetter
 from typing import Any
 
 from msgspec import Raw
 
 from pricing.units import is_token
 from proxy.control.metrics.cost_parts import apportion, apportion_all
-from proxy.control.metrics.quiet_sessions import Call, Session, call_of
+from proxy.control.metrics.quiet_sessions import Call, Session, calls_of
 from proxy.control.metrics.table import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import Entry, Shipped, as_shipped
 from proxy.ledger.rollups import units_of
 from proxy.ledger.row import Row
 from proxy.ledger.row_checks import MOST
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
 from proxy.spool import records
-from proxy.spool.plain import is_said
+from proxy.spool.plain import NOTHING
 
 log = logging.getLogger("taximeter.metrics")
 
@@ -38,33 +37,30 @@ _CUTS = {
 }
 
 
-def _of_row(*columns: str) -> Any:
-    """These columns of a row: by place, which takes a fifth of the time."""
-    return itemgetter(*map(Row._fields.index, columns))
-
-
-_TOKENS = tuple((unit, _of_row(column)) for unit, column in TOKEN_COLUMNS.items())
+_NAMES = ("kind", "status", "provider", "model", "operation", "outcome", "team", "client", "upstream")
 _TIMES = (
-    ("request_duration_seconds", _of_row("duration_ms")),
-    ("overhead_seconds", _of_row("overhead_ms")),
-    ("time_to_first_token_seconds", _of_row("ttft_ms")),
+    ("request_duration_seconds", "duration_ms"),
+    ("overhead_seconds", "overhead_ms"),
+    ("time_to_first_token_seconds", "ttft_ms"),
 )
-_cost, _reserved, _source = _of_row("cost_nanousd"), _of_row("reserved_nanousd"), _of_row("usage_source")
-_names = _of_row("kind", "status", "provider", "model", "operation", "outcome", "team", "client", "upstream")
-_looked_at = _of_row(
-    "kind", "session_source", "session_id", "root_session_id", "cost_nanousd", "status", "stream", "usage"
-)
+_KEPT = (
+    "usage_source", "cost_nanousd", "reserved_nanousd", "request_id", "root_session_id", *[column for _, column in _TIMES],
+    *TOKEN_COLUMNS.values(),
+)  # fmt: skip
 
 
 class _Alike:
-    """The entries of a batch that have the same labels: `rows` of attempts, in order, and what their ends say beside them."""
+    """The attempts of a batch that have the same labels, in order: some of their columns, and what their ends say beside them.
 
-    __slots__ = ("between_us", "cost", "costs", "labels", "numbers", "rows", "tokens", "unpriced")
+    places: where those stand among the entries at hand that are not taken in yet."""
+
+    __slots__ = ("between_us", "columns", "cost", "costs", "labels", "numbers", "places", "tokens", "unpriced")
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self.labels = labels
-        self.rows: list[Row] = []
-        self.numbers: list[int] = []  # how many came before each of them in the batch
+        self.places: list[int] = []
+        self.columns: dict[str, list[Any]] = {name: [] for name in _KEPT}
+        self.numbers: list[int] = []  # how many entries came before each of them in the batch
         self.unpriced = 0
         self.between_us: list[int] = []
         self.tokens: dict[str, int] = defaultdict(int)  # millionths
@@ -93,8 +89,8 @@ class Observed:
         self.quiet = quiet
         self._alike: dict[tuple[str, ...], _Alike] = {}
         self._known_alike: dict[tuple[str | None, ...], _Alike] = {}
-        self._attempts = 0
-        self._latest: dict[Key, int] = {}  # the number of the attempt that is a series' exemplar
+        self._entries = 0
+        self._latest: dict[Key, int] = {}  # the number of the entry that is a series' exemplar
         for session in quiet:
             self._observe_session(session)
 
@@ -114,40 +110,74 @@ class Observed:
 
     def observe_entries(self, entries: Iterable[Entry]) -> None:
         """Never raises: what is in the ledger no metric can stop."""
-        for entry in entries:
-            try:
-                self._observe_entry(entry)
-            except (ArithmeticError, LookupError, TypeError, ValueError):
-                log.exception("entry %s could not be counted in the metrics", entry.row.id)
+        shipped = as_shipped(entries)
+        known = self._known_alike
+        for place, names in enumerate(zip(*map(shipped.column, _NAMES), strict=True)):
+            alike = known.get(names) or self._observe_first(shipped[place], names)
+            if alike is not None:
+                alike.places.append(place)
+        self.calls += calls_of(shipped)
+        for alike in self._alike.values():
+            if alike.places:
+                self._observe_attempts(shipped, alike)
+                alike.places.clear()
+        self._entries += len(shipped)
 
-    def _observe_entry(self, entry: Entry) -> None:
-        row, end, _ = entry
-        names = _names(row)
-        alike = self._known_alike.get(names)
-        if alike is None:
-            if row.kind == "correction":
-                self._count("cost_corrections_usd", (), row.cost_nanousd or 0)
-            if row.status in NOT_COUNTED:
-                return
-            alike = self._find_alike(row, names)
-        kind, source, session_id, root, cost, status, stream, usage = _looked_at(row)
-        if not (source == "none" and session_id == root) and (call := call_of(row)) is not None:
-            self.calls.append(call)
-        if kind == "attempt":
-            lines: Any = end.get("cost_lines")
-            if cost is not None and type(lines) is Raw and is_said(lines) and not stream and "flags" not in end:
-                alike.costs.append((cost, lines, status))
-            else:
-                self._observe_end(end, cost, status, stream, alike)
-            self._attempts += 1
-            alike.rows.append(row)
-            alike.numbers.append(self._attempts)
-        else:
-            self._observe_tokens((row,), alike)
-        if usage:
-            for (unit, scale), amount in units_of(usage).items():
-                if is_token(unit):  # whole ones of rare units, fractions of any
-                    alike.tokens[unit] += amount * MICRO // 10**scale
+    def _observe_first(self, entry: Entry, names: tuple[str | None, ...]) -> _Alike | None:
+        """Where an attempt counts whose names are not known; None of what counts nowhere, or is counted now."""
+        row = entry.row
+        if row.kind == "correction":
+            self._count("cost_corrections_usd", (), row.cost_nanousd or 0)
+        if row.status in NOT_COUNTED:
+            return None
+        alike = self._find_alike(row, names)
+        if row.kind == "attempt":
+            return alike
+        for unit, column in TOKEN_COLUMNS.items():
+            if count := getattr(row, column):
+                alike.tokens[unit] += count * MICRO
+        if row.usage:
+            self._tried(entry, self._observe_units, row.usage, alike)
+        return None
+
+    def _observe_attempts(self, shipped: Shipped, alike: _Alike) -> None:
+        """Take in those at `alike.places`."""
+        costs, statuses, streams = map(shipped.column, ("cost_nanousd", "status", "stream"))
+        odd = []
+        for place in alike.places:
+            entry, cost = shipped[place], costs[place]
+            lines = entry.lines
+            # What says nothing is not always the same object, but equal to it.
+            if lines != NOTHING and cost is not None and not streams[place] and "flags" not in entry.end:
+                alike.costs.append((cost, lines, statuses[place]))
+            elif not self._tried(entry, self._observe_end, entry, cost, statuses[place], streams[place], alike):
+                odd.append(place)
+        places = [place for place in alike.places if place not in odd] if odd else alike.places
+        is_all = len(places) == len(shipped)
+        for name, values in alike.columns.items():
+            column = shipped.column(name)
+            values.extend(column if is_all else [column[place] for place in places])
+        alike.numbers += [self._entries + place + 1 for place in places]
+        usages = shipped.column("usage")
+        if usages.count(None) < len(usages):
+            for place in places:
+                if usages[place]:
+                    self._tried(shipped[place], self._observe_units, usages[place], alike)
+
+    def _tried(self, entry: Entry, do: Callable[..., None], *given: Any) -> bool:
+        """Whether it could be done."""
+        try:
+            do(*given)
+        except (ArithmeticError, LookupError, TypeError, ValueError):
+            log.exception("entry %s could not be counted in the metrics", entry.row.id)
+            return False
+        return True
+
+    def _observe_units(self, usage: str, alike: _Alike) -> None:
+        """Those without a column."""
+        for (unit, scale), amount in units_of(usage).items():
+            if is_token(unit):  # whole ones of rare units, fractions of any
+                alike.tokens[unit] += amount * MICRO // 10**scale
 
     def _find_alike(self, row: Row, names: tuple[str | None, ...]) -> _Alike:
         """The series in which the entry counts; remembered for the next entry with these names, if all of them are labels."""
@@ -161,29 +191,22 @@ class Observed:
             self._known_alike[names] = alike
         return alike
 
-    def _observe_end(
-        self, end: records.Settle, cost: int | None, status: str, stream: bool | None, alike: _Alike
-    ) -> None:
+    def _observe_end(self, entry: Entry, cost: int | None, status: str, stream: bool | None, alike: _Alike) -> None:
         """What its end says; what stands in columns is added up for all alike at the end of the batch (`spread`)."""
+        end = entry.end
         flags = end.get("flags")
         if cost is None or (flags and "partial" in flags):
             alike.unpriced += 1
         if flags and "unexpected_model" in flags:
             self._count("unexpected_models_total", (alike.labels[6], alike.labels[1]))
         if cost is not None:
-            lines: Any = end.get("cost_lines") or ()
-            if type(lines) is Raw and is_said(lines):
-                alike.costs.append((cost, lines, status))
+            if entry.lines != NOTHING:
+                alike.costs.append((cost, entry.lines, status))
             else:
-                for unit, nanousd in apportion(cost, lines, status):
+                for unit, nanousd in apportion(cost, end.get("cost_lines") or (), status):
                     alike.cost[unit] += nanousd
         if stream and (between_ms := between_tokens_ms(end)) is not None:
             alike.between_us.append(int(between_ms * 1000))
-
-    def _observe_tokens(self, rows: Iterable[Row], alike: _Alike) -> None:
-        for unit, column in _TOKENS:
-            if count := sum(map(column, rows)):
-                alike.tokens[unit] += count * MICRO
 
     def _observe_session(self, session: Session) -> None:
         labels = (self._team(session.team), session.client)
@@ -213,7 +236,7 @@ class Observed:
         return key
 
     def _observe_with_exemplar(
-        self, name: str, labels: tuple[str, ...], values: list[int | None], alike: _Alike
+        self, name: str, labels: tuple[str, ...], values: Sequence[int | None], alike: _Alike
     ) -> None:
         """As `_observe`, of those that have a value; of all of the batch, the latest is the exemplar."""
         there = [value for value in values if value is not None]
@@ -223,16 +246,17 @@ class Observed:
         at = len(values) - 1
         while values[at] is None:
             at -= 1
-        number, row = alike.numbers[at], alike.rows[at]
+        number = alike.numbers[at]
         if number > self._latest.get(key, 0):
             self._latest[key] = number
-            self.exemplars[key] = row.request_id, row.root_session_id or "", there[-1]
+            named, session = alike.columns["request_id"][at], alike.columns["root_session_id"][at]
+            self.exemplars[key] = named, session or "", there[-1]
 
     def spread(self) -> None:
         """From groups of alike entries to series, once, at the end of the batch."""
         for alike in self._alike.values():
             provider, model, _, _, team, client, _ = alike.labels
-            if alike.rows:
+            if alike.numbers:
                 self._spread_attempts(alike)
             if alike.unpriced:
                 self._count("unpriced_requests_total", (provider, model), alike.unpriced)
@@ -248,26 +272,27 @@ class Observed:
 
     def _spread_attempts(self, alike: _Alike) -> None:
         provider, model, operation, outcome, _, _, upstream = alike.labels
-        rows = alike.rows
-        self._count("requests_total", alike.labels, len(rows))
-        for source, count in Counter(map(_source, rows)).items():
-            self._count("usage_source_total", (source or "none",), count)
+        columns, count = alike.columns, len(alike.numbers)
+        self._count("requests_total", alike.labels, count)
+        for source, some in Counter(columns["usage_source"]).items():
+            self._count("usage_source_total", (source or "none",), some)
         if outcome in _CUTS:
-            self._count("stream_cuts_total", (_CUTS[outcome],), len(rows))
-        self._observe_tokens(rows, alike)
-        costs = list(map(_cost, rows))
+            self._count("stream_cuts_total", (_CUTS[outcome],), count)
+        for unit, column in TOKEN_COLUMNS.items():
+            if tokens := sum(columns[column]):
+                alike.tokens[unit] += tokens * MICRO
+        costs = columns["cost_nanousd"]
         self._observe_with_exemplar("request_cost_usd", (model, operation), costs, alike)
         left = [
             None if cost is None or reserved is None else reserved - cost
-            for cost, reserved in zip(costs, map(_reserved, rows), strict=True)
+            for cost, reserved in zip(costs, columns["reserved_nanousd"], strict=True)
         ]
         if overrun := -sum(each for each in left if each is not None and each < 0):
             self._count("overrun_usd_total", (), overrun)
         errors = [None if each is None or each < 0 else each for each in left]
         self._observe_with_exemplar("reservation_error_usd", (), errors, alike)
         for name, column in _TIMES:
-            times = _microseconds(list(map(column, rows)))
-            self._observe_with_exemplar(name, (provider, model, upstream), times, alike)
+            self._observe_with_exemplar(name, (provider, model, upstream), _microseconds(columns[column]), alike)
         if alike.between_us:
             self._observe("inter_token_latency_seconds", (provider, model, upstream), alike.between_us)
 

@@ -11,11 +11,17 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
+from proxy.ledger.entries import Shipped
 from proxy.ledger.row import Row
 from proxy.ledger.schema import NOT_COUNTED
 
 MAX_OPEN = 100_000
 _MICRO = 1_000_000
+
+
+_CALL = (
+    "session_source", "session_id", "root_session_id", "status", "kind", "team", "client", "ended_at", "cost_nanousd",
+)  # fmt: skip
 
 
 class Call(NamedTuple):
@@ -49,6 +55,16 @@ def call_of(row: Row) -> Call | None:
     requests = 1 if row.kind == "attempt" else 0
     cost = row.cost_nanousd or 0
     return Call(root, row.team or "", row.client or "other", row.ended_at, requests, cost)
+
+
+def calls_of(shipped: Shipped) -> list[Call]:
+    """As `call_of`, of each of these that says something of its session."""
+    columns = zip(*map(shipped.column, _CALL), strict=True)
+    return [
+        Call(root, team or "", client or "other", ended_at, 1 if kind == "attempt" else 0, cost or 0)
+        for source, session, root, status, kind, team, client, ended_at, cost in columns
+        if not (source == "none" and root == session) and root and status not in NOT_COUNTED
+    ]
 
 
 class Sessions:

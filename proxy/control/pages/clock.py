@@ -9,6 +9,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from proxy.control.pages import view
+from proxy.times import with_a_date
 
 _LINK = re.compile(r'(?:(?<= href=")|(?<=method="post" action="))(/(?!page/)[^"#]*)')
 _NAMED = re.compile(r"[?&;]tz=")
@@ -43,7 +44,7 @@ class Clock(NamedTuple):
         return f"{when:%b} {when.day}, {when.year}, {when:%H:%M}"
 
     def _local(self, at: int | str) -> datetime:
-        seconds = datetime.fromisoformat(at).timestamp() if isinstance(at, str) else at // 1_000_000
+        seconds = datetime.fromisoformat(at).timestamp() if isinstance(at, str) else with_a_date(at) // 1_000_000
         try:
             return datetime.fromtimestamp(seconds, UTC if self.tz == "UTC" else ZoneInfo(self.tz))
         except (OverflowError, ValueError):  # the last hours of the calendar, which are over the edge in the east

@@ -118,9 +118,11 @@ def _customers(request: PageRequest, margin: MarginShown, every: Margins, plans:
             lambda: [_row(request, margin, item_of(item, known, every, request.now_us), names) for item in others],
         )
     rows = [_row(request, margin, item, names) for item in margin.items]
+    calls = calls_of(request, margin, "/calls")
     total = Row(
         _sums(every.items, every, request.now_us) | {"plan": "", (names or ["plan"])[0]: "total"},
-        to=str(calls_of(request, margin, "/calls")),
+        {"unpriced": str(calls.filtered("priced", "no"))},
+        to=str(calls),
     )
     return Table("customers", "Customers", columns, rows, total if rows else None, rest=rest)
 

@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from proxy.control.pages.address import MOST_CHARS, Address
 from proxy.control.pages.static_files import file_url
 from proxy.money import NANO, known_cost
+from proxy.times import with_a_date
 
 FOLDER = Path(__file__).parent
 LONGEST = 120  # of a name that a client chose
@@ -116,11 +117,11 @@ def took(milliseconds: float | None) -> str:
 
 def moment(microseconds: int) -> str:
     """For `<time datetime>`."""
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+    return datetime.fromtimestamp(with_a_date(microseconds) // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def clock(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).strftime("%H:%M:%S")
+    return datetime.fromtimestamp(with_a_date(microseconds) // 1_000_000, UTC).strftime("%H:%M:%S")
 
 
 def share(part: int, whole: int) -> float:

@@ -1,4 +1,4 @@
-"""Files on their way to a provider: passed on as they come, never whole in memory; a batch's lines are bounded as they pass.
+"""Files on their way to a provider: passed on as they come; a batch's lines are bounded as they pass.
 
 An upload is free and has an entry of its own, which says whose the file is and what a batch of it may cost at most.
 """
@@ -11,10 +11,19 @@ from collections.abc import AsyncIterator
 
 import orjson
 
+from proxy.config.model import Config
 from proxy.dialects import OPENAI, Endpoint, fields, openai
 from proxy.downstream.client import Client
 from proxy.downstream.pieces import HungUp
-from proxy.errors import Refused, invalid_request, not_found, unbounded_cost, upstream_timeout, upstream_unreachable
+from proxy.errors import (
+    Refused,
+    invalid_request,
+    not_found,
+    overloaded,
+    unbounded_cost,
+    upstream_timeout,
+    upstream_unreachable,
+)
 from proxy.exchange.configured import Configured
 from proxy.exchange.jobs.asking import answer_of, destination_of, home_of
 from proxy.exchange.jobs.lines import Lines, blocking
@@ -42,7 +51,7 @@ async def serve_upload(plane: Plane, matched: Matched, client: Client) -> None:
     identity = plane.keys.identify(client.headers, now_s())
     client.admit(identity.key_id)
     client.request_id = plane.ids.new(now_us())
-    form = _Form(client, configured.config.jobs.max_file_mb * 1_000_000, matched.api)
+    form = _Form(client, matched.api, configured.config)
     try:
         await form.begin()
         is_batch = matched.api.of_lines and form.fields.get("purpose") == b"batch"
@@ -55,11 +64,18 @@ async def serve_upload(plane: Plane, matched: Matched, client: Client) -> None:
 
 
 class _Form:
-    """A form with one file, read as it comes: the fields before the file, then the file, then what stands behind it."""
+    """A form with one file, read as it comes: the fields before the file, then the file, then what stands behind it.
 
-    def __init__(self, client: Client, limit: int, api: JobApi) -> None:
+    Without a field that has to be known first (openai-java sends `purpose` last) the file is held until it has come, as long
+    as a body may be that is held whole.
+    """
+
+    def __init__(self, client: Client, api: JobApi, config: Config) -> None:
+        self._client = client
         self._file_field, self._first_field = api.file_field, api.first_field
-        self._pieces = client.pieces(limit)
+        self._max_held_mb = config.server.max_body_mb
+        self._held: deque[bytes] = deque()
+        self._pieces = client.pieces(config.jobs.max_file_mb * 1_000_000)
         self._reader = FormReader()
         self._waiting: deque[Part | bytes] = deque()
         self.fields: dict[str, bytes] = {}
@@ -79,7 +95,20 @@ class _Form:
             self._take(event)
         first = self._first_field
         if first and first not in self.fields:
-            raise invalid_request(f"`{first}` must stand before `{self._file_field}`.", first)
+            await self._hold_file()
+            if first not in self.fields:
+                raise invalid_request(f"`{first}` is missing.", first)
+
+    async def _hold_file(self) -> None:
+        held = 0
+        async for piece in self._read_on():
+            held += len(piece)
+            if held > self._max_held_mb * 1_000_000:
+                field = f"`{self._first_field}` must stand before `{self._file_field}` in a form of more than"
+                raise invalid_request(f"{field} {self._max_held_mb:g} MB (server.max_body_mb).", self._first_field)
+            if not self._client.hold(len(piece)):
+                raise overloaded("bytes")
+            self._held.append(piece)
 
     def _take(self, event: Part | bytes) -> None:
         if isinstance(event, bytes):
@@ -98,6 +127,14 @@ class _Form:
 
     async def file_pieces(self) -> AsyncIterator[bytes]:
         """What the file has; the fields behind it are in `fields` then."""
+        while self._held:
+            piece = self._held.popleft()
+            self._client.let_go(len(piece))
+            yield piece
+        async for piece in self._read_on():
+            yield piece
+
+    async def _read_on(self) -> AsyncIterator[bytes]:
         while (event := await self._next()) is not None:
             if isinstance(event, bytes) and self._last is None:
                 yield event

@@ -105,7 +105,7 @@ def _as_asked_for(model: Any) -> str | None:
 _OF = ("anthropic",)
 FORMATS = (
     Format(_OF, "Anthropic's cost or usage report", ("starting_at", "results"), _buckets),
-    Format(_OF, "Anthropic's Claude Code report", ("date", "model_breakdown"), _claude_code),
+    Format(_OF, "Anthropic's Claude Code report", ("date", "model_breakdown"), _claude_code, is_part=True),
     Format(_OF, "costs of Anthropic's Console", ("usage_date_utc", "cost_usd"), _console_costs),
     Format(
         _OF, "usage of Anthropic's Console", ("usage_date_utc", "model_version", "usage_output_tokens"), _console_usage

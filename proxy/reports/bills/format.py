@@ -25,13 +25,15 @@ class Asked(NamedTuple):
 
 class Format(NamedTuple):
     """of: the providers whose bill it is (none: any's). name: for a person. told_by: columns that a file of it has, every one
-    (`a|b`: either), as `plain` writes them. read: its lines. as_written: its rows keep the names of the file."""
+    (`a|b`: either), as `plain` writes them. read: its lines. as_written: its rows keep the names of the file. is_part: it is of
+    some of what is billed only."""
 
     of: tuple[str, ...]
     name: str
     told_by: tuple[str, ...]
     read: Callable[[Iterable[Row], Asked], Iterator[Stated]]
     as_written: bool = False
+    is_part: bool = False
 
     def lacks(self, names: set[str]) -> list[str]:
         """What of `told_by` is not among a file's columns."""

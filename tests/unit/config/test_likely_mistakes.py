@@ -50,6 +50,8 @@ def test_what_is_right_is_not_warned_of(change: dict[str, Any]) -> None:
         ),
         ({"keys": [{"name": "k", "key": "Bearer sk-0123456789abcdef"}]}, "keys[0].key: begins with Bearer"),
         ({"server": {"admin_key": "bearer sk-0123456789abcdef"}}, "server.admin_key: begins with Bearer"),
+        ({"server": {"port": 4190}}, "server.port: browsers and Node's fetch never connect to port 4190"),
+        ({"server": {"admin_port": 6000}}, "server.admin_port: browsers"),
         (
             {"exports": [{"type": "lago", "api_key": "Bearer sk-x", "subject": "customer"}]},
             "exports[0].api_key: begins with Bearer",

@@ -50,6 +50,6 @@ CHARGED = st.builds(
 def test_both_ways_of_writing_an_end_agree(settlement: Settlement, charged: Charged) -> None:
     written = settle_bytes(settlement, charged)
     assert written == orjson.dumps(settle_record(settlement, charged), str)
-    (read,) = plain.plain_records([written])
-    assert type(read) is plain.Settle
-    assert plain.common_end_of(read.common) is not None
+    (read,), (common,) = plain.plain_records([written])
+    assert type(read) is plain.OfSettle
+    assert plain.common_end_of(common) is not None

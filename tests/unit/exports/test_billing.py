@@ -95,7 +95,7 @@ def test_a_customer_that_stripe_does_not_know_is_set_aside_until_it_is_named(sql
 def test_what_is_no_whole_number_is_set_aside(sqlite: Engine, told: Told) -> None:
     one = exporter(sqlite, stripe(told, measure="units"))
     (entry,) = made_up(1)
-    fill(sqlite, [entry._replace(row=entry.row._replace(customer="acme", usage='{"audio_second":"1.25"}'))])
+    fill(sqlite, [entry.with_row(entry.row._replace(customer="acme", usage='{"audio_second":"1.25"}'))])
     drain(one)
     assert shown(sqlite, "stripe")["set_aside"] == 1
     assert {event["payload"]["token_type"] for event in told.taken()} == {"input", "output"}

@@ -205,7 +205,7 @@ def test_retention_waits_for_what_a_sink_gets_of_the_time_before_it(engine: Engi
 def test_a_jobs_entry_is_exported_when_it_ends(engine: Engine, told: Told) -> None:
     one = exporter(engine, row(told))
     (entry,) = made_up(1, seed=5)
-    fill(engine, [entry._replace(row=entry.row._replace(status="running", cost_nanousd=None))])
+    fill(engine, [entry.with_row(entry.row._replace(status="running", cost_nanousd=None))])
     drain(one)
     assert told.taken() == []
 

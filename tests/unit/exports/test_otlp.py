@@ -51,7 +51,7 @@ def test_each_attempt_is_a_span_with_the_names_of_the_conventions(engine: Engine
     first = made[0].row
     fill(
         engine,
-        [made[0]._replace(row=first._replace(traceparent=f"00-{TRACE}-{PARENT}-01", operation="messages")), *made[1:]],
+        [made[0].with_row(first._replace(traceparent=f"00-{TRACE}-{PARENT}-01", operation="messages")), *made[1:]],
     )
     drain(one)
     found = {span["attributes"]["taximeter.entry_id"]: span for span in spans(told)}

@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 import pytest
-from msgspec import Raw
 
 from proxy.ledger import attempt_rows
 from proxy.ledger.entries import Entry, entry_of
 from proxy.ledger.pairing import Batch, Leased, Pairing
 from proxy.spool.frames import Position, Record
+from proxy.spool.plain import NOTHING
 from tests.support.spooled import AT, whole_intent, whole_settle
 
 _GONE = object()
@@ -58,8 +58,7 @@ def listed(leased: Iterable[Leased]) -> list[Leased]:
 
 def exactly(entry: Entry) -> list[tuple[type, Any]]:
     """Its row with the types of the values, its amounts, and what the metrics look at beside them."""
-    said: Any = entry.end.get("cost_lines")
-    said = (orjson.loads(bytes(said)) if isinstance(said, Raw) else said) or []
+    said = (orjson.loads(bytes(entry.lines)) if entry.lines != NOTHING else entry.end.get("cost_lines")) or []
     named = [entry.end.get(name) for name in ("epoch", "stored", "stored_model", "job")]
     named.append((entry.end.get("itl_count") and (entry.end.get("itl_ms_sum"), entry.end.get("itl_count"))) or None)
     flags = entry.end.get("flags") or []
@@ -110,7 +109,7 @@ def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyP
     count = 0
     for intent, end in records_with_odd_values():
         with monkeypatch.context() as patched:
-            patched.setattr("proxy.ledger.pairing.plain_records", lambda payloads: [None] * len(payloads))
+            patched.setattr("proxy.ledger.pairing.plain_records", lambda payloads: ([None] * len(payloads),) * 2)
             thorough, expected = taken(intent, end)
 
         pairing, batch = taken(intent, end)

@@ -125,10 +125,10 @@ def test_a_call_that_expired_goes_on_where_it_was_charged(engine: Engine) -> Non
     finish(engine, MORNING + 25 * HOUR_US, BY_TIME)
     settled = call(0, 25 * 3600)
     late = correction_of(
-        settled._replace(row=settled.row._replace(id=charged.row.id, capacity=POOL)), charged.row._asdict()
+        settled.with_row(settled.row._replace(id=charged.row.id, capacity=POOL)), charged.row._asdict()
     )
     assert late is not None
-    ship(engine, settled._replace(row=settled.row._replace(id=charged.row.id)))
+    ship(engine, settled.with_row(settled.row._replace(id=charged.row.id)))
     finish(engine, MORNING + 26 * HOUR_US, BY_TIME)
 
     made = adds_up(engine, 26 * HOUR_US)
@@ -140,7 +140,7 @@ def expired_and_ended(until_s: float, **fields: Any) -> tuple[Entry, Entry]:
     """A call that began at 0: as it is when its reservation has expired, behind an hour, and as it ends."""
     charged = call(0, 3600, status="unconfirmed", outcome="expired", cost_nanousd=9, usage={})
     settled = call(0, until_s, **fields)
-    return charged, settled._replace(row=settled.row._replace(id=charged.row.id))
+    return charged, settled.with_row(settled.row._replace(id=charged.row.id))
 
 
 @pytest.mark.parametrize("share", ["time", "tokens"])

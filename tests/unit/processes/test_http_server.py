@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -62,22 +63,69 @@ async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyn
             await writer.wait_closed()
 
 
-async def test_a_stop_lets_a_call_in_flight_end_and_takes_no_more() -> None:
+async def test_a_stop_lets_a_call_in_flight_end_and_answers_whoever_asks_meanwhile() -> None:
     app = Slow()
     async with served(app) as (server, port), connected(port) as (idle, _), connected(port) as (reader, writer):
         writer.write(ASK)
         await app.asked.wait()
         server.stop()
         assert await idle.read() == b""
-        with pytest.raises(OSError):
-            await asyncio.open_connection("127.0.0.1", port)
-        app.go_on.set()
-        answer = await reader.read()  # and then the connection ends
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert answer.endswith(b"ok")
+        async with connected(port) as (late, late_writer):
+            app.asked.clear()
+            late_writer.write(ASK)
+            await app.asked.wait()
+            app.go_on.set()
+            answers = [await each.read() for each in (reader, late)]  # and then the connections end
+    for answer in answers:
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert answer.endswith(b"ok")
     assert not server.state.connections
     assert not server.state.tasks
     assert not app.cancelled
+    with pytest.raises(OSError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_a_stop_breaks_no_connection_off_that_nobody_had_accepted_yet() -> None:
+    """Its socket was closed with whoever waited at it: they saw their connection reset."""
+    app = Slow()
+    app.go_on.set()
+    async with served(app) as (server, port):
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]  # the loop does not run meanwhile
+        for client in clients:
+            client.sendall(ASK)
+        server.stop()
+        answers = [await asyncio.to_thread(client.recv, 1000) for client in clients]
+    for client in clients:
+        client.close()
+    assert {answer.split(b"\r\n")[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
+
+
+async def test_a_request_that_crosses_the_stop_on_its_way_is_answered() -> None:
+    app = Slow()
+    app.go_on.set()
+    async with served(app) as (server, port), connected(port) as (reader, writer):
+        writer.write(ASK)
+        await reader.readuntil(b"ok")
+        server.stop()
+        await asyncio.sleep(0)
+        writer.write(ASK)
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_client_that_never_stops_asking_does_not_hold_a_stop_up() -> None:
+    async def ask_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(ASK)
+            await reader.readuntil(b"ok")
+
+    app = Slow()
+    app.go_on.set()
+    async with served(app, drain_s=math.inf) as (server, port), connected(port) as (reader, writer):
+        server.stop()
+        with pytest.raises((OSError, asyncio.IncompleteReadError)):
+            await ask_on(reader, writer)
 
 
 async def test_a_call_that_is_not_over_in_time_is_cancelled() -> None:

@@ -366,7 +366,8 @@ def test_what_somebody_else_bills_for_a_provider_of_ones_own_settles_nothing(led
     shown = answer(ledger, "gateway", text)
     assert "the file is OpenAI's costs, of its dashboard, and was compared with calls to gateway" in shown.about.caveats
     assert (shown.settled, [left.why for left in shown.not_settled]) == ([], ["the file is no bill of gateway"])
-    fill(ledger, [at_its_ceiling(START, "0.6", "openai", "o3")])
+    ours = call(START, "openai", "gpt-5", output=(1_000_000, "5"))
+    fill(ledger, [ours, at_its_ceiling(START, "0.6", "openai", "gpt-5")])
     assert len(answer(ledger, "openai", text).settled) == 1
 
 

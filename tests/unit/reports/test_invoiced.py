@@ -23,7 +23,7 @@ from proxy.ledger.schema import budget_spend, metric_state
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.reports.reconcile_answer import Reconciled, ReconcileQuestion, ReconcileShown, reconcile_answer
 from proxy.reports.spend import spend
-from tests.support.bought import with_row
+from tests.support.bought import bought, with_row
 from tests.support.made_up import START, fill
 from tests.unit.reports.test_reconcile import BOOK, DAY_US, FILES, LATER, at_its_ceiling, gpt, openai
 
@@ -39,8 +39,16 @@ def ledger(database: str) -> Any:
     engine.dispose()
 
 
-def reconciled(engine: Engine, now_us: int = LATER, text: str = COSTS) -> Reconciled:
-    return reconcile_answer(engine, BOOK, ReconcileQuestion("openai", text), now_us)
+def reconciled(
+    engine: Engine, now_us: int = LATER, text: str = COSTS, provider: str = "openai", **more: Any
+) -> Reconciled:
+    return reconcile_answer(engine, BOOK, ReconcileQuestion(provider, text, **more), now_us)
+
+
+def why_not(found: Reconciled) -> list[str]:
+    """Also that nothing is settled."""
+    assert found.corrections == []
+    return [left.why for left in shown(found).not_settled]
 
 
 def shown(found: Reconciled) -> ReconcileShown:
@@ -134,6 +142,11 @@ def test_several_share_by_their_ceilings(ledger: Engine) -> None:
     [
         (2, LATER, "calls of their day and model did not come through here, or are on another day"),
         (1, START + 2 * DAY_US - 1, "the invoice does not cover their whole day"),
+        (
+            1,
+            START + 3 * DAY_US - 1,
+            "the invoice was written less than a day after their day, and may lack what is booked late",
+        ),
     ],
 )
 def test_what_is_in_doubt_stays_at_its_ceiling(ledger: Engine, day: int, now_us: int, why: str) -> None:
@@ -175,3 +188,93 @@ def test_the_command_line_applies_once(tmp_path: Path) -> None:
     assert (done["settled"], done["applied"]) == (first["settled"], True)
     assert (after["settled"], after["ours_usd"]) == ([], "7.15")
     engine.dispose()
+
+
+MAY_BE_FILTERED = "the invoice has nothing of their day and model"
+
+
+def test_an_invoice_that_has_nothing_of_their_model_may_be_filtered(ledger: Engine) -> None:
+    """It may be of one project, or call the model otherwise: only a person knows that it is whole."""
+    fill(ledger, [*openai(), at_its_ceiling(START, "0.6", "openai", "gpt-4.1")])
+
+    (why,) = why_not(reconciled(ledger))
+    assert why.startswith(MAY_BE_FILTERED)
+    (item,) = shown(reconciled(ledger, whole=True)).settled
+    assert (item.model, item.invoice_usd) == ("gpt-4.1", "0")
+
+
+def test_a_whole_invoice_with_a_model_that_nobody_here_knows_settles_no_other_at_nothing(ledger: Engine) -> None:
+    """On the third day more of a model went past us: it may be this one, by another name."""
+    fill(ledger, [*openai(), at_its_ceiling(START + 2 * DAY_US, "0.6", "openai", "gpt-4.1")])
+
+    assert why_not(reconciled(ledger, whole=True)) == [
+        "other calls of that day did not come through here: one may be theirs"
+    ]
+
+
+def test_a_call_through_another_account_than_the_invoice_shows_stays(ledger: Engine) -> None:
+    waiting = with_row(at_its_ceiling(START + DAY_US, "0.6", "openai", "gpt-5"), upstream="another")
+    fill(ledger, [*openai(), waiting])
+
+    (why,) = why_not(reconciled(ledger))
+    assert why.startswith("the invoice shows no other call of their upstream that day")
+    assert len(shown(reconciled(ledger, whole=True)).settled) == 1
+
+
+def test_a_part_of_a_day_is_not_compared(ledger: Engine) -> None:
+    """From noon on, the invoice had nothing, and the call at its ceiling would have come to 0."""
+    noon = START + DAY_US + DAY_US // 2
+    fill(ledger, [*openai(), at_its_ceiling(noon + 1, "0.6", "openai", "gpt-5")])
+
+    late, early = reconciled(ledger, since=noon), reconciled(ledger, until=noon)
+
+    assert late.corrections == early.corrections == []
+    assert {item.day for item in shown(late).items} == {"2026-11-25"}
+    assert {item.day for item in shown(early).items} == {"2026-11-23"}
+
+
+def test_an_invoice_that_was_written_before_their_day_was_over_settles_nothing(ledger: Engine) -> None:
+    fill(ledger, [*openai(), at_its_ceiling(START + DAY_US, "0.6", "openai", "gpt-5")])
+
+    assert why_not(reconciled(ledger, made_at=START + DAY_US + 1)) == ["the invoice does not cover their whole day"]
+
+
+def test_a_call_without_a_price_beside_it_leaves_it_in_doubt(ledger: Engine) -> None:
+    """What the invoice has more may be of the one or of the other."""
+    unpriced = bought(START + DAY_US, None, {}, provider="openai", model="gpt-5", model_requested="gpt-5")
+    fill(ledger, [*openai(), unpriced, at_its_ceiling(START + DAY_US, "0.6", "openai", "gpt-5")])
+
+    assert why_not(reconciled(ledger)) == ["other calls of their day and model have no price here"]
+
+
+@pytest.mark.parametrize(
+    ("cost", "why"),
+    [("2.30", "the invoice's amounts are rounded by more than their ceilings"), ("2.3000001", None)],
+)
+def test_cents_do_not_say_what_a_call_of_less_cost(ledger: Engine, cost: str, why: str | None) -> None:
+    fill(ledger, [*openai(), at_its_ceiling(START + DAY_US, "0.004", "openai", "gpt-5")])
+
+    found = reconciled(ledger, text=f"date,model,cost\n2026-11-24,gpt-5,{cost}\n")
+
+    assert [left.why for left in shown(found).not_settled] == ([why] if why else [])
+
+
+def test_a_discount_may_be_what_makes_it_less(ledger: Engine) -> None:
+    """Of a fifth less than the list's price, nobody can tell which part the waiting call has."""
+    fill(ledger, [*openai(), at_its_ceiling(START + DAY_US, "0.6", "openai", "gpt-5")])
+    focus = "ChargePeriodStart,BilledCost,ListCost,BillingCurrency,ResourceName,SkuMeter\n2026-11-24,2,2.5,USD,gpt-5,\n"
+
+    assert why_not(reconciled(ledger, text=focus)) == ["their day and model differ by other causes, too: discount"]
+
+
+def test_an_estimate_of_a_part_settles_nothing(ledger: Engine) -> None:
+    model = "claude-haiku-4-5"
+    fill(ledger, [at_its_ceiling(START, "0.6", "anthropic", model)])
+    day = {
+        "date": "2026-11-23T00:00:00Z",
+        "model_breakdown": [{"model": model, "estimated_cost": {"currency": "USD", "amount": 10}}],
+    }
+
+    found = reconciled(ledger, text=json.dumps({"data": [day]}), provider="anthropic")
+
+    assert why_not(found) == ["the file (Anthropic's Claude Code report) is an estimate of a part of what is billed"]

@@ -83,7 +83,7 @@ def test_void_calls_count_nowhere_and_corrections_only_as_money(tmp_path: Path) 
         {"id": "4", "cost_nanousd": None},
     ]
     row = entry.row._replace(started_at=NOW_US, cost_nanousd=100)
-    fill(engine, [entry._replace(row=row._replace(**change)) for change in changes])  # type: ignore[arg-type]  # of any field
+    fill(engine, [entry.with_row(row._replace(**change)) for change in changes])  # type: ignore[arg-type]  # of any field
     assert overview.spent_by_time(engine, NOW_US, MINUTE_US, 1) == {NOW_US - NOW_US % MINUTE_US: Spent(70, 2, 1)}
     assert [spent for _, spent in overview.dearest(engine, "team", NOW_US, 9)] == [Spent(70, 2, 1)]
     (session,) = overview.dearest_sessions(engine, NOW_US, 9)

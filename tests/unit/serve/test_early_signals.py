@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 
 # Each in a fork of its own: what they stand on is imported once.
-_PROGRAM = r"""import json, os, signal, sys
+_PROGRAM = r"""import json, os, signal, socket, sys
 from proxy.config.model import Config
 from proxy.serve import supervisor as module
 from proxy.serve.supervisor import Supervisor
@@ -26,7 +26,7 @@ def run(change):
 
         supervisor = Supervisor(Config(), module.Path("config.yaml"), None)
         for name in ("control", "data-0"):
-            supervisor.add(name, begins(name))
+            supervisor.add(name, begins(name), socket.socket())
         exec(change, globals() | {"supervisor": supervisor, "begins": begins})
         sys.exit(supervisor.run())
     os.close(writes)
@@ -51,7 +51,7 @@ module.packaged_book = lambda: come(signal.SIGHUP)
 module.load_config = lambda *_: (Config(), [])
 
 def add_translators():
-    translator = module.Child("translate", begins("translate"))
+    translator = module.Child("translate", begins("translate"), socket.socket())
     supervisor._children.append(translator)
     return [translator]
 

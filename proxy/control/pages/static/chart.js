@@ -16,7 +16,22 @@ function zoneOf(name) {
 /** Of a chart in this box, or on a sheet of paper. */
 const sizeOf = (box, height) => (document.documentElement.classList.contains('paper') ? { width: 700, height: 230 } : { width: box.clientWidth, height });
 
-const inZone = (at) => uPlot.tzDate(new Date(at * 1000), ZONE);
+/** uPlot's options that all charts have. */
+const PLAIN = {
+  tzDate: (at) => uPlot.tzDate(new Date(at * 1000), ZONE),
+  padding: [8, 32, 0, 0],  // the last label of the time needs room
+  legend: { show: false },
+  cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+};
+const FROM_ZERO = { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] };
+
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const axisStyle = () => ({
+  stroke: colour('--muted'),
+  font: '12px system-ui, sans-serif',
+  grid: { stroke: colour('--line'), width: 1 },
+  ticks: { show: false },
+});
 
 class SpendChart {
   /** box: where it is drawn; readout: where the bar under the pointer is told. */
@@ -62,23 +77,14 @@ class SpendChart {
   rebuild() {
     if (!this.series || !this.box.clientWidth) return;
     if (this.plot) this.plot.destroy();
-    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-    const axis = {
-      stroke: colour('--muted'),
-      font: '12px system-ui, sans-serif',
-      grid: { stroke: colour('--line'), width: 1 },
-      ticks: { show: false },
-    };
+    const axis = axisStyle();
     this.plot = new uPlot(
       {
         ...this.size(),
-        tzDate: inZone,
-        padding: [8, 32, 0, 0],  // the last label of the time needs room
-        legend: { show: false },
-        cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+        ...PLAIN,
         scales: {
           x: { range: () => [this.series.at[0], this.series.at[this.series.at.length - 1] + this.series.step_s] },
-          y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] },
+          y: FROM_ZERO,
         },
         axes: [
           { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, values: (_plot, marks) => marks.map((at) => clockTime(at)) },
@@ -132,25 +138,20 @@ class StackedChart {
   draw() {
     if (this.plot) this.plot.destroy();
     if (!this.data.at.length || !this.box.clientWidth) return;
-    const style = getComputedStyle(document.documentElement);
-    const colour = (name) => style.getPropertyValue(name).trim();
     const { at, stacked, money } = this.data;
     const paint = (index) => colour(`--series-${index % 9}`);
     const drawn = this.data.series.map((_, index) => index);
     if (stacked) drawn.reverse();
-    const axis = { stroke: colour('--muted'), font: '12px system-ui, sans-serif', grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
+    const axis = axisStyle();
     const step = { hour: 3600, day: 86400, week: 7 * 86400, month: 30 * 86400 }[this.data.step];
     const half = step / 2;
     this.plot = new uPlot(
       {
         ...this.size(),
-        tzDate: inZone,
-        padding: [8, 32, 0, 0],  // the last label of the time needs room
-        legend: { show: false },
-        cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+        ...PLAIN,
         scales: {
           x: { range: () => [Math.min(at[0], this.data.from ?? at[0]) - half, Math.max(at[at.length - 1], this.data.to - step) + half] },
-          y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.08 : 1] },
+          y: FROM_ZERO,
         },
         axes: [
           { ...axis, grid: { show: false }, size: 26, gap: 6, space: 70, splits: this.data.step === 'hour' ? undefined : (_plot, _axis, low, high) => this.marks(low, high, step), values: (_plot, marks) => marks.map((mark) => this.label(mark)) },
