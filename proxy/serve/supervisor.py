@@ -210,7 +210,9 @@ class Supervisor:
         code = os.waitstatus_to_exitcode(status)
         # One that was just begun has not learned yet what SIGTERM means.
         if code not in (0, -signal.SIGTERM, -signal.SIGINT) and not (self._killed and code == -signal.SIGKILL):
-            log.error("the %s process ended unexpectedly (%s) while it stopped; %s", child.name, _reason(code), _NEXT_START)
+            log.error(
+                "the %s process ended unexpectedly (%s) while it stopped; %s", child.name, _reason(code), _NEXT_START
+            )
 
     def _do_without(self, child: Child) -> None:
         """What cannot be imported is not started again. Without the translator all other calls go on; else everything ends."""

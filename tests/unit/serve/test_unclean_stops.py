@@ -33,7 +33,11 @@ sys.exit(supervisor.run())
     ("on_stop", "drain_s", "told"),
     [
         ("os._exit(0)", 60, []),
-        ("os.kill(os.getpid(), signal.SIGKILL)", 60, ["the data-0 process ended unexpectedly (signal 9) while it stopped"]),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            60,
+            ["the data-0 process ended unexpectedly (signal 9) while it stopped"],
+        ),
         ("os._exit(1)", 60, ["the data-0 process ended unexpectedly (exit code 1) while it stopped"]),
         ("os.kill(os.getppid(), signal.SIGTERM)", 60, ["killed, as a second stop was asked for: data-0"]),
         ("pass", 0, ["killed, as they had not ended in time after the stop: data-0"]),
