@@ -165,6 +165,10 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
         caveats.append(f"the file is {statement.shape}, and was compared with calls to {provider}")
     if all(line.usd is None for line in statement.lines):
         caveats.append("the file has no amounts: its quantities are valued at what they cost us")
+    if statement.repeated:
+        caveats.append(
+            f"{statement.repeated} of the file's rows stand in it before, word for word: it may be two exports in one"
+        )
     caveats += [f"without a value: {name}" for name in compared.unvalued]
     shown = ReconcileShown(
         items=items,

@@ -24,13 +24,14 @@ _MOST_NAMES = 12
 
 class Statement(NamedTuple):
     """shape: what the file is, for a person. places: decimals of its amounts at most. of: whose bill it is; empty: any
-    provider's. is_part: it is of some of what is billed only."""
+    provider's. is_part: it is of some of what is billed only. repeated: how many rows stand word for word before."""
 
     shape: str
     lines: Sequence[Stated]
     places: int
     of: tuple[str, ...] = ()
     is_part: bool = False
+    repeated: int = 0
 
 
 class _Table(NamedTuple):
@@ -48,7 +49,9 @@ def read_statement(text: str, provider: str, zone: tzinfo = UTC) -> Statement:
         table = _json(text) if text.lstrip()[:1] in ("{", "[") else _csv(text)
         at = table.at
         form = _format_of(table.names)
-        rows = table.rows if form.as_written else map(plain, table.rows)
+        repeated = _Repeated()
+        counted = repeated.counted(table.rows)
+        rows = counted if form.as_written else map(plain, counted)
         stated = list(form.read(rows, Asked(provider, zone)))  # type: ignore[arg-type] # a row too long has a name None
     except BadQuestion:
         raise
@@ -58,7 +61,24 @@ def read_statement(text: str, provider: str, zone: tzinfo = UTC) -> Statement:
         raise BadQuestion(f"the file cannot be read{at()}: {bad or type(bad).__name__}") from None
     if not stated:
         raise BadQuestion(f"the file ({form.name}) has no line with a cost or a usage of {provider}")
-    return Statement(form.name, stated, max((_places(line.usd) for line in stated), default=0), form.of, form.is_part)
+    return Statement(
+        form.name, stated, max((_places(line.usd) for line in stated), default=0), form.of, form.is_part, repeated.count
+    )
+
+
+class _Repeated:
+    """How many rows were there before, by their hashes: exports are put together, and overlap."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def counted(self, rows: Iterable[Mapping[str | None, Any]]) -> Iterator[Mapping[str | None, Any]]:
+        seen: set[int] = set()
+        for row in rows:
+            number = hash(repr(row.values()))
+            self.count += number in seen
+            seen.add(number)
+            yield row
 
 
 def _places(usd: Decimal | None) -> int:
