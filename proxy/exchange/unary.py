@@ -138,14 +138,17 @@ class Unary(Answering):
             self._answer = reading, values
             if COHORT.crowded:
                 await READ
+            if self.exchange.plane.store.epoch:
+                self._note()  # settling goes the same way to Redis: who asks another worker next is known there
             if self.stops_when_left:
                 note_pace(self.attempt, reading)
         return await self.settle(reading, outcome)
 
     def _note(self) -> None:
-        """Know the conversation again with its answer: that is time enough once the client has it."""
-        if self._answer is not None:
-            reading, values = self._answer
+        """Know the conversation again with its answer, once: in this process that is time enough when the client has it."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            reading, values = answer
             note_conversation(self.attempt, reading, partial(answer_turns, values))
 
     def _cost_lines(self, cost: Cost) -> str:

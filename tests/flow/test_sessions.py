@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from proxy.access.stored_owners import digest
 from proxy.exchange import references as notes
 from proxy.types import Identity
-from tests.flow.house import Answer, Build, House, Told, whole
+from tests.flow.house import Answer, Build, House, Odd, Told, whole
 
 USER = {"role": "user", "content": "hello"}
 SESSION_BUDGET = {"budgets": [{"name": "s", "per": ["session"], "limit_usd": "0.01", "window": "total"}]}
@@ -75,6 +75,35 @@ async def test_neither_request_nor_answer_waits_until_a_new_conversation_is_know
     first = ["conversation", "start", "body", "answered"] if told else ["start", "body", "answered", "conversation"]
     # Of the second call its session hangs on it.
     assert order == ["request", *first, "conversation", "request", "start", "body", "answered"]
+
+
+class _Shared(Odd):
+    """In Redis, as far as it tells others what happens, and when."""
+
+    epoch, up = "e", True
+
+    def __init__(self, order: list[str]) -> None:
+        super().__init__()
+        self.order = order
+
+    def note_session(self, names: Sequence[str], session_id: str) -> None:
+        self.order.append("told")
+
+    async def settle(self, reservation_id: str, amounts: Sequence[int]) -> object:
+        self.order.append("settled")
+        return await self.store.settle(reservation_id, amounts)
+
+
+@pytest.mark.parametrize("first", [said("hi"), streamed("hi")], ids=["whole", "stream"])
+async def test_another_worker_knows_a_conversation_before_its_client_has_the_answer(
+    build: Build, first: Answer
+) -> None:
+    """It is told on the way on which the call is settled, so that who is answered may ask any of them next."""
+    house, order = build(**SESSION_BUDGET), list[str]()
+    house.plane.store = cast(Any, _Shared(order))
+    house.watch = lambda message: None if message.get("more_body", True) else order.append("answered")
+    await talk(house, first, "hi")
+    assert order == ["told", "settled", "answered"] * 2
 
 
 async def test_a_guess_is_shown_but_counts_on_its_own(build: Build) -> None:

@@ -103,12 +103,13 @@ class Link(asyncio.Protocol):
         """All of them, or none where one is no command."""
         packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # its annotation is of one word
         if not self._unsent:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
         self._unsent += packed
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Send now what would be sent in the loop's next turn."""
         unsent, self._unsent = self._unsent, []
-        if not self.lost and self._transport is not None:
+        if unsent and not self.lost and self._transport is not None:
             self._transport.write(b"".join(unsent))
 
     def _tick(self) -> None:

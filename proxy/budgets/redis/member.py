@@ -305,6 +305,11 @@ class Member:
         if self._link is not None:
             self._link.tell(commands)
 
+    def flush(self) -> None:
+        """Send what was told by now, and not in the loop's next turn."""
+        if self._link is not None:
+            self._link.flush()
+
     def name(self, what: str, epoch: str = "") -> str:
         """A name of an epoch, of ours where none is given."""
         return f"{ROOT}:{epoch or self.epoch}:{what}"
