@@ -16,14 +16,18 @@ _FAR_CALLS = 100
 _LONG_BYTES = 8 * 1024  # conversations from this size on are worth a closer bound
 
 
-def note_conversation(attempt: Attempt, reading: Reading, answered: Callable[[], list[bytes]]) -> None:
-    """The conversation with its answer, where only that tells its session; and how many tokens it took so far."""
+def note_conversation(attempt: Attempt, answered: Callable[[], list[bytes]]) -> None:
+    """The conversation with its answer, where only that tells its session."""
     exchange = attempt.exchange
-    plane = exchange.plane
     if exchange.conversation is not None:
         session_id = exchange.attribution.session_id
-        names = plane.chains.answered(exchange.conversation, answered(), session_id)
-        plane.store.note_session(names, session_id)
+        names = exchange.plane.chains.answered(exchange.conversation, answered(), session_id)
+        exchange.plane.store.note_session(names, session_id)
+
+
+def note_tokens(attempt: Attempt, reading: Reading) -> None:
+    """How many tokens the conversation took so far."""
+    plane = attempt.exchange.plane
     if reading.source != "provider" or reading.flags or attempt.call.size_bytes < _LONG_BYTES or _is_far(attempt):
         return
     prefixes = attempt.prefixes
@@ -53,7 +57,7 @@ def note_bill(attempt: Attempt, reading: Reading, cost: Cost) -> None:
         else:
             plane.guards.billed(session_id, nanousd, now_s())
     route, reserved = attempt.route, attempt.reserved_nanousd
-    # If it was not: `note_conversation` learns that.
+    # If it was not: `note_tokens` learns that.
     cache_was_read = reading.usage.get("cache_read", 0) >= attempt.cached_tokens
     overran = cache_was_read and reserved and cost.cost_nanousd and cost.cost_nanousd > reserved
     if overran and _is_of_the_text(attempt, reading, cost):

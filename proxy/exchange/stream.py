@@ -18,7 +18,7 @@ from proxy.exchange.estimated import implausible
 from proxy.exchange.framed_gate import FramedGate
 from proxy.exchange.gate import Fault, StreamGate
 from proxy.exchange.keepalive import KeepAlive
-from proxy.exchange.learn import note_conversation
+from proxy.exchange.learn import note_conversation, note_tokens
 from proxy.exchange.measured import HEARD, measured
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.references import note_stored
@@ -49,6 +49,7 @@ class Streamed(Answering):
         self._others = 0  # pieces that `_took` did not take
         self._behind = b""  # what waits for a client that reads slowly
         self._left = False  # the client has, before it had its answer
+        self._is_noted = False
 
     def _framed_gate(self) -> FramedGate:
         destination = self.attempt.plan.destination
@@ -134,6 +135,8 @@ class Streamed(Answering):
         else:
             self._others += 1
             out = gate.feed(data)
+            if gate.had_last_event:
+                self._note()
         cycle = self._cycle
         if not framed:
             self.response.last_at = perf_counter()
@@ -157,10 +160,18 @@ class Streamed(Answering):
         reading = await self._final_reading()
         outcome = "client_disconnected" if self._left else "upstream_error" if gate.fault is not Fault.NONE else "ok"
         if gate.fault is Fault.NONE and gate.watch.share_seen == 1.0:
-            note_conversation(self.attempt, reading, gate.watch.answer_turns)
+            self._note()
+            note_tokens(self.attempt, reading)
             if self.stops_when_left and not self._left:
                 note_pace(self.attempt, reading)
         await self.settle(reading, outcome)
+
+    def _note(self) -> None:
+        """Know the conversation again with its answer, once: who has the last event may go on before the stream is over."""
+        gate = self._gate
+        if not self._is_noted and gate.fault is Fault.NONE and gate.watch.share_seen == 1.0:
+            self._is_noted = True
+            note_conversation(self.attempt, gate.watch.answer_turns)
 
     async def _final_reading(self) -> Reading:
         """What the stream said of its usage; counted where that is not all, or cannot be true."""

@@ -14,7 +14,7 @@ from proxy.downstream.client import Header
 from proxy.exchange.answering import Answering, fault
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.jobs.passing import seen_in_passing
-from proxy.exchange.learn import note_conversation
+from proxy.exchange.learn import note_conversation, note_tokens
 from proxy.exchange.measured import MEASURED, measured
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.references import note_stored
@@ -149,7 +149,8 @@ class Unary(Answering):
         answer, self._answer = self._answer, None
         if answer is not None:
             reading, values = answer
-            note_conversation(self.attempt, reading, partial(answer_turns, values))
+            note_conversation(self.attempt, partial(answer_turns, values))
+            note_tokens(self.attempt, reading)
 
     def _cost_lines(self, cost: Cost) -> str:
         """The headers with the cost, as they are sent."""

@@ -72,12 +72,6 @@ async def calls(plane: Plane, names: str, amount: int = 10, used: int | None = 7
             assert await plane.store.settle(name, [used]) == "settled"
 
 
-async def test_a_conversation_is_told_before_its_client_can_be(plane: Plane, server: RedisServer) -> None:
-    """Nothing of Redis is waited for at the end of a call, and the answer goes out in the same turn of the loop."""
-    plane.store.note_session(["a"], "s1")
-    assert "s1" in server.say("GET", "tm1:conversation:a")
-
-
 async def test_calls_are_granted_with_no_round_trip_and_told_together(plane: Plane, control: RedisStore) -> None:
     leased = (await standing(control))[1]
     assert leased == 200

@@ -188,6 +188,13 @@ async def test_which_session_a_conversation_is_of_is_told_to_others_for_a_while(
 
 
 @pytest.mark.parametrize("store", [pytest.param("redis", marks=pytest.mark.needs("redis-server"))], indirect=True)
+async def test_a_conversation_is_told_before_its_client_can_be(store: RedisStore, server: RedisServer) -> None:
+    """An answer's end goes out in this turn of the loop: nothing of Redis need be waited for before it."""
+    store.note_session(["a"], "s1")
+    assert "s1" in server.say("GET", "tm1:conversation:a")
+
+
+@pytest.mark.parametrize("store", [pytest.param("redis", marks=pytest.mark.needs("redis-server"))], indirect=True)
 async def test_what_is_no_command_is_not_sent_and_takes_no_others_answer(store: RedisStore) -> None:
     store.note_session(["a"], "s1")
     with pytest.raises(UnicodeEncodeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -75,6 +76,30 @@ async def test_neither_request_nor_answer_waits_until_a_new_conversation_is_know
     first = ["conversation", "start", "body", "answered"] if told else ["start", "body", "answered", "conversation"]
     # Of the second call its session hangs on it.
     assert order == ["request", *first, "conversation", "request", "start", "body", "answered"]
+
+
+class _EndsLate(Answer):
+    """A stream whose end comes a while behind its last event."""
+
+    def __init__(self, of: Answer) -> None:
+        super().__init__(*of.pieces, kind=b"text/event-stream")
+        self.may_end = asyncio.Event()
+
+    async def read(self) -> bytes:
+        if not self.pieces:
+            await self.may_end.wait()
+        return await super().read()
+
+
+async def test_who_has_the_last_event_of_a_stream_is_of_its_session(build: Build) -> None:
+    """OpenAI's SDK goes on at `[DONE]`, whenever the stream may be over."""
+    house, first, done = build(**SESSION_BUDGET), _EndsLate(streamed("hi")), asyncio.Event()
+    house.watch = lambda message: done.set() if b"[DONE]" in message.get("body", b"") else None
+    one = asyncio.create_task(house.ask(first, messages=[USER], stream=True))
+    await done.wait()
+    two = await house.ask(messages=[USER, {"role": "assistant", "content": "hi"}, {"role": "user", "content": "go on"}])
+    first.may_end.set()
+    assert (await one).headers["x-taximeter-session-id"] == two.headers["x-taximeter-session-id"]
 
 
 class _Shared(Odd):

@@ -167,11 +167,6 @@ class LeasedStore(RedisStore):
         self._session_costs.note_totals([each for each, _ in amounts], totals, time.monotonic(), name)
         return totals[0]
 
-    def note_session(self, names: Sequence[str], session_id: str) -> None:
-        """At once: a call that is settled here is answered before the loop's next turn."""
-        super().note_session(names, session_id)
-        self.member.flush()
-
     # Leases
 
     def _lose_leases(self) -> None:

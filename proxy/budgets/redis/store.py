@@ -301,7 +301,9 @@ class RedisStore:
         return [int(total) for total in await self.member.call("session", self.member.epoch, *words)]
 
     def note_session(self, names: Sequence[str], session_id: str) -> None:
+        """At once: its client may have all of the answer before the loop's next turn, and ask another process then."""
         self.member.tell(*[("SET", _CONVERSATION + name, session_id, "EX", _SESSIONS_NOTED_S) for name in names])
+        self.member.flush()
 
     async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
         answer: list[str | None] = await self.member.command("MGET", *(_CONVERSATION + name for name in names))

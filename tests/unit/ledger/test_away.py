@@ -65,11 +65,12 @@ def test_connections_that_break_at_the_commit_lose_and_double_nothing(
         calls = load.stop()
         stop.set()
         thread.join()
-        after = Recorder(engine, tmp_path, instance="i", metrics=MetricState())  # the thread may have given up
+        engine.dispose()
+        direct = open_ledger(server.url())
+        # The thread may have given up; who comes after it goes on with what its metrics have come to, as a start does.
+        after = Recorder(direct, tmp_path, instance="i", metrics=MetricState.load(direct, "i"))
         wait_until("all is shipped", lambda: not after.step(), 60)
         writer.close()
-        engine.dispose()
-    direct = open_ledger(server.url())
     with direct.connect() as connection:
         found = connection.execute(sa.select(sa.func.count()).select_from(entries)).scalar_one()
     direct.dispose()
