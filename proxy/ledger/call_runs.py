@@ -138,9 +138,15 @@ def _known(
     """The ids of such calls by three hours; not of those in which they are not known, or many."""
     parts = _as_they_are(connection, since, until, counted_alone)
     persons = {value_of(name, value) for name, value in wanted.items() if name in PERSONS}
-    others = {name: value_of(name, value) for name, value in wanted.items() if name not in PERSONS}
+    others = {  # "" is none, as null is
+        name: [value_of(name, value)] if value else [value_of(name, None), value_of(name, "")]
+        for name, value in wanted.items()
+        if name not in PERSONS
+    }
     ids_of_persons = _ids(connection, person_calls, person_calls.c.person, persons, parts)
-    ids_of_others = _ids(connection, rare_calls, rare_calls.c.value, set(others.values()), parts)
+    ids_of_others = _ids(
+        connection, rare_calls, rare_calls.c.value, {one for values in others.values() for one in values}, parts
+    )
     known: dict[int, Sequence[str]] = {}
     for at, part in parts.items():
         if part is None:
@@ -148,14 +154,19 @@ def _known(
             continue
         texts = [ids_of_persons.get((at, person)) for person in persons if part.has_persons]
         texts += [
-            ids_of_others.get((at, value))
-            for name, value in others.items()
+            _joined([ids_of_others.get((at, value)) for value in values])
+            for name, values in others.items()
             if part.labels is not None and (name in NAMES or name.removeprefix(_LABEL) in part.labels)
         ]
         lists = [text.split(",") if text else [] for text in texts if text != ""]
         if lists:
             known[at] = min(lists, key=len)
     return known
+
+
+def _joined(texts: Sequence[str | None]) -> str | None:
+    """The ids of each; "" where any are many. None: there are none."""
+    return "" if "" in texts else ",".join(text for text in texts if text) or None
 
 
 def _ids(

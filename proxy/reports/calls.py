@@ -106,7 +106,7 @@ def list_of(
         statement = statement.where(started_at < until)
     for name, value in filters.items():
         column = attribute(name, connection.dialect.name)
-        statement = statement.where(column.is_(None) if value is None else column == value)
+        statement = statement.where(column == value if value else sa.or_(column.is_(None), column == ""))
     return statement
 
 

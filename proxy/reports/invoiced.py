@@ -79,6 +79,10 @@ def settle(
             why_not: str | None = f"the file is no bill of {provider}"
         elif statement.is_part:
             why_not = f"the file ({statement.shape}) is an estimate of a part of what is billed"
+        elif reconciliation.unvalued:
+            why_not = "the file has usage that nothing here has a price for"
+        elif statement.repeated and not whole:
+            why_not = "rows of the file stand in it more than once (--whole says that they are meant)"
         elif day not in days or _next_day(day, zone) > made_at:
             why_not = "the invoice does not cover their whole day"
         elif _next_day(day, zone) + _BOOKED_WITHIN_US > made_at:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import Engine
@@ -152,7 +152,7 @@ def _mapped_to(mapped: Mapped | None, row: SpendRow) -> Values:
     values = tuple(row.group.values())
     if mapped is None:
         return values
-    return (mapped.centres.get(values[0]) if values[0] is not None else None,)
+    return (mapped.centres.get(values[0] or ""),)
 
 
 def in_cents(month: str, by_group: Costs, mark_up: Decimal) -> list[Charge]:
@@ -179,7 +179,7 @@ def _adjustments(engine: Engine, question: MonthQuestion, closed: Mapping[str, C
         while later.start < question.month.start:
             for item in closed[later.name].adjustments:
                 if item["month"] == month.name:
-                    values = tuple(item[name] for name in question.names)
+                    values = _values(item, question.names)
                     left[values] = left.get(values, 0) - _nano(item["cost_usd"])
             later = after(later, question.zone)
         changed = {values: cost for values, cost in left.items() if cost}
@@ -189,7 +189,16 @@ def _adjustments(engine: Engine, question: MonthQuestion, closed: Mapping[str, C
 
 
 def _closed_costs(closing: Closing, names: Sequence[str]) -> Costs:
-    return {tuple(item[name] for name in names): _nano(item["cost_usd"]) for item in closing.items}
+    costs: Costs = {}
+    for item in closing.items:
+        values = _values(item, names)
+        costs[values] = costs.get(values, 0) + _nano(item["cost_usd"])
+    return costs
+
+
+def _values(item: Mapping[str, Any], names: Sequence[str]) -> Values:
+    """Of a closed month's item, which may have been closed when "" was a group beside null."""
+    return tuple(item[name] or None for name in names)
 
 
 def _nano(usd: str) -> int:

@@ -18,6 +18,7 @@ from proxy.money import NANO, is_short, usd_text
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.bills import BILLED
 from proxy.reports.invoiced import settle
+from proxy.reports.reconcile import Reconciliation as Comparison
 from proxy.reports.reconcile import day_edge, reconcile, span_of
 from proxy.reports.spend import entries_since, spend
 from proxy.reports.statement import Statement, read_statement
@@ -155,17 +156,7 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
                 unexplained_usd=_usd(cell.left),
             )
         )
-    kept = entries_since(engine)
-    caveats = (
-        [f"entries before {rfc3339(kept)} are deleted, and in none of our figures"] if kept and kept > begins else []
-    )
-    if not any(cell.ours for cell in compared.cells.values()):
-        caveats += _none_of(engine, book, provider, begins, ends)
-    if statement.of and provider not in statement.of:
-        caveats.append(f"the file is {statement.shape}, and was compared with calls to {provider}")
-    if all(line.usd is None for line in statement.lines):
-        caveats.append("the file has no amounts: its quantities are valued at what they cost us")
-    caveats += [f"without a value: {name}" for name in compared.unvalued]
+    caveats = _caveats(engine, book, provider, statement, compared, begins, ends)
     shown = ReconcileShown(
         items=items,
         ours_usd=usd_text(compared.ours),
@@ -214,6 +205,28 @@ def _bill_of(provider: str, question: ReconcileQuestion) -> Statement:
             f"the file is {statement.shape}, which is no bill of {provider}: name {' or '.join(statement.of)}"
         )
     return statement
+
+
+def _caveats(
+    engine: Engine, book: Book, provider: str, statement: Statement, compared: Comparison, begins: int, ends: int
+) -> list[str]:
+    """What to know of the figures before they are believed."""
+    kept = entries_since(engine)
+    caveats = (
+        [f"entries before {rfc3339(kept)} are deleted, and in none of our figures"] if kept and kept > begins else []
+    )
+    if not any(cell.ours for cell in compared.cells.values()):
+        caveats += _none_of(engine, book, provider, begins, ends)
+    if statement.of and provider not in statement.of:
+        caveats.append(f"the file is {statement.shape}, and was compared with calls to {provider}")
+    if all(line.usd is None for line in statement.lines):
+        caveats.append("the file has no amounts: its quantities are valued at what they cost us")
+    if statement.repeated:
+        caveats.append(
+            f"{statement.repeated} of the file's rows stand in it before, word for word: it may be two exports in one"
+        )
+    caveats += [f"without a value: {name}" for name in compared.unvalued]
+    return caveats
 
 
 def _none_of(engine: Engine, book: Book, provider: str, since: int, until: int) -> list[str]:

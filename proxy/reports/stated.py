@@ -42,6 +42,11 @@ def tier_named(text: Any) -> str | None:
     return next((tier for tier in ("batch", "flex", "priority") if tier in words), None)
 
 
+def kind_of(usd: Decimal | None) -> str:
+    """Where a file does not say: less than nothing is a credit, and no call that cost less."""
+    return "credit" if usd is not None and usd < 0 else "charge"
+
+
 def line_named(text: str | None) -> str | None:
     """Our name of what a provider calls a line: "cached input" and "cache_read_input_tokens" are `cache_read`."""
     if not text:

@@ -51,7 +51,8 @@ Values = tuple[Any, ...]
 
 
 class Totals:
-    """What groups come to in some spans of time, by the groups' values: as many of `SUMS` as are asked for, in their order."""
+    """What groups come to in some spans of time, by the groups' values, of which "" is none as null is: as many of `SUMS` as
+    are asked for, in their order."""
 
     __slots__ = ("_numbers", "_units", "_width", "sums")
 
@@ -65,7 +66,7 @@ class Totals:
         """span: its number. added: in the order of `sums`, None for 0."""
         if not any(added):
             return  # the sum of nothing
-        numbers, place = self._numbers[values], span * self._width
+        numbers, place = self._numbers[values if "" not in values else _without_empty(values)], span * self._width
         for number in added:
             if number:
                 numbers[place] += sign * int(number)
@@ -73,6 +74,7 @@ class Totals:
 
     def add_unit(self, span: int, values: Values, key: tuple[str, int], amount: int) -> None:
         """key: a unit without a column, and its scale."""
+        values = values if "" not in values else _without_empty(values)
         self._numbers[values]  # is there from here on
         self._units[span, values][key] += amount
 
@@ -90,6 +92,10 @@ class Totals:
             units = units_of.get((span, values)) if units_of else None
             if any(numbers) or (units is not None and any(units.values())):
                 yield values, numbers, units
+
+
+def _without_empty(values: Values) -> Values:
+    return tuple(None if value == "" else value for value in values)
 
 
 Wanted = Sequence[tuple[Part, int]]

@@ -39,7 +39,9 @@ log = logging.getLogger("taximeter")
 
 _RESTART_PAUSE_S = 0.5
 _KILL_AFTER_S = 10.0
+_AGAIN_S = 1.0
 _CANNOT_IMPORT = os.EX_UNAVAILABLE  # the exit code of a process that lacks a module: it would the next time, too
+_NEXT_START = "what the ledger lacks then is in data_dir/spool, for the next start"
 _TRANSLATE = "translate"
 CONTROL = "control"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -83,7 +85,7 @@ class Supervisor:
         self._local = local
         self._children: list[Child] = []
         self._stopping = False
-        self._stop_by = 0.0
+        self._killed = False
         self._reloading = False
         self._reload_asked = False
         self._translator: Path | None = None  # its socket
@@ -174,19 +176,12 @@ class Supervisor:
             os._exit(code)
 
     def _wait(self) -> None:
-        """Wait for a child to end. While stopping, no longer than the drain takes."""
-        if self._stopping and time.monotonic() > self._stop_by:
-            self._signal(signal.SIGKILL)
+        """Wait for a child to end. Signals are handled meanwhile, and Python then waits on (PEP 475)."""
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG if self._stopping else 0)
-        except InterruptedError:
-            return
+            pid, status = os.waitpid(-1, 0)
         except ChildProcessError:
             for child in self._children:
                 child.pid = 0
-            return
-        if pid == 0:
-            time.sleep(0.02)
             return
         if self._local is not None and pid == self._local.pid and not self._stopping:
             log.error("the local model ended unexpectedly; calls to it fail until `taximeter serve` is started again")
@@ -195,7 +190,9 @@ class Supervisor:
                 child.pid = 0
                 if not self._stopping:
                     self._restart(child, status)
-                elif child.name.startswith("data"):
+                    continue
+                self._tell_of_end(child, status)
+                if child.name.startswith("data"):
                     self._stop_control()
 
     def _restart(self, child: Child, status: int) -> None:
@@ -203,11 +200,19 @@ class Supervisor:
         if code == _CANNOT_IMPORT:
             self._do_without(child)
             return
-        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
-        log.error("the %s process ended unexpectedly (%s); it is started again", child.name, reason)
+        log.error("the %s process ended unexpectedly (%s); it is started again", child.name, _reason(code))
         if time.monotonic() - child.started_at < 5:
             time.sleep(_RESTART_PAUSE_S)
         self._fork(child)
+
+    def _tell_of_end(self, child: Child, status: int) -> None:
+        """Of a stop: a process that did not come to its end, and was not killed from here."""
+        code = os.waitstatus_to_exitcode(status)
+        # One that was just begun has not learned yet what SIGTERM means.
+        if code not in (0, -signal.SIGTERM, -signal.SIGINT) and not (self._killed and code == -signal.SIGKILL):
+            log.error(
+                "the %s process ended unexpectedly (%s) while it stopped; %s", child.name, _reason(code), _NEXT_START
+            )
 
     def _do_without(self, child: Child) -> None:
         """What cannot be imported is not started again. Without the translator all other calls go on; else everything ends."""
@@ -221,10 +226,12 @@ class Supervisor:
     def _on_stop(self, *_: object) -> None:
         """Data planes first: they drain and settle; the control process ships what they wrote, then stops too."""
         if self._stopping:
-            self._signal(signal.SIGKILL)  # asked twice
+            self._kill("as a second stop was asked for")
             return
         self._stopping = True
-        self._stop_by = time.monotonic() + self.config.server.drain_timeout_s + _KILL_AFTER_S
+        signal.signal(signal.SIGALRM, lambda *_: self._kill("as they had not ended in time after the stop"))
+        # Again and again: one that comes right before a wait is heard with the next.
+        signal.setitimer(signal.ITIMER_REAL, self.config.server.drain_timeout_s + _KILL_AFTER_S, _AGAIN_S)
         for child in self._children:
             if child.name.startswith("data"):
                 child.listener.close()  # else the system accepts for it whom nobody answers, once no data plane is left
@@ -240,10 +247,13 @@ class Supervisor:
             if child.pid:
                 os.kill(child.pid, signal.SIGTERM)
 
-    def _signal(self, number: int) -> None:
-        for child in self._children:
-            if child.pid:
-                os.kill(child.pid, number)
+    def _kill(self, why: str) -> None:
+        left = [child for child in self._children if child.pid]
+        for child in left:
+            os.kill(child.pid, signal.SIGKILL)
+        if left and not self._killed:
+            self._killed = True
+            log.error("killed, %s: %s; %s", why, ", ".join(child.name for child in left), _NEXT_START)
 
     def _on_reload(self, *_: object) -> None:
         """A signal that comes while a reload is under way has its reload afterwards: two must not write to one pipe."""
@@ -293,6 +303,10 @@ class Supervisor:
         for child in self._children:
             if child.pid and child.name == CONTROL:
                 child.orders.send(in_file)
+
+
+def _reason(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _say_why(name: str, error: BaseException) -> int:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from proxy.reports.bills.format import Asked, Format, Row
-from proxy.reports.stated import Stated, day_of, dollars, line_named, number, tier_named
+from proxy.reports.stated import Stated, day_of, dollars, kind_of, line_named, number, tier_named
 
 _CENTS = Decimal("0.01")
 _USED = {
@@ -44,7 +44,7 @@ def _cost(day: str, row: Row) -> Stated:
     usd = None if cents is None else cents * _CENTS
     line = row.get("token_type") or (row["cost_type"] if row.get("cost_type") not in (None, "tokens") else None)
     return Stated(
-        day, row.get("model"), line_named(line or row.get("description")), usd, None, _kind(usd),
+        day, row.get("model"), line_named(line or row.get("description")), usd, None, kind_of(usd),
         tier_named(row.get("service_tier")),
     )  # fmt: skip
 
@@ -77,9 +77,9 @@ def _console_costs(rows: Iterable[Row], asked: Asked) -> Iterator[Stated]:
     """`cost_usd` is what is charged, `list_price_usd` what it would be without the account's discounts."""
     for row in rows:
         usd = number(row["cost_usd"])
-        line = row.get("token_type") or row.get("cost_type")
+        line = line_named(row.get("token_type") or row.get("cost_type"))
         yield Stated(
-            day_of(row["usage_date_utc"], asked.zone), _as_asked_for(row.get("model")), line_named(line), usd, None, _kind(usd),
+            day_of(row["usage_date_utc"], asked.zone), _as_asked_for(row.get("model")), line, usd, None, kind_of(usd),
             tier_named(row.get("usage_type")), number(row.get("list_price_usd")),
         )  # fmt: skip
 
@@ -90,10 +90,6 @@ def _console_usage(rows: Iterable[Row], asked: Asked) -> Iterator[Stated]:
         for column, line in _USED.items():
             if (amount := number(row.get(column))) is not None:
                 yield Stated(day, model, line, None, amount, tier=tier_named(row.get("usage_type")))
-
-
-def _kind(usd: Decimal | None) -> str:
-    return "credit" if usd is not None and usd < 0 else "charge"
 
 
 def _as_asked_for(model: Any) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from proxy.reports.bills.format import Asked, Format, Row, first
-from proxy.reports.stated import TAX, Stated, day_of, dollars, line_named, number, tier_named
+from proxy.reports.stated import TAX, Stated, day_of, dollars, kind_of, line_named, number, tier_named
 
 _COST = "cost_in_usd|cost_in_billing_currency|cost"
 _SERVICES = ("openai", "foundry")
@@ -38,7 +38,7 @@ def _lines(rows: Iterable[Row], asked: Asked) -> Iterator[Stated]:
         if kind == "tax":
             yield Stated(day, None, TAX, usd)
             continue
-        late = "correction" if "adjustment" in kind else "credit" if kind in ("refund", "credit") else "charge"
+        late = "correction" if "adjustment" in kind else "credit" if kind in ("refund", "credit") else kind_of(usd)
         used = _quantity(row) if late == "charge" else None
         tier = "priority" if "pp" in _words(meter) else tier_named(meter)
         listed = number(row.get("payg_cost_in_usd"))

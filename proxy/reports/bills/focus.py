@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from proxy.reports.bills.format import Asked, Format, Row
-from proxy.reports.stated import TAX, Stated, day_of, dollars, line_named, number
+from proxy.reports.stated import TAX, Stated, day_of, dollars, kind_of, line_named, number
 
 _PROVIDERS = ("service_provider_name", "provider_name", "publisher_name", "invoice_issuer_name", "host_provider_name")
 
@@ -25,11 +25,12 @@ def _lines(rows: Iterable[Row], asked: Asked) -> Iterator[Stated]:
         model = details.get("x_ModelId") or details.get("ModelId") or row.get("resource_name") or row.get("resource_id")
         line = line_named(row.get("sku_meter"))
         late = row.get("charge_class") == "Correction" or category == "Adjustment"
-        kind = "correction" if late else "credit" if category == "Credit" else "charge"
+        usd = number(row["billed_cost"])
+        kind = "correction" if late else "credit" if category == "Credit" else kind_of(usd)
         if category == "Tax":
             model, line = None, TAX
         yield Stated(
-            day_of(row["charge_period_start"], asked.zone), model or None, line, number(row["billed_cost"]),
+            day_of(row["charge_period_start"], asked.zone), model or None, line, usd,
             number(row.get("consumed_quantity")), kind, None, number(row.get("list_cost")),
         )  # fmt: skip
 

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from proxy.reports.bills.format import Asked, Format, Row, first
-from proxy.reports.stated import Stated, day_of, number
+from proxy.reports.stated import Stated, day_of, dollars, kind_of, number
 
 _DAY = "date|day|created_at|timestamp"
 _MODEL = "model|model_permaslug|slug"
 _USD = "usage|cost|cost_total|total_cost|amount_usd"
+_CURRENCY = "currency|currency_code|billing_currency|cost_currency|amount_currency"
 _TOKENS = ("prompt_tokens|tokens_prompt", "completion_tokens|tokens_completion")
 
 
@@ -25,13 +26,17 @@ def _calls(rows: Iterable[Row], asked: Asked) -> Iterator[Stated]:
         variant = str(row.get("variant") or "standard")
         model = str(row["model_permaslug"]) + (f":{variant}" if variant != "standard" else "")
         created = str(row["created_at"]).removesuffix("Z").removesuffix(" UTC").removesuffix("+00:00")
-        yield Stated(day_of(f"{created}+00:00", asked.zone), model, None, number(row["cost_total"]), _tokens(row))
+        usd = number(row["cost_total"])
+        yield Stated(day_of(f"{created}+00:00", asked.zone), model, None, usd, _tokens(row), kind_of(usd))
 
 
 def _days(rows: Iterable[Row], asked: Asked) -> Iterator[Stated]:
     for row in rows:
-        day = day_of(str(first(row, _DAY))[:19], asked.zone)
-        yield Stated(day, first(row, _MODEL), None, number(first(row, _USD)), _tokens(row))
+        dollars(first(row, _CURRENCY))
+        usd = number(first(row, _USD))
+        yield Stated(
+            day_of(str(first(row, _DAY)), asked.zone), first(row, _MODEL), None, usd, _tokens(row), kind_of(usd)
+        )
 
 
 def _tokens(row: Row) -> Decimal | None:

@@ -331,3 +331,15 @@ def test_lists_of_deleted_entries_go(ledger: Engine, tmp_path: Path) -> None:
     with ledger.connect() as connection:
         assert connection.execute(sa.select(table.c.start_at).distinct()).scalars().all() == [START + 9 * DAY_US]
     assert len(listed(ledger, {"customer": "acme"}, None, None, 50)) == 1
+
+
+def test_calls_that_name_none_and_those_that_name_an_empty_one_are_listed_together(database: str) -> None:
+    """Of a team and of a label; among so many others that both are rare."""
+    engine = open_ledger(database)
+    none = [bought(START, "1", team=None, labels={}), bought(START, "1", team="", labels={"plan": ""})]
+    fill(engine, [*none, *[bought(START + n, "1", labels={"plan": "pro"}) for n in range(1, 60)]])
+    add_up(engine)
+
+    for name in ("team", "label.plan"):
+        assert set(listed(engine, {name: None}, None, None, 7)) == {entry.row.id for entry in none}
+    engine.dispose()

@@ -278,3 +278,26 @@ def test_an_estimate_of_a_part_settles_nothing(ledger: Engine) -> None:
     found = reconciled(ledger, text=json.dumps({"data": [day]}), provider="anthropic")
 
     assert why_not(found) == ["the file (Anthropic's Claude Code report) is an estimate of a part of what is billed"]
+
+
+def test_two_exports_in_one_settle_nothing(ledger: Engine) -> None:
+    """2.55 twice is 2.25 for the call at its ceiling, and it was 0.25."""
+    fill(ledger, [gpt(START), at_its_ceiling(START, "5", "openai", "gpt-5")])
+    row = "2026-11-23,gpt-5,2.55\n"
+
+    once, twice = (reconciled(ledger, text=f"date,model,cost\n{row * count}") for count in (1, 2))
+
+    assert [item.invoice_usd for item in shown(once).settled] == ["0.25"]
+    assert [why.partition(" (")[0] for why in why_not(twice)] == ["rows of the file stand in it more than once"]
+    assert any(caveat.startswith("1 of the file's rows stand in it before") for caveat in shown(twice).about.caveats)
+
+
+def test_usage_that_has_no_price_here_settles_nothing(ledger: Engine) -> None:
+    """Nothing says what a token of the waiting call costs, so that its usage came to 0."""
+    fill(ledger, [gpt(START), at_its_ceiling(START, "5", "openai", "gpt-4.1")])
+    head = "start_time,start_time_iso,input_tokens,output_tokens,num_model_requests,model,batch\n"
+    usage = f"{head}1795392000,,1000000,100000,1,gpt-5,false\n1795392000,,1000,0,1,gpt-4.1,false\n"
+
+    assert why_not(reconciled(ledger, text=usage, whole=True)) == [
+        "the file has usage that nothing here has a price for"
+    ]

@@ -14,11 +14,14 @@ from sqlalchemy.engine import Engine
 from typer.testing import CliRunner
 
 from proxy.cli.main import app
+from proxy.ledger.closings import Closing, close
 from proxy.ledger.database import open_ledger
+from proxy.reports.calls import requests
 from proxy.reports.month import Mapped, MonthQuestion, in_cents, mapping_of, mark_up_of
 from proxy.reports.month_answer import MonthShown, close_month, month_answer
 from proxy.reports.months import month_named
 from proxy.reports.reconciled import reconciled
+from proxy.reports.spend import spend
 from proxy.times import BadQuestion
 from tests.support.bought import bought
 from tests.support.made_up import fill
@@ -186,3 +189,33 @@ def test_the_command_line_closes(tmp_path: Path) -> None:
     assert (closed["closed"], closed["total_usd"], closed["items"][0]["cost_centre"]) == (True, "1.36", "4711")
     assert "was closed before" in again.stderr
     assert json.loads(again.stdout) == closed
+
+
+def without_team() -> list[Any]:
+    """Some clients say no team, and some an empty one."""
+    return [bought(NOVEMBER, "1", team=None), bought(NOVEMBER, "0.5", team=""), bought(NOVEMBER, "2", team="a")]
+
+
+def test_calls_without_a_team_are_one_group(ledger: Engine) -> None:
+    fill(ledger, without_team())
+    assert charges(month(ledger, "2026-11")) == {"a": "2.00", None: "1.50"}
+    assert len(month(ledger, "2026-11").items) == 2
+    for rolled in (True, False):
+        rows = spend(ledger, ["team"], None, None, rolled=rolled)
+        assert [(row.group["team"], row.requests, row.cost_nanousd) for row in rows] == [
+            ("a", 1, 2_000_000_000),
+            (None, 2, 1_500_000_000),
+        ]
+    ranges: dict[str, Any] = {"limit": 10, "before": None, "since": None, "until": None}
+    assert len(requests(ledger, filters={"team": None}, **ranges)) == 2
+    mapped = Mapped("team", "centre", {"a": "1", "": "2"})
+    assert [item.model_dump()["centre"] for item in month(ledger, "2026-11", mapped=mapped).items] == ["1", "2"]
+
+
+def test_a_month_that_was_closed_with_two_groups_of_them_needs_no_adjustment(ledger: Engine) -> None:
+    fill(ledger, without_team())
+    item = {"charge_usd": "1.00", "share": "0.5", "change_usd": "0"}
+    items = [item | {"team": team, "cost_usd": usd} for team, usd in (("a", "2"), (None, "1"), ("", "0.5"))]
+    close(ledger, Closing("2026-11", "team", "UTC", "0", items, [], NOW))
+
+    assert month(ledger, "2026-12").adjustments == []
