@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TypeVar
-
-_Cost = TypeVar("_Cost", int, str)
 
 NANO = 1_000_000_000
 _MOST_PLACES = 30
@@ -15,12 +12,6 @@ def is_short(value: Decimal) -> bool:
     """Whether exact sums can be worked out with a number that somebody wrote: 1e-999999999 is short only as it is written."""
     exponent = value.as_tuple().exponent
     return isinstance(exponent, int) and abs(exponent) <= _MOST_PLACES
-
-
-def known_cost(cost: _Cost, calls: int, unpriced: int) -> _Cost | None:
-    """What calls cost, as people are shown it: None where none of them has a price, so that nobody knows it. cost: nano-USD, or
-    as `usd_text` has it. unpriced: how many of the calls have no price."""
-    return None if cost in (0, "0") and unpriced >= calls > 0 else cost
 
 
 def usd_text(nanousd: int) -> str:

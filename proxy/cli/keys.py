@@ -9,7 +9,7 @@ import typer
 from proxy.cli.options import ConfigOption, ServerOption, config_of, ledger_of, new_app, server_of
 from proxy.cli.output import FormatOption, fail, show
 from proxy.cli.remote import named
-from proxy.money import known_cost
+from proxy.reports.known_cost import known_cost
 from proxy.times import BadQuestion, instant, moment_ahead, now_s
 
 app = new_app(help="Virtual keys: made, listed, rotated, revoked; effective everywhere within a second.")

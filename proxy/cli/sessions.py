@@ -12,7 +12,7 @@ import typer
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, fail, show
 from proxy.cli.remote import named
-from proxy.money import known_cost
+from proxy.reports.known_cost import known_cost
 
 app = new_app(help="Agent sessions: the dearest, and the call tree of one.")
 

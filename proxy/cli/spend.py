@@ -11,7 +11,7 @@ import typer
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, fail, show
 from proxy.cli.remote import Server
-from proxy.money import known_cost
+from proxy.reports.known_cost import known_cost
 
 app = new_app()
 

@@ -22,9 +22,9 @@ from pricing.values import slotted
 from proxy.config.plans import Plan
 from proxy.ledger.database import reading
 from proxy.ledger.revenue import Paid, revenue_in
-from proxy.money import known_cost
 from proxy.reports.apportion import apportion
 from proxy.reports.economics import fee_of
+from proxy.reports.known_cost import known_cost
 from proxy.reports.months import Month, month_at, months
 from proxy.reports.on_plans import NO_PLAN, PayerKey, Places, holds, payer_key, plans_said
 from proxy.reports.spans import Span

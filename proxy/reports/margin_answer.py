@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.engine import Engine
 
 from proxy.config.plans import Plan
-from proxy.money import NANO, known_cost, usd_text
+from proxy.money import NANO, usd_text
 from proxy.reports.answers import About, Answer, Grouped, about, unpriced_caveats
 from proxy.reports.economics import break_even_calls, break_even_price, percentile, projected
+from proxy.reports.known_cost import known_cost
 from proxy.reports.margin import Economy, Margins, Question, at_loss, margins, plans_by_name
 from proxy.times import rfc3339
 

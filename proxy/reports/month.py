@@ -18,8 +18,9 @@ from sqlalchemy.engine import Engine
 
 from proxy.ledger.closings import Closing, closings
 from proxy.ledger.database import reading
-from proxy.money import NANO, is_short, known_cost
+from proxy.money import NANO, is_short
 from proxy.reports.apportion import in_parts
+from proxy.reports.known_cost import known_cost
 from proxy.reports.months import Month, after, before
 from proxy.reports.spend import SpendRow, spend
 from proxy.times import BadQuestion

@@ -58,6 +58,20 @@ def test_none_has_a_generator_that_waits() -> None:
     assert found == []
 
 
+def test_no_type_variable_is_one_of_some_types() -> None:
+    """A function of several types is none that mypyc can write: "not valid as a type"."""
+    found = [
+        f"{source.path}:{node.lineno}"
+        for source in sources()
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "TypeVar"
+        and node.args[1:]
+    ]
+    assert found == []
+
+
 def test_no_bound_of_a_slice_does_anything() -> None:
     """mypyc asks for it twice where it knows no quick way to slice: `data[os.write(file, data):]` wrote twice
     (findings/mypyc-slice-bound-twice.sh)."""

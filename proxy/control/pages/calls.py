@@ -14,10 +14,11 @@ from proxy.control.pages.address import ALL, Address
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
-from proxy.money import known_cost, usd_text
+from proxy.money import usd_text
 from proxy.reports import call_lists
 from proxy.reports import calls as reports
 from proxy.reports.calendar import spend_by, total_of
+from proxy.reports.known_cost import known_cost
 
 _SHOWN = 50
 _FACETS = ("model", "team", "key", "provider")

@@ -13,8 +13,9 @@ from proxy.control.pages.api_address import api_address
 from proxy.control.pages.customers import calls_of, margin_of
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table, nano
-from proxy.money import known_cost, usd_text
+from proxy.money import usd_text
 from proxy.reports.calendar import spend_by, total_of
+from proxy.reports.known_cost import known_cost
 from proxy.reports.margin import Question, RevenueLine, revenue_lines
 from proxy.reports.margin_answer import MarginItem, MarginShown
 from proxy.reports.spend import SpendRow

@@ -12,9 +12,9 @@ from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable, unrecorded_because
 from proxy.exports.status import sinks_shown
-from proxy.money import known_cost
 from proxy.processes.orders import InFile
 from proxy.reports import overview
+from proxy.reports.known_cost import known_cost
 from proxy.times import moment
 
 _STALE_BOOK_S = 45 * 86_400

@@ -13,8 +13,8 @@ from proxy.control.pages import attributes, view
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table
-from proxy.money import known_cost
 from proxy.reports.calendar import spend_by
+from proxy.reports.known_cost import known_cost
 from proxy.reports.spend import SpendRow
 
 _MOST = 500

@@ -17,11 +17,12 @@ from proxy.control.pages.live import LiveQuery
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import nano
 from proxy.control.state import ControlState
-from proxy.money import NANO, known_cost
+from proxy.money import NANO
 from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.calendar import spend_by, total_of
 from proxy.reports.explain import ExplainQuestion, periods
+from proxy.reports.known_cost import known_cost
 from proxy.times import DAY_US, HOUR_US, MINUTE_US, now_s, now_us, rfc3339
 
 _CALLS_SHOWN = 25

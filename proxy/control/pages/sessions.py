@@ -15,10 +15,10 @@ from proxy.control.pages.calls import facets, table_of
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable
-from proxy.money import known_cost
 from proxy.reports import journal, one_session
 from proxy.reports import sessions as reports
 from proxy.reports.answers import no_price
+from proxy.reports.known_cost import known_cost
 from proxy.reports.session_tree import Node
 from proxy.times import BadQuestion
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from proxy.control.pages import view
 from proxy.control.pages.address import Address
-from proxy.money import known_cost
+from proxy.reports.known_cost import known_cost
 from proxy.reports.sessions import SessionRow
 from proxy.reports.spans import Span
 from proxy.reports.spend import SpendRow

@@ -17,7 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from proxy.control.pages.address import MOST_CHARS, Address
 from proxy.control.pages.static_files import file_url
-from proxy.money import NANO, known_cost
+from proxy.money import NANO
+from proxy.reports.known_cost import known_cost
 from proxy.times import with_a_date
 
 FOLDER = Path(__file__).parent
