@@ -92,11 +92,7 @@ class Streamed(Answering):
             if alive is not None:
                 alive.stop()
         rest = gate.finish(endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal))
-        if endpoint.holds(self.attempt.call):
-            last = gate.watch.last
-            self.stored = note_stored(
-                self.attempt, (last,) if "response" in last else (*gate.watch.events_seen(), last)
-            )
+        self._note_stored()
         await self._settle_whole()
         await client.end(rest)
 
@@ -136,6 +132,7 @@ class Streamed(Answering):
             self._others += 1
             out = gate.feed(data)
             if gate.had_last_event:
+                self._note_stored()
                 self._note()
         cycle = self._cycle
         if not framed:
@@ -165,6 +162,14 @@ class Streamed(Answering):
             if self.stops_when_left and not self._left:
                 note_pace(self.attempt, reading)
         await self.settle(reading, outcome)
+
+    def _note_stored(self) -> None:
+        """Know whose what the provider keeps is; once, as below."""
+        if self.stored or not self.exchange.endpoint.holds(self.attempt.call):
+            return
+        watch = self._gate.watch
+        answer = (watch.last,) if "response" in watch.last else (*watch.events_seen(), watch.last)
+        self.stored = note_stored(self.attempt, answer)
 
     def _note(self) -> None:
         """Know the conversation again with its answer, once: who has the last event may go on before the stream is over."""

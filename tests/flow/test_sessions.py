@@ -102,6 +102,24 @@ async def test_who_has_the_last_event_of_a_stream_is_of_its_session(build: Build
     assert (await one).headers["x-taximeter-session-id"] == two.headers["x-taximeter-session-id"]
 
 
+async def test_who_has_the_last_event_of_a_stream_may_go_on_from_what_it_stored(build: Build) -> None:
+    """Whoever named a response whose connection was not over yet got a 404."""
+    response = {"id": "resp_1", "object": "response", "output": [], "usage": {"input_tokens": 20, "output_tokens": 10}}
+    events = [{"type": f"response.{name}", "response": response} for name in ("created", "completed")]
+    data = b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events)
+    house, done = build(**SESSION_BUDGET), asyncio.Event()
+    first = _EndsLate(Answer(data, kind=b"text/event-stream"))
+    house.watch = lambda message: done.set() if b"response.completed" in message.get("body", b"") else None
+    asked = {"path": "/v1/responses", "chat": False, "model": "m", "max_output_tokens": 50}
+    one = asyncio.create_task(house.ask(first, input="hello", stream=True, **asked))
+    await done.wait()
+    whole = Answer(orjson.dumps(response | {"id": "resp_2"}))
+    two = await house.ask(whole, input="on", previous_response_id="resp_1", **asked)
+    first.may_end.set()
+    assert two.status == 200
+    assert (await one).headers["x-taximeter-session-id"] == two.headers["x-taximeter-session-id"]
+
+
 class _Shared(Odd):
     """In Redis, as far as it tells others what happens, and when."""
 
