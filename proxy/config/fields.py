@@ -80,12 +80,13 @@ def _webhook(url: str) -> str:
 Webhook = Annotated[str, AfterValidator(_webhook)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_number_of_digits)]
-PositiveInt = Annotated[Whole, Field(gt=0)]
+# Of a whole number: in JSON Schema it stays one.
+OrText = BeforeValidator(_number_of_digits)
+PositiveInt = Annotated[int, Field(gt=0, strict=True), OrText]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 TimeOut = Annotated[float, Field(gt=0, le=86_400)]
 """In seconds. 0 is none: elsewhere it means that there is no bound, and here everything would end before it began."""
-Port = Annotated[Whole, Field(ge=0, le=65_535)]
+Port = Annotated[int, Field(ge=0, le=65_535, strict=True), OrText]
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")  # RFC 9110, 5.6.2
 
