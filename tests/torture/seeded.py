@@ -208,8 +208,8 @@ BUGS: tuple[Bug, ...] = (
     _bug("nothing is left, and what costs nothing is granted", "proxy/budgets/redis/leases.py",
          "lease.free < max(1, claim.amount)", "lease.free < claim.amount", _LEASES_BY_EXAMPLE),
     # the spool and the recorder
-    _bug("damage is read as a record", "proxy/spool/frames.py", "if crc32(payload) != crc or not length:",
-         "if not length:", _SPOOL),
+    _bug("damage is read as a record", "proxy/spool/frames.py", "if crc32(payload) != crc or begin > end or not length:",
+         "if begin > end or not length:", _SPOOL),
     _bug("an end that the full disk refuses is dropped", "proxy/spool/writer.py",
          "        self._owed.append(payload)\n        self.write_owed()\n",
          "        self._owed.append(payload)\n        self.write_owed()\n        self._owed.clear()\n", _SPOOL),
