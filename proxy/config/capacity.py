@@ -14,14 +14,14 @@ from proxy.capacity.carbon import grids
 from proxy.capacity.rates import Rates, Step
 from proxy.capacity.split import Terms
 from proxy.config.addresses import wrong_with_url
-from proxy.config.fields import SECTION, Names, Usd, money
+from proxy.config.fields import SECTION, Names, OrText, Usd, money
 from proxy.config.file import Problem
 from proxy.money import NANO
 from proxy.times import instant
 
 _ALWAYS = "1970-01-01T00:00:00Z"
 Moment = Annotated[datetime, BeforeValidator(instant)]
-Units = Annotated[int, Field(ge=0, le=1_000_000, strict=True)]
+Units = Annotated[int, Field(ge=0, le=1_000_000, strict=True), OrText]
 
 
 def _metrics_url(url: str) -> str:

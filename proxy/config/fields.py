@@ -14,6 +14,8 @@ from proxy.config.plugins import use_none
 
 use_none()
 
+_DIGITS = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
+
 KEY_BUDGETS = "key:"
 """How budgets are called that come with keys which were made with a limit (`proxy.budgets.key_limits`)."""
 
@@ -61,6 +63,11 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _number_of_digits(value: Any) -> Any:
+    """What comes from the environment is text."""
+    return int(value) if isinstance(value, str) and _DIGITS.match(value) else value
+
+
 Usd = Annotated[Decimal, BeforeValidator(money)]
 
 
@@ -73,11 +80,13 @@ def _webhook(url: str) -> str:
 Webhook = Annotated[str, AfterValidator(_webhook)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+# Of a whole number: in JSON Schema it stays one.
+OrText = BeforeValidator(_number_of_digits)
+PositiveInt = Annotated[int, Field(gt=0, strict=True), OrText]
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
 TimeOut = Annotated[float, Field(gt=0, le=86_400)]
 """In seconds. 0 is none: elsewhere it means that there is no bound, and here everything would end before it began."""
-Port = Annotated[int, Field(ge=0, le=65_535, strict=True)]
+Port = Annotated[int, Field(ge=0, le=65_535, strict=True), OrText]
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")  # RFC 9110, 5.6.2
 

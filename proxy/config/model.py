@@ -16,7 +16,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from pricing.operator import OperatorPrice, parse_rows
 from proxy.config.capacity import Capacity
 from proxy.config.exports import Export
-from proxy.config.fields import SECTION, Names, PositiveInt, TimeZone, Usd, Webhook, Window, money
+from proxy.config.fields import SECTION, Names, OrText, PositiveInt, TimeZone, Usd, Webhook, Window, money
 from proxy.config.plans import Plan
 from proxy.config.server import Server
 from proxy.config.translation import Translator
@@ -134,7 +134,7 @@ class Budget(_Section):
 
 
 class Loop(_Section):
-    repeats: Annotated[int, Field(ge=2, strict=True)]
+    repeats: Annotated[int, Field(ge=2, strict=True), OrText]
     """How often the same request, or the same tool call in a row, is let through."""
     within_s: Annotated[float, Field(gt=0)]
     """Time in which the same requests are counted."""
@@ -177,7 +177,7 @@ class Jobs(_Section):
     max_file_mb: PositiveInt = 512
     """Largest file that is uploaded, and largest batch in a body; it is passed on as it comes. Whole in memory is
     only a form whose file stands before its `purpose`, up to `server.max_body_mb`."""
-    max_s: Annotated[int, Field(gt=0, le=31 * 86_400, strict=True)] = 172_800
+    max_s: Annotated[int, Field(gt=0, le=31 * 86_400, strict=True), OrText] = 172_800
     """Longest time that a job is expected to take. Later its reservation expires: it is charged at its ceiling,
     `unconfirmed`, still asked for, and corrected when it ends.
     """

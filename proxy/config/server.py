@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from proxy.config.fields import SECTION, Port, PositiveInt, Seconds, TimeOut
+from proxy.config.fields import SECTION, OrText, Port, PositiveInt, Seconds, TimeOut
 
 
 class Server(BaseModel):
@@ -38,7 +38,7 @@ class Server(BaseModel):
     """Time in which a request's head has to arrive; later: 408."""
     body_timeout_s: TimeOut = 30
     """Time that a request's body may take, beside what `min_body_kb_per_s` gives it; later: 408."""
-    max_head_kb: Annotated[int, Field(ge=1, le=1024, strict=True)] = 64
+    max_head_kb: Annotated[int, Field(ge=1, le=1024, strict=True), OrText] = 64
     """Size of a request's URL and headers together, in KiB; beyond it: 431."""
     min_body_kb_per_s: Annotated[float, Field(gt=0)] = 4
     """Pace in KiB per second at which a body may take longer than `body_timeout_s`; slower ones get 408."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from proxy.config.fields import SECTION
+from proxy.config.fields import SECTION, OrText, PositiveInt
 
 Translated = Literal["openai", "responses", "anthropic"]
 ALL_TRANSLATED: tuple[Translated, ...] = ("openai", "responses", "anthropic")
@@ -90,11 +90,11 @@ class Translator(BaseModel):
 
     model_config = SECTION
 
-    workers: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    workers: Annotated[int, Field(ge=1, le=64, strict=True), OrText] = 1
     """Processes that translate; each takes a core when it is busy and 300 MB of memory. Started only where an upstream has
     `via` or `translate`.
     """
-    max_calls: Annotated[int, Field(gt=0, strict=True)] = 500
+    max_calls: PositiveInt = 500
     """Calls in flight of one of them; more get 503 with `Retry-After`."""
 
 

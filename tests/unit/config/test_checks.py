@@ -208,3 +208,31 @@ def test_a_match_that_is_empty_is_refused(tmp_path: Path, match: str, says: str)
     told = problems(tmp_path, text) | problems(tmp_path, f"plans: [{{name: p, usd_per_month: 1, match: {match}}}]")
     assert [path for path in told if "match.team" in path] == ["budgets[0].match.team", "plans[0].match.team"]
     assert all(says in message for message in told.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "number"),
+    [
+        ("server:\n  port: ${N:-8080}", "server.port", 8080),
+        ("server:\n  max_head_kb: ${N:-128}", "server.max_head_kb", 128),
+        ("server:\n  max_connections: ${SET}", "server.max_connections", 4200),
+        ("translate:\n  workers: ${N:-2}", "translate.workers", 2),
+        ("jobs:\n  max_file_mb: ${N:-0}", "", 0),
+        ("server:\n  port: ${N:-80_80}", "", 0),
+        ("server:\n  port: ${N:-010}", "", 0),
+        ("server:\n  max_connections: ${N:-true}", "", 0),
+    ],
+)
+def test_whole_numbers_come_from_the_environment_as_others_do(
+    tmp_path: Path, text: str, path: str, number: int
+) -> None:
+    """Platforms say by PORT where to listen. What is no whole number stays refused."""
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    if not path:
+        with pytest.raises(ConfigError):
+            load_config(file, {})
+        return
+    config, _ = load_config(file, {"SET": "4200"})
+    section, name = path.split(".")
+    assert getattr(getattr(config, section), name) == number
