@@ -121,7 +121,7 @@ def main() -> int:
         "lengths": asdict(lengths), "set_up": set_up, "notes": notes, "left_out": left_out,
         "versions": {name: peers[name].version() for name in found},
         "has_on": {name: peers[name].has_on for name in found},
-        "took_s": round(time.monotonic() - clock), "medians": middle, "ratios": report.ratios(middle), "all": found,
+        "took_s": round(time.monotonic() - clock), "medians": middle, "ratios": report.ratios(found), "all": found,
     }  # fmt: skip
     file = write(result)
     print(
@@ -132,7 +132,7 @@ def main() -> int:
             f"other programs were busy (load average {load_before:.1f} before the first run): figures are noisy"
         )
     print(f"peers written in Python run on {python}")
-    print(report.table(middle))
+    print(report.table(found))
     for peer in middle:
         print(f"{peer} has on: {peers[peer].has_on}")
     for note in notes:

@@ -106,21 +106,25 @@ def medians(runs: Runs) -> dict[str, dict[str, float]]:
     }
 
 
-def ratios(middle: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Taximeter's figures over the others', where both were measured."""
+def ratios(runs: Runs) -> list[dict[str, Any]]:
+    """Taximeter's figures over the others': the median over the runs in which both were measured. Within a run peers take turns,
+    so that a machine that is slow for a while is so for both; two medians may be of different whiles."""
     found = []
     for ratio in RATIOS:
-        own = middle.get(ratio.own, {}).get(ratio.figure)
-        for peer in middle:
+        figure = ratio.figure
+        for peer, figures in runs.items():
             is_it = peer == ratio.other or (ratio.other == _EARLIER and peer.startswith(_EARLIER) and peer not in PEERS)
-            other = middle[peer].get(ratio.figure)
-            if is_it and own is not None and other:
-                found.append({"what": f"{ratio.title} / {peer}'s", "ratio": own / other, "wanted": ratio.wanted})
+            pairs = zip(runs.get(ratio.own, ()), figures, strict=False)  # some peers have fewer runs, the first ones
+            each = [own[figure] / other[figure] for own, other in pairs if figure in own and other.get(figure)]
+            if is_it and each:
+                one = {"what": f"{ratio.title} / {peer}'s", "ratio": statistics.median(each), "wanted": ratio.wanted}
+                found.append(one | {"least": min(each), "most": max(each)})
     return found
 
 
-def table(middle: Mapping[str, Mapping[str, float]]) -> str:
+def table(runs: Runs) -> str:
     """The medians side by side, a peer a column, and the ratios below."""
+    middle = medians(runs)
     peers = list(middle)
     lines = [["", *peers]]
     for row in ROWS:
@@ -133,11 +137,14 @@ def table(middle: Mapping[str, Mapping[str, float]]) -> str:
         + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
         for line in lines
     ]
-    compared = ratios(middle)
+    compared = ratios(runs)
     if compared:
         width = max(len(one["what"]) for one in compared)
-        text += ["", "taximeter's, as a multiple of"]
-        text += [f"  {one['what'].ljust(width)}  {one['ratio']:8.2f}  {one['wanted']}".rstrip() for one in compared]
+        text += ["", "taximeter's, as a multiple of: run by run, the median (least to most)"]
+        text += [
+            f"  {one['what'].ljust(width)}  {one['ratio']:8.2f}  ({one['least']:.2f} to {one['most']:.2f})  {one['wanted']}".rstrip()
+            for one in compared
+        ]
     own = middle.get("taximeter", {})
     text += [
         f"taximeter's {title}: {shown(own[figure])}, wanted at most {shown(most)}"
