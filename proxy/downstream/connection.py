@@ -24,7 +24,7 @@ from proxy.downstream.pipelined import MOST, MOST_IN_A_SLICE, Pipelined
 from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import ConnectionTimeouts
 from proxy.downstream.timeouts import Limits as Limits  # noqa: PLC0414 - for who makes a class with them
-from proxy.errors import Refusal, Refused, bad_http, head_too_large, too_large, unanswered
+from proxy.errors import Refusal, Refused, bad_http, head_too_large, starting, too_large, unanswered
 from proxy.rate_limited_log import FAULTS, RateLimitedLog
 from proxy.upstream.outbox import OUTBOX
 from proxy.wire.header_lines import by_name
@@ -286,13 +286,15 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
         """The application gave a request up: its client is told, or where an answer has begun, sees that it is not whole."""
         if self.transport.is_closing():
             return
-        log.error("a request was left without an answer")
+        is_over = self.server_state.is_over
+        if not is_over:  # else who stops has said how many
+            log.error("a request was left without an answer")
         if cycle.looks_whole:
             self.drop()
             return
         OUTBOX.flush()
         if not cycle.response_started:
-            self.transport.write(answer_of(unanswered().refusal))
+            self.transport.write(answer_of((starting() if is_over else unanswered()).refusal))
         self._close()
 
     def _head_too_large(self) -> bool:

@@ -19,11 +19,12 @@ class Serving(Protocol):
 
 
 class ServerState:
-    """default_headers: of every answer of an ASGI application."""
+    """default_headers: of every answer of an ASGI application. is_over: what is open is being ended, whatever it waits for."""
 
-    __slots__ = ("connections", "default_headers", "tasks")
+    __slots__ = ("connections", "default_headers", "is_over", "tasks")
 
     def __init__(self) -> None:
         self.connections: set[Opened] = set()
         self.tasks: set[Serving] = set()
         self.default_headers: list[tuple[bytes, bytes]] = []
+        self.is_over = False

@@ -59,6 +59,7 @@ class Server:
                 await self._emptied()
         except TimeoutError:
             await self._close(sockets)
+            self.state.is_over = True
             late = [*self.state.tasks]
             if late:
                 log.error("calls that were not over %g s after the stop are cancelled: %d", self._drain_s, len(late))

@@ -128,14 +128,20 @@ async def test_a_client_that_never_stops_asking_does_not_hold_a_stop_up() -> Non
             await ask_on(reader, writer)
 
 
-async def test_a_call_that_is_not_over_in_time_is_cancelled() -> None:
+async def test_a_call_that_is_not_over_in_time_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    """Its client was told of a fault of ours, and so was the log, once a call."""
     app = Slow()
     async with served(app, drain_s=0.05) as (server, port), connected(port) as (reader, writer):
         writer.write(ASK)
         await app.asked.wait()
         server.stop()
-        await reader.read()
+        answer = await reader.read()
     assert app.cancelled
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"not_ready"' in answer
+    assert [record.getMessage() for record in caplog.records] == [
+        "calls that were not over 0.05 s after the stop are cancelled: 1"
+    ]
 
 
 async def test_a_call_that_is_cancelled_writes_its_end_down_before_the_server_has_ended() -> None:
