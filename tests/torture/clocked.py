@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 VARIABLE = "TORTURE_CLOCK"
@@ -62,7 +63,7 @@ def _forget_often() -> None:
     """Counters of windows that are over are dropped as often as in a data plane."""
     add = Supervisor.add
 
-    def adding(supervisor: Supervisor, name: str, start: Callable[[Any], None]) -> None:
+    def adding(supervisor: Supervisor, name: str, start: Callable[[Any], None], listener: socket) -> None:
         def started(orders: Any) -> None:
             if name == "control":
                 from proxy.control import rebuilding  # noqa: PLC0415 - in the child, which needs it
@@ -70,7 +71,7 @@ def _forget_often() -> None:
                 rebuilding._FORGET_S = 1.0
             start(orders)
 
-        add(supervisor, name, started)
+        add(supervisor, name, started, listener)
 
     Supervisor.add = adding  # type: ignore[method-assign]  # that is the point
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 from sqlalchemy import event
@@ -150,12 +151,12 @@ def _set_up_control() -> None:
 def main() -> None:
     add = app.Supervisor.add
 
-    def adding(supervisor: app.Supervisor, name: str, start: Callable[..., None]) -> None:
+    def adding(supervisor: app.Supervisor, name: str, start: Callable[..., None], listener: socket) -> None:
         def started(orders: Any) -> None:
             (_set_up_control if name == "control" else _set_up_data)()
             start(orders)
 
-        add(supervisor, name, started)
+        add(supervisor, name, started, listener)
 
     app.Supervisor.add = adding  # type: ignore[method-assign]  # that is the point
     cli.main()

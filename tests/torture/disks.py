@@ -147,7 +147,11 @@ def _nonces(log: Path) -> set[str | None]:
 
 
 def _size(spool: Path) -> int:
-    return sum(segment.stat().st_size for segment in spool.glob("*.spool"))
+    taken = 0
+    for segment in spool.glob("*.spool"):
+        with contextlib.suppress(FileNotFoundError):  # it has been shipped meanwhile
+            taken += segment.stat().st_size
+    return taken
 
 
 def _takes_calls(rig: Rig) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from socket import socket
 
 import pytest
 
@@ -61,10 +62,11 @@ def test_nothing_is_forked_then(book: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (book / "prices.jsonl").unlink()
     monkeypatch.setattr("proxy.serve.supervisor.signal.signal", lambda *_: None)
     supervisor = Supervisor(Config(), None, None)
-    supervisor.add("control", lambda _: pytest.fail("something was forked"))
+    with socket() as listener:
+        supervisor.add("control", lambda _: pytest.fail("something was forked"), listener)
 
-    with pytest.raises(DamagedBookError, match=SENTENCE):
-        supervisor.run()
+        with pytest.raises(DamagedBookError, match=SENTENCE):
+            supervisor.run()
 
 
 def test_a_line_that_is_cut_off_is_named(book: Path) -> None:
