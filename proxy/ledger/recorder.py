@@ -111,7 +111,7 @@ class Recorder:
         self._on_shipped = on_shipped
         self._gate = gate
         self._kept = kept or Kept(folder)
-        self._runs = Runs(engine, folder, instance, self._kept, lately=_LATELY if gate else 0)
+        self._runs = Runs(self._shipper, folder, instance, self._kept, lately=_LATELY if gate else 0)
         self._gone: list[str] = []  # runs of which everything is read
         self._begun = False  # where the runs stand is known
         self._drop_at = 0.0

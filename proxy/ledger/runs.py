@@ -10,12 +10,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Engine, RowMapping
-
 from proxy.ledger.pairing import Pairing
-from proxy.ledger.schema import spool_positions
-from proxy.ledger.shipping import Positions
+from proxy.ledger.shipping import Positions, Shipper
 from proxy.spool.frames import Position
 from proxy.spool.kept import Kept
 from proxy.spool.reader import SpoolReader, runs
@@ -43,10 +39,11 @@ class Run:
 
 
 class Runs:
-    """The runs in `folder`. Whatever asks the database raises SQLAlchemyError where that is away."""
+    """The runs in `folder`. Whatever asks the database raises SQLAlchemyError where that is away, and LedgerMovedError where it
+    is another copy than the one that is shipped to."""
 
-    def __init__(self, engine: Engine, folder: Path, instance: str, kept: Kept, *, lately: int) -> None:
-        self._engine = engine
+    def __init__(self, shipper: Shipper, folder: Path, instance: str, kept: Kept, *, lately: int) -> None:
+        self._shipper = shipper
         self._folder = folder
         self._instance = instance
         self._kept = kept
@@ -73,7 +70,7 @@ class Runs:
         self._runs.clear()
         self._gone.clear()
         for name, sizes in self._kept.segments().items():
-            row = self._row(name)
+            row = self._shipper.position_of(name)
             last = max(sizes)
             if row is not None and (row["done_segment"], row["done_offset"]) >= (last, sizes[last]):
                 continue
@@ -87,14 +84,8 @@ class Runs:
         held = [name for name in names if name in self._runs and self._runs[name].held_at == epoch]
         return names if len(held) == len(names) else None
 
-    def _row(self, name: str) -> RowMapping | None:
-        with self._engine.connect() as connection:
-            return (
-                connection.execute(sa.select(spool_positions).where(spool_positions.c.run == name)).mappings().first()
-            )
-
     def _resume(self, name: str) -> Run:
-        row = self._row(name)
+        row = self._shipper.position_of(name)
         resume = Position(row["resume_segment"], row["resume_offset"]) if row else Position(0, 0)
         done = Position(row["done_segment"], row["done_offset"]) if row else Position(0, 0)
         reader = SpoolReader(self._folder, name, resume)

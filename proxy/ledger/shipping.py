@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, RowMapping
 from sqlalchemy.exc import DBAPIError
 
 from proxy.jobs.machine import RUNNING, UNCONFIRMED
@@ -86,7 +86,7 @@ class Metrics(Protocol):
         ...
 
     def begin_again(self, connection: Connection) -> None:
-        """Forget everything and begin from what the database has, an older copy."""
+        """Forget everything and begin from what the database has: it may be another copy than it was read of."""
         ...
 
 
@@ -128,19 +128,28 @@ class Shipper:
         self.refuted: list[Entry] = []  # attempts whose reservations expired although they had ended, as they ended
 
     def begin_again(self) -> None:
-        """Take the database as it is: its number of batches, its metrics. Raises SQLAlchemyError."""
+        """Take the database as it is: its number of batches, its metrics, both of one copy. Raises SQLAlchemyError."""
         with self._engine.connect() as connection:
             number = self._last_number(connection)
-            if self._number is not None:
-                self._metrics.begin_again(connection)
+            self._metrics.begin_again(connection)
         self._number, self._in_doubt = number, None
 
     def check(self) -> None:
         """Whether the database is where this process left it. Raises LedgerMovedError where it is not, or SQLAlchemyError."""
         with self._engine.connect() as connection:
-            last = self._last_number(connection)
+            self._check(connection)
+
+    def _check(self, connection: Connection) -> None:
+        last = self._last_number(connection)
         if self._number is not None and last != self._number:
             raise LedgerMovedError(self._number, last)
+
+    def position_of(self, run: str) -> RowMapping | None:
+        """How far a run is shipped; None where the database has not heard of it. Raises as `check`: one address may lead to
+        another server each time, and what one copy of the ledger has is no place to go on from in the other."""
+        with self._engine.connect() as connection:
+            self._check(connection)
+            return connection.execute(sa.select(spool_positions).where(spool_positions.c.run == run)).mappings().first()
 
     def ship(self, batch: Batch, positions: Positions) -> Shipped:
         """Write the batch; the entries that are new in the ledger. Raises SQLAlchemyError: then call again with the same;

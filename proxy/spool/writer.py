@@ -56,8 +56,7 @@ class SpoolWriter:
         self._size = 0
         self._empty_size = 0
         self._until_check = 0
-        self._lock_fd = os.open(folder / f"{self._run}.lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock_fd, fcntl.LOCK_EX)
+        self._lock_fd = _hold(folder / f"{self._run}.lock")
         self._owed: deque[bytes] = deque()
         self._refusal = ""
         self._dirty = threading.Event()
@@ -216,6 +215,15 @@ class SpoolWriter:
         os.close(self._fd)
         os.close(self._lock_fd)
         return left
+
+
+def _hold(lock: Path) -> int:
+    """The file that says that a run lives, held. It has its name once it is: a run whose lock is free is over, and deleted."""
+    begun = lock.with_suffix(".lock-begun")
+    fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    begun.rename(lock)
+    return fd
 
 
 def _size_of(segment: Path) -> int:

@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from proxy.ledger.entries import Shipped
+from proxy.ledger.pairing import Batch
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import spool_positions
+from proxy.ledger.shipping import Positions, Shipper
 from proxy.spool import writer as spool_writer
 from proxy.spool.kept import Kept
 from proxy.spool.writer import SpoolWriter
@@ -44,6 +47,7 @@ class Copied(Ledger):
 
     def __init__(self, folder: Path, database: str, server: PostgresServer | None) -> None:
         self.url, self.server, self.gate = database, server, Gate()
+        self.is_old = False  # the old server is at the address
         super().__init__(folder, database)
 
     def start(self, keep_s: float = 600) -> None:
@@ -190,6 +194,54 @@ def test_a_copy_that_went_on_by_itself_is_noticed_though_it_has_as_many_batches(
     ledger.ship()
     check(ledger, 10)
     assert ledger.gate.moves == 2
+
+
+def test_where_to_read_on_is_asked_of_the_copy_that_is_written(ledger: Copied, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old server is back for a moment, just when the recorder asks; both are at one address."""
+    writer = SpoolWriter(ledger.folder, "w")
+    call(writer, 5)
+    ledger.ship()
+    ledger.copy()
+    call(writer, 5)
+    ledger.ship()
+    ledger.swap()
+    call(writer)
+    begin_again, ship = Shipper.begin_again, Shipper.ship
+    places = iter(["promoted"])
+
+    def back_behind(shipper: Shipper) -> None:
+        begin_again(shipper)
+        if next(places, None):
+            ledger.swap()
+            ledger.is_old = True
+
+    def gone_before(shipper: Shipper, batch: Batch, positions: Positions) -> Shipped:
+        if ledger.is_old:
+            ledger.swap()
+            ledger.is_old = False
+        return ship(shipper, batch, positions)
+
+    monkeypatch.setattr(Shipper, "begin_again", back_behind)
+    monkeypatch.setattr(Shipper, "ship", gone_before)
+
+    ledger.ship()
+
+    check(ledger, 11)
+
+
+def test_metrics_that_were_read_of_another_copy_count_no_call_twice(ledger: Copied) -> None:
+    """At a start: the address led to the old server first, and to the promoted one when the recorder began."""
+    writer = SpoolWriter(ledger.folder, "w")
+    call(writer, 5)
+    ledger.ship()
+    ledger.copy()
+    call(writer, 5)
+    ledger.ship()
+    ledger.swap()
+    ledger.start()  # what it counts with is the old one's
+    ledger.ship()
+
+    check(ledger, 10)
 
 
 def test_what_is_kept_goes_with_its_time_and_its_position_with_it(ledger: Copied) -> None:

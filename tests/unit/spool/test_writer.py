@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -152,6 +153,30 @@ def test_a_run_is_over_when_its_writer_is_gone(tmp_path: Path) -> None:
     reader = SpoolReader(tmp_path, killed)
     assert reader.is_over()
     assert reader.read(over=True)[-1].payload == b'{"t":"tally"}'
+
+
+def test_a_run_that_begins_is_over_at_no_moment(tmp_path: Path) -> None:
+    """A recorder that took it for over would delete its first segment, and its writer would go on in a file without a name."""
+    looks, over = 0, []
+
+    def look(frame: FrameType, _: str, __: Any) -> Any:
+        nonlocal looks
+        if frame.f_code.co_filename != spool.__file__:
+            return None
+        looks += 1
+        over.extend(run for run in runs(tmp_path) if SpoolReader(tmp_path, run).is_over())
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)  # at each line
+    try:
+        writer = SpoolWriter(tmp_path, "w")
+    finally:
+        sys.settrace(before)
+
+    assert looks > 10
+    assert over == []
+    assert runs(tmp_path) == [writer.run]
 
 
 def test_segments_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
