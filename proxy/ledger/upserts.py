@@ -6,12 +6,14 @@ SQLAlchemy's own would be put together anew with every batch, which costs as muc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 
+_TOGETHER = 16  # rows of one statement of SQLite's: a statement costs as much as a row
 _PG_TYPES = {sa.Text: "text", sa.BigInteger: "bigint", sa.Integer: "integer"}
 
 
@@ -30,22 +32,29 @@ class Upsert:
                 name = quote(column.name)
                 text = change.format(there=f"{table.name}.{name}", new=f"excluded.{name}")
                 stated.append(f"{name} = {text}")
+        begin = f"INSERT INTO {table.name} ({names})"
+        end = f"ON CONFLICT ({key}) DO UPDATE SET {', '.join(stated)}"
         if self._at_once:
             arrays = ", ".join(f"%s::{_PG_TYPES[type(column.type)]}[]" for column in columns)
-            values = f"SELECT * FROM unnest({arrays})"  # noqa: S608 - our own names
+            self._statement = f"{begin} SELECT * FROM unnest({arrays}) {end}"  # noqa: S608 - our own names
         else:
-            values = f"VALUES ({', '.join('?' * len(columns))})"
-        self._statement = (
-            f"INSERT INTO {table.name} ({names}) {values} ON CONFLICT ({key}) DO UPDATE SET {', '.join(stated)}"
-        )
+            row = f"({', '.join('?' * len(columns))})"
+            self._statement, self._together = (
+                f"{begin} VALUES {', '.join([row] * count)} {end}" for count in (1, _TOGETHER)
+            )
 
     def write(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
         """rows: a value for each column, in the table's order; in the order of their keys, so that no two writers wait for each
         other. At least one."""
         if self._at_once:
             connection.exec_driver_sql(self._statement, tuple(map(_array, zip(*rows, strict=True))))
-        else:
-            connection.exec_driver_sql(self._statement, rows)
+            return
+        whole = len(rows) - len(rows) % _TOGETHER
+        if whole:
+            some = [tuple(chain(*rows[first : first + _TOGETHER])) for first in range(0, whole, _TOGETHER)]
+            connection.exec_driver_sql(self._together, some)
+        if whole < len(rows):
+            connection.exec_driver_sql(self._statement, rows[whole:])
 
 
 def _array(column: Sequence[Any]) -> str | list[Any]:
