@@ -20,9 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.ids import Ids
+from proxy.ledger.batch import RefusedCall
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.entries import Shipped
-from proxy.ledger.pairing import RefusedCall
 from proxy.ledger.schema import alerts
 from proxy.money import usd_text
 from proxy.times import now_s, now_us, rfc3339
@@ -91,11 +91,11 @@ def overruns(entries: Shipped) -> list[Event]:
     """Bills beyond what was reserved for them, one for each budget that they count in."""
     events = []
     costs, reservations = entries.column("cost_nanousd"), entries.column("reserved_nanousd")
-    for entry, cost, reserved in zip(entries, costs, reservations, strict=True):
-        if cost is None or reserved is None or cost <= reserved or (row := entry.row).kind != "attempt":
+    for at, cost, reserved in zip(range(len(entries)), costs, reservations, strict=True):
+        if cost is None or reserved is None or cost <= reserved or (row := entries[at].row).kind != "attempt":
             continue
         text = f"A call of {row.provider}/{row.model} cost ${usd_text(cost)}, reserved were ${usd_text(reserved)}."
-        counted = [(name, group, start) for name, group, start, measure, _ in entry.budgets if measure == "usd"]
+        counted = [(name, group, start) for name, group, start, measure, _ in entries.budgets[at] if measure == "usd"]
         hour = row.ended_at // 1_000_000 // _HOUR_S * _HOUR_S
         for name, group, start in counted or [("", str(row.model), hour)]:
             events.append(Event("overrun", name, group, start, "", text))

@@ -37,6 +37,7 @@ from proxy.control.resources import InForce, Resources
 from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
 from proxy.ledger import instances, jobs, keys
+from proxy.ledger.batch import RefusedCall
 from proxy.ledger.changes import Changes
 from proxy.ledger.corrections import repricings
 from proxy.ledger.counters import budget_seeds
@@ -44,7 +45,6 @@ from proxy.ledger.database import let_go
 from proxy.ledger.definitions import definitions, take_definitions
 from proxy.ledger.entries import Shipped
 from proxy.ledger.outage import GivenUpError, why_not_written
-from proxy.ledger.pairing import RefusedCall
 from proxy.ledger.recorder import Recorder
 from proxy.processes.heaps import Rest, give_back
 from proxy.processes.http_server import Server

@@ -30,7 +30,7 @@ from proxy.jobs.job import of as job_of
 from proxy.ledger import instances
 from proxy.ledger.counters import ended_amounts, spent, sums
 from proxy.ledger.definitions import definitions
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries import Entry, Shipped
 from proxy.ledger.jobs import running_jobs
 from proxy.ledger.pairing import Leased
 from proxy.ledger.recorder import Recorder
@@ -110,12 +110,13 @@ class SharedBudgets:
         self._passed.add(epoch)
         return True
 
-    def count(self, entries: Sequence[Entry]) -> None:
+    def count(self, entries: Shipped) -> None:
         """Count what is about to be in the ledger and was delivered to no budget, or to those of an epoch that is over."""
         seen = self._seen
         if seen is None or seen.state != "open":
             return  # the counters will be made of the ledger
-        owed = [entry for entry in entries if entry.budgets and entry.end.get("epoch") != seen.epoch]
+        said = zip(entries.budgets, entries.ends, strict=True)
+        owed = [entries[at] for at, (budgets, end) in enumerate(said) if budgets and end.get("epoch") != seen.epoch]
         if owed:
             self._hand_over(self._charge(owed))
 

@@ -100,19 +100,13 @@ def _each(stated: Raw) -> Sequence[BudgetAmount]:
     return amounts
 
 
-class _Counted(Protocol):
-    @property
-    def budgets(self) -> Amounts: ...
-
-
-def budget_amounts(entries: Iterable[_Counted]) -> dict[Counter, int]:
-    """What the entries add to each budget's counter."""
+def budget_amounts(each: Iterable[Amounts]) -> dict[Counter, int]:
+    """What entries that add these add to each budget's counter."""
     amounts: dict[Counter, int] = defaultdict(int)
     # Of those that have the same counters, by the object: to compare names takes longer than all else.
     alike: dict[int, int] = defaultdict(int)
     counters: dict[int, tuple[Counter, ...]] = {}
-    for entry in entries:
-        budgets = entry.budgets
+    for budgets in each:
         if type(budgets) is SameAmount:
             key = id(budgets.counters)
             alike[key] += budgets.amount

@@ -7,7 +7,6 @@ batch takes little memory and is looked at while it is in the processor's caches
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import repeat
 from operator import itemgetter
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from msgspec.structs import astuple
 
 from proxy.ledger.amounts import Known
 from proxy.ledger.end_checks import ENDS_NOTHING
-from proxy.ledger.row import Row, json_text
+from proxy.ledger.row import Columns, Row, columns_of, json_text
 from proxy.ledger.row_checks import MOST
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.spool import records
@@ -43,16 +42,46 @@ _OnlyTokens: Any = msgspec.defstruct(
 _all_tokens: msgspec.json.Decoder[list[Any]] = msgspec.json.Decoder(list[_OnlyTokens])
 
 
-class Kind:
-    """What the rows of calls have in common: values, in the order of `_OF_KIND`. flags: of their ends. stated: how the last of
-    them said what it adds to the budgets."""
+class Alike:
+    """What many rows have in common: values, in the order of `ALIKE`. Rows are told apart by the object, as to compare names
+    takes longer; so two may say the same."""
 
-    __slots__ = ("flags", "stated", "values")
+    __slots__ = ("values",)
+
+    def __init__(self, values: tuple[Any, ...]) -> None:
+        self.values = values
+
+
+ALIKE = (
+    "kind", "status", "outcome", "http_status", "dialect", "operation", "stream", "upstream", "provider", "model_requested",
+    "model", "key", "key_id", "team", "usage_source", "cost_source", "price_version", "client",
+)  # fmt: skip
+_alikes: dict[tuple[Any, ...], Alike] = {}
+
+
+class Kind:
+    """What the rows of calls have in common: values, in the order of `_OF_KIND`; alike: some of them. flags: of their ends.
+    stated: how the last of them said what it adds to the budgets."""
+
+    __slots__ = ("alike", "flags", "stated", "values")
 
     def __init__(self, values: tuple[Any, ...], flags: Sequence[str]) -> None:
         self.values = values
+        self.alike = alike_of(_alike_of_kind(values))
         self.flags = flags
         self.stated: Known | None = None
+
+
+def alike_of(values: tuple[Any, ...]) -> Alike:
+    """values: in the order of `ALIKE`."""
+    alike = _alikes.get(values)
+    if alike is None:
+        alike = Alike(values)
+        if sum(len(value) for value in values if isinstance(value, str)) <= _MOST_CHARS:  # a client's names may be long
+            if len(_alikes) >= _MOST_KNOWN:
+                _alikes.clear()
+            _alikes[values] = alike
+    return alike
 
 
 _OF_KIND = (
@@ -60,6 +89,7 @@ _OF_KIND = (
     "model", "service_tier", "key", "key_id", "team", "user", "customer", "labels", "untrusted_labels", "usage_source",
     "cost_source", "flags", "price_version", "client",
 )  # fmt: skip
+_alike_of_kind = itemgetter(*map(_OF_KIND.index, ALIKE))
 _kinds: dict[tuple[Common, bytes], Kind] = {}
 
 
@@ -69,7 +99,7 @@ _NOTHING = ("corrects_id", "capacity", "capacity_nanousd", "energy_millijoules",
 
 
 def _places() -> itemgetter[Any]:
-    """Where each column of a row stands among the columns of `plain_rows`."""
+    """Where each column of a row stands among those of `plain_columns`."""
     at = {name: number for number, name in enumerate((*_OWN, *_ENDED, *_OF_KIND, *_MADE))}  # what is made, where it is
     return itemgetter(*(at["nothing" if name in _NOTHING else name] for name in Row._fields))
 
@@ -79,29 +109,32 @@ _REQUEST, _SESSION, _ROOT = map(_OWN.index, ("request_id", "session_id", "root_s
 _USAGE, _TOLD, _LINES = map(_ENDED.index, ("usage", "told_usage", "cost_lines"))
 
 
-def plain_rows(
+def plain_columns(
     intents: Sequence[OfIntent],
     ended: Sequence[Sequence[Any]],
     kinds: Sequence[Kind],
     budgets: Sequence[str | None],
     instance: str,
-) -> list[tuple[Any, ...]]:
-    """The values of ordinary calls' rows, as `any_row` has each. ended: a column for each field of `OfSettle`. Raises
-    ValueError where a usage is none.
-
-    They are made column by column, and so without a step of Python for each value.
-    """
+) -> Columns:
+    """The columns of ordinary calls' rows, as `any_row` has each. ended: a column for each field of `OfSettle`. Raises
+    ValueError where a usage is none."""
+    count, first = len(intents), kinds[0]
     own = list(zip(*map(astuple, intents), strict=True))
     for at in (_SESSION, _ROOT):  # of a call that is a session of its own: one text for all three
         own[at] = tuple(
             [request if name == request else name for name, request in zip(own[at], own[_REQUEST], strict=True)]
         )
     tokens, others = _usages(ended[_USAGE])
+    if kinds.count(first) == count:
+        of_kind: Columns = [[value] * count for value in first.values]
+    else:
+        of_kind = columns_of([kind.values for kind in kinds])
     columns = (
-        *own, *ended, *zip(*[kind.values for kind in kinds], strict=True),
-        others, texts_of(ended[_TOLD]), texts_of(ended[_LINES]), budgets, repeat(instance), *tokens, repeat(None),
+        *own, *ended, *of_kind,
+        others, texts_of(ended[_TOLD]), texts_of(ended[_LINES]), budgets, [instance] * count, *tokens, [None] * count,
     )  # fmt: skip
-    return list(zip(*_in_order(columns), strict=False))
+    in_order: Columns = _in_order(columns)
+    return in_order
 
 
 def _usages(raws: Sequence[Raw]) -> tuple[Sequence[Sequence[int]], Sequence[str | None]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import chain
 from operator import itemgetter
-from typing import Any
+from typing import Any, overload
 
 import orjson
 from msgspec import Raw, Struct
 from msgspec.structs import astuple
 
 from proxy.ledger.amounts import Amounts, Counter, budget_amounts, plain_amounts
-from proxy.ledger.attempt_rows import Kind, any_row, plain_rows
+from proxy.ledger.attempt_rows import ALIKE, Alike, Kind, alike_of, any_row, plain_columns
 from proxy.ledger.end_checks import check_stored
 from proxy.ledger.row import Columns, Row, columns_of
 from proxy.ledger.row_checks import is_valid, repaired, valid_amounts
@@ -47,28 +48,72 @@ class Entry(Struct, gc=False, frozen=True):
 
 
 _AT = {name: at for at, name in enumerate(Row._fields)}
+_alike_of_row = itemgetter(*map(_AT.__getitem__, ALIKE))
 
 
-class Shipped(list[Entry]):
-    """The entries of a batch, and what several look at of them, which is made once for all. Never changed."""
+class Shipped(Sequence[Entry]):
+    """Entries column by column, as nearly all that becomes of them is made so; an `Entry` only of one that somebody asks for.
+    Never changed.
 
-    @cached_property
+    columns: of their rows, in the order of `Row`; none where there are no entries. ends, budgets, lines: as an `Entry` has
+    each. alike: what each has in common with others, where that is known.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        ends: Sequence[Any],
+        budgets: Sequence[Amounts],
+        lines: Sequence[Raw],
+        alike: Sequence[Alike] | None = None,
+    ) -> None:
+        self.columns = columns
+        self.ends = ends
+        self.budgets = budgets
+        self.lines = lines
+        self._alike = alike
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @overload
+    def __getitem__(self, at: int) -> Entry: ...
+    @overload
+    def __getitem__(self, at: slice) -> Shipped: ...
+    def __getitem__(self, at: int | slice) -> Entry | Shipped:
+        if isinstance(at, slice):
+            columns = [column[at] for column in self.columns]
+            return Shipped(columns, self.ends[at], self.budgets[at], self.lines[at], self.alike[at])
+        return Entry(tuple([column[at] for column in self.columns]), self.ends[at], self.budgets[at], self.lines[at])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    @property
     def rows(self) -> list[tuple[Any, ...]]:
-        """Their values."""
-        return [entry.values for entry in self]
-
-    @cached_property
-    def columns(self) -> Columns:
-        return columns_of(self.rows)
+        """The values of each."""
+        return list(zip(*self.columns, strict=True))
 
     def column(self, name: str) -> Sequence[Any]:
         """What the rows have in a column."""
         return self.columns[_AT[name]] if self else ()
 
+    def with_column(self, name: str, values: Sequence[Any]) -> Shipped:
+        """The same with other values in a column that is none of `ALIKE`."""
+        at = _AT[name]
+        columns = [*self.columns[:at], values, *self.columns[at + 1 :]]
+        return Shipped(columns, self.ends, self.budgets, self.lines, self.alike)
+
     @cached_property
-    def with_ends(self) -> list[Entry]:
-        """Those whose ends say something beside their rows."""
-        return [entry for entry in self if entry.end is not NO_END]
+    def alike(self) -> Sequence[Alike]:
+        """What each has in common with others."""
+        return self._alike or list(map(alike_of, zip(*map(self.column, ALIKE), strict=True)))
+
+    def saying(self, name: str) -> list[Entry]:
+        """Those whose ends say something under this name beside their rows."""
+        return [self[at] for at, end in enumerate(self.ends) if end is not NO_END and end.get(name) is not None]
 
     @property
     def named(self) -> dict[str, Sequence[Any]]:
@@ -78,17 +123,31 @@ class Shipped(list[Entry]):
     @cached_property
     def amounts(self) -> dict[Counter, int]:
         """What they add to each budget's counter."""
-        return budget_amounts(self)
+        return budget_amounts(self.budgets)
+
+
+def as_shipped(entries: Iterable[Entry]) -> Shipped:
+    if isinstance(entries, Shipped):
+        return entries
+    each = list(entries)
+    columns = columns_of([entry.values for entry in each])
+    return Shipped(columns, *([getattr(entry, name) for entry in each] for name in ("end", "budgets", "lines")))
+
+
+def joined(parts: Sequence[Shipped]) -> Shipped:
+    """All of them, in their order."""
+    some = [part for part in parts if part]
+    if len(some) == 1:
+        return some[0]
+    columns = [list(chain.from_iterable(each)) for each in zip(*[part.columns for part in some], strict=True)]
+    beside = zip(*[(part.ends, part.budgets, part.lines, part.alike) for part in some], strict=True)
+    return Shipped(columns, *([*chain.from_iterable(each)] for each in beside)) if some else as_shipped(())
 
 
 _LINES = OfSettle.__struct_fields__.index("cost_lines")
 _looked_at = itemgetter(
     *map(OfSettle.__struct_fields__.index, ("budgets", "cost_nanousd", "itl_count", "epoch", "stored"))
 )
-
-
-def as_shipped(entries: Iterable[Entry]) -> Shipped:
-    return entries if isinstance(entries, Shipped) else Shipped(entries)
 
 
 def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
@@ -106,16 +165,8 @@ Ended = tuple[OfIntent, OfSettle, Kind, Record]
 """An ordinary call: its INTENT, the SETTLE that ended it, what both have in common with others, and the record of its end."""
 
 
-def plain_entries(ended: Sequence[Ended], instance: str) -> list[Entry | None]:
-    """The entries of ordinary calls, as `entry_of` has each; None where that has to look. At least one."""
-    try:
-        return _plain(ended, instance)
-    except ValueError:
-        return [None] if len(ended) == 1 else [entry for one in ended for entry in plain_entries([one], instance)]
-
-
-def _plain(ended: Sequence[Ended], instance: str) -> list[Entry | None]:
-    """Raises ValueError."""
+def plain_entries(ended: Sequence[Ended], instance: str) -> Shipped:
+    """The entries of ordinary calls, as `entry_of` has each; at least one. Raises ValueError where that has to look."""
     intents, ends, kinds, records = zip(*ended, strict=True)
     said = list(zip(*map(astuple, ends), strict=True))
     budgets, costs, counts, epochs, stored = _looked_at(said)
@@ -126,11 +177,11 @@ def _plain(ended: Sequence[Ended], instance: str) -> list[Entry | None]:
         else NO_END
         for end, kind, record, each, count, epoch in zip(ends, kinds, records, stored, counts, epochs, strict=True)
     ]
-    rows = plain_rows(intents, said, kinds, texts, instance)
+    columns = plain_columns(intents, said, kinds, texts, instance)
     lines: Sequence[Raw] = said[_LINES]
     if stored.count(NOTHING) < len(stored):  # a whole record has them
         lines = [NOTHING if "t" in end else raw for end, raw in zip(beside, lines, strict=True)]
-    return list(map(Entry, rows, beside, amounts, lines))
+    return Shipped(columns, beside, amounts, lines, [kind.alike for kind in kinds])
 
 
 def _beside_its_row(end: OfSettle, kind: Kind, record: Record) -> Any:

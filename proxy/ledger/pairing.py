@@ -9,15 +9,15 @@ from __future__ import annotations
 import operator
 from collections import deque
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import field
-from typing import Any, NamedTuple, cast
+from itertools import takewhile
+from typing import Any, NamedTuple
 
 import orjson
 
-from pricing.values import slotted
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.amounts import Amounts
 from proxy.ledger.attempt_rows import Kind, kind_of
+from proxy.ledger.batch import Batch, Lately, RefusedCall
 from proxy.ledger.end_checks import check_end, check_job, check_stored
 from proxy.ledger.entries import NO_END, Ended, Entry, entry_of, plain_entries
 from proxy.ledger.row import row_of
@@ -51,33 +51,6 @@ class Leased(NamedTuple):
     at: Position
 
 
-class RefusedCall(NamedTuple):
-    """An INTENT that a refusal closed: why, by which counter, of which session."""
-
-    reason: str
-    budget: str | None
-    group: str
-    window_start: int
-    session_id: str
-
-
-@slotted
-class Batch:
-    """What some records came to: entries for the ledger, the counts that have no row, and what nobody could read.
-
-    records: how many they were; the most of them end nothing, or only a refused call.
-    """
-
-    entries: list[Entry] = field(default_factory=list)
-    refusals: list[RefusedCall] = field(default_factory=list)
-    tallies: list[records.Tally] = field(default_factory=list)
-    unreadable: list[Record] = field(default_factory=list)
-    records: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.entries or self.refusals or self.tallies or self.unreadable)
-
-
 class Pairing:
     """Joins each INTENT of one run to its end.
 
@@ -91,7 +64,7 @@ class Pairing:
         self._open: dict[str, Open] = {}
         self._waiting: set[str] = set()
         self._expired: set[str] = set()
-        self.lately: deque[Entry] = deque(maxlen=lately)
+        self.lately = Lately(lately)
         self.leased: deque[Leased] = deque(maxlen=lately)
 
     def resume_at(self, behind: Position) -> Position:
@@ -158,34 +131,26 @@ class Pairing:
         if not ended:
             return
         each = list(ended.values())
-        made = plain_entries(each, self._instance)
-        (_, _, _, first) = each[0]
-        if all(made) and all(end.lease is NOTHING for _, end, _, _ in each) and not self._is_known(first):
-            for attempt_id in ended:
-                del self._open[attempt_id]
-            self._waiting.difference_update(ended)
-            self._expired.difference_update(ended)
-            self.lately.extend(cast("list[Entry]", made))
-            batch.entries += cast("list[Entry]", made)
+        try:
+            made = plain_entries(each, self._instance)
+            leases = [_lease_of(end) for _, end, _, _ in each]
+        except (TypeError, ValueError):  # one of them is odd
+            for attempt_id, ended_call in ended.items():
+                if len(ended) > 1:
+                    self._end_plain({attempt_id: ended_call}, batch)
+                else:
+                    self._take_whole(ended_call[-1], batch)  # and charged at the ceiling, where that makes no sense
             return
-        for entry, (attempt_id, (_, end, _, record)) in zip(made, ended.items(), strict=True):
-            if entry is None or not self._is_told(entry, end, record):
-                self._take_whole(record, batch)  # and charged at the ceiling, where that makes no sense
-                continue
-            self._close(attempt_id)
-            self.lately.append(entry)
-            if not self._is_known(record):
-                batch.entries.append(entry)
-
-    def _is_told(self, entry: Entry, end: OfSettle, record: Record) -> bool:
-        """Note that an end was granted out of a lease; False where what it says of that is no sense."""
-        if is_said(end.lease):
-            try:
-                if (report := self._told_by(lease_of(end.lease))) is not None:
-                    self.leased.append(Leased(end.id, _text(end.epoch), report, entry.budgets, record.start_position))
-            except (TypeError, ValueError):
-                return False
-        return True
+        for lease, budgets, (_, end, _, record) in zip(leases, made.budgets, each, strict=True):
+            if lease is not None and (report := self._told_by(lease)) is not None:
+                self.leased.append(Leased(end.id, end.epoch or "", report, budgets, record.start_position))
+        for attempt_id in ended:
+            del self._open[attempt_id]
+        self._waiting.difference_update(ended)
+        self._expired.difference_update(ended)
+        self.lately.note(made)
+        known = sum(1 for *_, record in takewhile(lambda ended_call: self._is_known(ended_call[-1]), each))
+        batch.add_all(made[known:] if known else made)
 
     def _take_whole(self, record: Record, batch: Batch) -> None:
         value = None
@@ -196,7 +161,9 @@ class Pairing:
             is_known = self._is_known(record)
             if not is_known:
                 batch.unreadable.append(record)
-            self._end_unread(value, [] if is_known else batch.entries)
+            charged = self._end_unread(value)
+            if charged is not None and not is_known:
+                batch.add(charged)
 
     def _begun(self, attempt_id: str) -> records.Intent:
         """What an open INTENT says. Raises KeyError."""
@@ -217,17 +184,17 @@ class Pairing:
             intent = job["intent"] if job else self._begun(value["id"])
             entry = entry_of(intent, value, self._instance)
             self._close(value["id"])
-            self.lately.append(entry)
+            self.lately.note([entry])
             if not is_known:
-                batch.entries.append(entry)
+                batch.add(entry)
         elif kind == "job":
             running = self._running(value)
             self._close(value["id"])
             if not is_known:
-                batch.entries.append(running)
+                batch.add(running)
         elif kind == "correction":
             if not is_known:
-                batch.entries.append(_corrected(value))
+                batch.add(_corrected(value))
         elif kind == "waiting":
             self._waiting.add(value["id"])
         elif kind == "reserved":
@@ -238,7 +205,7 @@ class Pairing:
             if value["id"] in self._open:  # else another instance's
                 self._expired.add(value["id"])
             if not is_known:
-                batch.entries.append(expired)
+                batch.add(expired)
         elif kind in ("refused", "unused"):
             begun = self._begun(value["id"]) if kind == "refused" and value["id"] in self._open else None
             self._close(value["id"])
@@ -279,14 +246,14 @@ class Pairing:
         }
         self._open[value["id"]] = smaller, None, record
 
-    def _end_unread(self, value: Any, made: list[Entry]) -> None:
+    def _end_unread(self, value: Any) -> Entry | None:
         """The end of an attempt could not be read: it may have been billed, and is charged at its ceiling."""
         attempt_id = value.get("id") if isinstance(value, dict) and value.get("t") in ("settle", "void") else None
         if not isinstance(attempt_id, str) or attempt_id not in self._open:
-            return
+            return None
         intent = self._begun(attempt_id)
         self._close(attempt_id)
-        made.append(self._at_its_ceiling(intent, "cut", intent.get("started_at")))
+        return self._at_its_ceiling(intent, "cut", intent.get("started_at"))
 
     def crashed(self, batch: Batch, ended_at: int) -> None:
         """The run is over. Its open INTENTs may have been billed, so each is charged at its ceiling, `unconfirmed`; but
@@ -295,9 +262,9 @@ class Pairing:
             intent = _whole(*begun)
             if attempt_id in self._waiting:
                 void: records.Void = {"t": "void", "id": attempt_id, "ended_at": ended_at, "outcome": "crashed"}
-                batch.entries.append(entry_of(intent, void, self._instance))
+                batch.add(entry_of(intent, void, self._instance))
             elif attempt_id not in self._expired:
-                batch.entries.append(self._at_its_ceiling(intent, "crashed", ended_at))
+                batch.add(self._at_its_ceiling(intent, "crashed", ended_at))
         self._open.clear()
         self._waiting.clear()
         self._expired.clear()
@@ -329,6 +296,16 @@ def _kind_of(common: Common, end: bytes) -> Kind | None:
         return kind_of(common, end)
     except ValueError:
         return None
+
+
+def _lease_of(end: OfSettle) -> tuple[int | None, int | None] | None:
+    """Raises ValueError or TypeError where an end that was granted out of a lease does not say of which."""
+    if end.lease is NOTHING or not is_said(end.lease):
+        return None
+    lease = lease_of(end.lease)
+    if lease[0] is not None:
+        _text(end.epoch)
+    return lease
 
 
 def _whole(intent: Any, common: Common | None, record: Record) -> records.Intent:

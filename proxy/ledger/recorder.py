@@ -20,9 +20,10 @@ import orjson
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.ledger.batch import Batch, RefusedCall
 from proxy.ledger.entries import Entry, Shipped
 from proxy.ledger.outage import GivenUpError, Outage
-from proxy.ledger.pairing import Batch, Leased, RefusedCall
+from proxy.ledger.pairing import Leased
 from proxy.ledger.runs import Run, Runs
 from proxy.ledger.shipping import LedgerMovedError, Metrics, Positions, Shipper
 from proxy.rate_limited_log import RateLimitedLog
@@ -64,7 +65,7 @@ class ShippingGate(Protocol):
         """Whether what stands behind this epoch's marker may be shipped."""
         ...
 
-    def count(self, entries: Sequence[Entry]) -> None:
+    def count(self, entries: Shipped) -> None:
         """These are about to be shipped."""
         ...
 
@@ -302,7 +303,7 @@ class Recorder:
             self._put_off(error)
 
     def _is_full(self, batch: Batch) -> bool:
-        return len(batch.entries) >= self._most or batch.records >= _RECORDS_OF_AN_ENTRY * self._most
+        return batch.count >= self._most or batch.records >= _RECORDS_OF_AN_ENTRY * self._most
 
     def _read_run(self, run: Run, batch: Batch) -> None:
         run.at_end = False  # until it is known that nothing is left

@@ -109,7 +109,7 @@ def delete_some(engine: Engine, keep_days: int, now_us: int, at_once: int = AT_O
         rows = connection.execute(gone.returning(entries.c.id, entries.c.budgets)).mappings().all()
         retired = [
             dict(zip(_RETIRED, key, strict=True)) | {"amount": amount}
-            for key, amount in sorted(budget_amounts(entry_in_ledger(dict(row)) for row in rows).items())
+            for key, amount in sorted(budget_amounts(entry_in_ledger(dict(row)).budgets for row in rows).items())
         ]
         if retired:
             connection.execute(upsert(engine, budget_retired, adding="amount"), retired)

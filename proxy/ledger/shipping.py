@@ -20,13 +20,13 @@ from sqlalchemy.exc import DBAPIError
 
 from proxy.jobs.machine import RUNNING, UNCONFIRMED
 from proxy.ledger import jobs
+from proxy.ledger.batch import Batch
 from proxy.ledger.corrections import change_of, correction_of, entry_in_ledger
 from proxy.ledger.database import insert_into, writing
-from proxy.ledger.entries import Entry, Shipped
+from proxy.ledger.entries import Entry, Shipped, as_shipped, joined
 from proxy.ledger.export_log import ENTRY, note
 from proxy.ledger.inserting import Inserting
 from proxy.ledger.jobs import is_of_a_job
-from proxy.ledger.pairing import Batch
 from proxy.ledger.rolling import Rolling
 from proxy.ledger.rollups import counted_columns
 from proxy.ledger.row_checks import storable
@@ -165,14 +165,14 @@ class Shipper:
             self._take_number(connection, self._number, number)
             observed = self._metrics.observe()
             self.rejected, self.refuted = [], []
-            inserted = self._write_entries(connection, Shipped(self._assigned(batch.entries)))
+            inserted = self._write_entries(connection, self._assigned(batch.entries))
             observed.observe_entries(inserted)
             for refused in batch.refusals:
                 observed.observe_refusal(refused.reason, refused.budget)
             for tally in batch.tallies:
                 observed.observe_tally(tally)
             self._write_budgets(connection, inserted)
-            write_stored(connection, inserted.with_ends)
+            write_stored(connection, inserted.saying("stored"))
             self._rolling.add(connection, counted_columns(inserted.columns))
             self._write_metrics(connection, self._metrics.changed_by(observed))
             self._write_positions(connection, positions)
@@ -183,17 +183,17 @@ class Shipper:
         self._metrics.add(observed)
         return inserted
 
-    def _assigned(self, shipped: Sequence[Entry]) -> Sequence[Entry]:
+    def _assigned(self, shipped: Shipped) -> Shipped:
         """Calls of an upstream on machines of one's own will have a share of these."""
         capacity_of = self._capacity_of()
         if not capacity_of:
             return shipped
-        return [
-            entry.with_row(entry.row._replace(capacity=capacity_of.get(entry.row.upstream or "")))
-            if entry.row.status != "void" and entry.row.kind == "attempt"
-            else entry
-            for entry in shipped
+        said = zip(*map(shipped.column, ("kind", "status", "upstream", "capacity")), strict=True)
+        capacities = [
+            capacity_of.get(upstream or "") if status != "void" and kind == "attempt" else capacity
+            for kind, status, upstream, capacity in said
         ]
+        return shipped.with_column("capacity", capacities) if shipped else shipped
 
     def _take_number(self, connection: Connection, last: int, number: int) -> None:
         """The batch's number, if `last` is the last that the database knows."""
@@ -220,11 +220,11 @@ class Shipper:
         """Insert; the entries that were really new. All of them, but for a batch that repeats what is there."""
         if not shipped:
             return shipped
-        may_be = shipped if "expired" in shipped.column("outcome") else shipped.with_ends
+        may_be = shipped if "expired" in shipped.column("outcome") else shipped.saying("job")
         of_jobs = [entry for entry in may_be if is_of_a_job(entry)]
         if of_jobs:
-            others = Shipped(entry for entry in shipped if not is_of_a_job(entry))
-            return Shipped([*self._write_others(connection, others), *self._write_jobs(connection, of_jobs)])
+            others = as_shipped(entry for entry in shipped if not is_of_a_job(entry))
+            return joined([self._write_others(connection, others), as_shipped(self._write_jobs(connection, of_jobs))])
         return self._write_others(connection, shipped)
 
     def _write_others(self, connection: Connection, shipped: Shipped) -> Shipped:
@@ -233,7 +233,7 @@ class Shipper:
             return shipped
         try:
             with connection.begin_nested():
-                if self._inserting.all(connection, shipped.rows, shipped.columns):
+                if self._inserting.all(connection, shipped):
                     return shipped
                 raise _RepeatedError
         except (_RepeatedError, OverflowError):
@@ -245,7 +245,7 @@ class Shipper:
             entry.with_row(storable(entry.row)) for entry in shipped
         ]  # what follows from them is as they are there
         new = [entry for entry in made_safe if self._write_entry(connection, entry)]
-        return Shipped([*new, *self._corrections(connection, made_safe, new)])
+        return as_shipped([*new, *self._corrections(connection, made_safe, new)])
 
     def _write_jobs(self, connection: Connection, shipped: Sequence[Entry]) -> list[Entry]:
         """Jobs that begin, and that end: the entry that was `running` becomes what it came to; once."""
@@ -345,9 +345,10 @@ class Shipper:
             self._set_position.write(connection, [tuple(row[name] for name in _POSITION) for row in positions.rows])
 
 
-def _to_export(inserted: Iterable[Entry]) -> Iterator[tuple[str, str]]:
+def _to_export(inserted: Shipped) -> Iterator[tuple[str, str]]:
     """What is in no sum (running, void) is not exported."""
-    return ((entry.row.id, ENTRY) for entry in inserted if entry.row.status not in NOT_COUNTED)
+    ids, statuses = inserted.column("id"), inserted.column("status")
+    return ((name, ENTRY) for name, status in zip(ids, statuses, strict=True) if status not in NOT_COUNTED)
 
 
 def _recheck_s(entry: Entry) -> float | None:

@@ -27,10 +27,10 @@ from proxy.config.checks import load_config
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import schema
+from proxy.ledger.batch import Batch
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.entries import Entry, entry_of
 from proxy.ledger.instances import name_of
-from proxy.ledger.pairing import Batch
 from proxy.ledger.shipping import Positions, Shipper
 from tests.support.gateway import ADMIN_KEY, Gateway, server
 from tests.support.http_server import listening

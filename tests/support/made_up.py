@@ -11,9 +11,9 @@ from sqlalchemy.engine import Engine
 
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids, first_id
+from proxy.ledger.batch import Batch
 from proxy.ledger.corrections import correction_of
 from proxy.ledger.entries import Entry, entry_of
-from proxy.ledger.pairing import Batch
 from proxy.ledger.shipping import Positions, Shipper
 
 HOUR_US = 3_600_000_000

@@ -18,6 +18,7 @@ from pricing.units import is_token
 from proxy.control.metrics.cost_parts import apportion, apportion_all
 from proxy.control.metrics.quiet_sessions import Call, Session, calls_of
 from proxy.control.metrics.table import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
+from proxy.ledger.attempt_rows import Alike
 from proxy.ledger.entries import Entry, Shipped, as_shipped
 from proxy.ledger.rollups import units_of
 from proxy.ledger.row import Row
@@ -37,7 +38,6 @@ _CUTS = {
 }
 
 
-_NAMES = ("kind", "status", "provider", "model", "operation", "outcome", "team", "client", "upstream")
 _TIMES = (
     ("request_duration_seconds", "duration_ms"),
     ("overhead_seconds", "overhead_ms"),
@@ -49,7 +49,7 @@ _KEPT = (
 )  # fmt: skip
 
 
-class _Alike:
+class _Counted:
     """The attempts of a batch that have the same labels, in order: some of their columns, and what their ends say beside them.
 
     places: where those stand among the entries at hand that are not taken in yet."""
@@ -87,8 +87,8 @@ class Observed:
         self.calls: list[Call] = []
         self.now = now
         self.quiet = quiet
-        self._alike: dict[tuple[str, ...], _Alike] = {}
-        self._known_alike: dict[tuple[str | None, ...], _Alike] = {}
+        self._alike: dict[tuple[str, ...], _Counted] = {}
+        self._known_alike: dict[Alike, _Counted] = {}
         self._entries = 0
         self._latest: dict[Key, int] = {}  # the number of the entry that is a series' exemplar
         for session in quiet:
@@ -112,7 +112,7 @@ class Observed:
         """Never raises: what is in the ledger no metric can stop."""
         shipped = as_shipped(entries)
         known = self._known_alike
-        for place, names in enumerate(zip(*map(shipped.column, _NAMES), strict=True)):
+        for place, names in enumerate(shipped.alike):
             alike = known.get(names) or self._observe_first(shipped[place], names)
             if alike is not None:
                 alike.places.append(place)
@@ -123,7 +123,7 @@ class Observed:
                 alike.places.clear()
         self._entries += len(shipped)
 
-    def _observe_first(self, entry: Entry, names: tuple[str | None, ...]) -> _Alike | None:
+    def _observe_first(self, entry: Entry, names: Alike) -> _Counted | None:
         """Where an attempt counts whose names are not known; None of what counts nowhere, or is counted now."""
         row = entry.row
         if row.kind == "correction":
@@ -137,20 +137,19 @@ class Observed:
             if count := getattr(row, column):
                 alike.tokens[unit] += count * MICRO
         if row.usage:
-            self._tried(entry, self._observe_units, row.usage, alike)
+            self._tried(row.id, self._observe_units, row.usage, alike)
         return None
 
-    def _observe_attempts(self, shipped: Shipped, alike: _Alike) -> None:
+    def _observe_attempts(self, shipped: Shipped, alike: _Counted) -> None:
         """Take in those at `alike.places`."""
-        costs, statuses, streams = map(shipped.column, ("cost_nanousd", "status", "stream"))
-        odd = []
+        ids, costs, statuses, streams = map(shipped.column, ("id", "cost_nanousd", "status", "stream"))
+        ends, lines_of, odd = shipped.ends, shipped.lines, []
         for place in alike.places:
-            entry, cost = shipped[place], costs[place]
-            lines = entry.lines
+            cost, end, lines, status = costs[place], ends[place], lines_of[place], statuses[place]
             # What says nothing is not always the same object, but equal to it.
-            if lines != NOTHING and cost is not None and not streams[place] and "flags" not in entry.end:
-                alike.costs.append((cost, lines, statuses[place]))
-            elif not self._tried(entry, self._observe_end, entry, cost, statuses[place], streams[place], alike):
+            if lines != NOTHING and cost is not None and not streams[place] and "flags" not in end:
+                alike.costs.append((cost, lines, status))
+            elif not self._tried(ids[place], self._observe_end, end, lines, cost, status, streams[place], alike):
                 odd.append(place)
         places = [place for place in alike.places if place not in odd] if odd else alike.places
         is_all = len(places) == len(shipped)
@@ -162,46 +161,47 @@ class Observed:
         if usages.count(None) < len(usages):
             for place in places:
                 if usages[place]:
-                    self._tried(shipped[place], self._observe_units, usages[place], alike)
+                    self._tried(ids[place], self._observe_units, usages[place], alike)
 
-    def _tried(self, entry: Entry, do: Callable[..., None], *given: Any) -> bool:
+    def _tried(self, entry_id: str, do: Callable[..., None], *given: Any) -> bool:
         """Whether it could be done."""
         try:
             do(*given)
         except (ArithmeticError, LookupError, TypeError, ValueError):
-            log.exception("entry %s could not be counted in the metrics", entry.row.id)
+            log.exception("entry %s could not be counted in the metrics", entry_id)
             return False
         return True
 
-    def _observe_units(self, usage: str, alike: _Alike) -> None:
+    def _observe_units(self, usage: str, alike: _Counted) -> None:
         """Those without a column."""
         for (unit, scale), amount in units_of(usage).items():
             if is_token(unit):  # whole ones of rare units, fractions of any
                 alike.tokens[unit] += amount * MICRO // 10**scale
 
-    def _find_alike(self, row: Row, names: tuple[str | None, ...]) -> _Alike:
+    def _find_alike(self, row: Row, names: Alike) -> _Counted:
         """The series in which the entry counts; remembered for the next entry with these names, if all of them are labels."""
-        _, _, provider, _, operation, outcome, team, client, upstream = names
-        model, team_label = self._model(row), self._team(team or "")
-        labels = (provider or "", model, operation or "", outcome or "", team_label, client or "other", upstream or "")
+        model, team_label = self._model(row), self._team(row.team or "")
+        operation, outcome, client = row.operation or "", row.outcome or "", row.client or "other"
+        labels = (row.provider or "", model, operation, outcome, team_label, client, row.upstream or "")
         alike = self._alike.get(labels)
         if alike is None:
-            alike = self._alike[labels] = _Alike(labels)
-        if row.kind == "attempt" and model == (row.model or "") and team_label == (team or ""):
+            alike = self._alike[labels] = _Counted(labels)
+        if row.kind == "attempt" and model == (row.model or "") and team_label == (row.team or ""):
             self._known_alike[names] = alike
         return alike
 
-    def _observe_end(self, entry: Entry, cost: int | None, status: str, stream: bool | None, alike: _Alike) -> None:
+    def _observe_end(
+        self, end: Any, lines: Raw, cost: int | None, status: str, stream: bool | None, alike: _Counted
+    ) -> None:
         """What its end says; what stands in columns is added up for all alike at the end of the batch (`spread`)."""
-        end = entry.end
         flags = end.get("flags")
         if cost is None or (flags and "partial" in flags):
             alike.unpriced += 1
         if flags and "unexpected_model" in flags:
             self._count("unexpected_models_total", (alike.labels[6], alike.labels[1]))
         if cost is not None:
-            if entry.lines != NOTHING:
-                alike.costs.append((cost, entry.lines, status))
+            if lines != NOTHING:
+                alike.costs.append((cost, lines, status))
             else:
                 for unit, nanousd in apportion(cost, end.get("cost_lines") or (), status):
                     alike.cost[unit] += nanousd
@@ -236,7 +236,7 @@ class Observed:
         return key
 
     def _observe_with_exemplar(
-        self, name: str, labels: tuple[str, ...], values: Sequence[int | None], alike: _Alike
+        self, name: str, labels: tuple[str, ...], values: Sequence[int | None], alike: _Counted
     ) -> None:
         """As `_observe`, of those that have a value; of all of the batch, the latest is the exemplar."""
         there = [value for value in values if value is not None]
@@ -270,7 +270,7 @@ class Observed:
         self._alike.clear()
         self._known_alike.clear()
 
-    def _spread_attempts(self, alike: _Alike) -> None:
+    def _spread_attempts(self, alike: _Counted) -> None:
         provider, model, operation, outcome, _, _, upstream = alike.labels
         columns, count = alike.columns, len(alike.numbers)
         self._count("requests_total", alike.labels, count)

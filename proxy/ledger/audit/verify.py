@@ -166,7 +166,7 @@ def _read_entries(
             if problem is not None:
                 raise Differs(f"entry {row['id']}", problem)
         _check_corrections(connection, rows, report)
-        amounts = budget_amounts(map(entry_in_ledger, map(dict, rows)))
+        amounts = budget_amounts(entry_in_ledger(dict(row)).budgets for row in rows)
         with writing(again).begin() as scratch:
             rolling.add(scratch, columns_of(map(counted, rows)))
             if amounts:

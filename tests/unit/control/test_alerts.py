@@ -15,9 +15,9 @@ from proxy.budgets.budget import compile_budgets
 from proxy.config.model import Config
 from proxy.control import alerts as alerts_module
 from proxy.control.alerts import Alerts, blocks, overruns, payload
+from proxy.ledger.batch import RefusedCall
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry, Shipped, entry_of
-from proxy.ledger.pairing import RefusedCall
+from proxy.ledger.entries import Entry, as_shipped, entry_of
 from proxy.ledger.schema import alerts, budget_spend
 from tests.support.hook import Hook
 from tests.support.waiting import wait_until
@@ -43,7 +43,7 @@ class Office:
             connection.execute(sa.delete(budget_spend).where(budget_spend.c["group"] == group))
             row = {"budget": "b", "group": group, "window_start": self.start, "measure": "usd", "amount": nanousd}
             connection.execute(sa.insert(budget_spend), row)
-        self.alerts.shipped(Shipped([entry(["b", group, self.start, "usd", 1])]), [])
+        self.alerts.shipped(as_shipped([entry(["b", group, self.start, "usd", 1])]), [])
 
     def kept(self) -> list[tuple[str, str, str]]:
         with self.engine.connect() as connection:
@@ -204,12 +204,12 @@ def test_refusals_become_events() -> None:
 
 def test_a_bill_beyond_its_reservation_is_told_for_each_of_its_budgets() -> None:
     over = entry(["b", "", 0, "usd", 9], ["n", "", 0, "requests", 1], ["c", "g", 60, "usd", 9], cost=9, reserved=5)
-    assert [(event.kind, event.budget, event.group) for event in overruns(Shipped([over]))] == [
+    assert [(event.kind, event.budget, event.group) for event in overruns(as_shipped([over]))] == [
         ("overrun", "b", ""),
         ("overrun", "c", "g"),
     ]
-    assert overruns(Shipped([entry(["b", "", 0, "usd", 5], cost=5, reserved=5)])) == []
-    assert [event.group for event in overruns(Shipped([entry(cost=9, reserved=5)]))] == ["m"]
+    assert overruns(as_shipped([entry(["b", "", 0, "usd", 5], cost=5, reserved=5)])) == []
+    assert [event.group for event in overruns(as_shipped([entry(cost=9, reserved=5)]))] == ["m"]
 
 
 def test_no_name_of_a_clients_making_is_a_link_in_slack() -> None:

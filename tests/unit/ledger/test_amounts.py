@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -94,7 +93,7 @@ def test_what_cannot_be_added_is_left_to_who_looks(said: bytes) -> None:
 def test_sums_are_those_of_each_entry_by_itself() -> None:
     other = [("company", "", 0, "usd", 3), ("x", "", 0, "tokens", 5)]
     alike = [said_by(stated(cost), cost)[1] for cost in (7, 8)]
-    entries: Any = [SimpleNamespace(budgets=each) for each in alike] + [SimpleNamespace(budgets=other)]
-    assert budget_amounts(entries) == {
+    each: Any = [*alike, other]
+    assert budget_amounts(each) == {
         ("company", "", 0, "usd"): 18, ("each", "bench", 1796022903, "usd"): 15, ("x", "", 0, "tokens"): 5,
     }  # fmt: skip

@@ -11,8 +11,9 @@ import orjson
 import pytest
 
 from proxy.ledger import attempt_rows
+from proxy.ledger.batch import Batch
 from proxy.ledger.entries import Entry, entry_of
-from proxy.ledger.pairing import Batch, Leased, Pairing
+from proxy.ledger.pairing import Leased, Pairing
 from proxy.spool.frames import Position, Record
 from proxy.spool.plain import NOTHING
 from tests.support.spooled import AT, whole_intent, whole_settle
@@ -74,7 +75,7 @@ def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatc
     pairing, batch = taken(intent, end)
 
     assert [exactly(entry) for entry in batch.entries] == [exactly(expected)]
-    assert (pairing.in_flight(), list(pairing.lately)) == ([], batch.entries)
+    assert (pairing.in_flight(), list(pairing.lately)) == ([], list(batch.entries))
     row = batch.entries[0].row
     assert (row.input_tokens, row.output_tokens, row.usage) == (7, 3, '{"web_search":2}')
     assert (row.model, row.price_version) == ("m2", "v2")

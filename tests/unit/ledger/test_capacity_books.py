@@ -12,13 +12,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.ids import Ids
+from proxy.ledger.batch import Batch
 from proxy.ledger.capacity_books import close_minutes, end_books, keep, open_books, read_books
 from proxy.ledger.capacity_prices import share_prices
 from proxy.ledger.capacity_schema import capacity_minutes
 from proxy.ledger.corrections import correction_of
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.entries import Entry
-from proxy.ledger.pairing import Batch, Pairing
+from proxy.ledger.pairing import Pairing
 from proxy.ledger.schema import entries
 from proxy.ledger.watch import EVER, Life, final_until, lives, say
 from proxy.reports.spend import spend

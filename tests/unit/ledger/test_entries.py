@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.ledger.pairing import Batch, Pairing
+from proxy.ledger.batch import Batch
+from proxy.ledger.pairing import Pairing
 from proxy.spool.frames import Position, Record
 
 DEADLINE = 1_000_000_000

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from proxy.ledger.batch import Batch
 from proxy.ledger.entries import Shipped
-from proxy.ledger.pairing import Batch
 from proxy.ledger.recorder import Recorder
 from proxy.ledger.schema import spool_positions
 from proxy.ledger.shipping import Positions, Shipper

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.entries import entry_of
+from proxy.ledger.entries import NO_END, Entry, Shipped, as_shipped, entry_of
 from proxy.ledger.inserting import Inserting
 from proxy.ledger.row import Row
 from proxy.ledger.schema import entries
@@ -26,6 +26,10 @@ def engine(database: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+def shipped(rows: Iterable[Row]) -> Shipped:
+    return as_shipped(Entry(row, NO_END, ()) for row in rows)
+
+
 def there(connection: Connection) -> list[Row]:
     return [Row._make(row) for row in connection.execute(sa.select(entries).order_by(entries.c.id))]
 
@@ -33,7 +37,7 @@ def there(connection: Connection) -> list[Row]:
 def test_what_is_written_is_what_was_meant(engine: Engine) -> None:
     rows = sorted(entry.row for entry in made_up(300))
     with writing(engine).begin() as connection:
-        assert Inserting(engine.dialect).all(connection, rows)
+        assert Inserting(engine.dialect).all(connection, shipped(rows))
         assert there(connection) == rows
 
 
@@ -42,7 +46,7 @@ def test_one_that_is_there_already_is_told_and_the_others_can_be_written(engine:
     with writing(engine).begin() as connection:
         assert inserting.insert(connection, rows[2])
         with connection.begin_nested() as savepoint:
-            assert not inserting.all(connection, rows)
+            assert not inserting.all(connection, shipped(rows))
             savepoint.rollback()
         assert [inserting.insert(connection, row) for row in rows] == [True, True, False, True, True]
         assert there(connection) == rows
@@ -55,7 +59,7 @@ def test_a_number_beyond_its_column_is_never_cut_to_its_last_bits(engine: Engine
     row = entry_of(of, settle(of), "i").row._replace(**{column: number})  # type: ignore[arg-type]
     with writing(engine).begin() as connection, connection.begin_nested() as savepoint:
         try:
-            Inserting(engine.dialect).all(connection, [row])
+            Inserting(engine.dialect).all(connection, shipped([row]))
         except OverflowError:
             savepoint.rollback()
         else:
@@ -74,5 +78,5 @@ def test_a_lost_connection_is_an_error_of_the_database(postgres: PostgresServer)
             pid = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
             postgres.execute(f"SELECT pg_terminate_backend({pid})")
             with pytest.raises(sa.exc.OperationalError):
-                Inserting(engine.dialect).all(connection, rows)
+                Inserting(engine.dialect).all(connection, shipped(rows))
         engine.dispose()

@@ -17,10 +17,10 @@ from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids, correction_id, first_id
 from proxy.ledger import partitions
 from proxy.ledger.audit.verify import verify
+from proxy.ledger.batch import Batch
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import entry_of
 from proxy.ledger.export_schema import export_log
-from proxy.ledger.pairing import Batch
 from proxy.ledger.partitions import NotDivided, divide, make_months
 from proxy.ledger.retention import delete_some, drop_months
 from proxy.ledger.schema import budget_retired, budget_spend, entries

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from proxy.cli.main import app
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.audit.verify import verify
+from proxy.ledger.batch import Batch
 from proxy.ledger.corrections import repricings
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
 from proxy.ledger.instances import name_of
-from proxy.ledger.pairing import Batch
 from proxy.ledger.schema import budget_spend, metric_state
 from proxy.ledger.shipping import Positions, Shipper
 from proxy.reports.reconcile_answer import Reconciled, ReconcileQuestion, ReconcileShown, reconcile_answer
