@@ -261,8 +261,8 @@ class Attempt(Value):
         return ledger_unavailable()
 
     def refused(self, refusal: Refusal, *, unanswered: bool = False) -> Refused:
-        """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then. unanswered: they said nothing,
-        and the reservation may stand."""
+        """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then. unanswered: they said
+        nothing, and the reservation may stand."""
         recorded = True
         if not self.closed:
             self.closed = True
