@@ -146,8 +146,8 @@ class MemoryStore(InProcess):
             if now < claim.window_start or (end is not None and now >= end):
                 return Moved(now_s)
             key = (claim.budget, claim.group, claim.measure, claim.window_start)
-            if key in known:
-                counter = known[key]
+            counter = known.get(key)
+            if counter is not None:
                 known.move_to_end(key)
             else:
                 counter = self._counter(key, limit, end)
@@ -324,8 +324,8 @@ class MemoryStore(InProcess):
         for claim in claims:
             if claim.measure == "usd":
                 key = (claim.budget, claim.group, claim.measure, claim.window_start)
-                if key in known:
-                    counter = known[key]
+                counter = known.get(key)
+                if counter is not None:
                     left = claim.limit - counter.spent - counter.reserved
                 else:
                     left = self._standing(claim).remaining
