@@ -40,9 +40,8 @@ _GRANTED = Granted()
 class MemoryStore(InProcess):
     """Counters by (budget, group, measure, window), reservations by attempt id, and who waits for room."""
 
-    epoch = ""  # it lives as long as its one data plane
-
     def __init__(self, most_counters: int = _MOST_COUNTERS) -> None:
+        self.epoch = ""  # it lives as long as its one data plane
         self._counters: OrderedDict[CounterKey, Counter] = OrderedDict()  # the last used last
         self._most_counters = most_counters
         self._idle: dict[Window, Idle] = {}
