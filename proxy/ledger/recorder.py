@@ -195,7 +195,8 @@ class Recorder:
                 self.caught_up_at = read_at
             return 0
         if self._gate is not None:
-            self._gate.count(batch.entries)
+            if batch.entries:
+                self._gate.count(batch.entries)
             while self._gone:
                 self._gate.gone(self._gone.pop())
         positions, checked_at = self._runs.positions(), time.monotonic()

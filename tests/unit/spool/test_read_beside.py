@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ class Beside:
         self.look()
 
     def _sync(self, fd: int) -> None:
-        self.look()
+        if threading.current_thread() is threading.main_thread():  # else it is the writer's own, at any moment
+            self.look()
         if self.is_broken:
             raise OSError(errno.EIO, "broken")
         self._really[2](fd)
