@@ -218,7 +218,7 @@ def plane_pid(rig: Rig, plane: str) -> int:
     """The process that serves a plane: it holds the accepted end of a connection to the plane's port."""
     url = rig.gateway.url if plane == "data" else rig.gateway.admin_url
     port = int(url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         sock.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         sock.recv(1)
         return _holder(rig, port)
