@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from proxy.control.charges import Charges
 from proxy.control.ending import end_behind
 from proxy.control.metrics.series import MetricState
 from proxy.control.opening import is_empty, opened, say_that_it_is_another
+from proxy.control.recording import Recording
 from proxy.control.resources import InForce, Resources
 from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
@@ -52,7 +52,6 @@ from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import InFile, Orders
-from proxy.processes.priority import yield_to_calls
 from proxy.spool.kept import Kept
 from proxy.times import now_s
 
@@ -192,16 +191,14 @@ class Control:
         self._first_key = outage.insist(self._make_first_key)
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
-        """The alerts' thread, and the recorder's, which ends once everything in the spool is shipped; the services,
+        """The alerts' thread, and the recorder's, which end once everything in the spool is shipped; the services,
         which begin later, end after it."""
         ending.push_async_callback(self._end_services)
         self._alerts.start()
         ending.push_async_callback(asyncio.to_thread, self._alerts.stop)
-        stopping = threading.Event()
-        thread = threading.Thread(target=self._record, args=(stopping,), name="recorder")
-        thread.start()
-        ending.push_async_callback(asyncio.to_thread, thread.join)
-        ending.callback(stopping.set)
+        recording = Recording(self._recorder)
+        recording.start()
+        ending.push_async_callback(asyncio.to_thread, recording.end)
 
     async def _begin_services(self, loop: asyncio.AbstractEventLoop) -> Services:
         # Data planes ask meanwhile what only the ledger knows, and do not wait for long.
@@ -247,15 +244,6 @@ class Control:
     def _charge(self, charges: Sequence[Any]) -> None:
         self._charges.note(charges, now_s())
         self._link.push(self._made.snapshot() | {"charges": charges})
-
-    def _record(self, stopping: threading.Event) -> None:
-        """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
-        yield_to_calls()
-        try:
-            self._recorder.run(stopping)
-        except BaseException:
-            log.exception("the recorder failed; the control process ends and is started again")
-            os._exit(1)
 
     def _share(self, engine: Engine) -> SharedBudgets:
         from proxy.control.rebuilding import SharedBudgets  # noqa: PLC0415 - most have their budgets in memory

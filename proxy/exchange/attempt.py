@@ -112,7 +112,7 @@ class Attempt(Value):
         return intent_record(self.exchange, self.plan, self.reserved_nanousd, self._claimed())
 
     def _claimed(self) -> records.Amounts:
-        return self._amounts([claim.amount for claim in self.claims])
+        return [(claim.budget, claim.group, claim.window_start, claim.measure, claim.amount) for claim in self.claims]
 
     async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with

@@ -55,6 +55,10 @@ def _epoch_of(marker: bytes) -> str | None:
     return epoch if isinstance(epoch, str) else None
 
 
+def _at_once(step: Callable[[], int], _: bool) -> int:
+    return step()
+
+
 class ShippingGate(Protocol):
     """The recorder's side of shared budgets: what must be known before records are shipped, and who is told then."""
 
@@ -126,14 +130,18 @@ class Recorder:
         self.unreadable_records = 0
         self.complete_until = 0  # epoch microseconds: calls on capacities that began before are in the ledger, and over
 
-    def run(self, stop: threading.Event) -> None:
-        """Ship until `stop` is set and everything that is there by then is shipped, or the database is away."""
+    def run(self, stop: threading.Event, take: Callable[[Callable[[], int], bool], int] = _at_once) -> None:
+        """Ship until `stop` is set and everything that is there by then is shipped, or the database is away.
+
+        take: takes a step, somewhere, and is told whether more waits behind it already.
+        """
         self.outage.is_stopping = stop.is_set
         with contextlib.suppress(GivenUpError):
             while True:
                 stopping = stop.is_set()
-                while self.step() and (stopping or self._behind):  # else it pays to let some come together
-                    pass
+                while take(self.step, stopping or self._behind):
+                    if not (stopping or self._behind):  # it pays to let some come together
+                        break
                 if stopping:
                     return
                 stop.wait(_MANY_EVERY_S if self._many else _EVERY_S)

@@ -74,10 +74,10 @@ class Intent(TypedDict):
     untrusted_labels: Mapping[str, str]
     session_id: str
     session_source: str
-    parent_session_id: str | None
+    parent_session_id: NotRequired[str | None]
     root_session_id: str
-    agent: str | None
-    parent_agent: str | None
+    agent: NotRequired[str | None]
+    parent_agent: NotRequired[str | None]
     client: str
     reserved_nanousd: int | None
     budgets: Amounts
