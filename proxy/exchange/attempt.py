@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from pricing.values import Value, slotted
+from pricing.values import Linked, slotted
 from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
 from proxy.ceilings.call_price import CallPrice
@@ -40,7 +40,7 @@ _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; n
 
 
 @slotted
-class Attempt(Value):
+class Attempt(Linked):
     """An attempt on its way. Nobody but its own methods changes it.
 
     claims: on each of `budgets`, in their order.

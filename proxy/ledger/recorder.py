@@ -90,7 +90,7 @@ class ShippingGate(Protocol):
 
 
 class Recorder:
-    """Reads every run in `folder` and writes the ledger. One for each data directory; not for several threads.
+    """Reads every run in `folder` and writes the ledger. One for each data directory; not for several threads at once.
 
     on_shipped gets the entries that are new in the ledger, and the calls that were refused, after each commit.
     """
