@@ -321,7 +321,7 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
         self.flow.resume_writing()
         self.stalled_since = 0.0
 
-    # Each of these, as `shutdown`, may close the connection. A complete answer may still wait in the outbox: it is flushed first.
+    # Each of these, as `shutdown`, may close the connection. A whole answer may still wait in the outbox: it is flushed first.
 
     def eof_received(self) -> None:
         """The client sends no more: as nginx, Envoy and uvicorn do, it is taken to have left, which it nearly always has."""
