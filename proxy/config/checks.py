@@ -17,6 +17,7 @@ from pricing.units import TOKENS
 from pricing.values import frozen
 from proxy.config.addresses import is_loopback, wrong_with_url
 from proxy.config.capacity import check_capacity
+from proxy.config.empty import leave_out_empty
 from proxy.config.exports import check_exports
 from proxy.config.fields import HEADER_NAME, KEY_BUDGETS, fits_a_header, wrong_with_secret
 from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
@@ -40,6 +41,7 @@ def load_config(
     if path is None:
         return build(Expansion(dict(otherwise or {}), [], []))
     expansion = load(path, environ)
+    leave_out_empty(expansion.tree, Config)
     if otherwise is not None:
         complete(expansion.tree, otherwise)
     try:

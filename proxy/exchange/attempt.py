@@ -260,8 +260,9 @@ class Attempt(Linked):
             await self.exchange.plane.store.release(self.id)
         return ledger_unavailable()
 
-    def refused(self, refusal: Refusal) -> Refused:
-        """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
+    def refused(self, refusal: Refusal, *, unanswered: bool = False) -> Refused:
+        """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then. unanswered: they said
+        nothing, and the reservation may stand."""
         recorded = True
         if not self.closed:
             self.closed = True
@@ -269,6 +270,8 @@ class Attempt(Linked):
                 "t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget,
                 "group": refusal.group, "window_start": refusal.window_start,
             }  # fmt: skip
+            if unanswered:
+                record["unanswered"] = True
             recorded = self._append(orjson.dumps(record))
         return Refused(refusal, recorded=recorded)
 

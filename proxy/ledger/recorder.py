@@ -155,7 +155,8 @@ class Recorder:
             pass
 
     def step(self) -> int:
-        """Ship one batch; how many records it had. Waits while the database is away; raises GivenUpError."""
+        """Ship one batch; how many records it had, or 1 where something else is left to write down. Waits while the database
+        is away; raises GivenUpError."""
         if self._gate is not None and not self._gate.may_ship():
             return 0
         try:
@@ -194,7 +195,8 @@ class Recorder:
                 self.caught_up_at = read_at
             return 0
         if self._gate is not None:
-            self._gate.count(batch.entries)
+            if batch.entries:
+                self._gate.count(batch.entries)
             while self._gone:
                 self._gate.gone(self._gone.pop())
         positions, checked_at = self._runs.positions(), time.monotonic()
@@ -213,7 +215,7 @@ class Recorder:
         except OSError as error:
             self._put_off(error)
         _shortages.tell()
-        return batch.records
+        return batch.records or int(self._runs.are_gone)
 
     def _tell(self, inserted: Shipped, refusals: Sequence[RefusedCall]) -> None:
         if (inserted or refusals) and self._on_shipped is not None:

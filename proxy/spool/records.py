@@ -105,6 +105,9 @@ class Refused(TypedDict):
     budget: str | None
     group: str | None
     window_start: int | None
+    # Present: the store did not answer, so that the reservation may stand, and expire for whoever sweeps. Then the ledger has
+    # an entry of this attempt, `void`, which says that it came to nothing.
+    unanswered: NotRequired[bool]
 
 
 class Unused(TypedDict):
