@@ -30,6 +30,7 @@ from proxy.control.answers import Answer, answers
 from proxy.control.away import LEDGER, RECORDS, answering_what_is_missing
 from proxy.control.banner import Where
 from proxy.control.charges import Charges
+from proxy.control.ending import end_behind
 from proxy.control.metrics.series import MetricState
 from proxy.control.opening import is_empty, opened, say_that_it_is_another
 from proxy.control.recording import Recording
@@ -143,15 +144,7 @@ class Control:
             await self._stop.wait()
 
     def _told_to_end(self, link: ControlServer | None) -> None:
-        """The supervisor says so when no data plane is left. Who signals all processes at once says so while they drain, and
-        what they write then is to be recorded, too."""
-
-        async def end() -> None:
-            while link is not None and link.workers:  # noqa: ASYNC110 - who disconnects tells nobody
-                await asyncio.sleep(_POLL_RUNS_S)
-            self._stop.set()
-
-        self._ending = asyncio.create_task(end())
+        self._ending = asyncio.create_task(end_behind(link, self._stop))
 
     async def _opened(self, beginning: Beginning | None) -> Engine | None:
         def is_readable(engine: Engine) -> None:
