@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import Limits
 from proxy.exchange.passed_headers import passed_headers
 from proxy.exchange.plane import Plane
+from proxy.processes.garbage_collection import make_rare
 from proxy.upstream import pool
 from proxy.upstream.connect import Origin
 from proxy.upstream.connection import Connection
@@ -140,13 +142,13 @@ def _answering(connection: Connection, whole: bytes) -> _Transport:
 class _Caller:
     """One client connection, which calls and waits for its answer."""
 
-    def __init__(self, app: Application | _Bare, agent: AgentRequest | None = None, *, stream: bool = False) -> None:
+    def __init__(self, protocol: Any, agent: AgentRequest | None = None, *, stream: bool = False) -> None:
+        """protocol: makes its connection."""
         self._loop = asyncio.get_running_loop()
         self._stream = stream
         self._head = b""
         self._answered: asyncio.Future[bytes] = self._loop.create_future()
-        protocol: Any = connection_class(Limits(), serve=app.serve)
-        self._connection = protocol(app, ServerState(), self._loop)
+        self._connection = protocol()
         self._connection.connection_made(_Transport(self._take))
         whole = request(_STREAM_BODY if stream else UNARY_BODY)
         if agent is not None:
@@ -190,6 +192,11 @@ class _Bare:
         cycle.over()
 
 
+def _connections(app: Application | _Bare) -> Any:
+    """What makes connections of one server: all of one class, as Python keeps what it knows of an attribute by that."""
+    return partial(connection_class(Limits(), serve=app.serve), app, ServerState(), asyncio.get_running_loop())
+
+
 def _without_sockets(answer: bytes = UNARY_ANSWER) -> None:
     async def open_transport(_: Origin, factory: Callable[[], Any]) -> None:
         connection = factory()
@@ -203,7 +210,7 @@ async def spooled(config: Config, calls: int) -> Path:
     _without_sockets()
     plane = build_plane(config, "0", os.environ, load_book())
     plane.ready = True
-    caller = _Caller(Application(plane))
+    caller = _Caller(_connections(Application(plane)))
     for _ in range(calls):
         await caller.call()
     plane.spool.close()
@@ -245,9 +252,11 @@ async def _called(
     plane: Plane, calls: int, pid: int | None, agent: AgentRequest | None, *, stream: bool, bare: bool, callers: int
 ) -> None:
     plane.ready = True
+    make_rare()  # as where it is served
     PlainMessages.hash_is_secret = True  # where instructions are counted it is not, so that they are the same each time
     app = _Bare(plane) if bare else Application(plane)
-    who = [_Caller(app, agent, stream=stream) for _ in range(callers)]
+    protocol = _connections(app)
+    who = [_Caller(protocol, agent, stream=stream) for _ in range(callers)]
     each = _CHUNKS if stream else 1
 
     async def called(turns: int) -> None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from docs.descriptions import described
+from docs.written import as_written
 from pricing.units import UNITS
 from proxy.config.model import Config
 from proxy.control.metrics.exposition import PREFIX
@@ -154,7 +155,8 @@ def configuration() -> str:
 
 def schema() -> str:
     """What editors check a configuration against."""
-    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **described(Config).model_json_schema()}
+    made = as_written(described(Config).model_json_schema())
+    made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
     return json.dumps(made, indent=1, sort_keys=True) + "\n"
 
 

@@ -13,7 +13,7 @@ from pricing.money import Fine, fine, to_nanousd_up
 from pricing.price import Multiplier, Row, specificity
 from pricing.resolve import Call, closest, matched, tier_cuts, touches
 from pricing.units import FREE_WITHOUT_PRICE, INPUT_SIDE, TOKENS, UNITS, lineage
-from pricing.values import slotted
+from pricing.values import Value, frozen, slotted
 
 _ONE = Decimal(1)
 _ZERO = Decimal(0)
@@ -41,7 +41,8 @@ class OperatorRow(NamedTuple):
     certain: bool
 
 
-class InputRate(NamedTuple):
+@frozen
+class InputRate(Value):
     """The most that a call costs which begins from `first_s` to `last_s`: `fixed`, and `each` for each token of its input."""
 
     fixed: Fine

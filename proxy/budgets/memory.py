@@ -40,9 +40,8 @@ _GRANTED = Granted()
 class MemoryStore(InProcess):
     """Counters by (budget, group, measure, window), reservations by attempt id, and who waits for room."""
 
-    epoch = ""  # it lives as long as its one data plane
-
     def __init__(self, most_counters: int = _MOST_COUNTERS) -> None:
+        self.epoch = ""  # it lives as long as its one data plane
         self._counters: OrderedDict[CounterKey, Counter] = OrderedDict()  # the last used last
         self._most_counters = most_counters
         self._idle: dict[Window, Idle] = {}
@@ -146,8 +145,8 @@ class MemoryStore(InProcess):
             if now < claim.window_start or (end is not None and now >= end):
                 return Moved(now_s)
             key = (claim.budget, claim.group, claim.measure, claim.window_start)
-            if key in known:
-                counter = known[key]
+            counter = known.get(key)
+            if counter is not None:
                 known.move_to_end(key)
             else:
                 counter = self._counter(key, limit, end)
@@ -324,8 +323,8 @@ class MemoryStore(InProcess):
         for claim in claims:
             if claim.measure == "usd":
                 key = (claim.budget, claim.group, claim.measure, claim.window_start)
-                if key in known:
-                    counter = known[key]
+                counter = known.get(key)
+                if counter is not None:
                     left = claim.limit - counter.spent - counter.reserved
                 else:
                     left = self._standing(claim).remaining

@@ -63,6 +63,10 @@ class StoreUnavailable(Exception):  # noqa: N818 - the state's name
     """The store cannot answer; nothing is known of the reservation."""
 
 
+class Unanswered(StoreUnavailable):
+    """It was asked, and may have done what it was asked for."""
+
+
 class Standing(NamedTuple):
     """One counter: what is settled and what is reserved, in the budget's own measure."""
 

@@ -23,6 +23,16 @@ ConfigOption = Annotated[
     typer.Option("--config", envvar="TAXIMETER_CONFIG", help="The configuration file (YAML).", show_default=False),
 ]
 
+UnreadConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="TAXIMETER_CONFIG",
+        help="Taken as by every command; the price book is the same under every configuration.",
+        show_default=False,
+    ),
+]
+
 ServerOption = Annotated[
     str | None,
     typer.Option(

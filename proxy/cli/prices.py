@@ -17,7 +17,7 @@ import typer
 from pricing.load import load_book
 from pricing.report import Hole, holes
 from proxy.ceilings.learned import Overrun, forget_in, overruns_in
-from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, server_of
+from proxy.cli.options import ConfigOption, ServerOption, UnreadConfigOption, config_of, new_app, server_of
 from proxy.cli.output import fail
 from proxy.cli.remote import named
 from proxy.times import BadQuestion, now_s
@@ -76,7 +76,7 @@ def show(
 
 
 @app.command()
-def check(server: ServerOption = None) -> None:
+def check(server: ServerOption = None, _config: UnreadConfigOption = None) -> None:
     """Holes: models without a price, expired schedules, stale sources. Exit 1 where there are any."""
     if (remote := server_of(server)) is not None:
         problems = [Hole(hole["kind"], hole["what"]) for hole in remote.items("/api/prices/holes")]
@@ -90,7 +90,7 @@ def check(server: ServerOption = None) -> None:
 
 
 @app.command()
-def diff(litellm: _LitellmOption = None) -> None:
+def diff(litellm: _LitellmOption = None, _config: UnreadConfigOption = None) -> None:
     """What a refresh from the newest sources would change, one row a line."""
     _tell(_rebuilt(litellm))
 
@@ -99,6 +99,7 @@ def diff(litellm: _LitellmOption = None) -> None:
 def refresh(
     litellm: _LitellmOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+    _config: UnreadConfigOption = None,
 ) -> None:
     """Rebuild the price book from newer packages or dropped files: shows the difference and asks before it writes. A model of
     which the sources say different prices keeps what the book says."""

@@ -17,9 +17,11 @@ from pricing.units import TOKENS
 from pricing.values import frozen
 from proxy.config.addresses import is_loopback, wrong_with_url
 from proxy.config.capacity import check_capacity
+from proxy.config.empty import leave_out_empty
 from proxy.config.exports import check_exports
 from proxy.config.fields import HEADER_NAME, KEY_BUDGETS, fits_a_header, wrong_with_secret
 from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
+from proxy.config.left_out import leave_out
 from proxy.config.likely_mistakes import likely_mistakes
 from proxy.config.model import ATTRIBUTES, Budget, Config, Key, override_limit
 from proxy.config.places import check_places, check_server, is_itself
@@ -39,6 +41,7 @@ def load_config(
     if path is None:
         return build(Expansion(dict(otherwise or {}), [], []))
     expansion = load(path, environ)
+    leave_out_empty(expansion.tree, Config)
     if otherwise is not None:
         complete(expansion.tree, otherwise)
     try:
@@ -50,20 +53,8 @@ def load_config(
 
 def build(expansion: Expansion) -> tuple[Config, list[str]]:
     """Check an expanded tree whole. Upstreams whose `api_key` is unset are left out, with the models that need them."""
-    tree, problems, warnings = expansion.tree, list(expansion.problems), []
-    for name, reason in expansion.left_out:
-        warnings.append(f"upstream {name} is left out: {reason}")
-        tree["upstreams"].pop(name, None)
-        for model in [m for m, row in _rows(tree, "models") if row.get("upstream") == name]:
-            del tree["models"][model]
-            warnings.append(f"model {model} is left out with it")
-            for row in tree["models"].values():
-                if isinstance(row, dict) and isinstance(row.get("fallbacks"), list):
-                    row["fallbacks"] = [name for name in row["fallbacks"] if name != model]
-        capacities = tree.get("capacity")
-        for row in capacities if isinstance(capacities, list) else ():
-            if isinstance(row, dict) and isinstance(row.get("upstreams"), list):
-                row["upstreams"] = [other for other in row["upstreams"] if other != name]
+    tree, problems = expansion.tree, list(expansion.problems)
+    left_out, warnings = leave_out(tree, expansion.left_out)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
@@ -74,7 +65,12 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
     problems = _first_causes(problems, _cross_checks(config, _Rows.all_of(tree)))
     if problems:
         raise ConfigError(problems)
-    return config, [*warnings, *_weak_secrets(config), *_open_secrets(config), *likely_mistakes(config, now_s())]
+    return config, [
+        *warnings,
+        *_weak_secrets(config),
+        *_open_secrets(config),
+        *likely_mistakes(config, now_s(), left_out),
+    ]
 
 
 def _weak_secrets(config: Config) -> list[str]:
@@ -152,11 +148,6 @@ def _checks_of_the_rest(tree: Mapping[str, Any], places: Sequence[Sequence[str |
     except ValidationError:
         return []
     return _cross_checks(config, _Rows.all_of(tree, left_out))
-
-
-def _rows(tree: Mapping[str, Any], section: str) -> list[tuple[str, Mapping[str, Any]]]:
-    rows = tree.get(section)
-    return [(k, v) for k, v in rows.items() if isinstance(v, dict)] if isinstance(rows, dict) else []
 
 
 def _first_causes(unset: Sequence[Problem], problems: Sequence[Problem]) -> list[Problem]:

@@ -79,7 +79,7 @@ def _webhook(url: str) -> str:
 
 Webhook = Annotated[str, AfterValidator(_webhook)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | tuple[str, ...])]
 # Of a whole number: in JSON Schema it stays one.
 OrText = BeforeValidator(_number_of_digits)
 PositiveInt = Annotated[int, Field(gt=0, strict=True), OrText]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 
+from proxy.config.left_out import LeftOut
 from proxy.config.model import Config
 from proxy.config.without_file import names_none
 from proxy.config.wording import meant
@@ -18,16 +19,22 @@ _PORTS_OF_NO_FETCH = frozenset({
 })  # fmt: skip
 
 
-def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
-    """A warning a line, with its key path."""
+_NOTHING = LeftOut()
+
+
+def likely_mistakes(config: Config, now_s: float, left_out: LeftOut = _NOTHING) -> Iterator[str]:
+    """A warning a line, with its key path. left_out: what the file names too, which has a warning of its own."""
     server = config.server
-    if names_none(config):
+    if left_out.upstreams and not config.upstreams:
+        yield "upstreams: none of them is left, so no call can go anywhere"
+    elif names_none(config):
         yield "upstreams: there is none, so `serve` takes the providers whose keys are set, else the small local model"
     elif not config.upstreams:
         yield "upstreams: there is none, so no call can go anywhere"
-    elif not config.models:
+    elif not config.models and not left_out.models:
         yield "models: there is none, so every model is unknown (404); `'*': {upstream: NAME}` takes all"
     providers = {upstream.provider_name(name) for name, upstream in config.upstreams.items()} | set(config.upstreams)
+    providers |= left_out.providers
     for index, row in enumerate(config.prices):
         provider = row.get("provider") if isinstance(row, dict) else None
         if isinstance(provider, str) and provider.rstrip("*") and not any(_fits(provider, name) for name in providers):
@@ -35,7 +42,7 @@ def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
             yield f"prices[{index}].provider: no upstream has the provider {provider!r}, so the row prices nothing{near}"
         if isinstance(row, dict):
             yield from _strange_factor(str(row.get("multiplier")), f"prices[{index}].multiplier")
-    yield from _idle_budgets(config)
+    yield from _idle_budgets(config, left_out)
     yield from _strange_upstreams(config)
     yield from _strange_numbers(config)
     if server.max_inflight_mb < server.max_body_mb:
@@ -49,7 +56,8 @@ def likely_mistakes(config: Config, now_s: float) -> Iterator[str]:
         if secret.lower().startswith("bearer "):
             yield f"{path}: begins with Bearer, which is no part of a key; write the key alone"
     for index, key in enumerate(config.keys):
-        strange = [name for name in key.models or () if not any(overlap(name, other) for other in config.models)]
+        named = {*config.models, *left_out.models}
+        strange = [name for name in key.models or () if not any(overlap(name, other) for other in named)]
         if strange and config.models:
             yield f"keys[{index}].models: {strange[0]!r} is not a model of this file{meant(strange[0], config.models)}"
         if key.expires is not None and key.expires.timestamp() <= now_s:
@@ -135,14 +143,14 @@ def _reached(config: Config, names: tuple[str, ...]) -> set[str]:
     return reached
 
 
-def _idle_budgets(config: Config) -> Iterator[str]:
+def _idle_budgets(config: Config, left_out: LeftOut) -> Iterator[str]:
     """Budgets that nothing in the file could ever count in: a misspelt name makes a limit that does not hold."""
     known: dict[str, set[str]] = {
         "key": {key.name for key in config.keys},
         "team": {key.team for key in config.keys if key.team},
-        "upstream": set(config.upstreams),
-        "provider": {upstream.provider_name(name) for name, upstream in config.upstreams.items()},
-        "model": set(config.models),
+        "upstream": {*config.upstreams, *left_out.upstreams},
+        "provider": {upstream.provider_name(name) for name, upstream in config.upstreams.items()} | left_out.providers,
+        "model": {*config.models, *left_out.models},
     }
     yield from (
         f"budgets[{index}].match.{attribute}: nothing in this file has the {attribute} {pattern!r}; unless run-time keys do, "

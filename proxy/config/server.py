@@ -48,7 +48,7 @@ class Server(BaseModel):
     """Calls in flight of one key in one data plane; more get 429. Without it, one key may hold up to four times what is
     left free, so that no key shuts out the others.
     """
-    budget_status: Literal[402, 429] = 402
+    budget_status: Annotated[Literal[402, 429], OrText] = 402
     """HTTP status of a refusal by a budget in USD."""
     busy_wait_s: Seconds = 10
     """How long a call waits for reservations of other calls to end before it gets 429 `budget_busy`."""

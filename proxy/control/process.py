@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,8 +30,10 @@ from proxy.control.answers import Answer, answers
 from proxy.control.away import LEDGER, RECORDS, answering_what_is_missing
 from proxy.control.banner import Where
 from proxy.control.charges import Charges
+from proxy.control.ending import end_behind
 from proxy.control.metrics.series import MetricState
 from proxy.control.opening import is_empty, opened, say_that_it_is_another
+from proxy.control.recording import Recording
 from proxy.control.resources import InForce, Resources
 from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
@@ -51,7 +52,6 @@ from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer
 from proxy.processes.log import call_logger
 from proxy.processes.orders import InFile, Orders
-from proxy.processes.priority import yield_to_calls
 from proxy.spool.kept import Kept
 from proxy.times import now_s
 
@@ -133,7 +133,7 @@ class Control:
                 await link.all_serve(self._workers, _TICK_S)  # on a small machine the data planes need the time
             else:
                 beginning.hand_over(self._first_snapshot)
-                link.push(await self._answer_of(self._seeds))
+                link.push(self._by_now(await self._answer_of(self._seeds)))
             services = self._services or await self._begin_services(loop)
             server = admin_server(services.front, self.config.server)
             serving = tasks.create_task(server.serve([self._listener]))
@@ -144,15 +144,7 @@ class Control:
             await self._stop.wait()
 
     def _told_to_end(self, link: ControlServer | None) -> None:
-        """The supervisor says so when no data plane is left. Who signals all processes at once says so while they drain, and
-        what they write then is to be recorded, too."""
-
-        async def end() -> None:
-            while link is not None and link.workers:  # noqa: ASYNC110 - who disconnects tells nobody
-                await asyncio.sleep(_POLL_RUNS_S)
-            self._stop.set()
-
-        self._ending = asyncio.create_task(end())
+        self._ending = asyncio.create_task(end_behind(link, self._stop))
 
     async def _opened(self, beginning: Beginning | None) -> Engine | None:
         def is_readable(engine: Engine) -> None:
@@ -199,16 +191,14 @@ class Control:
         self._first_key = outage.insist(self._make_first_key)
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
-        """The alerts' thread, and the recorder's, which ends once everything in the spool is shipped; the services,
+        """The alerts' thread, and the recorder's, which end once everything in the spool is shipped; the services,
         which begin later, end after it."""
         ending.push_async_callback(self._end_services)
         self._alerts.start()
         ending.push_async_callback(asyncio.to_thread, self._alerts.stop)
-        stopping = threading.Event()
-        thread = threading.Thread(target=self._record, args=(stopping,), name="recorder")
-        thread.start()
-        ending.push_async_callback(asyncio.to_thread, thread.join)
-        ending.callback(stopping.set)
+        recording = Recording(self._recorder)
+        recording.start()
+        ending.push_async_callback(asyncio.to_thread, recording.end)
 
     async def _begin_services(self, loop: asyncio.AbstractEventLoop) -> Services:
         # Data planes ask meanwhile what only the ledger knows, and do not wait for long.
@@ -255,15 +245,6 @@ class Control:
         self._charges.note(charges, now_s())
         self._link.push(self._made.snapshot() | {"charges": charges})
 
-    def _record(self, stopping: threading.Event) -> None:
-        """The recorder's thread. Should it ever fail, the process ends with it and is started again: never on without it."""
-        yield_to_calls()
-        try:
-            self._recorder.run(stopping)
-        except BaseException:
-            log.exception("the recorder failed; the control process ends and is started again")
-            os._exit(1)
-
     def _share(self, engine: Engine) -> SharedBudgets:
         from proxy.control.rebuilding import SharedBudgets  # noqa: PLC0415 - most have their budgets in memory
 
@@ -294,7 +275,12 @@ class Control:
             return self._made.snapshot()
         seeds = await asyncio.to_thread(self._seeds)
         running = await asyncio.to_thread(jobs.running_jobs, self._engine)
-        return seeds | {"jobs": running, "charged": self._charges.lately(now_s())}
+        return self._by_now(seeds) | {"jobs": running, "charged": self._charges.lately(now_s())}
+
+    def _by_now(self, seeds: dict[str, Any]) -> dict[str, Any]:
+        """With the keys of this moment: what was pushed while the ledger was asked must not be taken back, and who connects has
+        not heard it."""
+        return seeds | self._made.snapshot(seeds["seeds"])
 
     def _seeds(self) -> dict[str, Any]:
         """A snapshot with what is spent, and by which definitions of the budgets in force."""
@@ -354,7 +340,7 @@ class Control:
         if self._shared is not None:
             await self._shared.seed()
         else:
-            self._link.push(await self._answer_of(self._seeds))
+            self._link.push(self._by_now(await self._answer_of(self._seeds)))
 
     async def _answer_of(self, question: Callable[[], T]) -> T:
         """What the ledger says; it is asked until it answers."""

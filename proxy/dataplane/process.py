@@ -113,6 +113,7 @@ class _DataPlane:
                 "fullest": self._fullest,
                 "totals": self._totals,
                 "gauges": self._gauges,
+                "stopping": lambda _: self._server.stopping,
             },
         )
         plane.jobs.recall = lambda digests: link.ask("jobs", {"digests": list(digests)}, self._recall_s)

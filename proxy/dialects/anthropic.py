@@ -70,6 +70,8 @@ def call_of(messages: Messages, raw: bytes, model: str, *, stream: bool) -> Call
     """The call that a parsed body is, wherever its model stands."""
     body, fresh = messages.body, messages.fresh
     fields.refuse_names(body, _BOUNDED)
+    fields.text(body, "service_tier")
+    fields.text(body, "inference_geo")
     least = thinking_budget(body) + 1
     # 0: the prompt is cached, and nothing is written.
     caps = fields.integers(body, ("max_tokens",), 0, fields.MAX_TOKENS)

@@ -101,6 +101,9 @@ def parse_converse(model: str, stream: bool, raw: bytes) -> Call:
     _refuse_misspelt(body, _CONVERSE_FIELDS)
     config = fields.mapping(body, "inferenceConfig") or {}
     _refuse_misspelt(config, frozenset({"maxTokens"}))
+    for name, inside in (("serviceTier", "type"), ("performanceConfig", "latency")):
+        if name in body:
+            fields.text(fields.mapping(body, name) or {}, inside)
     more = fields.mapping(body, "additionalModelRequestFields") or {}
     _refuse_caps(more)
     _refuse_stored(more)

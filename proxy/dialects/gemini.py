@@ -82,6 +82,7 @@ def parse_generate(model: str, stream: bool, raw: bytes) -> Call:
     _rename(thinking, ("thinkingBudget",))
     budget = fields.integer(thinking, "thinkingBudget", -1, fields.MAX_TOKENS) or 0  # -1: as the model likes
     fields.objects(body, "contents")
+    fields.text(body, "serviceTier")
     resolution = config.get("mediaResolution")
     media = _media_in(body.get("systemInstruction"), resolution)
     beside = len(media)

@@ -97,6 +97,7 @@ def _check_beside(body: Mapping[str, Any]) -> None:
     """Fields that no ordinary chat has."""
     if "top_logprobs" in body:
         fields.integer(body, "top_logprobs", 0, 20)
+    fields.text(body, "service_tier")
     if body.get("best_of") not in (None, 1):
         raise invalid_request(
             "`best_of` is not a field of this API; some servers would make answers that nobody sees.", "best_of"

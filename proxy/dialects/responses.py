@@ -128,6 +128,7 @@ def _call(read: Messages, size: int, dialect: str, operation: str, model: str | 
     if items is not None and not isinstance(items, str):
         items = fields.objects(body, "input")
     inputs = _Inputs(items, read.fresh) if isinstance(items, list) else _Inputs((), ())
+    fields.text(body, "service_tier")
     previous = fields.text(body, "previous_response_id")
     referred = read.references(references.RESPONSES)
     read.remember(_is_plain, nothing_found=inputs.are_plain and referred is references.NO_REFERENCES)

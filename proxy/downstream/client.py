@@ -28,16 +28,18 @@ _JSON: Header = (b"content-type", b"application/json")
 class Client:
     """One request and its response. `began` is its arrival (perf_counter seconds)."""
 
-    request_id = ""
-    session_id = ""
-    started = False
-    held_bytes = 0
-    holder = ""
+    __slots__ = (
+        "attempts", "began", "clamped_tokens", "connection", "cycle", "headers", "held_bytes", "holder", "load", "notes",
+        "path", "query", "request_id", "session_id", "started",
+    )  # fmt: skip
 
     def __init__(self, load: Load, cycle: Asked) -> None:
         self.load = load
         self.began = time.perf_counter()
         self.cycle = cycle
+        self.request_id = self.session_id = self.holder = ""
+        self.started = False
+        self.held_bytes = 0
         self.clamped_tokens: int | None = None
         self.attempts = 1
         self.path, self.query, self.headers, self.notes = cycle.path, cycle.query, cycle.named, cycle.notes

@@ -321,16 +321,7 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
         self.flow.resume_writing()
         self.stalled_since = 0.0
 
-    # Each of these may close the connection. An answer that is complete may still wait in the outbox, so that is flushed first.
-
-    def shutdown(self, quiet_since: float) -> None:
-        """The server stops: the answer to a request that is being served is this connection's last. With none it is closed,
-        but not where it came, or was answered, after `quiet_since`: a request may be on its way, and would be lost."""
-        OUTBOX.flush()
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = self.cycle.stays = False
-        elif self.since < quiet_since:
-            self.transport.close()
+    # Each of these, as `shutdown`, may close the connection. A whole answer may still wait in the outbox: it is flushed first.
 
     def eof_received(self) -> None:
         """The client sends no more: as nginx, Envoy and uvicorn do, it is taken to have left, which it nearly always has."""

@@ -91,18 +91,15 @@ class Asked(Protocol):
 class Cycle:
     """headers: as they came, names in lower case. named: the same by their names, several lines joined. keep_alive: whether
     another request may follow; `expects`: the client waits to be told to send its body (100-continue). notes: what an
-    application found out by the head alone, which it finds again with the next request that has the same (`head_cache.py`)."""
+    application found out by the head alone, which it finds again with the next request that has the same (`head_cache.py`).
+    stays: an HTTP/1.0 client asked for a connection that stays: with an answer of known length it does. body: what came of it
+    and was not taken."""
 
-    expects = False
-    stays = False  # an HTTP/1.0 client asked for a connection that stays: with an answer of known length it does
-    more_body = True
-    body: bytes | bytearray = b""  # that came and was not taken
-    response_started = False
-    response_complete = False
-    task: Serving | None = None
-    _chunked: bool | None = None
-    _left: int | None = 0  # bytes of the answer that its content-length promises; None: it ends with the connection
-    _news = False  # something came since `receive` looked
+    __slots__ = (
+        "_chunked", "_left", "_news", "_signal", "body", "connection", "disconnected", "expects", "headers", "keep_alive",
+        "method", "more_body", "named", "notes", "path", "query", "raw_path", "response_complete", "response_started", "stays",
+        "task", "version",
+    )  # fmt: skip
 
     def __init__(
         self, connection: Carrier, method: bytes, version: str, url: bytes, headers: list[Header], named: dict[bytes, bytes],
@@ -117,7 +114,15 @@ class Cycle:
         self.named = named
         self.keep_alive = keep_alive
         self.notes = notes or Notes()
-        self.disconnected = False
+        self.expects = self.stays = self.disconnected = False
+        self.more_body = True
+        self.body: bytes | bytearray = b""
+        self.response_started = self.response_complete = False
+        self.task: Serving | None = None
+        self._chunked: bool | None = None
+        # Bytes of the answer that its content-length promises; None: it ends with the connection.
+        self._left: int | None = 0
+        self._news = False  # something came since `receive` looked
         self._signal: Signal | None = None  # of news, where somebody waits for them
 
     # From the connection
@@ -222,7 +227,7 @@ class Cycle:
         ends = len(headers)
         if named.count(b"\n") != ends or named.count(b"\r") != ends:
             return None  # a header that would become two
-        return b"%b%b%b\r\n" % (_status_line(status), named, lines)
+        return b"".join((_status_line(status), named, lines, b"\r\n"))  # in half the time of a format
 
     def write(self, data: bytes, framed: bytes = b"") -> bool:
         """Write a piece of a chunked body that has begun. framed: the same as one chunk, where somebody has that already."""

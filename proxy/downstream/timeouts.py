@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Literal
 
 from pricing.values import frozen
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.flow import Flow
-from proxy.errors import Refusal, request_timeout
+from proxy.errors import Refusal, request_timeout, starting
+from proxy.upstream.outbox import OUTBOX
+
+_STILL_S = 1.0  # of a stop, without a byte of a request that has begun to come
 
 
 @frozen
@@ -34,9 +38,11 @@ class ConnectionTimeouts:
     """The clock of a connection."""
 
     limits: Limits
+    loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     flow: Flow
     cycle: Cycle | None
+    pipeline: deque[Cycle]
     # Which part of a request is coming, and since when it is waited for (or for its end).
     part: Literal["nothing", "head", "body"] = "nothing"
     since = 0.0
@@ -44,6 +50,7 @@ class ConnectionTimeouts:
     body_bytes = 0
     stalled_since = 0.0  # the client does not read; 0: it does
     unread_bytes = 0
+    come_bytes, come_at = -1, 0.0  # of the body, when a stop looked, and since when it is no more
 
     def refuse(self, refusal: Refusal) -> None:
         raise NotImplementedError
@@ -53,6 +60,29 @@ class ConnectionTimeouts:
 
     def _close(self) -> None:
         raise NotImplementedError
+
+    def shutdown(self, quiet_since: float) -> None:
+        """The server stops: the answer to a request that is being served is this connection's last. With none it is closed,
+        but not where it came, or was answered, after `quiet_since`: a request may be on its way, and would be lost. One whose
+        rest does not come is not waited for."""
+        OUTBOX.flush()
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            if self.since < quiet_since:
+                self.transport.close()
+            return
+        cycle.keep_alive = cycle.stays = False
+        if self._waits_for_its_rest(cycle):
+            self.refuse(starting().refusal)
+
+    def _waits_for_its_rest(self, cycle: Cycle) -> bool:
+        """Whether nothing of a request came any more for a while, as far as a stop looked."""
+        if self.part != "body" or self.flow.read_paused or cycle.response_started or len(self.pipeline) > 1:
+            return False
+        now = self.loop.time()
+        if self.come_bytes != self.body_bytes:
+            self.come_bytes, self.come_at = self.body_bytes, now
+        return now - self.come_at > _STILL_S
 
     def check_time(self, now: float) -> None:
         """Close what has waited too long; called once a second."""

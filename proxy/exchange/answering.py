@@ -36,7 +36,8 @@ _REQUEST_IDS = (b"x-request-id", b"request-id", b"x-amzn-requestid")
 class Answering:
     """One response on its way.
 
-    body: it without its content-encoding. ended: when its last byte had come (perf_counter seconds; 0.0: not yet).
+    body: it without its content-encoding. stops_when_left: whether the upstream stops, and stops billing, when the client hangs
+    up. ended: when its last byte had come (perf_counter seconds; 0.0: not yet).
     """
 
     def __init__(self, attempt: Attempt, response: Response, body: Response | Inflated) -> None:
@@ -67,6 +68,7 @@ class Answering:
             response_headers=said,
             selector=attempt.plan.destination.facts,
         )
+        self.stops_when_left = not attempt.plan.destination.bills_after_disconnect
         self.ended = 0.0
         self.stored: Sequence[str] = ()
 
@@ -74,11 +76,6 @@ class Answering:
     def answer_waits(self) -> bool:
         """Whether the client has nothing yet, and gets all of it by `Client.respond` once this is settled."""
         return False
-
-    @property
-    def stops_when_left(self) -> bool:
-        """Whether the upstream stops, and stops billing, when the client hangs up."""
-        return not self.attempt.plan.destination.bills_after_disconnect
 
     def is_doubtful(self, reading: Reading, pieces: Iterable[bytes]) -> bool:
         if reading.source == "none":

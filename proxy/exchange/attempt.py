@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from pricing.values import Value, slotted
+from pricing.values import Linked, slotted
 from proxy.budgets.budget import Amounts, Budget
 from proxy.budgets.store import Denied, Granted, Standing, StoreUnavailable, granted_amounts
 from proxy.ceilings.call_price import CallPrice
@@ -40,7 +40,7 @@ _MOST_WINDOWS = 3  # a call that is made while windows end is asked for again; n
 
 
 @slotted
-class Attempt(Value):
+class Attempt(Linked):
     """An attempt on its way. Nobody but its own methods changes it.
 
     claims: on each of `budgets`, in their order.
@@ -112,7 +112,7 @@ class Attempt(Value):
         return intent_record(self.exchange, self.plan, self.reserved_nanousd, self._claimed())
 
     def _claimed(self) -> records.Amounts:
-        return self._amounts([claim.amount for claim in self.claims])
+        return [(claim.budget, claim.group, claim.window_start, claim.measure, claim.amount) for claim in self.claims]
 
     async def reserve(self, least_nanousd: int | None = None, most_nanousd: int | None = None) -> Granted:
         """Take the ceiling from every budget or from none; with `least_nanousd`, at least that much of it; with
@@ -260,8 +260,9 @@ class Attempt(Value):
             await self.exchange.plane.store.release(self.id)
         return ledger_unavailable()
 
-    def refused(self, refusal: Refusal) -> Refused:
-        """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then."""
+    def refused(self, refusal: Refusal, *, unanswered: bool = False) -> Refused:
+        """The budgets (or a guard) said no: the INTENT ends without an entry. What to raise then. unanswered: they said
+        nothing, and the reservation may stand."""
         recorded = True
         if not self.closed:
             self.closed = True
@@ -269,6 +270,8 @@ class Attempt(Value):
                 "t": "refused", "id": self.id, "at": now_us(), "reason": refusal.code, "budget": refusal.budget,
                 "group": refusal.group, "window_start": refusal.window_start,
             }  # fmt: skip
+            if unanswered:
+                record["unanswered"] = True
             recorded = self._append(orjson.dumps(record))
         return Refused(refusal, recorded=recorded)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pricing.values import Value, frozen
+from pricing.values import Linked, frozen
 from proxy.dialects import Endpoint
 from proxy.downstream.client import Client
 from proxy.exchange.configured import Configured
@@ -12,7 +12,7 @@ from proxy.types import Attribution, Call, Identity
 
 
 @frozen
-class Exchange(Value):
+class Exchange(Linked):
     """conversation: the call's conversation, where only that can tell its session."""
 
     plane: Plane

@@ -46,14 +46,18 @@ def _of_this_call(
         "deadline_at": plan.deadline_at,
         "session_id": attribution.session_id,
         "session_source": attribution.session_source,
-        "parent_session_id": attribution.parent_session_id,
         "root_session_id": attribution.root_session_id,
-        "agent": attribution.agent,
-        "parent_agent": attribution.parent_agent,
         "reserved_nanousd": reserved_nanousd,
         "budgets": budgets,
     }
-    if attribution.traceparent is not None:  # most have none, and are no longer for it
+    # Most have none of these, and are no longer for them.
+    if attribution.parent_session_id is not None:
+        record["parent_session_id"] = attribution.parent_session_id
+    if attribution.agent is not None:
+        record["agent"] = attribution.agent
+    if attribution.parent_agent is not None:
+        record["parent_agent"] = attribution.parent_agent
+    if attribution.traceparent is not None:
         record["traceparent"] = attribution.traceparent
     return record
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from proxy.budgets import refusals
 from proxy.budgets.guards import request_digest
-from proxy.budgets.store import Granted, StoreUnavailable
+from proxy.budgets.store import Granted, StoreUnavailable, Unanswered
 from proxy.ceilings import clamp
 from proxy.config.upstream import is_local
 from proxy.errors import Refusal, budget_store_unavailable
@@ -58,9 +58,10 @@ async def reserve(attempt: Attempt, steps: tuple[Step, ...] | None = None) -> No
             granted = await _climb(attempt, STEPS if steps is None else steps, denied)
     except NoRoomError as denied:
         raise attempt.refused(no_room(attempt, denied)) from None
-    except StoreUnavailable:
+    except StoreUnavailable as error:
         if any(one.hard and one.on_store_down == "deny" for one in attempt.budgets):
-            raise attempt.refused(budget_store_unavailable().refusal) from None
+            unanswered = isinstance(error, Unanswered)
+            raise attempt.refused(budget_store_unavailable().refusal, unanswered=unanswered) from None
         attempt.unreserved()
         granted = Granted()
     for budget in granted.would_refuse:

@@ -116,16 +116,19 @@ def _of_this_call(settlement: Settlement, charged: Charged) -> dict[str, Any]:
         "id": charged.attempt_id,
         "ended_at": settlement.ended_at,
         "usage": {} if implausible else reading.usage,
-        "told_usage": reading.usage if implausible else None,
         "cost_nanousd": cost.cost_nanousd if cost else charged.reserved_nanousd,
         "budgets": charged.budgets,
-        "ttft_ms": timings.ttft_ms,
         "duration_ms": timings.duration_ms,
         "overhead_ms": timings.overhead_ms,
-        "itl_ms_sum": timings.itl_ms_sum,
-        "itl_count": timings.itl_count,
-        "upstream_request_id": settlement.upstream_request_id,
     }
+    if implausible:
+        record["told_usage"] = reading.usage
+    if timings.ttft_ms is not None:
+        record["ttft_ms"] = timings.ttft_ms
+    if timings.itl_count:
+        record["itl_ms_sum"], record["itl_count"] = timings.itl_ms_sum, timings.itl_count
+    if settlement.upstream_request_id is not None:
+        record["upstream_request_id"] = settlement.upstream_request_id
     if charged.more:
         record |= charged.more
     if settlement.stored:

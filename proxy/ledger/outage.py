@@ -69,6 +69,7 @@ class Outage:
 
 def why_not_written(error: SQLAlchemyError, url: URL) -> str:
     """What the driver says, in a line, without the password. Of a value that is not taken only the kind: it is in the text."""
+    error = first_error(error)
     original = getattr(error, "orig", None)
     text = str(original or error).strip().partition("\n")[0][:_MOST_CHARACTERS]
     if isinstance(error, DataError | IntegrityError) or not text:
@@ -76,3 +77,14 @@ def why_not_written(error: SQLAlchemyError, url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return f"{url.database}: {text}"
     return text.replace(url.password, "***") if url.password else text
+
+
+def first_error(error: SQLAlchemyError) -> SQLAlchemyError:
+    """What went wrong first. A full disk ends SQLite's transaction, and with it the savepoint that is to be rolled back then; a
+    connection that broke takes no rollback either."""
+    first, before = error, error.__context__
+    while before is not None:
+        if isinstance(before, SQLAlchemyError):
+            first = before
+        before = before.__context__
+    return first

@@ -56,6 +56,10 @@ def _epoch_of(marker: bytes) -> str | None:
     return epoch if isinstance(epoch, str) else None
 
 
+def _at_once(step: Callable[[], int], _: bool) -> int:
+    return step()
+
+
 class ShippingGate(Protocol):
     """The recorder's side of shared budgets: what must be known before records are shipped, and who is told then."""
 
@@ -87,7 +91,7 @@ class ShippingGate(Protocol):
 
 
 class Recorder:
-    """Reads every run in `folder` and writes the ledger. One for each data directory; not for several threads.
+    """Reads every run in `folder` and writes the ledger. One for each data directory; not for several threads at once.
 
     on_shipped gets the entries that are new in the ledger, and the calls that were refused, after each commit.
     """
@@ -127,14 +131,18 @@ class Recorder:
         self.unreadable_records = 0
         self.complete_until = 0  # epoch microseconds: calls on capacities that began before are in the ledger, and over
 
-    def run(self, stop: threading.Event) -> None:
-        """Ship until `stop` is set and everything that is there by then is shipped, or the database is away."""
+    def run(self, stop: threading.Event, take: Callable[[Callable[[], int], bool], int] = _at_once) -> None:
+        """Ship until `stop` is set and everything that is there by then is shipped, or the database is away.
+
+        take: takes a step, somewhere, and is told whether more waits behind it already.
+        """
         self.outage.is_stopping = stop.is_set
         with contextlib.suppress(GivenUpError):
             while True:
                 stopping = stop.is_set()
-                while self.step() and (stopping or self._behind):  # else it pays to let some come together
-                    pass
+                while take(self.step, stopping or self._behind):
+                    if not (stopping or self._behind):  # it pays to let some come together
+                        break
                 if stopping:
                     return
                 stop.wait(_MANY_EVERY_S if self._many else _EVERY_S)
@@ -148,7 +156,8 @@ class Recorder:
             pass
 
     def step(self) -> int:
-        """Ship one batch; how many records it had. Waits while the database is away; raises GivenUpError."""
+        """Ship one batch; how many records it had, or 1 where something else is left to write down. Waits while the database
+        is away; raises GivenUpError."""
         if self._gate is not None and not self._gate.may_ship():
             return 0
         try:
@@ -187,7 +196,8 @@ class Recorder:
                 self.caught_up_at = read_at
             return 0
         if self._gate is not None:
-            self._gate.count(batch.entries)
+            if batch.entries:
+                self._gate.count(batch.entries)
             while self._gone:
                 self._gate.gone(self._gone.pop())
         positions, checked_at = self._runs.positions(), time.monotonic()
@@ -206,7 +216,7 @@ class Recorder:
         except OSError as error:
             self._put_off(error)
         _shortages.tell()
-        return batch.records
+        return batch.records or int(self._runs.are_gone)
 
     def _tell(self, inserted: Shipped, refusals: Sequence[RefusedCall]) -> None:
         if (inserted or refusals) and self._on_shipped is not None:

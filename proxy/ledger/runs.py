@@ -72,7 +72,8 @@ class Runs:
         for name, sizes in self._kept.segments().items():
             row = self._shipper.position_of(name)
             last = max(sizes)
-            if row is not None and (row["done_segment"], row["done_offset"]) >= (last, sizes[last]):
+            # Not by what is done: an attempt that was open then began before.
+            if row is not None and (row["resume_segment"], row["resume_offset"]) >= (last, sizes[last]):
                 continue
             needed = [number for number in sizes if row is None or number >= row["resume_segment"]]
             for number in needed:
@@ -89,37 +90,38 @@ class Runs:
         resume = Position(row["resume_segment"], row["resume_offset"]) if row else Position(0, 0)
         done = Position(row["done_segment"], row["done_offset"]) if row else Position(0, 0)
         reader = SpoolReader(self._folder, name, resume)
-        first = reader.first_segment()
-        if first is not None and first > resume.segment:
+        for first, last in reader.pass_over_gaps():
             log.error(
                 "the ledger lacks records from segments %d to %d of the spool %s, which are no longer kept: "
-                "those records are lost (spool.keep_shipped_s keeps segments longer)", resume.segment, first - 1, name,
+                "those records are lost (spool.keep_shipped_s keeps segments longer)", first, last, name,
             )  # fmt: skip
-            reader.position = Position(first, 0)
         return Run(reader, Pairing(self._instance, done, lately=self._lately))
 
     @property
     def due(self) -> bool:
         """Whether there is something to write down without any record."""
-        return bool(self._gone) or any(run.over for run in self._runs.values())
+        return self.are_gone or any(run.over for run in self._runs.values())
+
+    @property
+    def are_gone(self) -> bool:
+        """Whether the database has positions of runs of which nothing is left."""
+        return bool(self._gone)
 
     def positions(self) -> Positions:
         rows = []
         for name, run in self._runs.items():
-            if self._kept.keeps or not run.done:
-                behind = run.reader.position
-                resume = run.pairing.resume_at(behind)
-                rows.append(
-                    {
-                        "run": name,
-                        "resume_segment": resume.segment,
-                        "resume_offset": resume.offset,
-                        "done_segment": behind.segment,
-                        "done_offset": behind.offset,
-                    }
-                )
-        done = [] if self._kept.keeps else [name for name, run in self._runs.items() if run.done]
-        return Positions(rows, [*done, *self._gone])
+            behind = run.reader.position
+            resume = run.pairing.resume_at(behind)
+            rows.append(
+                {
+                    "run": name,
+                    "resume_segment": resume.segment,
+                    "resume_offset": resume.offset,
+                    "done_segment": behind.segment,
+                    "done_offset": behind.offset,
+                }
+            )
+        return Positions(rows, [*self._gone])
 
     def committed(self, positions: Positions) -> None:
         """These are in the database: what stands before them may go."""
@@ -131,6 +133,8 @@ class Runs:
                     self._kept.put(path, at_s)
                 run.reader.unlock()
                 del self._runs[name]
+                if not self._kept.keeps:
+                    self._gone.add(name)  # not before: who dies in between would read it again from its beginning
             else:
                 for path in run.reader.segments(before=run.pairing.resume_at(run.reader.position).segment):
                     self._kept.put(path, at_s)

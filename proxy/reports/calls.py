@@ -105,9 +105,17 @@ def list_of(
     if until is not None:
         statement = statement.where(started_at < until)
     for name, value in filters.items():
+        if name == "session" and value and not _is_root(connection, value):
+            # Of a tree's part its own calls; by the index of such.
+            statement = statement.where(entries.c.session_id == value, entries.c.parent_session_id.is_not(None))
+            continue
         column = attribute(name, connection.dialect.name)
         statement = statement.where(column == value if value else sa.or_(column.is_(None), column == ""))
     return statement
+
+
+def _is_root(connection: Connection, session: str) -> bool:
+    return bool(connection.execute(sa.select(1).where(entries.c.root_session_id == session).limit(1)).first())
 
 
 class Looked(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime, time, timedelta
 from fractions import Fraction
 from typing import NamedTuple
@@ -35,6 +35,17 @@ class Reconciliation(NamedTuple):
     @property
     def ours(self) -> int:
         return sum(cell.ours for cell in self.cells.values())
+
+    @property
+    def unknown(self) -> Set[tuple[str, str | None]]:
+        """The days and models of which nobody knows what they cost us: calls, and none with a price."""
+        unpriced = {key[:2] for key, cell in self.cells.items() if cell.has_unpriced}
+        return unpriced - {key[:2] for key, cell in self.cells.items() if cell.has_priced}
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anybody knows what all of it cost us: some call has a price, or there is none."""
+        return not self.unknown or any(cell.has_priced for cell in self.cells.values())
 
     @property
     def theirs(self) -> Fraction:
@@ -131,7 +142,9 @@ def _add_ours(cell: Cell, kind: Kind, amount: Amount) -> None:
     if kind.source == "unpriced":
         cell.unpriced += amount.tokens
         cell.has_unpriced = True
-    elif kind.source == "ceiling":
+        return
+    cell.has_priced = True
+    if kind.source == "ceiling":
         cell.unconfirmed += amount.nanousd
     elif kind.source == "correction":
         cell.corrected += amount.nanousd

@@ -52,16 +52,17 @@ class Cause(BaseModel):
 
 
 class ReconcileItem(BaseModel):
-    """difference_usd: theirs less ours. line_item: null: the file does not tell lines apart."""
+    """ours_usd: null: of its day and model there are calls, and none has a price. difference_usd: theirs less ours; null: with
+    it. line_item: null: the file does not tell lines apart."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     day: str
     model: str | None
     line_item: str | None
-    ours_usd: str
+    ours_usd: str | None
     theirs_usd: str
-    difference_usd: str
+    difference_usd: str | None
     causes: list[Cause]
     unexplained_usd: str
 
@@ -88,15 +89,16 @@ class NotSettled(BaseModel):
 
 
 class ReconcileShown(BaseModel):
-    """unexplained_usd: of all lines, without regard to signs. causes: of all lines. settled: unconfirmed entries that the
-    invoice settles; applied: whether their corrections are in the ledger (the figures above are those before them)."""
+    """ours_usd, difference_usd: null: none of the calls has a price. unexplained_usd: of all lines, without regard to signs.
+    causes: of all lines. settled: unconfirmed entries that the invoice settles; applied: whether their corrections are in the
+    ledger (the figures above are those before them)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     items: list[ReconcileItem]
-    ours_usd: str
+    ours_usd: str | None
     theirs_usd: str
-    difference_usd: str
+    difference_usd: str | None
     causes: list[Cause]
     unexplained_usd: str
     settled: list[SettledItem]
@@ -138,30 +140,36 @@ def reconcile_answer(engine: Engine, book: Book, question: ReconcileQuestion, no
     settling = settle(
         engine, book, provider, statement, compared, (begins, ends), question.zone, made_at, whole=question.whole
     )
-    items, totals = [], dict[str, Fraction]()
+    items, totals, unknown = [], dict[str, Fraction](), compared.unknown
     for (day, model, line), cell in compared.cells.items():
         for name, amount in cell.causes.items():
             totals[name] = totals.get(name, Fraction(0)) + amount
         if not (cell.ours or cell.theirs or cell.rows):
             continue
+        is_known = (day, model) not in unknown
         items.append(
             ReconcileItem(
                 day=day,
                 model=model,
                 line_item=line,
-                ours_usd=usd_text(cell.ours),
+                ours_usd=usd_text(cell.ours) if is_known else None,
                 theirs_usd=_usd(cell.theirs),
-                difference_usd=_usd(cell.difference),
+                difference_usd=_usd(cell.difference) if is_known else None,
                 causes=_causes(cell.causes),
                 unexplained_usd=_usd(cell.left),
             )
         )
     caveats = _caveats(engine, book, provider, statement, compared, begins, ends)
+    if not question.whole and (free := sum(not item.cost for item in settling.items)):
+        caveats.append(
+            f"{free} of the unconfirmed entries come to 0, as the file has no more than our other calls of that day and model: "
+            "if it was filtered by a key or project that these did not go by, it says nothing of them"
+        )
     shown = ReconcileShown(
         items=items,
-        ours_usd=usd_text(compared.ours),
+        ours_usd=usd_text(compared.ours) if compared.is_known else None,
         theirs_usd=_usd(compared.theirs),
-        difference_usd=_usd(compared.theirs - compared.ours),
+        difference_usd=_usd(compared.theirs - compared.ours) if compared.is_known else None,
         causes=_causes(totals),
         unexplained_usd=_usd(compared.unexplained),
         settled=[
@@ -242,7 +250,7 @@ def _none_of(engine: Engine, book: Book, provider: str, since: int, until: int) 
 
 def printed(shown: ReconcileShown) -> tuple[Answer, Fraction]:
     """The answer as it is printed; and what is unexplained, as `Reconciled.share`."""
-    whole = abs(Fraction(shown.theirs_usd)) or abs(Fraction(shown.ours_usd))
+    whole = abs(Fraction(shown.theirs_usd)) or abs(Fraction(shown.ours_usd or 0))
     share = Fraction(shown.unexplained_usd) / whole if whole else Fraction(0)
     return Answer(shown, _rows(shown.items), _COLUMNS, [*_said(shown, share), *_settled(shown)]), share
 
@@ -256,6 +264,8 @@ def _rows(items: list[ReconcileItem]) -> list[dict[str, str | None]]:
 
 def _said(shown: ReconcileShown, share: Fraction) -> list[str]:
     totals = f"Ours {shown.ours_usd}, theirs {shown.theirs_usd}: {shown.difference_usd} USD"
+    if shown.ours_usd is None:
+        totals = f"Ours is not known, as none of our calls has a price; theirs {shown.theirs_usd} USD"
     causes = "".join(f"; {one.name} {one.usd}" for one in shown.causes)
     left = f"{shown.unexplained_usd} USD unexplained, {float(share * 100):.4f} % of theirs"
     return [f"{totals}{causes}.", f"{left}.", *(f"{caveat[0].upper()}{caveat[1:]}." for caveat in shown.about.caveats)]

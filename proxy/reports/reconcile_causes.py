@@ -43,8 +43,8 @@ class Cell:
     """One day, model and line, in nano-USD. unconfirmed, corrected: what of ours is at its ceiling, or a correction. rows: how
     many of the provider's amounts are in it. counted, stated: quantities; None where the provider says none. stated_for: what
     the provider charged for those, without credits. tiers: what ours and theirs have of each tier with prices of its own.
-    unpriced: tokens of ours without a price; has_unpriced: also of calls without tokens. discount: what theirs is below its own
-    list. accounts: our upstreams of which it has a confirmed cost."""
+    unpriced: tokens of ours without a price; has_unpriced: also of calls without tokens; has_priced: whether any has one.
+    discount: what theirs is below its own list. accounts: our upstreams of which it has a confirmed cost."""
 
     ours: int = 0
     theirs: Fraction = Fraction(0)
@@ -57,6 +57,7 @@ class Cell:
     tiers: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
     unpriced: int = 0
     has_unpriced: bool = False
+    has_priced: bool = False
     discount: Fraction = Fraction(0)
     accounts: set[str | None] = field(default_factory=set)
     causes: dict[str, Fraction] = field(default_factory=dict)

@@ -10,16 +10,18 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.engine import Engine
 
 from proxy.ledger.reconciliations import Reconciliation, reconciliations_of
+from proxy.reports.known_cost import known_cost
 from proxy.reports.ranking import costs_by
 from proxy.reports.spans import Span
+from proxy.reports.spend import spend
 
 
 class ReconciledProvider(NamedTuple):
-    """cost_nanousd: ours, of the time. last: the latest comparison that has any of it; None: none ever did. missing: days with
-    a cost here that no comparison had, as stretches of (first day, last day)."""
+    """cost_nanousd: ours, of the time; None: there are calls, and none has a price. last: the latest comparison that has any of
+    it; None: none ever did. missing: days with a cost here that no comparison had, as stretches of (first day, last day)."""
 
     provider: str
-    cost_nanousd: int
+    cost_nanousd: int | None
     last: Reconciliation | None
     missing: Sequence[tuple[str, str]]
 
@@ -39,7 +41,7 @@ def reconciled(engine: Engine, since: int, until: int, zone: ZoneInfo) -> list[R
     made = [
         ReconciledProvider(
             provider=provider,
-            cost_nanousd=sum(days.get(provider, {}).values()),
+            cost_nanousd=_known(engine, provider, since, until, sum(days.get(provider, {}).values())),
             last=next(iter(runs.get(provider, [])), None),
             missing=_stretches(
                 sorted(day for day in days.get(provider, {}) if not _has(runs.get(provider, []), day, zone))
@@ -47,7 +49,12 @@ def reconciled(engine: Engine, since: int, until: int, zone: ZoneInfo) -> list[R
         )
         for provider in days.keys() | runs.keys()
     ]
-    return sorted(made, key=lambda one: (-one.cost_nanousd, one.provider))
+    return sorted(made, key=lambda one: (-(one.cost_nanousd or 0), one.provider))
+
+
+def _known(engine: Engine, provider: str, since: int, until: int, cost: int) -> int | None:
+    rows = [] if cost else spend(engine, ["provider"], since, until, only={"provider": provider})
+    return known_cost(cost, sum(row.requests for row in rows), sum(row.unpriced_requests for row in rows))
 
 
 def _has(runs: Iterable[Reconciliation], day: str, zone: ZoneInfo) -> bool:

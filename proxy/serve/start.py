@@ -24,7 +24,7 @@ from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
 from proxy.serve.sockets import listen
 from proxy.serve.supervisor import CONTROL, Supervisor
 from proxy.spool.kept import Kept
-from proxy.spool.reader import runs
+from proxy.spool.reader import drop_unbegun, runs
 
 if TYPE_CHECKING:
     from proxy.serve.local_model import LocalModel
@@ -109,6 +109,7 @@ def _serve(
     data_port = data.getsockname()[1]
     supervisor = Supervisor(config, config_path, local, otherwise)
     spool = Path(config.data_dir) / "spool"
+    drop_unbegun(spool)
     was_stopped_cleanly = not runs(spool) and not Kept(spool).segments()  # those another ledger may lack
 
     def control(orders: Orders) -> None:

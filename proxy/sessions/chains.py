@@ -32,7 +32,6 @@ _LATEST_REPLIES = 8
 _LATEST_PAIRS = 8
 _MAX_LINE = 200
 _QUESTION = b'["user","'
-_NO_SYSTEM = framed(b"")
 _REPLY_BYTES = len(REPLY)
 _OPENING = 48  # bytes of a turn that say how its text begins
 
@@ -61,6 +60,22 @@ class Kept(Protocol):
     def flush(self) -> None:
         """Write down what was added since."""
         ...
+
+
+class _Begun:
+    """A conversation before its first turn. running: its hash, to be copied; digest: what that comes to."""
+
+    __slots__ = ("digest", "running")
+
+    def __init__(self, running: hashlib.blake2b) -> None:
+        self.running = running
+        self.digest = running.digest()
+
+    def with_system(self, system: bytes) -> _Begun:
+        """With its system prompt, behind everything else."""
+        running = self.running.copy()
+        running.update(framed(system))
+        return _Begun(running)
 
 
 class Conversation:
@@ -112,7 +127,8 @@ class Chains:
     def __init__(self, keyed: KeyedHash, most: int = _MAX_NAMES, kept: Kept | None = None) -> None:
         self._keyed = keyed
         self._asked, self._pairs = keyed.begun((b"asked",)), keyed.begun((b"pair",))
-        self._begun: BoundedTable[tuple[str, str], hashlib.blake2b] = BoundedTable(_MAX_BEGINNINGS)
+        # Of each key, client and dialect: before anything is said, and where there is no system prompt, as with most.
+        self._begun: BoundedTable[tuple[str, str], tuple[_Begun, _Begun]] = BoundedTable(_MAX_BEGINNINGS)
         self._sessions: BoundedTable[int, str] = BoundedTable(most)  # by a name's hash: half of the memory of the name
         self._known: BoundedTable[int, Chain] = BoundedTable(_MAX_CHAINS)
         self._kept = kept
@@ -128,7 +144,7 @@ class Chains:
         if _LONG_TURNS <= len(spoken) <= _MOST_TURNS:
             chain = self._chained(begun, [*map(hash, spoken)], partial(_behind, spoken))
         else:
-            chain = self._keyed.chain(begun, spoken)
+            chain = self._keyed.chain(begun.running, spoken)
         replies: list[tuple[int, bytes]] = []
         pairs: Sequence[tuple[bytes, bytes]] = ()
         first = 0
@@ -137,12 +153,12 @@ class Chains:
                 first += 1
             elif turn[:_REPLY_BYTES] == REPLY:  # in half the time of `startswith`
                 replies.append((number, turn[:_OPENING] if turn.endswith(NO_TOOLS) else b""))
-        system = chain.digests[first - 1] if first else begun.digest()
+        system = chain.digests[first - 1] if first else begun.digest
         if replies:
             pairs = _latest_pairs(spoken, replies)
         return Conversation(chain, replies, system, spoken[-1] if spoken else b"", pairs)
 
-    def _of_noted(self, begun: hashlib.blake2b, spoken: NotedTurns) -> Conversation:
+    def _of_noted(self, begun: _Begun, spoken: NotedTurns) -> Conversation:
         """The same of turns that are made where they are read: the new ones, and the latest texts."""
         chain = self._chained(begun, spoken.hashes, spoken.behind)
         kinds = spoken.kinds
@@ -158,33 +174,30 @@ class Chains:
             for number, text in replies[-_LATEST_PAIRS:]
             if number and text
         ]
-        system = chain.digests[first - 1] if first else begun.digest()
+        system = chain.digests[first - 1] if first else begun.digest
         return Conversation(chain, replies, system, spoken.turn(len(kinds) - 1) if kinds else b"", pairs)
 
-    def _chained(
-        self, begun: hashlib.blake2b, hashes: Sequence[int], behind: Callable[[int], Sequence[bytes]]
-    ) -> Chain:
+    def _chained(self, begun: _Begun, hashes: Sequence[int], behind: Callable[[int], Sequence[bytes]]) -> Chain:
         """The chain of a conversation by its turns' hashes. What of a long one was there in an earlier call is not hashed
         again, but recognised by Python's own hash, which takes a quarter of the time: enough for a guess, and it is never
         stored. behind: the turns themselves, but for the first so many."""
         if not _LONG_TURNS <= len(hashes) <= _MOST_TURNS:
-            return self._keyed.chain(begun, behind(0))
-        mark = hash(begun.digest())
+            return self._keyed.chain(begun.running, behind(0))
+        mark = hash(begun.digest)
         marks = [mark := hash((mark, one)) for one in hashes]
         known = next(filter(None, map(self._known.get, reversed(marks))), None)
         chain = self._known[mark] = self._keyed.chain(
-            begun, behind(len(known.digests) if known is not None else 0), known
+            begun.running, behind(len(known.digests) if known is not None else 0), known
         )
         return chain
 
-    def _begun_of(self, whose: str, dialect: str, system: bytes) -> hashlib.blake2b:
-        """The hash of a conversation before its first turn. What is remembered of it has no text."""
-        begun = self._begun.get((whose, dialect))
-        if begun is None:
-            begun = self._begun[whose, dialect] = self._keyed.begun((b"turns", whose.encode(), dialect.encode()))
-        with_system = begun.copy()
-        with_system.update(framed(system) if system else _NO_SYSTEM)
-        return with_system
+    def _begun_of(self, whose: str, dialect: str, system: bytes) -> _Begun:
+        """A conversation before its first turn. What is remembered of it has no text."""
+        known = self._begun.get((whose, dialect))
+        if known is None:
+            begun = _Begun(self._keyed.begun((b"turns", whose.encode(), dialect.encode())))
+            known = self._begun[whose, dialect] = (begun, begun.with_system(b""))
+        return known[0].with_system(system) if system else known[1]
 
     def session(self, conversation: Conversation) -> str | None:
         """The session of the latest call that this one extends."""

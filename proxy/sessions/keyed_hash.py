@@ -47,23 +47,21 @@ class KeyedHash:
         else:
             running = begin.copy() if isinstance(begin, hashlib.blake2b) else self.begun(begin)
             digests = []
-        update, digest = running.update, running.digest
         for part in parts:
             size = len(part)
-            update(_WRITTEN[size] if size < _MANY else b"%d:" % size)
-            update(part)
-            digests.append(digest())
+            running.update(_WRITTEN[size] if size < _MANY else b"%d:" % size)
+            running.update(part)
+            digests.append(running.digest())
         return Chain(digests, running)
 
 
 def name_behind(begun: hashlib.blake2b, *parts: bytes) -> str:
     """The digest of the row that begins so, with `parts` behind it, as hex."""
     running = begun.copy()
-    update = running.update
     for part in parts:
         size = len(part)
-        update(_WRITTEN[size] if size < _MANY else b"%d:" % size)
-        update(part)
+        running.update(_WRITTEN[size] if size < _MANY else b"%d:" % size)
+        running.update(part)
     return running.hexdigest()
 
 

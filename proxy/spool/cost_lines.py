@@ -12,7 +12,7 @@ from pricing.cost import CostLine, Rate
 
 def written(lines: Iterable[CostLine]) -> str:
     """A JSON list of `records.Line`."""
-    return f"[{','.join([_written(line) for line in lines])}]"
+    return f"[{','.join(map(_written, lines))}]"
 
 
 def _written(line: CostLine) -> str:

@@ -54,10 +54,10 @@ class Kept:
         for path in self._folder.glob(f"*{_KEPT}"):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
-                files.append((status.st_mtime, status.st_size, path))
+                files.append((status.st_mtime, path, status.st_size))
                 total += status.st_size
         dropped = set()
-        for at, size, path in sorted(files):
+        for at, path, size in sorted(files):  # of one moment, in the order of their numbers
             if at > now_s - self._keep_s and total <= self._most_bytes:
                 break
             path.unlink(missing_ok=True)
@@ -68,7 +68,9 @@ class Kept:
 
 def give_way(folder: Path) -> bool:
     """The disk is full: drop every kept segment; whether there was one."""
-    paths = list(folder.glob(f"*{_KEPT}"))
-    for path in paths:
-        path.unlink(missing_ok=True)
-    return bool(paths)
+    gave = False
+    with contextlib.suppress(OSError):  # there may be no descriptor to look with
+        for path in folder.glob(f"*{_KEPT}"):
+            path.unlink(missing_ok=True)
+            gave = True
+    return gave

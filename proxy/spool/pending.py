@@ -28,8 +28,10 @@ class Pending(Value):
         if self.kept:
             self.spool.append_end(payload)
         elif not self.lost:
-            self.kept = _appended(self.spool, (self.payload, payload))
-            self.lost = not self.kept
+            count = _append(self.spool, (self.payload, payload))
+            self.kept, self.lost = count > 0, not count
+            if count == 1:
+                self.spool.append_end(payload)
         return self.kept
 
 
@@ -39,7 +41,7 @@ def keep(records: Sequence[Pending]) -> None:
         record = records[0]
         if record.kept or record.lost:
             return
-        record.kept = _appended(record.spool, (record.payload,))
+        record.kept = _append(record.spool, (record.payload,)) > 0
         record.lost = not record.kept
         return
     by_spool: dict[SpoolWriter, list[Pending]] = {}
@@ -47,22 +49,16 @@ def keep(records: Sequence[Pending]) -> None:
         if not (record.kept or record.lost):
             by_spool.setdefault(record.spool, []).append(record)
     for spool, waiting in by_spool.items():
-        if not _kept(spool, waiting):
-            for record in waiting:
-                record.lost = not _kept(spool, [record])
+        count = _append(spool, [record.payload for record in waiting])
+        for record in waiting[:count]:
+            record.kept = True
+        for record in waiting[count:]:  # there may be room for a smaller one
+            record.keep()
 
 
-def _kept(spool: SpoolWriter, records: Sequence[Pending]) -> bool:
-    if not _appended(spool, [record.payload for record in records]):
-        return False
-    for record in records:
-        record.kept = True
-    return True
-
-
-def _appended(spool: SpoolWriter, payloads: Sequence[bytes]) -> bool:
+def _append(spool: SpoolWriter, payloads: Sequence[bytes]) -> int:
+    """How many of them, from the first, are on disk."""
     try:
-        spool.append_all(payloads)
+        return spool.append_all(payloads)
     except SpoolUnavailable:
-        return False
-    return True
+        return 0

@@ -38,12 +38,12 @@ class OfIntent(Struct, gc=False, frozen=True, forbid_unknown_fields=True, tag_fi
     deadline_at: _Integer
     session_id: str | None
     session_source: str | None
-    parent_session_id: str | None
     root_session_id: str | None
-    agent: str | None
-    parent_agent: str | None
     reserved_nanousd: _Sum | None
     budgets: Raw
+    parent_session_id: str | None = None
+    agent: str | None = None
+    parent_agent: str | None = None
     traceparent: str | None = None
 
 
@@ -74,15 +74,15 @@ class OfSettle(Struct, gc=False, frozen=True, forbid_unknown_fields=True, tag_fi
     id: str
     ended_at: _Integer
     usage: Raw
-    told_usage: Raw
     cost_nanousd: _Sum | None
     budgets: Raw
-    ttft_ms: _Number
     duration_ms: _Number
     overhead_ms: _Number
-    itl_ms_sum: _Number
-    itl_count: _Integer | None
-    upstream_request_id: str | None
+    told_usage: Raw = _NULL
+    ttft_ms: _Number = None
+    itl_ms_sum: _Number = None
+    itl_count: _Integer | None = 0
+    upstream_request_id: str | None = None
     cost_lines: Raw = _NULL
     provider_cost_nanousd: _Sum | None = None
     epoch: str | None = None

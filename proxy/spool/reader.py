@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+from itertools import pairwise
 from pathlib import Path
 
 from proxy.spool.frames import Position, Record, first_bytes, frames, next_sound
@@ -23,6 +24,7 @@ class SpoolReader:
         self.position = start
         self.more = False  # something was left behind what was read last
         self.damaged_bytes = 0  # between sound records: no crash leaves that
+        self._gaps: dict[int, int] = {}  # which segment follows, where the next one is missing
 
     def _name(self, number: int) -> str:
         return f"{self._begin}.{number:06d}.spool"
@@ -56,7 +58,7 @@ class SpoolReader:
         self.more = False
         if not data:
             if finished:
-                self.position = Position(segment + 1, 0)
+                self.position = Position(self._gaps.get(segment, segment + 1), 0)
                 return self.read(over=over)
             return []
         if used < len(data) and (not full or not records):
@@ -68,7 +70,7 @@ class SpoolReader:
         return records
 
     def _has_next(self, segment: int) -> bool:
-        return os.path.exists(self._name(segment + 1))  # noqa: PTH110 - as in `read`
+        return os.path.exists(self._name(segment + 1)) or segment in self._gaps  # noqa: PTH110 - as in `read`
 
     def _damage(self, rest: bytes, segment: int, offset: int, *, last: bool) -> int:
         """How many bytes to pass over: up to the next sound frame, which proves that what stands before it is damage;
@@ -102,13 +104,24 @@ class SpoolReader:
         paths = sorted(self.folder.glob(f"{self.run}.*.spool"))
         return [path for path in paths if before is None or int(path.name.rsplit(".", 2)[1]) < before]
 
-    def first_segment(self) -> int | None:
-        """The number of the first segment that is there."""
-        paths = self.segments()
-        return int(paths[0].name.rsplit(".", 2)[1]) if paths else None
+    def pass_over_gaps(self) -> list[tuple[int, int]]:
+        """Read on behind segments that are missing though later ones are there; the first and the last of each gap.
+
+        Nobody makes one while a run is read: kept segments give way, but not those that are brought back.
+        """
+        begin = self.position.segment
+        numbers = [int(path.name.rsplit(".", 2)[1]) for path in self.segments()]
+        around = [begin - 1, *(number for number in numbers if number >= begin)]
+        self._gaps = {before: behind for before, behind in pairwise(around) if behind > before + 1}
+        if begin - 1 in self._gaps:
+            self.position = Position(self._gaps[begin - 1], 0)
+        return [(before + 1, behind - 1) for before, behind in self._gaps.items()]
 
     def unlock(self) -> None:
-        """The run is over and shipped: its lock goes (what is damaged stays, for a person)."""
+        """The run is over and shipped: its lock goes, and a segment that it died in beginning (what is damaged stays, for a
+        person)."""
+        for path in self.folder.glob(f"{self.run}.*.begun"):
+            path.unlink(missing_ok=True)
         (self.folder / f"{self.run}.lock").unlink(missing_ok=True)
 
 
@@ -141,3 +154,9 @@ def runs(folder: Path) -> list[str]:
             elif name.endswith(".spool"):
                 names.add(name.rsplit(".", 2)[0])
     return sorted(names, key=lambda run: run[-36:])
+
+
+def drop_unbegun(folder: Path) -> None:
+    """Delete what is left of runs whose writers died before these had begun. Only for who knows that no worker starts now."""
+    for path in folder.glob("*.lock-begun"):
+        path.unlink(missing_ok=True)

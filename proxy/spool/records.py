@@ -74,10 +74,10 @@ class Intent(TypedDict):
     untrusted_labels: Mapping[str, str]
     session_id: str
     session_source: str
-    parent_session_id: str | None
+    parent_session_id: NotRequired[str | None]
     root_session_id: str
-    agent: str | None
-    parent_agent: str | None
+    agent: NotRequired[str | None]
+    parent_agent: NotRequired[str | None]
     client: str
     reserved_nanousd: int | None
     budgets: Amounts
@@ -105,6 +105,9 @@ class Refused(TypedDict):
     budget: str | None
     group: str | None
     window_start: int | None
+    # Present: the store did not answer, so that the reservation may stand, and expire for whoever sweeps. Then the ledger has
+    # an entry of this attempt, `void`, which says that it came to nothing.
+    unanswered: NotRequired[bool]
 
 
 class Unused(TypedDict):

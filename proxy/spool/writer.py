@@ -56,14 +56,21 @@ class SpoolWriter:
         self._size = 0
         self._empty_size = 0
         self._until_check = 0
-        self._lock_fd = _hold(folder / f"{self._run}.lock")
+        self._given_up = False
+        lock = folder / f"{self._run}.lock"
+        self._lock_fd = _hold(lock)
         self._owed: deque[bytes] = deque()
         self._refusal = ""
         self._dirty = threading.Event()
         self._signalled = False  # the syncer, of what was written since it began its last turn
         self._closed = False
         self._syncer = threading.Thread(target=self._sync_for_ever, name="spool-sync", daemon=True)
-        self._open_segment()
+        try:
+            self._open_segment()
+        except SpoolUnavailable:
+            lock.unlink(missing_ok=True)  # else the run lived for as long as this process
+            os.close(self._lock_fd)
+            raise
         if not self._fsync:
             self._syncer.start()
 
@@ -75,18 +82,19 @@ class SpoolWriter:
         """Append one record whole, or raise `SpoolUnavailable` and leave no part of it."""
         self._append((payload,), self._max_bytes)
 
-    def append_all(self, payloads: Sequence[bytes]) -> None:
-        """Append all these records whole, or raise `SpoolUnavailable` and leave no part of any."""
-        self._append(payloads, self._max_bytes)
+    def append_all(self, payloads: Sequence[bytes]) -> int:
+        """Append these records in their order, or as many of them as the disk has room for; how many. Raises
+        `SpoolUnavailable` where that is none."""
+        return self._append(payloads, self._max_bytes)
 
-    def _append(self, payloads: Sequence[bytes], max_bytes: float) -> None:
-        """Append these records whole, or none of them."""
+    def _append(self, payloads: Sequence[bytes], max_bytes: float) -> int:
+        """As `append_all`."""
         if len(payloads) == 1:
             payload = payloads[0]
             data = HEAD.pack(len(payload), crc32(payload)) + payload
         else:
             data = b"".join(map(frame, payloads))
-        size = len(data)
+        size, count = len(data), len(payloads)
         self._until_check -= size
         if self._until_check < 0:
             try:
@@ -96,20 +104,46 @@ class SpoolWriter:
         try:
             written = os.write(self._fd, data)
             if written != size:
-                # What takes a part is full; how much it took is no other reason.
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                count, size = self._keep_whole(payloads, written)
             if self._fsync:
-                os.fdatasync(self._fd)
+                self._sync()
         except OSError as error:
-            self._take_back()
+            self._cut(self._size)
             if error.errno == errno.ENOSPC and give_way(self._folder):
-                self._append(payloads, max_bytes)
-                return
+                return self._append(payloads, max_bytes)
             raise self._refused(error) from None
         self._size += size
         if not self._signalled:
             self._signalled = True
             self._dirty.set()
+        if count < len(payloads) and give_way(self._folder):
+            with contextlib.suppress(SpoolUnavailable):
+                count += self._append(payloads[count:], max_bytes)
+        return count
+
+    def _keep_whole(self, payloads: Sequence[bytes], written: int) -> tuple[int, int]:
+        """The disk took a part of several records. Those that are whole stay, as the recorder may have read them: how many,
+        and their bytes. Raises OSError where there is none."""
+        count = size = 0
+        for payload in payloads:
+            if size + HEAD.size + len(payload) > written:
+                break
+            size += HEAD.size + len(payload)
+            count += 1
+        if not count:
+            # What takes a part is full; how much it took is no other reason.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._cut(self._size + size)
+        return count, size
+
+    def _sync(self) -> None:
+        """What was written is on disk. Where it is not, it is taken back by who called; but the recorder may have read it, and
+        would read on behind it."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            self._give_up_segment()
+            raise
 
     def _refused(self, error: OSError) -> SpoolUnavailable:
         self._refusal = f"{errno.errorcode.get(error.errno or 0, 'OSError')}: {error.strerror}"
@@ -120,13 +154,17 @@ class SpoolWriter:
         taken, self._refusal = self._refusal, ""
         return taken
 
-    def _take_back(self) -> None:
-        """Leave no part of a record that was refused; where that fails too, nothing more goes into this segment."""
+    def _cut(self, size: int) -> None:
+        """Leave no part of a record that was refused: only the first `size` bytes."""
         try:
-            os.ftruncate(self._fd, self._size)
+            os.ftruncate(self._fd, size)
         except OSError:
-            self._size = _SEGMENT_BYTES
-            self._until_check = 0
+            self._give_up_segment()
+
+    def _give_up_segment(self) -> None:
+        """Nothing more goes into it; what is written next begins another one."""
+        self._given_up = True
+        self._until_check = 0
 
     def append_end(self, payload: bytes) -> None:
         """Append the end of something that was begun, above the bound too. It cannot be refused any more: if the disk
@@ -144,13 +182,13 @@ class SpoolWriter:
         while owed:
             some = (owed[0],) if len(owed) == 1 else tuple(islice(owed, together))
             try:
-                self._append(some, math.inf)
+                count = self._append(some, math.inf)
             except SpoolUnavailable:
                 if len(some) == 1:
                     break
                 together = 1  # there may be room for one
                 continue
-            for _ in some:
+            for _ in range(count):
                 owed.popleft()
         return len(owed)
 
@@ -158,7 +196,8 @@ class SpoolWriter:
         """From time to time: keep to the bound, begin a new segment, and come back from a broken one."""
         total = sum(_size_of(item) for item in self._folder.iterdir() if item.suffix == ".spool")
         full = total + size > max_bytes
-        if self._size + size > _SEGMENT_BYTES or (full and self._size > self._empty_size):
+        is_used_up = self._given_up or self._size + size > _SEGMENT_BYTES
+        if is_used_up or (full and self._size > self._empty_size):
             self._open_segment()  # what is shipped of the old one is deleted only when nothing is appended to it any more
         if full:
             self._until_check = 0
@@ -187,6 +226,7 @@ class SpoolWriter:
             raise self._refused(error) from None
         old, self._fd, self._size = self._fd, fd, len(header)
         self._empty_size = len(header)
+        self._given_up = False
         self._number += 1
         if old >= 0:
             os.fdatasync(old)
@@ -221,8 +261,13 @@ def _hold(lock: Path) -> int:
     """The file that says that a run lives, held. It has its name once it is: a run whose lock is free is over, and deleted."""
     begun = lock.with_suffix(".lock-begun")
     fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    begun.rename(lock)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        begun.rename(lock)
+    except OSError:
+        os.close(fd)
+        begun.unlink(missing_ok=True)
+        raise
     return fd
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -54,3 +56,29 @@ def test_whoever_asks_while_a_call_is_waited_for_is_told_to_come_again(rig: Rig)
         assert gateway.process.wait(30) == 0
         with pytest.raises(httpx.ConnectError):
             fresh.get(f"{gateway.url}/readyz")
+
+
+def named(rig: Rig, name: str) -> list[int]:
+    """The pids of its processes of this name."""
+    found = []
+    for pid in rig.gateway.members():
+        with contextlib.suppress(OSError):  # it may have ended
+            if Path(f"/proc/{pid}/comm").read_text().startswith(f"taximeter-{name}"):
+                found.append(pid)
+    return found
+
+
+def test_a_control_process_that_is_told_to_end_by_itself_is_started_again(rig: Rig) -> None:
+    """It went on as if nobody had told it, and ended with the next data plane that died. Calls go on meanwhile."""
+    with httpx.Client() as client:
+        (before,) = named(rig, "contr")
+        os.kill(before, signal.SIGTERM)
+        served = 0
+        while named(rig, "contr") in ([before], []):
+            served += 1
+            assert ask(rig, f"meanwhile-{served}", client).status_code == 200
+
+    wait_until("it is there again", rig.gateway.ready)
+    assert "the control process ended unexpectedly (exit code 0); it is started again" in rig.gateway.log.read_text()
+    assert rig.gateway.stop(60) == 0
+    assert list(rig.gateway.spool.glob("*.spool")) == []

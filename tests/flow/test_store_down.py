@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.budgets.store import Granted, Moved, StoreUnavailable
+from proxy.budgets.store import Granted, Moved, StoreUnavailable, Unanswered
 from proxy.types import Claim
 from tests.flow.house import HARD, Build, Odd
 
@@ -26,6 +26,24 @@ async def test_a_hard_budget_denies_with_503(build: Build) -> None:
     assert (told.status, told.code, house.sent) == (503, "budget_store_unavailable", [])
     assert told.headers["retry-after"] == "1"
     assert house.kinds() == ["intent", "refused"]
+
+
+class _Silent(_Away):
+    """Does what it is asked for, perhaps, and does not answer."""
+
+    async def reserve(self, *_: Any, **__: Any) -> Any:
+        raise Unanswered
+
+
+@pytest.mark.parametrize(("store", "unanswered"), [(_Away(), None), (_Silent(), True)])
+async def test_who_reads_the_records_knows_whether_the_reservation_may_stand(
+    build: Build, store: Odd, unanswered: bool | None
+) -> None:
+    """Then it may expire, and be charged by whoever sweeps."""
+    house = build(**HARD)
+    house.plane.store = cast(Any, store)
+    assert (await house.ask()).code == "budget_store_unavailable"
+    assert house.records()[-1].get("unanswered") is unanswered
 
 
 @pytest.mark.parametrize("budget", [{"on_store_down": "allow"}, {"action": "warn"}])

@@ -218,7 +218,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/control/auditing.py:Auditor._run": "an audit's last word: logged, and told by its status; none could begin after it",
         "proxy/exports/exporter.py:Exporter.run": "a sink's thread goes on: logged, told by its status, tried again",
         "proxy/exports/running.py:Exports._try": "the next round does it again; calls and the ledger go on: logged",
-        "proxy/control/process.py:Control._record": "a thread's last word: it is logged and the process ends with it",
+        "proxy/control/recording.py:Recording._record": "a thread's last word: it is logged and the process ends with it",
         "proxy/exchange/gate.py:StreamGate._pass": "the observer must not break the observed",
         "proxy/exchange/framed_gate.py:FramedGate._observe": "the observer must not break the observed",
         "proxy/upstream/aws/login.py:main": "a process's last word: told to the one that asked",

@@ -85,8 +85,7 @@ def whole_intent(**fields: Any) -> dict[str, Any]:
     """As a data plane writes it, in its order."""
     own = {
         "t": "intent", "id": "a", "request_id": "r", "attempt": 1, "started_at": AT, "deadline_at": AT + 60, "session_id": "r",
-        "session_source": "none", "parent_session_id": None, "root_session_id": "r", "agent": None, "parent_agent": None,
-        "reserved_nanousd": 1000, "budgets": [["b", "", 0, "usd", 1000]],
+        "session_source": "none", "root_session_id": "r", "reserved_nanousd": 1000, "budgets": [["b", "", 0, "usd", 1000]],
     }  # fmt: skip
     common = {
         "dialect": "openai.chat", "operation": "chat", "stream": False, "upstream": "u", "provider": "p",
@@ -99,9 +98,9 @@ def whole_intent(**fields: Any) -> dict[str, Any]:
 def whole_settle(**fields: Any) -> dict[str, Any]:
     """As a data plane writes it, in its order."""
     own = {
-        "t": "settle", "id": "a", "ended_at": AT + 5, "usage": {"input": 7, "web_search": 2, "output": 3}, "told_usage": None,
-        "cost_nanousd": 400, "budgets": [["b", "", 0, "usd", 400]], "ttft_ms": None, "duration_ms": 5.5, "overhead_ms": 1.5,
-        "itl_ms_sum": None, "itl_count": 0, "upstream_request_id": "up",
+        "t": "settle", "id": "a", "ended_at": AT + 5, "usage": {"input": 7, "web_search": 2, "output": 3},
+        "cost_nanousd": 400, "budgets": [["b", "", 0, "usd", 400]], "duration_ms": 5.5, "overhead_ms": 1.5,
+        "upstream_request_id": "up",
         "cost_lines": [{"unit": "input", "cost_usd": "0.0000004"}], "provider_cost_nanousd": 17,
     }  # fmt: skip
     common = {

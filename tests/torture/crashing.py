@@ -84,16 +84,17 @@ def _set_up_data() -> None:
     spool._SEGMENT_BYTES = spool._CHECK_SIZE_EVERY_BYTES = _SMALL_SEGMENT_BYTES
     append = spool.SpoolWriter._append
 
-    def appending(writer: spool.SpoolWriter, payloads: Sequence[bytes], max_bytes: float) -> None:
+    def appending(writer: spool.SpoolWriter, payloads: Sequence[bytes], max_bytes: float) -> int:
         named = [payload[6 : payload.index(b'"', 6)].decode() for payload in payloads]  # {"t":"intent",…
         kinds = [kind for kind in named if kind in ("intent", "settle")]  # each of several is passed
         framed = b"".join(map(spool.frame, payloads))
         for kind in kinds:
             reached(f"before-{kind}")
             reached(f"torn-{kind}", lambda: os.write(writer._fd, framed[: len(framed) // 2]))
-        append(writer, payloads, max_bytes)
+        count = append(writer, payloads, max_bytes)
         for kind in kinds:
             reached(f"after-{kind}")
+        return count
 
     spool.SpoolWriter._append = appending  # type: ignore[method-assign]  # that is the point
     send = upstream_connection.Connection.send

@@ -192,7 +192,7 @@ class Rig:
     def load(self, wanted: Traffic, timeout_s: float = 600) -> dict[str, Any]:
         return self.end_load(self.begin_load(wanted), timeout_s)
 
-    def quiet(self, timeout_s: float = 30) -> None:
+    def quiet(self, timeout_s: float = 120) -> None:
         """Wait until nothing is in flight and nothing is left to ship: the same books twice, no lag, and none of the pauses that a
         recorder with much to do makes without one."""
         wait_until("the provider has ended all answers", lambda: self.provider.status()["open"] == 0, timeout_s)

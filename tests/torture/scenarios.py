@@ -154,9 +154,9 @@ def crash_points(
             hit = points.arm(rig.gateway.crash, point, whom=whom, passes=passes)
             if point == "before-unlock":  # is passed when a run is over
                 rig.gateway.kill([plane_pid(rig, "data")])
-                wait_until(f"{point} was reached", hit.exists, 20, 0.01)
+                wait_until(f"{point} was reached", hit.exists, 120, 0.01)
             load = rig.begin_load(_short_calls(stream, calls, seed * 10_000 + len(done)))
-            wait_until(f"{point} was reached", hit.exists, 20, 0.01)
+            wait_until(f"{point} was reached", hit.exists, 120, 0.01)
             if whom == "all":
                 rig.gateway.kill()
                 rig.end_load(load)
@@ -164,7 +164,7 @@ def crash_points(
                 rig.gateway.up()
             else:
                 rig.end_load(load)
-                wait_until("both planes are ready again", rig.gateway.ready, 20)
+                wait_until("both planes are ready again", rig.gateway.ready, 120)
             done.append(f"{point} {whom} {'stream' if stream else 'whole'}")
         return Outcome(rig.verdict(clean=False, owed=owed), False, {"kills": len(done), "owed": len(owed)})
 
@@ -218,7 +218,7 @@ def plane_pid(rig: Rig, plane: str) -> int:
     """The process that serves a plane: it holds the accepted end of a connection to the plane's port."""
     url = rig.gateway.url if plane == "data" else rig.gateway.admin_url
     port = int(url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         sock.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         sock.recv(1)
         return _holder(rig, port)

@@ -216,7 +216,7 @@ BUGS: tuple[Bug, ...] = (
     _bug("answers go out before their records", "proxy/upstream/outbox.py", "            for act in acts:\n                act()\n", "",
          f"{_FLOW}test_cycle.py"),
     _bug("of what does not fit nothing is written", "proxy/spool/writer.py", "if len(some) == 1:", "if some:", _SPOOL),
-    _bug("half a record stays where the disk was full", "proxy/spool/writer.py", "            self._take_back()\n", "",
+    _bug("half a record stays where the disk was full", "proxy/spool/writer.py", "            self._cut(self._size)\n", "",
          f"{_SPOOL}::test_a_record_that_was_refused_is_not_there"),
     _bug("a segment is seen before it is begun", "proxy/spool/writer.py",
          'begun = path.with_suffix(".begun")', "begun = path", _SPOOL),

@@ -26,6 +26,7 @@ from proxy.budgets.store import (
     Seen,
     Standing,
     StoreUnavailable,
+    Unanswered,
     counter_key,
     granted_amounts,
     standing_of,
@@ -105,8 +106,10 @@ class RedisStore:
         news, epoch = self._news, self.member.epoch
         try:
             answer = await self.member.call("reserve", epoch, *arguments)
-        except (StoreUnavailable, asyncio.CancelledError):
+        except (StoreUnavailable, asyncio.CancelledError) as error:
             self.member.owe(epoch, "release", reservation_id)  # the reservation may have been made nevertheless
+            if isinstance(error, StoreUnavailable):
+                raise Unanswered(str(error)) from None
             raise
         if answer[0] == "denied":
             if self._waiting:

@@ -7,7 +7,7 @@ import gzip
 import zlib
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 from zipfile import BadZipFile, ZipFile
 
 import typer
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from proxy.cli.remote import Server
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_MOST_BYTES = 256 * 2**20
+"""Of a file's text. What is made of it takes up to ten times as much memory."""
 
 app = new_app()
 
@@ -66,8 +68,9 @@ def reconcile(
         if (remote := server_of(server)) is not None:
             report, share = _asked_there(
                 remote,
-                "--apply" if apply else "--whole" if whole else None,
                 text,
+                apply=apply,
+                whole=whole,
                 provider=provider,
                 file=file.name,
                 since=since,
@@ -101,34 +104,48 @@ def reconcile(
 
 def _text_of(file: Path) -> str:
     """What stands in a file, which may be compressed by gzip or zip, as clouds deliver their reports. Exits where that is no
-    text."""
+    text, or more than `_MOST_BYTES`."""
     try:
-        content = file.read_bytes()
-        if content.startswith(_GZIP):
-            content = gzip.decompress(content)
-        elif content.startswith(_ZIP):
-            content = _only_file_in(file)
+        with file.open("rb") as raw:
+            head = raw.read(len(_ZIP))
+            raw.seek(0)
+            if head.startswith(_GZIP):
+                with gzip.open(raw) as unpacked:
+                    content = unpacked.read(_MOST_BYTES + 1)
+            elif head == _ZIP:
+                content = _only_file_in(file, raw)
+            else:
+                content = raw.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            most = f"{_MOST_BYTES // 2**20} MiB"
+            raise fail(
+                f"{file} is more than {most} of text; export fewer days, or sums by day and model, and compare that", 2
+            )
         return content.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, BadZipFile, RuntimeError) as error:
         raise fail(f"{file} cannot be read as UTF-8 text: {error}", 2) from None
 
 
-def _only_file_in(file: Path) -> bytes:
-    """Of a zip archive, as portals deliver exports. Exits where it has several."""
-    with ZipFile(file) as archive:
+def _only_file_in(file: Path, raw: BinaryIO) -> bytes:
+    """Of a zip archive, as portals deliver exports, no more than tells that it is too much. Exits where it has several."""
+    with ZipFile(raw) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/")]
         if len(names) != 1:
             raise fail(f"{file} has {len(names)} files ({', '.join(names[:5])}); unpack it and compare one of them", 2)
-        return archive.read(names[0])
+        with archive.open(names[0]) as unpacked:
+            return unpacked.read(_MOST_BYTES + 1)
 
 
-def _asked_there(server: Server, beside: str | None, text: str, **question: str | None) -> tuple[Answer, Fraction]:
-    """The comparison as a server makes it, with the file compressed: an export repeats itself. beside: an option that needs the
-    server's own machine."""
-    if beside:
-        raise fail(f"{beside} works beside the server, not through --server", 2)
+def _asked_there(
+    server: Server, text: str, *, apply: bool, whole: bool, **question: str | None
+) -> tuple[Answer, Fraction]:
+    """The comparison as a server makes it, with the file compressed: an export repeats itself."""
+    if apply:
+        raise fail("--apply works beside the server, not through --server", 2)
     packed = base64.b64encode(gzip.compress(text.encode())).decode()
-    content = server.post("/api/reports/reconcile", **question, text_gzip=packed)
+    # Servers of before 2026-12 know no `whole`.
+    asked = question | {"whole": True} if whole else question
+    content = server.post("/api/reports/reconcile", **asked, text_gzip=packed)
     try:
         return printed(ReconcileShown.model_validate(content))
     except ValueError:

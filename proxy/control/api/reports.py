@@ -139,7 +139,8 @@ def reconcile(question: Annotated[ReportQuestion, Query()]) -> Any:
 
 
 class ReconcileAsked(BaseModel):
-    """`text_gzip`: the provider's export, compressed by gzip, in base64. `file`: its name. `tz`: whose days it counts."""
+    """`text_gzip`: the provider's export, compressed by gzip, in base64. `file`: its name. `tz`: whose days it counts.
+    `whole`: it is filtered by nothing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -149,6 +150,7 @@ class ReconcileAsked(BaseModel):
     since: Annotated[str, Field(max_length=100)] | None = None
     until: Annotated[str, Field(max_length=100)] | None = None
     tz: Annotated[str, Field(max_length=100)] = "UTC"
+    whole: bool = False
 
 
 @router.post("/reconcile")
@@ -157,7 +159,7 @@ def compare(asked: ReconcileAsked, state: Control) -> ReconcileShown:
     now = now_us()
     zone = zone_named(asked.tz)
     since, until = (None if text is None else moment(text, now / 1e6, zone) for text in (asked.since, asked.until))
-    question = ReconcileQuestion(asked.provider, _unpacked(asked.text_gzip), since, until, zone)
+    question = ReconcileQuestion(asked.provider, _unpacked(asked.text_gzip), since, until, zone, whole=asked.whole)
     reconciled = reconcile_answer(state.engine, state.own_book(), question, now)
     keep_reconciliation(state.engine, reconciled.run._replace(file=asked.file))
     shown = reconciled.answer.shown

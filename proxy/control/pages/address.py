@@ -91,13 +91,14 @@ class Address(NamedTuple):
         return Address(path, self.since, self.until, self.tz, by, self.filters)
 
     def __str__(self) -> str:
-        """As a link."""
+        """As a link; without filters that are longer than one may be, by names that clients chose."""
         pairs: list[tuple[str, str]] = []
         if self.by:
             pairs.append(("by", ",".join(self.by)))
         pairs += [("since", self.since)] * bool(self.since) + [("until", self.until)] * bool(self.until)
         pairs += [("tz", self.tz)] * (self.tz != "UTC")
-        pairs += [(f"{_FILTER}{name}", value or "") for name, value in self.filters]
+        filters = [(name, value or "") for name, value in self.filters]
+        pairs += [(f"{_FILTER}{name}", value) for name, value in filters if len(value) <= MOST_CHARS]
         pairs += self.rest
         return self.path + ("?" + urlencode(pairs, quote_via=quote, safe=",:/") if pairs else "")
 

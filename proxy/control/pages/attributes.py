@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 
+from proxy.control.pages.address import Address
 from proxy.reports.calls import GROUPS as _GROUPS
-from proxy.times import BadQuestion
+from proxy.reports.spans import LENGTHS_US
+from proxy.times import BadQuestion, moment, rfc3339
 
 _LABEL = re.compile(r"(label|claimed)\.[A-Za-z0-9_.-]{1,100}\Z")
 
@@ -28,3 +31,25 @@ def check_spend_filters(names: list[str]) -> None:
     for name in names:
         if name not in GROUPS and not _LABEL.match(name):
             raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(GROUPS)} and label.NAME")
+
+
+def narrowed(address: Address, group: Mapping[str, str | None], now_us: int) -> Address:
+    """To the calls of one group. Of an hour or a day that is its time, as far as the address's own reaches into it: calls have
+    no such attribute."""
+    for name, value in group.items():
+        if name not in LENGTHS_US or value is None:
+            address = address.filtered(name, value)
+            continue
+        begins = moment(value, now_us / 1e6)
+        ends = begins + LENGTHS_US[name]
+        since, until = address.moments(now_us / 1e6)
+        if (since is None or since < ends) and (until is None or until > begins):
+            begins = begins if since is None else max(begins, since)
+            ends = ends if until is None else min(ends, until)
+        address = address.without("next")._replace(since=rfc3339(begins) or "", until=rfc3339(ends) or "")
+    return address
+
+
+def lasting(by: Sequence[str]) -> tuple[str, ...]:
+    """Those of the names that are attributes of calls, and no times."""
+    return tuple(name for name in by if name not in LENGTHS_US)

@@ -23,14 +23,17 @@ from proxy.times import moment, rfc3339
 
 
 def show(request: PageRequest) -> PageContent:
-    """What a customer's margin is made of, in this time: each payment, and the models that their calls went to. Raises 404."""
+    """What a customer's margin is made of, in this time: each payment, and the models that their calls went to. Raises 404 of
+    one who is known from no time."""
     name, since, until = request.path_params["customer"], *request.moments()
     plans = request.state.config().plans
     only = request.address.only | {"customer": name}
     question = Question(("customer",), since, until, request.address.zone, only)
     margin = margin_of(request, plans, question)
-    if not margin.items:
-        raise HTTPException(404, "Nobody called for this customer in this time, and no revenue row names them.")
+    nothing = "Nobody called for this customer in this time, and no revenue row names them."
+    ever = margin.items or total_of(spend_by(request.state.engine, [], None, None, only={"customer": name})).requests
+    if not ever:
+        raise HTTPException(404, nothing)
     lines = revenue_lines(request.state.engine, plans, question, name, request.now_us)
     if "plan" in only:
         lines = [line for line in lines if (line.plan or "") == only["plan"]]
@@ -40,7 +43,7 @@ def show(request: PageRequest) -> PageContent:
         payments = payments._replace(title="What they pay, for all of their calls")
     tables = (payments, _costs(request, margin, name))
     values = {
-        "said": [_sentence(item) for item in margin.items],
+        "said": [_sentence(item) for item in margin.items] or [nothing],
         "caveats": margin.about.caveats,
         "unpriced": str(calls_of(request, margin, "/calls").filtered("customer", name).filtered("priced", "no")),
     }

@@ -130,9 +130,8 @@ def _customers(request: PageRequest, margin: MarginShown, every: Margins, plans:
 def _row(request: PageRequest, margin: MarginShown, item: MarginItem, names: Sequence[str]) -> Row:
     group = item.__pydantic_extra__ or {}
     here, sessions = request.address, calls_of(request, margin, "/spend")._replace(by=("session",))
-    narrowed = here
-    for name in names:
-        narrowed, sessions = narrowed.filtered(name, group.get(name)), sessions.filtered(name, group.get(name))
+    values = {name: group.get(name) for name in names}
+    narrowed, sessions = (attributes.narrowed(one, values, request.now_us) for one in (here, sessions))
     calls, customer = sessions.at("/calls"), group.get("customer")
     # What makes a customer's numbers has a page of its own; of another group's it is the customers in it.
     deeper = narrowed._replace(by=("customer",))
@@ -156,7 +155,7 @@ def _row(request: PageRequest, margin: MarginShown, item: MarginItem, names: Seq
     }
     links = {"calls": str(calls), "each": str(calls), "cost": str(sessions)}
     links |= {"unpriced": str(calls.filtered("priced", "no"))}
-    links |= {"capacity": str(here.at("/capacity"))} | ({names[0]: str(sessions)} if names else {})
+    links |= {"capacity": str(here.at("/capacity")._replace(filters=()))} | ({names[0]: str(sessions)} if names else {})
     if item.plan:
         links["plan"] = str(here.filtered("plan", item.plan))
     return Row(cells, links, bad=("margin", "rate") if (left or 0) < 0 else (), to=str(deeper))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.control.pages import view
+from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Page, PageContent, PageRequest
@@ -114,16 +114,15 @@ def _movers(request: PageRequest, explained: ExplainShown, by: tuple[str, ...]) 
     rows = []
     for mover in explained.movers:
         group, parts = mover.__pydantic_extra__ or {}, mover.parts.model_dump()
-        spend = request.address.at("/spend", by=("key",))
-        for name in by:
-            spend = spend.filtered(name, group.get(name))
+        calls = request.address.at("/spend", by=("key",))
+        spend = attributes.narrowed(calls, {name: group.get(name) for name in by}, request.now_us)
         cells = {name: group.get(name) or "(none)" for name in by} | _moved(mover.difference_usd, parts)
         there = str(_beside(request, spend))
         rows.append(Row(cells, {by[0]: there}, to=there))
     names = dict.fromkeys(by, "")
     sums = _moved(explained.difference_usd, explained.parts.model_dump())
     left = {name: amount - sum(row.cells[name] for row in rows) for name, amount in sums.items()}
-    everything = str(_beside(request, request.address.at("/spend", by=by[:2])))
+    everything = str(_beside(request, request.address.at("/spend", by=attributes.lasting(by)[:2])))
     rest = None
     if any(left.values()):
         others = Row(names | {by[0]: "other"} | left, muted=True, to=everything)

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from proxy.control.pages import view
+from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
@@ -152,12 +152,11 @@ def _item(
     names = question.names
     group = item.__pydantic_extra__ or {}
     cost = _cost(question, [item], unknown)
-    calls, before_it = (
-        _spend_of(request, question),
-        request.address.having(month=before(question.month, question.zone).name),
-    )
-    for name in names:
-        calls, before_it = calls.filtered(name, group.get(name)), before_it.filtered(name, group.get(name))
+    values = {name: group.get(name) for name in names}
+    calls = attributes.narrowed(_spend_of(request, question), values, request.now_us)
+    before_it = request.address.having(month=before(question.month, question.zone).name)
+    for name in attributes.lasting(names):  # another month has other days
+        before_it = before_it.filtered(name, group.get(name))
     cells = {name: group.get(name) or "(none)" for name in names} | {
         "cost": cost,
         "charge": nano(item.charge_usd),
@@ -230,7 +229,7 @@ def _reconciled(request: PageRequest, question: MonthQuestion) -> Table:
             "ran": run.ran_at if run else None,
             "file": run.file if run else "never",
             "days": _days(run.since_at, run.until_at, question) if run else None,
-            "difference": run.theirs_nanousd - run.ours_nanousd if run else None,
+            "difference": run.theirs_nanousd - run.ours_nanousd if run and provider.cost_nanousd is not None else None,
             "unexplained": run.unexplained_nanousd if run else None,
             "missing": ", ".join(first if first == last else f"{first} to {last}" for first, last in provider.missing)
             or "none",

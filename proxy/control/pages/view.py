@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from proxy.control.pages.address import MOST_CHARS, Address
+from proxy.control.pages.address import Address
 from proxy.control.pages.static_files import file_url
 from proxy.money import NANO
 from proxy.reports.known_cost import known_cost
@@ -165,9 +165,9 @@ def ranking(
             {
                 "name": name or nobody,
                 "named": bool(name),
-                "link": str(_narrowed(today, by, name)),
-                "calls_link": str(_narrowed(today, by, name).at("/calls")),
-                "unpriced_link": str(_narrowed(today, by, name).at("/calls").filtered("priced", "no")),
+                "link": str(today.filtered(by, name or None)),
+                "calls_link": str(today.filtered(by, name or None).at("/calls")),
+                "unpriced_link": str(today.filtered(by, name or None).at("/calls").filtered("priced", "no")),
                 "cost": usd(known_cost(cost, calls, unpriced), decimals),
                 "share": share(cost, dearest),
                 "calls": calls,
@@ -176,11 +176,6 @@ def ranking(
             for name, cost, calls, unpriced in rows
         ],
     }
-
-
-def _narrowed(today: Address, by: str, name: str | None) -> Address:
-    """A name that is longer than a filter may be is none."""
-    return today if name and len(name) > MOST_CHARS else today.filtered(by, name or None)
 
 
 GROUPS_SHOWN = 3

@@ -273,6 +273,8 @@ def test_a_providers_file_is_compared_there_as_here(
     runs = reconciliations_of(control.engine, 0, 2**60)
     assert {(run.provider, run.file) for run in runs} == {("p", file.name)}
     assert len({run._replace(ran_at=0) for run in runs}) == 1
+    there, local = ask(*command, "--whole"), here(*command, "--whole")
+    assert (there.output, there.exit_code) == (local.output, local.exit_code)
     assert ask(*command, "--apply").exit_code == 2
     assert ask(*command, "--since", "nonsense").exit_code == 2
 

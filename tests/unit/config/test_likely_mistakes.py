@@ -98,3 +98,39 @@ def test_a_file_of_litellm_s_is_known() -> None:
         warned({"model_list": [{"model_name": "x"}]})
 
     assert "LiteLLM" in str(refused.value)
+
+
+def test_what_an_upstream_without_its_key_leaves_out_is_warned_of_once() -> None:
+    """Budgets and keys that name it, its provider or its models had a warning each, as if these were misspelt."""
+    tree: dict[str, Any] = {
+        "upstreams": {
+            "own": {"base_url": "http://127.0.0.1:1/v1", "provider": "vllm"},
+            "far": UPSTREAM | {"provider": "mistral"},
+        },
+        "models": {"small": {"upstream": "own", "fallbacks": ["gpt-1"]}}
+        | {f"gpt-{number}": {"upstream": "far"} for number in range(7)},
+        "prices": [{"provider": "mistral", "model": "*", "input": "1"}],
+        "keys": [{"name": "a", "key": "sk-long-enough-for-a-key", "models": ["gpt-1"]}],
+        "budgets": [
+            {"name": name, "match": {name: value}, "limit_usd": 1, "window": "day"}
+            for name, value in (("upstream", "far"), ("provider", "mistral"), ("model", "gpt-2"))
+        ],
+    }
+
+    config, (said,) = build(Expansion(tree, [], [("far", "the environment variable KEY is not set")]))
+
+    assert said == (
+        "upstreams.far is left out, and with it the models gpt-0, gpt-1, gpt-2, gpt-3, gpt-4 and 2 more: "
+        "the environment variable KEY is not set; to have it, mend that and start again"
+    )
+    assert [*config.models] == ["small"]
+    assert config.models["small"].fallbacks == ()
+
+
+def test_where_no_upstream_has_its_key_none_else_is_promised() -> None:
+    """`serve` takes no provider of the environment's: the file names its own."""
+    tree: dict[str, Any] = {"upstreams": {"far": {}}, "models": {"gpt": {"upstream": "far"}}}
+    _, warnings = build(Expansion(tree, [], [("far", "the environment variable KEY is not set")]))
+    assert [warning.partition(",")[0] for warning in warnings] == [
+        "upstreams.far is left out", "upstreams: none of them is left",
+    ]  # fmt: skip

@@ -34,7 +34,14 @@ COSTS = st.builds(
     flags=FLAGS, price_version=st.just("2026-11-30"), model=st.sampled_from(["", "gpt-4o-mini-2024-07-18"]),
     requested=st.sampled_from([{}, {"service_tier": "priority"}]),
 )  # fmt: skip
-TIMINGS = st.builds(Timings, st.floats(0, 1e6), st.floats(0, 1e6), st.none() | st.floats(0, 1e6))
+TIMINGS = st.builds(
+    Timings,
+    st.floats(0, 1e6),
+    st.floats(0, 1e6),
+    st.none() | st.floats(0, 1e6),
+    st.none() | st.floats(0, 1e6),
+    st.integers(0, 9),
+)
 SETTLEMENTS = st.builds(
     Settlement, st.sampled_from(["ok", "upstream_error"]), st.none() | st.just(200), READINGS, st.none() | COSTS,
     st.integers(0, 2**53), TIMINGS, NAMES, st.sampled_from([(), ("digest",)]), LINES,
@@ -52,4 +59,11 @@ def test_both_ways_of_writing_an_end_agree(settlement: Settlement, charged: Char
     assert written == orjson.dumps(settle_record(settlement, charged), str)
     (read,), (common,) = plain.plain_records([written])
     assert type(read) is plain.OfSettle
+    timings, doubted = settlement.timings, "implausible" in settlement.reading.flags
+    assert (read.ttft_ms, read.upstream_request_id) == (timings.ttft_ms, settlement.upstream_request_id)
+    assert (read.itl_ms_sum, read.itl_count) == (
+        (timings.itl_ms_sum, timings.itl_count) if timings.itl_count else (None, 0)
+    )
+    assert plain.is_said(read.told_usage) == doubted
+    assert None not in (orjson.loads(written).get(name, 0) for name in ("told_usage", "ttft_ms", "upstream_request_id"))
     assert plain.common_end_of(common) is not None

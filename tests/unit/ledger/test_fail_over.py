@@ -177,6 +177,59 @@ def test_full_segments_are_kept_and_read_again(ledger: Copied, monkeypatch: pyte
     check(ledger, 25)
 
 
+@pytest.fixture
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_writer, "_SEGMENT_BYTES", 4000)
+    monkeypatch.setattr(spool_writer, "_CHECK_SIZE_EVERY_BYTES", 500)
+
+
+@pytest.mark.usefixtures("small_segments")
+def test_a_call_that_was_open_at_the_end_of_its_segment_finds_its_beginning_again(ledger: Copied) -> None:
+    """The copy has read on into the next segment, but for that call it needs the one before."""
+    writer = SpoolWriter(ledger.folder, "w")
+    long = intent()
+    append(writer, long)
+    call(writer, 6)
+    ledger.ship()
+    ledger.copy()
+    append(writer, settle(long))
+    call(writer)
+    ledger.ship()
+    assert list(ledger.folder.glob("*.000000.shipped"))
+    ledger.fail_over()
+    call(writer)
+    ledger.ship()
+    check(ledger, 9)
+    assert not list(ledger.folder.glob("*.unreadable"))
+
+
+@pytest.mark.usefixtures("small_segments")
+@pytest.mark.parametrize("is_over", [True, False])
+def test_a_kept_segment_that_is_gone_hides_none_behind_it(
+    ledger: Copied, caplog: pytest.LogCaptureFixture, is_over: bool
+) -> None:
+    """Of several that give way to a full disk, one went before a process was killed, or another was brought back."""
+    writer = SpoolWriter(ledger.folder, "w")
+    ledger.copy()
+    for _ in range(5):
+        call(writer, 4)
+        ledger.ship()
+    if is_over:
+        writer.close()
+        ledger.ship()
+    segments = sorted(ledger.folder.glob("*.shipped"))
+    segments[1].unlink()
+    ledger.fail_over()
+    ledger.counts.entries = 0
+    ledger.start()
+    ledger.ship()
+
+    assert 12 <= len(ledger.rows()) < 20
+    assert "segments 1 to 1 of the spool" in caplog.text
+    if is_over:
+        assert not ledger.recorder.has_runs()
+
+
 def test_a_copy_that_went_on_by_itself_is_noticed_though_it_has_as_many_batches(ledger: Copied) -> None:
     """The old primary, which comes back while the promoted standby is in use."""
     writer = SpoolWriter(ledger.folder, "w")

@@ -11,6 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine, make_url
 
 from proxy.ledger import outage
+from proxy.ledger.database import writing
+from proxy.ledger.entries import entry_of
+from proxy.ledger.inserting import Inserting
 from proxy.ledger.outage import GivenUpError, Outage, why_not_written
 from proxy.ledger.recorder import Recorder
 from proxy.spool.writer import SpoolWriter
@@ -110,6 +113,20 @@ def test_each_reason_is_said_once_and_the_end(
         "the ledger database is back after 0 s",
     ]
     assert (one.since, one.reason) == (None, "")
+
+
+def test_a_disk_that_fills_in_a_savepoint_is_told_as_that(ledger: Ledger) -> None:
+    """SQLite rolls back the whole transaction then, and what is told of is the savepoint, which is not there any more."""
+    fill(ledger.engine)
+    whole = entry_of(intent(), settle(intent()), "i").row._replace(labels="x" * 1_000_000)
+    inserting = Inserting(ledger.engine.dialect)
+
+    with pytest.raises(sa.exc.OperationalError) as raised, writing(ledger.engine).begin() as connection:  # noqa: SIM117
+        with connection.begin_nested():
+            inserting.insert(connection, whole)
+
+    assert str(raised.value.orig).startswith("no such savepoint")
+    assert why_not_written(raised.value, SQLITE) == "/data/taximeter.db: database or disk is full"
 
 
 def test_who_is_to_end_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:

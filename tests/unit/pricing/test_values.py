@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from pricing.values import NOTHING, Constant, Value, frozen, slotted
+from pricing.values import NOTHING, Constant, Linked, Value, frozen, slotted
 from tests.support.native import IS_NATIVE
 from tests.support.rows import each_row
 
@@ -38,6 +40,24 @@ def test_a_value_has_its_fields_and_no_others() -> None:
     with pytest.raises(AttributeError):
         Point(1).z = 3  # type: ignore[attr-defined]
     assert not hasattr(Point(1), "__dict__")
+
+
+def test_the_collector_looks_at_values_that_may_lead_back_to_themselves_alone() -> None:
+    assert not gc.is_tracked(Point(1, notes={"a": "b"}))
+
+    class Held:
+        """What can be told when it is gone."""
+
+    @slotted
+    class Ring(Linked):
+        held: Held
+        itself: Any = None
+
+    ring = Ring(Held())
+    ring.itself, gone = ring, weakref.ref(ring.held)
+    del ring
+    gc.collect()
+    assert gone() is None
 
 
 def test_type_checkers_are_told_that_nobody_sets_a_field() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from proxy.cohort import COHORT
+from proxy.downstream import timeouts
 from proxy.downstream.connection import connection_class
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.server_state import Serving
@@ -126,6 +127,67 @@ async def test_a_client_that_never_stops_asking_does_not_hold_a_stop_up() -> Non
         server.stop()
         with pytest.raises((OSError, asyncio.IncompleteReadError)):
             await ask_on(reader, writer)
+
+
+PART = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nab"
+
+
+class Reading:
+    """Answers when it has the whole request."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.left = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked.set()
+        while (message := await receive())["type"] == "http.request":
+            if not message.get("more_body"):
+                await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+                await send({"type": "http.response.body"})
+                return
+        self.left = True
+
+
+async def test_a_request_whose_rest_does_not_come_holds_no_stop_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was waited for until its own time was over, or the drain's."""
+    monkeypatch.setattr(timeouts, "_STILL_S", 0.1)
+    app = Reading()
+    async with served(app, drain_s=math.inf) as (server, port), connected(port) as (reader, writer):
+        writer.write(PART)
+        await app.asked.wait()
+        server.stop()
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"not_ready"' in answer
+    assert app.left
+
+
+async def test_a_request_that_still_comes_is_served_behind_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "_STILL_S", math.inf)
+    app = Reading()
+    async with served(app) as (server, port), connected(port) as (reader, writer):
+        writer.write(PART)
+        await app.asked.wait()
+        server.stop()
+        for rest in (b"cd", b"ef"):
+            await asyncio.sleep(0)
+            writer.write(rest)
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert not app.left
+
+
+async def test_a_part_of_a_request_behind_a_call_takes_nothing_from_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeouts, "_STILL_S", 0)
+    app = Slow()
+    async with served(app) as (server, port), connected(port) as (reader, writer):
+        writer.write(ASK + PART)
+        await app.asked.wait()
+        server.stop()
+        asyncio.get_running_loop().call_later(0.5, app.go_on.set)  # behind some looks
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 async def test_a_call_that_is_not_over_in_time_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:

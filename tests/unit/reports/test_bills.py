@@ -344,7 +344,14 @@ def test_calls_without_a_price_are_no_calls_past_us(ledger: Engine) -> None:
         cost_lines=None,
     )
     fill(ledger, [unpriced])
-    assert causes(answer(ledger, "anthropic", CONSOLE_COSTS + console_cost("5", "output"))) == {"no price here": "5"}
+    text = CONSOLE_COSTS + console_cost("5", "output")
+    shown = answer(ledger, "anthropic", text)
+    assert causes(shown) == {"no price here": "5"}
+    assert [(item.ours_usd, item.difference_usd) for item in shown.items] == [(None, None)], "not 0: nobody knows it"
+    assert (shown.ours_usd, shown.difference_usd, shown.unexplained_usd) == (None, None, "0")
+    fill(ledger, [call(START, "anthropic", "claude-haiku-4-5", input=(1_000_000, "1"))])
+    assert answer(ledger, "anthropic", text).ours_usd == "1", "what is known of it"
+    assert answer(ledger, "openrouter", "Date,Model,Cost\n2026-11-23,a,5\n").ours_usd == "0", "no call at all"
 
 
 def test_a_bill_of_somebody_else_is_refused(ledger: Engine) -> None:

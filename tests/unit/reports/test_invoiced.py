@@ -221,6 +221,19 @@ def test_a_call_through_another_account_than_the_invoice_shows_stays(ledger: Eng
     assert len(shown(reconciled(ledger, whole=True)).settled) == 1
 
 
+def test_that_calls_come_to_nothing_is_said_as_the_invoice_may_be_filtered(ledger: Engine) -> None:
+    """What it shows of their model and account agrees without them: nothing tells it from one that was filtered to the rest."""
+    fill(ledger, [gpt(START), at_its_ceiling(START, "0.6", "openai", "gpt-5")])
+    text = "date,model,cost\n2026-11-23,gpt-5,2.30\n"
+    said = "1 of the unconfirmed entries come to 0"
+
+    maybe, surely = (shown(reconciled(ledger, text=text, whole=whole)) for whole in (False, True))
+
+    assert [item.invoice_usd for item in maybe.settled] == [item.invoice_usd for item in surely.settled] == ["0"]
+    assert [caveat.startswith(said) for caveat in maybe.about.caveats] == [True]
+    assert surely.about.caveats == []
+
+
 def test_a_part_of_a_day_is_not_compared(ledger: Engine) -> None:
     """From noon on, the invoice had nothing, and the call at its ceiling would have come to 0."""
     noon = START + DAY_US + DAY_US // 2

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from proxy.cli.main import app
 from proxy.ledger.closings import Closing, close
 from proxy.ledger.database import open_ledger
+from proxy.ledger.reconciliations import Reconciliation, keep_reconciliation
 from proxy.reports.calls import requests
 from proxy.reports.month import Mapped, MonthQuestion, in_cents, mapping_of, mark_up_of
 from proxy.reports.month_answer import MonthShown, close_month, month_answer
@@ -66,6 +67,16 @@ def test_the_first_minutes_of_a_month_are_compared_as_its_own(ledger: Engine) ->
     (compared,) = reconciled(ledger, begins, ends, zone)
     assert compared.cost_nanousd == 3_000_000_000
     assert compared.missing == [("2026-11-01", "2026-11-01"), ("2026-11-30", "2026-11-30")]
+
+
+def test_what_has_no_price_is_compared_with_nothing_known(ledger: Engine) -> None:
+    """Of a provider none of whose calls has a price."""
+    fill(ledger, [bought(NOVEMBER, None)])
+    keep_reconciliation(ledger, Reconciliation("openai", "bill.csv", DECEMBER, NOVEMBER, DECEMBER, 0, 5, 0))
+
+    (compared,) = reconciled(ledger, NOVEMBER, DECEMBER, UTC_ZONE)
+
+    assert (compared.provider, compared.cost_nanousd) == ("openai", None)
 
 
 def test_cents_add_up_to_the_total(ledger: Engine) -> None:

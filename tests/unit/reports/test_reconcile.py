@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from pricing.load import load_book
 from proxy.cli.main import app
+from proxy.cli.reports import reconcile
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries import Entry
 from proxy.ledger.reconciliations import Reconciliation, keep_reconciliation, reconciliations_of
@@ -90,8 +91,10 @@ def causes(shown: ReconcileShown) -> dict[str, str]:
 def adds_up(shown: ReconcileShown) -> None:
     for item in shown.items:
         explained = sum(Decimal(cause.usd) for cause in item.causes) + Decimal(item.unexplained_usd)
-        assert Decimal(item.theirs_usd) - Decimal(item.ours_usd) == Decimal(item.difference_usd) == explained
-    assert sum(Decimal(item.ours_usd) for item in shown.items) == Decimal(shown.ours_usd)
+        assert Decimal(item.theirs_usd) - Decimal(item.ours_usd or 0) == explained
+        assert item.difference_usd is None or Decimal(item.difference_usd) == explained
+        assert (item.ours_usd is None) == (item.difference_usd is None)
+    assert sum(Decimal(item.ours_usd or 0) for item in shown.items) == Decimal(shown.ours_usd or 0)
 
 
 def test_a_clean_file_is_clean(ledger: Engine) -> None:
@@ -253,6 +256,27 @@ def test_the_exit_code_is_what_is_unexplained(ledger: Engine, tmp_path: Path) ->
     assert (cut.exit_code, cut.stdout) == (2, "")
     assert "0.1 USD unexplained, 7.6923 % of theirs" in lax.stdout
     assert broken.stderr.startswith("error: the file ")
+
+
+@pytest.mark.parametrize("packing", ["none", "gzip", "zip"])
+def test_a_file_of_more_text_than_memory_is_for_is_refused(
+    ledger: Engine, tmp_path: Path, packing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packed, it need not be large: no more than that is unpacked."""
+    monkeypatch.setattr(reconcile, "_MOST_BYTES", 2**20)
+    (tmp_path / "taximeter.yaml").write_text(json.dumps({"ledger": str(ledger.url)}))
+    file, text = tmp_path / "bill", b"day,model,cost\n" + b"\n" * 2**20
+    if packing == "zip":
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("costs.csv", text)
+    else:
+        file.write_bytes(gzip.compress(text) if packing == "gzip" else text)
+
+    done = CliRunner().invoke(
+        app, ["report", "reconcile", "openai", str(file), "--config", str(tmp_path / "taximeter.yaml")]
+    )
+
+    assert (done.exit_code, "is more than 1 MiB of text; export fewer days" in done.stderr) == (2, True)
 
 
 @each_row(

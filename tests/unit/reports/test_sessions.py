@@ -24,6 +24,7 @@ from proxy.ledger.rollup_schema import spend_sessions
 from proxy.ledger.schema import entries
 from proxy.reports import one_session
 from proxy.reports import sessions as session_queries
+from proxy.reports.call_lists import call_page
 from proxy.reports.spend import spend
 from proxy.spool.writer import SpoolWriter
 from proxy.times import BadQuestion
@@ -266,6 +267,18 @@ def test_a_child_is_shown_by_itself_with_what_is_below_it(book: Book) -> None:
     assert found is not None
     assert (found[0].root_session, found[1].session, found[1].cost_nanousd) == ("main", "child", 8_000_000)
     assert one_session.session(book.engine, "nobody") is None
+
+
+@pytest.mark.parametrize(("session", "in_it"), [("main", {"main", "child"}), ("child", {"child"}), ("nobody", set())])
+def test_the_calls_of_a_session_are_its_trees_and_of_a_part_of_a_tree_its_own(
+    book: Book, session: str, in_it: set[str]
+) -> None:
+    run_with_agents(book)
+    book.ship()
+
+    page = call_page(book.engine, limit=50, before=None, filters={"session": session}, since=None, until=None)
+
+    assert {call["session_id"] for call in page.rows} == in_it
 
 
 def test_the_calls_shown_are_limited_and_the_sums_are_not(book: Book) -> None:

@@ -56,6 +56,14 @@ def test_what_a_data_plane_writes_is_read() -> None:
     assert (said.outcome, said.model, said.price_version) == ("ok", "m2", "v2")
 
 
+def test_who_says_nothing_of_a_field_is_read_like_who_says_that_it_is_nothing() -> None:
+    """As an earlier version did of each."""
+    silent = dict.fromkeys(("parent_session_id", "agent", "parent_agent"))
+    assert read(whole_intent(**silent)) == read(whole_intent())
+    silent = dict.fromkeys(("told_usage", "ttft_ms", "itl_ms_sum"))
+    assert read(whole_settle(**silent, itl_count=0)) == read(whole_settle())
+
+
 def test_what_is_common_is_one_object_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain, "_known", {})
     monkeypatch.setattr(plain, "_MOST_KNOWN", 3)

@@ -164,6 +164,8 @@ def test_a_customers_page_has_what_his_numbers_are_made_of(control: Control) -> 
     assert sum(int(row["calls"]) for row in costs) == item["requests"]
     assert "nobody says what they pay" in page.text
     assert control.client.get("/customers/nobody?since=2026-11-01").status_code == 404
+    before = control.client.get("/customers/acme?since=2026-01-01&until=2026-02-01")
+    assert (before.status_code, "Nobody called for this customer in this time" in before.text) == (200, True)
 
 
 @pytest.mark.parametrize("path", [page.path for page in PAGES if "{" not in page.path and page.ranged])

@@ -1,0 +1,46 @@
+"""Settings that a file names and gives no value: as if it did not name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+LIMITING = frozenset({"match", "models", "expires"})
+"""What a call or key is held to: without it more would be let through, or counted, than was meant."""
+
+
+def leave_out_empty(tree: Any, model: type[BaseModel]) -> None:
+    """Take the optional settings of `model` that are empty (null or "") out of `tree`, those of its sections too.
+
+    What is required stays, as do rows and names of the operator's choice (`overrides`, `headers`, prices): there nothing is
+    no value.
+    """
+    if not isinstance(tree, dict):
+        return
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        if key not in tree:
+            continue
+        value = tree[key]
+        if value is None or value == "":
+            if not field.is_required() and name not in LIMITING:
+                del tree[key]
+        else:
+            _within(value, field.annotation)
+
+
+def _within(value: Any, kind: Any) -> None:
+    """The sections that stand in a setting: it, or each row of its list or mapping."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        leave_out_empty(value, kind)
+        return
+    rows: Iterable[Any] = [value]
+    if get_origin(kind) is dict:
+        rows = value.values() if isinstance(value, dict) else ()
+    elif get_origin(kind) is tuple:
+        rows = value if isinstance(value, list) else ()
+    for inner in get_args(kind):
+        for row in rows:
+            _within(row, inner)
