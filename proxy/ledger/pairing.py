@@ -213,7 +213,7 @@ class Pairing:
                 batch.refusals.append(_refused(value, begun))
                 if begun is not None and value.get("unanswered"):
                     void: records.Void = {"t": "void", "id": value["id"], "ended_at": value["at"], "outcome": "refused"}
-                    batch.entries.append(entry_of(begun, void, self._instance))
+                    batch.add(entry_of(begun, void, self._instance))
         elif kind == "tally":
             if not is_known:
                 batch.tallies.append(_sound_tally(value))
