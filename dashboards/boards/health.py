@@ -185,7 +185,7 @@ BOARD = Board(
         ),
         bars(
             "Which labels have too many values?",
-            "Calls whose model or team did not become a label because there are too many: they count under `other`.",
+            "Calls whose model or team did not become a label because there are too many: models count under `other`, teams under `__overflow__`.",
             "short",
             Target(f"{q.gained('label_overflow_total', 'label')}", "{{label}}"),
             levels=((1, AMBER),),

@@ -133,7 +133,7 @@ class Control:
                 await link.all_serve(self._workers, _TICK_S)  # on a small machine the data planes need the time
             else:
                 beginning.hand_over(self._first_snapshot)
-                link.push(await self._answer_of(self._seeds))
+                link.push(self._by_now(await self._answer_of(self._seeds)))
             services = self._services or await self._begin_services(loop)
             server = admin_server(services.front, self.config.server)
             serving = tasks.create_task(server.serve([self._listener]))
@@ -275,7 +275,12 @@ class Control:
             return self._made.snapshot()
         seeds = await asyncio.to_thread(self._seeds)
         running = await asyncio.to_thread(jobs.running_jobs, self._engine)
-        return seeds | {"jobs": running, "charged": self._charges.lately(now_s())}
+        return self._by_now(seeds) | {"jobs": running, "charged": self._charges.lately(now_s())}
+
+    def _by_now(self, seeds: dict[str, Any]) -> dict[str, Any]:
+        """With the keys of this moment: what was pushed while the ledger was asked must not be taken back, and who connects has
+        not heard it."""
+        return seeds | self._made.snapshot(seeds["seeds"])
 
     def _seeds(self) -> dict[str, Any]:
         """A snapshot with what is spent, and by which definitions of the budgets in force."""
@@ -335,7 +340,7 @@ class Control:
         if self._shared is not None:
             await self._shared.seed()
         else:
-            self._link.push(await self._answer_of(self._seeds))
+            self._link.push(self._by_now(await self._answer_of(self._seeds)))
 
     async def _answer_of(self, question: Callable[[], T]) -> T:
         """What the ledger says; it is asked until it answers."""

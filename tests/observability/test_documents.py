@@ -9,7 +9,7 @@ import pytest
 
 from docs.generate import unit_of
 from proxy.control.metrics.exposition import PREFIX
-from proxy.control.metrics.table import METRICS
+from proxy.control.metrics.table import METRICS, OVERFLOW
 from tests.observability import boards
 from tests.observability.boards import ROOT, Rule
 
@@ -42,6 +42,11 @@ def _rows() -> list[Row]:
 
 
 ROWS = _rows()
+
+
+@pytest.mark.parametrize("document", ["README.md", "boards/health.py", "../docs/metrics.md"])
+def test_what_teams_beyond_the_bound_count_as_is_told(document: str) -> None:
+    assert f"`{OVERFLOW}`" in (ROOT / document).read_text(encoding="utf-8")
 
 
 def test_the_table_has_every_metric_of_the_code_and_no_other() -> None:

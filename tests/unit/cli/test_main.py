@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from proxy.cli.main import COMMANDS, app
+from tests.house.test_pasted import commands
 from tests.support.rows import each_row
 
 
@@ -29,6 +30,13 @@ def test_every_command_has_its_help(command: str) -> None:
 
     assert shown.exit_code == 0
     assert f" {command} " in shown.output.splitlines()[0]
+
+
+def test_every_command_takes_a_configuration() -> None:
+    known = commands()
+    groups = {path.rpartition(" ")[0] for path in known}
+
+    assert [path for path, options in known.items() if path not in groups and "--config" not in options] == []
 
 
 def test_the_version_is_the_package_s() -> None:

@@ -9,7 +9,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -19,6 +20,7 @@ from proxy.config.model import Config
 from proxy.control import opening, process
 from proxy.control.alerts import Alerts
 from proxy.control.process import Control
+from proxy.control.runtime_settings import RuntimeSettings
 from proxy.ledger import outage
 from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
@@ -97,6 +99,48 @@ async def test_data_planes_are_answered_while_the_rest_is_imported(
 
     (thread,) = importing
     assert thread != threading.main_thread().name
+
+
+async def test_a_key_that_is_revoked_while_a_data_plane_is_told_what_is_spent_is_not_told_as_live(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no data plane yet, so that nothing is pushed to it; and it hears of no key again before another one changes."""
+    control._engine = open_ledger(control.config.ledger)
+    control._shared = None
+    control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0))
+    control._made = RuntimeSettings([{"key_id": "revoked"}], [], [])
+
+    def running(_: object) -> list[Any]:
+        control._made = RuntimeSettings([], [], [])
+        return []
+
+    monkeypatch.setattr(process.jobs, "running_jobs", running)
+    told = await control._first_snapshot("data-0")
+    control._engine.dispose()
+
+    assert told["keys"] == []
+    assert set(told) == {"keys", "limits", "raises", "seeds", "defined", "jobs", "charged"}
+
+
+async def test_a_key_that_is_revoked_while_budgets_are_seeded_anew_stays_revoked(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control._engine = open_ledger(control.config.ledger)
+    control._shared = None
+    control._recorder = cast(Any, SimpleNamespace(caught_up_at=1.0))
+    control._made = RuntimeSettings([{"key_id": "revoked"}], [], [])
+    pushed: list[Any] = []
+    control._link = cast(Any, SimpleNamespace(push=pushed.append))
+
+    def seeds(*_: object) -> list[Any]:
+        control._made = RuntimeSettings([], [], [])
+        return []
+
+    monkeypatch.setattr(process, "budget_seeds", seeds)
+    await control._seed_defined(0.0)
+    control._engine.dispose()
+
+    assert [snapshot["keys"] for snapshot in pushed] == [[]]
 
 
 async def test_a_part_that_fails_ends_all(control: Control, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
