@@ -306,6 +306,9 @@ class Supervisor:
 
 
 def _reason(code: int) -> str:
+    """For a person who may have killed nothing."""
+    if code == -signal.SIGKILL:
+        return "killed: by a person, or by the kernel where memory ran out, which `dmesg` says then"
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 

@@ -36,7 +36,9 @@ sys.exit(supervisor.run())
         (
             "os.kill(os.getpid(), signal.SIGKILL)",
             60,
-            ["the data-0 process ended unexpectedly (signal 9) while it stopped"],
+            [
+                "the data-0 process ended unexpectedly (killed: by a person, or by the kernel where memory ran out, which `dmesg` says then) while it stopped"
+            ],
         ),
         ("os._exit(1)", 60, ["the data-0 process ended unexpectedly (exit code 1) while it stopped"]),
         ("os.kill(os.getppid(), signal.SIGTERM)", 60, ["killed, as a second stop was asked for: data-0"]),
