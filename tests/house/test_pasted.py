@@ -15,13 +15,12 @@ import tomllib
 from collections.abc import Iterator
 from configparser import ConfigParser
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-import typer
 
-from proxy.cli.main import app
 from tests.house.source import ROOT
+from tests.support.commands import commands
 from tests.support.rows import each_row
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -63,22 +62,6 @@ def blocks() -> list[Block]:
             for match in _FENCE.finditer(text)
         ]
     return found
-
-
-def commands() -> dict[str, set[str]]:
-    """Each command of ours with its options."""
-    known: dict[str, set[str]] = {}
-
-    def walk(command: Any, path: str) -> None:
-        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-        known[path] = options | {"--help"}
-        if hasattr(command, "list_commands"):
-            context = command.make_context(path or "taximeter", [], resilient_parsing=True)
-            for name in command.list_commands(context):
-                walk(command.get_command(context, name), f"{path} {name}".strip())
-
-    walk(typer.main.get_command(app), "")
-    return known
 
 
 def wrong_in(line: str, known: dict[str, set[str]]) -> Iterator[str]:

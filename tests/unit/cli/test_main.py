@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from proxy.cli.main import COMMANDS, app
-from tests.house.test_pasted import commands
+from tests.support.commands import commands
 from tests.support.rows import each_row
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -155,26 +155,33 @@ def test_a_run_is_over_when_its_writer_is_gone(tmp_path: Path) -> None:
     assert reader.read(over=True)[-1].payload == b'{"t":"tally"}'
 
 
-def test_a_run_that_begins_is_over_at_no_moment(tmp_path: Path) -> None:
+def test_a_run_that_begins_is_over_at_no_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recorder that took it for over would delete its first segment, and its writer would go on in a file without a name."""
-    looks, over = 0, []
+    over: list[str] = []
+    looks, is_looking = 0, False
 
-    def look(frame: FrameType, _: str, __: Any) -> Any:
-        nonlocal looks
-        if frame.f_code.co_filename != spool.__file__:
-            return None
-        looks += 1
+    def look() -> None:
+        nonlocal looks, is_looking
+        if is_looking:
+            return
+        is_looking = True
         over.extend(run for run in runs(tmp_path) if SpoolReader(tmp_path, run).is_over())
-        return look
+        looks, is_looking = looks + 1, False
 
-    before = sys.gettrace()
-    sys.settrace(look)  # at each line
-    try:
-        writer = SpoolWriter(tmp_path, "w")
-    finally:
-        sys.settrace(before)
+    def watched(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            look()
+            result = real(*args, **kwargs)
+            look()
+            return result
 
-    assert looks > 10
+        return call
+
+    for module, name in ((fcntl, "flock"), (os, "open"), (os, "rename"), (os, "write")):
+        monkeypatch.setattr(module, name, watched(getattr(module, name)))
+    writer = SpoolWriter(tmp_path, "w")
+
+    assert looks >= 12  # before and behind each: a lock and a segment are made, written and named
     assert over == []
     assert runs(tmp_path) == [writer.run]
 
