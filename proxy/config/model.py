@@ -40,7 +40,8 @@ class Model(_Section):
     max_output_tokens: PositiveInt | None = None
     """The most that it writes. Default: the price book's."""
     cap_trust: Literal["enforced", "ignored"] = "enforced"
-    """`ignored`: the upstream does not keep to output caps, so the context bounds a call."""
+    """`ignored`: the upstream does not keep to output caps, so the context bounds a call, and a stream that passes what its
+    budgets reserved (in events, or in 4 KiB for each token) is cut with an error."""
     hardware: str | None = Field(None, min_length=1, max_length=64)
     """Hardware that it runs on, where that is what is billed (Replicate: `gpu-l40s`): the book's price of a second of it is the
     model's, unless `prices` has one.

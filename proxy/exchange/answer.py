@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxy.exchange.attempt import Attempt
+from proxy.exchange.bounded import stream_of
 from proxy.exchange.jobs.begun import Begun
 from proxy.exchange.retry import Failure
 from proxy.exchange.stream import Streamed
@@ -29,12 +30,12 @@ async def answer(attempt: Attempt, response: Response, *, hold: bool = False) ->
         streams = attempt.call.stream and response.status == 200
         kind_of = response.header(b"content-type") or b""
         if streams and attempt.exchange.endpoint.form.framed and kind_of.startswith(FRAMES):
-            way = stream = Streamed(attempt, response, body)
+            way = stream = stream_of(attempt, response, body)
             await stream.relay(await body.read())
             return None
         called_stream = kind_of.startswith(b"text/event-stream")
         if streams and called_stream and attempt.exchange.configured.config.server.keepalive_comment_s:
-            way = stream = Streamed(attempt, response, body)
+            way = stream = stream_of(attempt, response, body)
             await stream.relay(None)
             return None
         first = body.read_now()
@@ -44,7 +45,7 @@ async def answer(attempt: Attempt, response: Response, *, hold: bool = False) ->
             raise UpstreamError("protocol", "the upstream's stream was empty", sent=True)
         # A stream is known by its type, or, where a server calls it something else, by its look.
         if streams and not lenient.looks_like_json(first) and (called_stream or lenient.looks_like_events(first)):
-            way = stream = Streamed(attempt, response, body)
+            way = stream = stream_of(attempt, response, body)
             await stream.relay(first)
             return None
         return await unary.relay(first)
