@@ -299,8 +299,8 @@ class Attempt(Linked):
                     ending = await self.exchange.plane.store.release(self.id)
                 finally:
                     if ending != "released":
-                        told: records.Unused = {**record, "intent": self.intent_record()}
-                        self._append(orjson.dumps(told))
+                        second: records.Unused = {**record, "intent": self.intent_record()}
+                        self._append(orjson.dumps(second))
 
     async def settle(self, settlement: Settlement, *, before_answer: bool = False) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets.
