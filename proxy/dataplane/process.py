@@ -254,10 +254,20 @@ class _DataPlane:
             with contextlib.suppress(StoreUnavailable):
                 await self._charge_expired()
                 await self._plane.store.forget_ended_windows(now_s())
+            self._keep_spool()
             self._plane.spool.write_owed()
             self._write_tally()
             self._room.look(self._plane.spool.take_refusal())
             self._plane.unrecorded_because = self._room.why
+
+    def _keep_spool(self) -> None:
+        size = self._plane.spool.keep_named()
+        if size is not None:
+            log.error(
+                "somebody deleted what this process writes in the spool (a person? a program that cleans up?); it is there "
+                "again with all its %d bytes. Calls that the ledger lacked in other files deleted beside it are lost",
+                size,
+            )
 
     async def _charge_expired(self) -> None:
         """Reservations that outlived their deadline are charged whole; the spool says so, for the ledger."""

@@ -18,7 +18,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from zlib import crc32
@@ -34,6 +34,7 @@ from proxy.times import now_us
 _SEGMENT_BYTES = 64 * 1024 * 1024
 _SYNC_EVERY_S = 0.05
 _CHECK_SIZE_EVERY_BYTES = 1024 * 1024
+_PIECE_BYTES = 1024 * 1024
 _MOST_TOGETHER = 32  # records in one write
 BOUND = "spool.max_mb"
 
@@ -52,13 +53,14 @@ class SpoolWriter:
         self._max_bytes = max_mb * 1024 * 1024
         self._run = f"{worker}-{Ids().new(now_us())}"
         self._number = 0
+        self._path = folder  # of the segment that is written to
         self._fd = -1
         self._size = 0
         self._empty_size = 0
         self._until_check = 0
         self._given_up = False
-        lock = folder / f"{self._run}.lock"
-        self._lock_fd = _hold(lock)
+        self._lock = folder / f"{self._run}.lock"
+        self._lock_fd = _hold(self._lock)
         self._owed: deque[bytes] = deque()
         self._refusal = ""
         self._dirty = threading.Event()
@@ -68,7 +70,7 @@ class SpoolWriter:
         try:
             self._open_segment()
         except SpoolUnavailable:
-            lock.unlink(missing_ok=True)  # else the run lived for as long as this process
+            self._lock.unlink(missing_ok=True)  # else the run lived for as long as this process
             os.close(self._lock_fd)
             raise
         if not self._fsync:
@@ -206,31 +208,44 @@ class SpoolWriter:
         self._until_check = _CHECK_SIZE_EVERY_BYTES if total + size <= self._max_bytes else 0
 
     def _open_segment(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
         path = self._folder / f"{self._run}.{self._number:06d}.spool"
         opening: Open = {"t": "open", "v": VERSION, "run": self._run, "segment": self._number}
         header = frame(orjson.dumps(opening))
-        # It has its name once it is sound: readers take what stands before a next segment for finished.
-        begun = path.with_suffix(".begun")
         try:
-            fd = os.open(begun, flags, 0o600)
-            try:
-                if os.write(fd, header) != len(header):
-                    raise OSError(errno.ENOSPC, "the disk is full")
-                begun.rename(path)
-            except OSError:
-                os.close(fd)
-                begun.unlink()
-                raise
+            fd = _begin(path, (header,))
         except OSError as error:
             raise self._refused(error) from None
-        old, self._fd, self._size = self._fd, fd, len(header)
+        old, self._fd, self._path, self._size = self._fd, fd, path, len(header)
         self._empty_size = len(header)
         self._given_up = False
         self._number += 1
         if old >= 0:
             os.fdatasync(old)
             os.close(old)
+
+    def keep_named(self) -> int | None:
+        """From second to second: what somebody has deleted of the segment that is written to and of the run's lock is there
+        again, with all that was in it; nobody else would find it. How many bytes; None where nothing was missing. Where the
+        disk refuses that, it is a refusal, and the next call tries again."""
+        try:
+            is_held, is_named = _is_at(self._lock, self._lock_fd), _is_at(self._path, self._fd)
+            if is_held and is_named:
+                return None
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not is_held:  # first: a run without a lock is over, and what is read of it deleted
+                old, self._lock_fd = self._lock_fd, _hold(self._lock)
+                os.close(old)
+            if not is_named:
+                old, self._fd = self._fd, _begin(self._path, _content(self._fd))
+                os.close(old)
+                if self._fsync:
+                    self._sync()
+                else:
+                    self._dirty.set()
+        except OSError as error:
+            self._refused(error)
+            return None
+        return self._size
 
     def _sync_for_ever(self) -> None:
         while True:
@@ -269,6 +284,40 @@ def _hold(lock: Path) -> int:
         begun.unlink(missing_ok=True)
         raise
     return fd
+
+
+def _begin(segment: Path, content: Iterable[bytes]) -> int:
+    """A segment that is written to, with that in it. It has its name once it is sound: readers take what stands before a next
+    one for finished. Raises OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+    begun = segment.with_suffix(".begun")
+    fd = os.open(begun, flags, 0o600)
+    try:
+        for piece in content:
+            if os.write(fd, piece) != len(piece):
+                raise OSError(errno.ENOSPC, "the disk is full")
+        begun.rename(segment)
+    except OSError:
+        os.close(fd)
+        begun.unlink(missing_ok=True)
+        raise
+    return fd
+
+
+def _content(fd: int) -> Iterator[bytes]:
+    """What is in an open file, a megabyte at once."""
+    at = 0
+    while piece := os.pread(fd, _PIECE_BYTES, at):
+        yield piece
+        at += len(piece)
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    """Whether the open file has that name still."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _size_of(segment: Path) -> int:

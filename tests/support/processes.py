@@ -19,6 +19,8 @@ from tests.support.marks import MARK, marked
 from tests.support.waiting import wait_until
 from tests.support.warm import ROOT, WARM, Forked, environment, fits
 
+_GONE_S = 60  # of a machine that does much else
+
 
 class RigError(Exception):
     """The rig itself could not do its work: something did not start, did not end, or did not become quiet."""
@@ -71,8 +73,8 @@ class Marked:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, number)
         if pids is None:
-            self._reap(10)
-            wait_until("the killed processes are gone", lambda: not self.members(), 10)
+            self._reap(_GONE_S)
+            wait_until("the killed processes are gone", lambda: not self.members(), _GONE_S)
 
     def stop(self, timeout_s: float) -> int:
         """SIGTERM and the exit code. Raises `RigError` when the tree has not ended in time, after killing it."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from tests.support.processes import get
 from tests.support.waiting import wait_until
 
-from .harness import CALLERS, Rig
+from .harness import _READY_S, CALLERS, Rig
 from .scenarios import Outcome
 from .traffic import Traffic
 
@@ -79,7 +79,7 @@ class Bounded:
     def free(self, rig: Rig) -> None:
         self._holder.execute("ROLLBACK")
         self._holder.close()
-        wait_until("the spool is shipped", lambda: _size(rig.gateway.spool) < 500_000, 20)
+        wait_until("the spool is shipped", lambda: _size(rig.gateway.spool) < 500_000, _READY_S)
 
 
 @contextlib.contextmanager
@@ -122,13 +122,13 @@ def full_disk(
         rig.load(quick)
         rig.quiet()
         streams = rig.begin_load(slow)
-        wait_until("the streams have begun", lambda: rig.provider.status()["open"] == slow.calls, 20)
+        wait_until("the streams have begun", lambda: rig.provider.status()["open"] == slow.calls, _READY_S)
         disk.fill(rig)
         rig.load(replace(quick, seed=seed + 2))
         refused = rig.logs[-1]
         rig.end_load(streams)
         disk.free(rig)
-        wait_until("calls are taken again", lambda: _takes_calls(rig), 15)
+        wait_until("calls are taken again", lambda: _takes_calls(rig), _READY_S)
         rig.load(replace(quick, seed=seed + 3))
         verdict = rig.verdict(clean=False)
         facts = {

@@ -22,7 +22,7 @@ from tests.support.postgres_pair import PostgresPair
 from tests.support.waiting import wait_until
 
 from . import evidence
-from .harness import Gateway, Rig
+from .harness import _READY_S, Gateway, Rig
 from .invoice import read_invoice
 from .scenarios import Outcome, bad_ends
 from .traffic import Traffic
@@ -78,10 +78,10 @@ def fail_overs(folder: Path, ways: Ways, *, times: int = 2, seed: int = 1, rate:
             pair.other.kill()
             pair.join()
             if ways.taken_over:
-                wait_until("who stood by serves", rig.gateway.ready, 120)
+                wait_until("who stood by serves", rig.gateway.ready, _READY_S)
                 standing_by = _stands_by(rig, number + 1)
             rig.end_load(load)
-            rig.quiet(120)
+            rig.quiet(_READY_S)
         verdict = rig.verdict(clean=not ways.taken_over)
         client = evidence.read_client(rig.logs)
         slowest = max((row["t1_ns"] - row["t0_ns"]) / 1e9 for row in client)
@@ -101,7 +101,7 @@ def _stands_by(rig: Rig, number: int) -> Gateway:
     gateway = Gateway(folder, rig.made, rig.module)
     rig.loads.append(gateway)  # it ends with the rig
     gateway.start([sys.executable, "-m", rig.module, "serve", "--config", str(gateway.config_file), "--standby"])
-    wait_until("another stands by", lambda: "standing by" in gateway.tail(), 60)
+    wait_until("another stands by", lambda: "standing by" in gateway.tail(), _READY_S)
     return gateway
 
 
@@ -110,15 +110,15 @@ def _kill_in_a_commit(pair: PostgresPair, ways: Ways, rng: random.Random) -> Non
     primary = pair.primary
     pair.hold_back()
     if ways.synchronous:
-        wait_until("a commit waits for the standby", lambda: primary.ask(_UNANSWERED), 20)
+        wait_until("a commit waits for the standby", lambda: primary.ask(_UNANSWERED), _READY_S)
         pair.fail_over()
         return
     had = len(primary.ask(_IDS, _DATABASE))
-    wait_until("the standby lacks something", lambda: len(primary.ask(_IDS, _DATABASE)) > had, 20)
+    wait_until("the standby lacks something", lambda: len(primary.ask(_IDS, _DATABASE)) > had, _READY_S)
     time.sleep(rng.uniform(0.0, 1.0))
     with contextlib.closing(psycopg.connect(primary.url(_DATABASE))) as holding:
         holding.execute("LOCK TABLE spool_positions IN EXCLUSIVE MODE")  # what a batch writes last but one
-        wait_until("a batch is nearly written", lambda: primary.ask(_WAITING), 20)
+        wait_until("a batch is nearly written", lambda: primary.ask(_WAITING), _READY_S)
         pair.fail_over()
 
 

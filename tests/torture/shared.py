@@ -16,7 +16,7 @@ from tests.support.processes import get
 from tests.support.redis import RedisServer
 from tests.support.waiting import wait_until
 
-from .harness import BUDGETS, CALLERS, Gateway, Rig, config
+from .harness import _READY_S, BUDGETS, CALLERS, Gateway, Rig, config
 from .scenarios import Outcome, plane_pid
 from .stampede import stampede
 from .traffic import Traffic
@@ -191,7 +191,7 @@ def replica_kills(folder: Path, *, times: int = 1, seed: int = 1, max_call_s: in
                     rig.begin_load(replace(wanted, seed=seed * 1000 + 2 * number + mine), (rig.gateway, other)[mine])
                     for mine in (0, 1)
                 ]
-                wait_until("the other is in the middle of calls", lambda: _in_flight(other) >= 20, 30)
+                wait_until("the other is in the middle of calls", lambda: _in_flight(other) >= 20, _READY_S)
                 time.sleep(rng.uniform(0, 0.3))
                 other.kill()
                 killed = time.monotonic()
@@ -200,9 +200,9 @@ def replica_kills(folder: Path, *, times: int = 1, seed: int = 1, max_call_s: in
                 wait_until("nothing is reserved any more", lambda: _reserved(rig) == 0, max_call_s + 15)
                 stuck_s.append(round(time.monotonic() - killed, 1))
                 other.up()
-            wait_until("the other is ready", other.ready, 20)
+            wait_until("the other is ready", other.ready, _READY_S)
             rig.quiet()
-            wait_until("the other has shipped everything", lambda: _lag(other) == 0, 20)
+            wait_until("the other has shipped everything", lambda: _lag(other) == 0, _READY_S)
             verdict = rig.verdict(clean=False)
             for name in [name for name in verdict.numbers if name.startswith("metric_")]:
                 del verdict.numbers[name]  # each replica has metrics of its own, and the auditor looked at one's

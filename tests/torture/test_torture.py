@@ -60,7 +60,9 @@ def test_a_point_that_nobody_knows_cannot_be_armed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("plane", ["data", "control"])
 def test_a_plane_that_is_killed_comes_back_and_loses_nothing(plane: str, tmp_path: Path) -> None:
-    passed(scenarios.kills(tmp_path, times=1, streams=60, whom=plane))
+    outcome = passed(scenarios.kills(tmp_path, times=2, streams=60, whom=plane))
+
+    assert outcome.facts["kills_among_calls"] == "2 of 2"
 
 
 def test_callers_that_leave_are_charged_to_the_nano_dollar(tmp_path: Path) -> None:
