@@ -17,10 +17,12 @@ class Charges:
     """All of it on the process's loop."""
 
     def __init__(self) -> None:
+        self.count = 0  # of all that were ever noted
         self._noted: deque[tuple[float, Any]] = deque()
 
     def note(self, charges: Sequence[Any], now_s: float) -> None:
         """charges: as `corrections.repricings` has them."""
+        self.count += len(charges)
         self._noted.extend((now_s, charge) for charge in charges)
         self._forget(now_s)
 

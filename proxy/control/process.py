@@ -273,8 +273,11 @@ class Control:
             await asyncio.sleep(_POLL_RUNS_S)
         if self._shared is not None:
             return self._made.snapshot()
-        seeds = await asyncio.to_thread(self._seeds)
-        running = await asyncio.to_thread(jobs.running_jobs, self._engine)
+        count = -1
+        while count != self._charges.count:  # what came since the sums were read is told to nobody who is not there yet
+            count = self._charges.count
+            seeds = await asyncio.to_thread(self._seeds)
+            running = await asyncio.to_thread(jobs.running_jobs, self._engine)
         return self._by_now(seeds) | {"jobs": running, "charged": self._charges.lately(now_s())}
 
     def _by_now(self, seeds: dict[str, Any]) -> dict[str, Any]:

@@ -288,13 +288,19 @@ class Attempt(Linked):
                 await store.release(self.id)
 
     async def unused(self) -> None:
-        """End a session's reservation that no turn used: without an entry."""
+        """End a session's reservation that no turn used: without an entry, unless it may have been charged already."""
         if not self.closed:
             self.closed = True
             record: records.Unused = {"t": "unused", "id": self.id, "at": now_us()}
             self._append(orjson.dumps(record))
             if self.claims:
-                await self.exchange.plane.store.release(self.id)
+                ending = None
+                try:
+                    ending = await self.exchange.plane.store.release(self.id)
+                finally:
+                    if ending != "released":
+                        second: records.Unused = {**record, "intent": self.intent_record()}
+                        self._append(orjson.dumps(second))
 
     async def settle(self, settlement: Settlement, *, before_answer: bool = False) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets.

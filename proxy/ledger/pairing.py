@@ -206,14 +206,17 @@ class Pairing:
                 self._expired.add(value["id"])
             if not is_known:
                 batch.add(expired)
-        elif kind in ("refused", "unused"):
-            begun = self._begun(value["id"]) if kind == "refused" and value["id"] in self._open else None
+        elif kind == "refused":
+            begun = self._begun(value["id"]) if value["id"] in self._open else None
             self._close(value["id"])
-            if not is_known and kind == "refused":
+            if not is_known:
                 batch.refusals.append(_refused(value, begun))
                 if begun is not None and value.get("unanswered"):
-                    void: records.Void = {"t": "void", "id": value["id"], "ended_at": value["at"], "outcome": "refused"}
-                    batch.add(entry_of(begun, void, self._instance))
+                    batch.add(self._void(begun, "refused", value["at"]))
+        elif kind == "unused":
+            self._close(value["id"])
+            if not is_known and (intent := value.get("intent")):
+                batch.add(self._void(intent, "unused", value["at"]))
         elif kind == "tally":
             if not is_known:
                 batch.tallies.append(_sound_tally(value))
@@ -264,8 +267,7 @@ class Pairing:
         for attempt_id, begun in self._open.items():
             intent = _whole(*begun)
             if attempt_id in self._waiting:
-                void: records.Void = {"t": "void", "id": attempt_id, "ended_at": ended_at, "outcome": "crashed"}
-                batch.add(entry_of(intent, void, self._instance))
+                batch.add(self._void(intent, "crashed", ended_at))
             elif attempt_id not in self._expired:
                 batch.add(self._at_its_ceiling(intent, "crashed", ended_at))
         self._open.clear()
@@ -284,6 +286,10 @@ class Pairing:
         if facts := value.get("stored_facts"):
             end["stored_facts"] = facts
         return entry_of(value["job"]["intent"], end, self._instance)
+
+    def _void(self, intent: records.Intent, outcome: str, ended_at: Any) -> Entry:
+        end: records.Void = {"t": "void", "id": intent["id"], "ended_at": ended_at, "outcome": outcome}
+        return entry_of(intent, end, self._instance)
 
     def _at_its_ceiling(self, intent: records.Intent, outcome: str, ended_at: Any, epoch: Any = None) -> Entry:
         end: records.Settle = {

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from proxy.budgets.store import Granted, Moved, StoreUnavailable, Unanswered
+from proxy.exchange.attempt import Attempt
 from proxy.types import Claim
 from tests.flow.house import HARD, Build, Odd
 
@@ -44,6 +45,32 @@ async def test_who_reads_the_records_knows_whether_the_reservation_may_stand(
     house.plane.store = cast(Any, store)
     assert (await house.ask()).code == "budget_store_unavailable"
     assert house.records()[-1].get("unanswered") is unanswered
+
+
+class _Mute(Odd):
+    """Releases, perhaps, and does not answer."""
+
+    async def release(self, *_: Any, **__: Any) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(("store", "sweeps", "told"), [(Odd, False, 0), (Odd, True, 1), (_Mute, False, 1)])
+async def test_of_a_reservation_that_nothing_used_the_records_say_whether_it_may_have_expired(
+    build: Build, monkeypatch: pytest.MonkeyPatch, store: type[Odd], sweeps: bool, told: int
+) -> None:
+    house = build(**HARD)
+    house.plane.store = cast(Any, store())
+
+    async def end(attempt: Attempt, *_: Any, **__: Any) -> None:
+        if sweeps:
+            await house.plane.store.sweep(2.0**40)
+        await attempt.unused()
+
+    monkeypatch.setattr(Attempt, "settle", end)
+    await house.ask()
+    intent, *ends = house.records()
+    assert [end["t"] for end in ends] == ["unused"] * (1 + told)
+    assert [end["intent"]["budgets"] for end in ends if "intent" in end] == [intent["budgets"]] * told
 
 
 @pytest.mark.parametrize("budget", [{"on_store_down": "allow"}, {"action": "warn"}])

@@ -122,6 +122,31 @@ async def test_a_key_that_is_revoked_while_a_data_plane_is_told_what_is_spent_is
     assert set(told) == {"keys", "limits", "raises", "seeds", "defined", "jobs", "charged"}
 
 
+async def test_a_repricing_that_comes_while_a_data_plane_is_told_what_is_spent_is_in_what_it_is_told(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is pushed to those that are there; this one is not yet, and takes no charges from before its seeds."""
+    control._engine = open_ledger(control.config.ledger)
+    control._shared = None
+    control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0))
+    control._link = cast(Any, SimpleNamespace(push=lambda _: None))
+    ledger, coming = [100], [-40]
+
+    def running(_: object) -> list[Any]:
+        while coming:
+            charge = coming.pop()
+            ledger.append(charge)
+            control._charge([["c", [["b", "", 0, "usd", charge]]]])
+        return []
+
+    monkeypatch.setattr(process, "budget_seeds", lambda *_: [{"spent": sum(ledger)}])
+    monkeypatch.setattr(process.jobs, "running_jobs", running)
+    told = await control._first_snapshot("data-0")
+    control._engine.dispose()
+
+    assert told["seeds"] == [{"spent": 60}]
+
+
 async def test_a_key_that_is_revoked_while_budgets_are_seeded_anew_stays_revoked(
     control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
