@@ -9,13 +9,18 @@ from pydantic import BaseModel
 
 LIMITING = frozenset({"match", "models", "expires"})
 """What a call or key is held to: without it more would be let through, or counted, than was meant."""
+_MEANT = frozenset({
+    "admin_key", "limit_usd", "limit_tokens", "limit_requests", "max_requests", "max_usd_per_minute", "loop",
+    "max_calls_per_key", "store", "ledger",
+})  # fmt: skip
+"""What else protects, or says where the books are: an empty text is what a template makes of a value that it lacks."""
 
 
 def leave_out_empty(tree: Any, model: type[BaseModel]) -> None:
     """Take the optional settings of `model` that are empty (null or "") out of `tree`, those of its sections too.
 
-    What is required stays, as do rows and names of the operator's choice (`overrides`, `headers`, prices): there nothing is
-    no value.
+    What is required stays, as does what protects where it is an empty text; and rows and names of the operator's choice
+    (`overrides`, `headers`, prices): there nothing is no value.
     """
     if not isinstance(tree, dict):
         return
@@ -25,7 +30,7 @@ def leave_out_empty(tree: Any, model: type[BaseModel]) -> None:
             continue
         value = tree[key]
         if value is None or value == "":
-            if not field.is_required() and name not in LIMITING:
+            if not field.is_required() and name not in LIMITING and (value is None or name not in _MEANT):
                 del tree[key]
         else:
             _within(value, field.annotation)

@@ -6,6 +6,7 @@ import base64
 import gzip
 import zlib
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 from zipfile import BadZipFile, ZipFile
@@ -107,8 +108,7 @@ def _text_of(file: Path) -> str:
     text, or more than `_MOST_BYTES`."""
     try:
         with file.open("rb") as raw:
-            head = raw.read(len(_ZIP))
-            raw.seek(0)
+            head = raw.peek(len(_ZIP))[: len(_ZIP)]  # not read: a pipe has no way back
             if head.startswith(_GZIP):
                 with gzip.open(raw) as unpacked:
                     content = unpacked.read(_MOST_BYTES + 1)
@@ -128,7 +128,7 @@ def _text_of(file: Path) -> str:
 
 def _only_file_in(file: Path, raw: BinaryIO) -> bytes:
     """Of a zip archive, as portals deliver exports, no more than tells that it is too much. Exits where it has several."""
-    with ZipFile(raw) as archive:
+    with ZipFile(raw if raw.seekable() else BytesIO(raw.read(_MOST_BYTES + 1))) as archive:
         names = [name for name in archive.namelist() if not name.endswith("/")]
         if len(names) != 1:
             raise fail(f"{file} has {len(names)} files ({', '.join(names[:5])}); unpack it and compare one of them", 2)

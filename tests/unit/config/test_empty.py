@@ -48,7 +48,7 @@ def test_a_setting_without_a_value_is_as_if_absent(tmp_path: Path, text: str) ->
     assert fits_the_schema(text)
 
 
-@pytest.mark.parametrize("name", ["admin_key", "metrics_token", "viewer_key", "port", "max_body_mb", "budget_status"])
+@pytest.mark.parametrize("name", ["metrics_token", "viewer_key", "port", "max_body_mb", "budget_status"])
 def test_empty_text_is_no_value(tmp_path: Path, name: str) -> None:
     assert load(tmp_path, f'server: {{{name}: ""}}') == load(tmp_path, "")
 
@@ -88,6 +88,15 @@ def test_so_in_rows(tmp_path: Path, name: str) -> None:
         (f'keys: [{{{KEY}, expires: ""}}]', "keys[0].expires"),
         ("keys: [{name: k, key: }]", "keys[0]"),
         ("server: {host: 0.0.0.0, admin_key: }", "server.admin_key"),
+        # What a template makes of a value that it lacks: nobody may be told that all is well, and be without it.
+        ('server: {admin_key: ""}', "server.admin_key"),
+        ('server: {max_calls_per_key: ""}', "server.max_calls_per_key"),
+        ('guards: {max_requests: ""}', "guards.max_requests"),
+        ('guards: {max_usd_per_minute: ""}', "guards.max_usd_per_minute"),
+        ('guards: {loop: ""}', "guards.loop"),
+        ('budgets: [{name: a, limit_usd: "", limit_tokens: 5, window: day}]', "budgets[0].limit_usd"),
+        ('store: ""', "store"),
+        ('ledger: ""', "ledger"),
     ],
 )
 def test_what_is_required_or_limits_is_not_left_out(tmp_path: Path, text: str, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import zipfile
 from decimal import Decimal
 from fractions import Fraction
@@ -277,6 +278,31 @@ def test_a_file_of_more_text_than_memory_is_for_is_refused(
     )
 
     assert (done.exit_code, "is more than 1 MiB of text; export fewer days" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("packing", ["none", "gzip", "zip"])
+def test_a_file_may_be_a_pipe(ledger: Engine, tmp_path: Path, packing: str) -> None:
+    """As of `<(aws s3 cp … -)`: it has no way back."""
+    (tmp_path / "taximeter.yaml").write_text(json.dumps({"ledger": str(ledger.url)}))
+    fill(ledger, [call(START, "openai", "gpt-5", input=(1_000_000, "1.2"))])
+    rows = [{"amount": {"value": 1.2, "currency": "usd"}, "line_item": "gpt-5, input"}]
+    file, text = tmp_path / "bill", json.dumps({"data": [{"start_time": START // 1_000_000, "results": rows}]}).encode()
+    if packing == "zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("costs.json", text)
+    else:
+        file.write_bytes(gzip.compress(text) if packing == "gzip" else text)
+    asked, config = ["report", "reconcile", "openai"], ["--config", str(tmp_path / "taximeter.yaml")]
+
+    there = CliRunner().invoke(app, [*asked, str(file), *config])
+    ours, theirs = os.pipe()
+    os.write(theirs, file.read_bytes())
+    os.close(theirs)
+    piped = CliRunner().invoke(app, [*asked, f"/dev/fd/{ours}", *config])
+    os.close(ours)
+
+    assert (piped.exit_code, piped.stdout) == (there.exit_code, there.stdout)
+    assert there.exit_code == 0
 
 
 @each_row(
