@@ -7,13 +7,15 @@ import os
 import resource
 import sys
 from functools import cache
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from mypy import state
 
 from machine_code import COMPILED, natively
 from tests.house.source import Source, imports, product
-from tests.support.native import setattr_checked
+from tests.support.native import is_kept, setattr_checked
 
 # What makes classes in its own way, or is heavy: a module that needs it is none of plain functions and values.
 NOT_COMPILED = ("pydantic", "msgspec", "sqlalchemy", "alembic", "psycopg", "fastapi", "litellm", "typer", "jinja2")
@@ -138,6 +140,18 @@ def test_who_replaces_a_native_member_is_told(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(pytest.fail.Exception, match="is native"):
             setattr_checked(monkeypatch, *place, None)
     setattr_checked(monkeypatch, state.StrictOptionalState, "strict_optional_set", None)  # decorated: it is looked up
+
+
+def test_a_constant_that_native_code_keeps_is_known_wherever_it_was_built(tmp_path: Path) -> None:
+    """In a folder, too, whose name has a point."""
+    folder = tmp_path / "tmp.Ab12"
+    folder.mkdir()
+    (folder / "money.py").write_text("KEPT = 1\nkind = print(KEPT)\n")
+    module = ModuleType("proxy.money")
+    module.__file__ = str(folder / "money.cpython-311-x86_64-linux-gnu.so")
+
+    assert is_kept(module, "KEPT")
+    assert not is_kept(module, "kind")
 
 
 def test_whatever_else_is_replaced() -> None:

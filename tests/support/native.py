@@ -42,7 +42,8 @@ def is_kept(module: Any, name: str) -> bool:
 
 @cache
 def _kept_by(file: str) -> set[str]:
-    source = Path(f"{file.partition('.')[0]}.py").read_text(encoding="utf-8")
+    machine_code = Path(file)
+    source = machine_code.with_name(f"{machine_code.name.partition('.')[0]}.py").read_text(encoding="utf-8")
     return {*constants(ast.parse(source))}
 
 
