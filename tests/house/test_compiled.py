@@ -146,7 +146,7 @@ def test_a_constant_that_native_code_keeps_is_known_wherever_it_was_built(tmp_pa
     """In a folder, too, whose name has a point."""
     folder = tmp_path / "tmp.Ab12"
     folder.mkdir()
-    (folder / "money.py").write_text("KEPT = 1\nkind = print(KEPT)\n")
+    (folder / "money.py").write_text("KEPT = 1\nkind = KEPT + 1\n")
     module = ModuleType("proxy.money")
     module.__file__ = str(folder / "money.cpython-311-x86_64-linux-gnu.so")
 
