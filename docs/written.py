@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.config.empty import LIMITING
+from proxy.config.empty import LIMITING, PLACES
 
 _REFERENCE = r"\$\{.+\}|^os\.environ/"
 _ABOUT = ("title", "description", "default")
@@ -26,7 +26,7 @@ def as_written(schema: dict[str, Any]) -> dict[str, Any]:
     if "anyOf" in schema:
         made["anyOf"] = [as_written(below) for below in schema["anyOf"]]
     for name, below in made.get("properties", {}).items():
-        if name not in schema.get("required", ()) and name not in LIMITING:
+        if name not in schema.get("required", ()) and name not in LIMITING | PLACES:
             made["properties"][name] = _or(below, {"type": "null"})
     if schema.get("type") in _NUMBERS or not {"enum", "pattern", "format"}.isdisjoint(schema):
         made = _or(made, {"type": "string", "pattern": _REFERENCE})

@@ -9,18 +9,20 @@ from pydantic import BaseModel
 
 LIMITING = frozenset({"match", "models", "expires"})
 """What a call or key is held to: without it more would be let through, or counted, than was meant."""
+PLACES = frozenset({"ledger", "store", "data_dir"})
+"""Where the books are: a template that lacks the value would have them begun anew, elsewhere."""
 _MEANT = frozenset({
     "admin_key", "limit_usd", "limit_tokens", "limit_requests", "max_requests", "max_usd_per_minute", "loop",
-    "max_calls_per_key", "store", "ledger",
+    "max_calls_per_key",
 })  # fmt: skip
-"""What else protects, or says where the books are: an empty text is what a template makes of a value that it lacks."""
+"""What else protects: an empty text is what a template makes of a value that it lacks."""
 
 
 def leave_out_empty(tree: Any, model: type[BaseModel]) -> None:
     """Take the optional settings of `model` that are empty (null or "") out of `tree`, those of its sections too.
 
-    What is required stays, as does what protects where it is an empty text; and rows and names of the operator's choice
-    (`overrides`, `headers`, prices): there nothing is no value.
+    What is required stays, as do places, and what protects where it is an empty text; and rows and names of the operator's
+    choice (`overrides`, `headers`, prices): there nothing is no value.
     """
     if not isinstance(tree, dict):
         return
@@ -30,7 +32,8 @@ def leave_out_empty(tree: Any, model: type[BaseModel]) -> None:
             continue
         value = tree[key]
         if value is None or value == "":
-            if not field.is_required() and name not in LIMITING and (value is None or name not in _MEANT):
+            stays = field.is_required() or name in LIMITING | PLACES or (value == "" and name in _MEANT)
+            if not stays:
                 del tree[key]
         else:
             _within(value, field.annotation)

@@ -38,7 +38,7 @@ def fits_the_schema(text: str) -> bool:
     [
         *(f"{name}:" for name in ("server", "guards", "spool", "alerts", "jobs", "log", "translate")),
         *(f"{name}:" for name in ("budgets", "keys", "prices", "plans", "capacity", "exports")),
-        *(f"{name}:" for name in ("store", "ledger", "data_dir", "ledger_retention_days", "session_guess", "on_unpriced")),
+        *(f"{name}:" for name in ("ledger_retention_days", "session_guess", "on_unpriced")),
         "server: {admin_key: }", "server: {port: , host: , budget_status: , busy_wait_s: }", "log: {sample: }",
         "spool: {mode: , max_mb: }", "guards: {max_requests: , loop: }", "alerts: {webhook: }",
     ],
@@ -97,6 +97,10 @@ def test_so_in_rows(tmp_path: Path, name: str) -> None:
         ('budgets: [{name: a, limit_usd: "", limit_tokens: 5, window: day}]', "budgets[0].limit_usd"),
         ('store: ""', "store"),
         ('ledger: ""', "ledger"),
+        ("ledger:", "ledger"),
+        ("store:", "store"),
+        ("data_dir:", "data_dir"),
+        ('data_dir: ""', "data_dir"),
     ],
 )
 def test_what_is_required_or_limits_is_not_left_out(tmp_path: Path, text: str, path: str) -> None:
