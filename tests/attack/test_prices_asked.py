@@ -122,13 +122,18 @@ PRICES = [
 HARD = [{"name": "b", "limit_usd": "100", "window": "total"}]
 
 
-@pytest.mark.parametrize(
-    "tier", ["provisioned", "Provisioned", "batch", "flex", "free", "auto", "unheard-of", 7, [], {}]
-)
-async def test_a_call_is_billed_as_if_it_had_not_asked(build: Build, tier: object) -> None:
+@pytest.mark.parametrize("tier", ["provisioned", "Provisioned", "batch", "flex", "free", "auto", "unheard-of"])
+async def test_a_call_is_billed_as_if_it_had_not_asked(build: Build, tier: str) -> None:
     house = build(prices=PRICES, budgets=HARD)
     assert (await house.ask(service_tier=tier)).headers["x-taximeter-cost-usd"] == "0.0004"
     assert [record["service_tier"] for record in house.records() if record["t"] == "settle"] == [None]
+
+
+@pytest.mark.parametrize("tier", [7, [], {}])
+async def test_what_is_no_name_of_a_tier_is_not_passed_on(build: Build, tier: object) -> None:
+    house = build(prices=PRICES, budgets=HARD)
+    assert (await house.ask(service_tier=tier)).status == 400
+    assert house.sent == []
 
 
 @pytest.mark.parametrize(("said", "usd"), [({}, "0.0012"), ({"service_tier": "default"}, "0.0004")])

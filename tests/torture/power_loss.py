@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from sqlalchemy.engine import Connection
 
 from proxy.ledger.database import open_ledger
 from proxy.ledger.recorder import Recorder
@@ -35,6 +36,8 @@ class NoMetrics:
     def add(self, observed: object) -> None: ...
 
     def reload(self, rows: Iterable[tuple[str, str, str]]) -> None: ...
+
+    def begin_again(self, connection: Connection) -> None: ...
 
     def observe_entries(self, entries: object) -> None: ...
 
