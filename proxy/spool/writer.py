@@ -18,7 +18,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from zlib import crc32
@@ -275,28 +275,28 @@ class SpoolWriter:
 def _hold(lock: Path) -> int:
     """The file that says that a run lives, held. It has its name once it is: a run whose lock is free is over, and deleted."""
     begun = lock.with_suffix(".lock-begun")
-    fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        begun.rename(lock)
-    except OSError:
-        os.close(fd)
-        begun.unlink(missing_ok=True)
-        raise
-    return fd
+    return _made(lock, begun, os.O_EXCL, lambda fd: fcntl.flock(fd, fcntl.LOCK_EX))
 
 
 def _begin(segment: Path, content: Iterable[bytes]) -> int:
     """A segment that is written to, with that in it. It has its name once it is sound: readers take what stands before a next
     one for finished. Raises OSError."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-    begun = segment.with_suffix(".begun")
-    fd = os.open(begun, flags, 0o600)
-    try:
+
+    def write(fd: int) -> None:
         for piece in content:
             if os.write(fd, piece) != len(piece):
                 raise OSError(errno.ENOSPC, "the disk is full")
-        begun.rename(segment)
+
+    begun = segment.with_suffix(".begun")
+    return _made(segment, begun, os.O_TRUNC | os.O_APPEND, write)
+
+
+def _made(path: Path, begun: Path, flags: int, fill: Callable[[int], None]) -> int:
+    """An open file, called `begun` until `fill` is done with it, and `path` from then on. Raises OSError, and leaves none."""
+    fd = os.open(begun, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
+    try:
+        fill(fd)
+        begun.rename(path)
     except OSError:
         os.close(fd)
         begun.unlink(missing_ok=True)
