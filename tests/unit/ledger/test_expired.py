@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,6 @@ import pytest
 from proxy.ledger.recorder import Recorder
 from proxy.spool.writer import SpoolWriter
 from tests.support.spooled import AT, Counts, Ledger, append, intent
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, database: str) -> Iterator[Ledger]:
-    made = Ledger(tmp_path, database)
-    yield made
-    made.engine.dispose()
 
 
 @pytest.mark.parametrize("first", ["refused", "expired"])

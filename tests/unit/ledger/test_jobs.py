@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,6 @@ from proxy.ledger.jobs import find_jobs, running_jobs, states, take_due
 from proxy.ledger.schema import jobs
 from proxy.spool.writer import SpoolWriter
 from tests.support.spooled import AT, Ledger, append, intent, settle
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, database: str) -> Iterator[Ledger]:
-    made = Ledger(tmp_path, database)
-    yield made
-    made.engine.dispose()
 
 
 @pytest.fixture

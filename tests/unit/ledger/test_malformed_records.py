@@ -6,7 +6,6 @@ import itertools
 import logging
 import random
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -26,13 +25,6 @@ WRONG = (None, -1, 2**63 - 1, 1.5, "", "x", "\x00", LONG, [], [{}], {}, {"a": {"
 BOUNDARY = "no-record-has-this"
 
 Case = tuple[str, list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, database: str) -> Iterator[Ledger]:
-    made = Ledger(tmp_path, database)
-    yield made
-    made.engine.dispose()
 
 
 class Open:

@@ -7,7 +7,6 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,13 +28,6 @@ from proxy.spool import writer as writing
 from proxy.spool.writer import SpoolWriter
 from proxy.times import DAY_US
 from tests.support.spooled import AT, Counts, Ledger, append, intent, settle
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, database: str) -> Iterator[Ledger]:
-    made = Ledger(tmp_path, database)
-    yield made
-    made.engine.dispose()
 
 
 @pytest.fixture

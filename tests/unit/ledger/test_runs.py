@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,6 @@ CALLS = 12
 
 class KilledError(BaseException):
     """The process is gone."""
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, database: str) -> Iterator[Ledger]:
-    made = Ledger(tmp_path, database)
-    yield made
-    made.engine.dispose()
 
 
 @pytest.fixture
