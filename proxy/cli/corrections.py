@@ -54,8 +54,8 @@ def write_corrections(settings: Config, engine: Engine, corrections: Sequence[En
         else:
             _spool(folder, corrections, by)
             print(
-                f"{len(corrections)} corrections wait in {folder / 'spool'}: no server runs here, and budgets in Redis are told "
-                "by the one that writes them into the ledger. Its next start does both", file=sys.stderr,
+                f"{len(corrections)} corrections wait in {folder / 'spool'}: no server runs here, and the next one that does "
+                "writes them into the ledger and tells the budgets in Redis", file=sys.stderr,
             )  # fmt: skip
     finally:
         os.close(lock)

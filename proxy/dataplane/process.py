@@ -37,7 +37,7 @@ from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_seeds
-from proxy.dataplane.repricings import charge_repricings
+from proxy.dataplane.repricings import charge_repricings, know_repricings
 from proxy.dialects.plain_messages import PlainMessages
 from proxy.downstream.connection import check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
@@ -165,11 +165,10 @@ class _DataPlane:
         self._recall_s = _EARLY_RECALL_S if "early" in snapshot else _RECALL_S
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
         self._take_limits(snapshot)
-        charges = [*snapshot.get("charges", ())]
-        if self._readying is not None:  # else what the ledger says was spent has them
-            charges += snapshot.get("charged", ())
-        if charges:
-            task = asyncio.create_task(charge_repricings(self._plane, charges))
+        charges, charged = snapshot.get("charges", ()), snapshot.get("charged", ())
+        take = know_repricings if self._readying is None else charge_repricings
+        for taking in (charge_repricings(self._plane, charges), take(self._plane, charged)):
+            task = asyncio.create_task(taking)
             self._charging.add(task)
             task.add_done_callback(self._charging.discard)
         if "defined" in snapshot:
