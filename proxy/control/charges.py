@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.corrections import repricings
-from proxy.ledger.counters import ended_amounts
-from proxy.ledger.entries import Shipped
+from proxy.ledger.entries.corrections import repricings
+from proxy.ledger.entries.entry import Shipped
+from proxy.ledger.planes.counters import ended_amounts
 
 _LATELY_S = 600.0  # far less than an id is remembered
 

@@ -19,12 +19,12 @@ from proxy.config.model import Config
 from proxy.control.metrics.series import MetricState
 from proxy.control.process import Control
 from proxy.dataplane.process import _DataPlane, build_plane
-from proxy.ledger.corrections import record_of, repricing_of
 from proxy.ledger.database import open_ledger
-from proxy.ledger.definitions import take_definitions
-from proxy.ledger.entries import entry_of
+from proxy.ledger.entries.corrections import record_of, repricing_of
+from proxy.ledger.entries.entry import entry_of
+from proxy.ledger.planes.definitions import take_definitions
+from proxy.ledger.recording.shipping import Shipper
 from proxy.ledger.schema import budget_spend
-from proxy.ledger.shipping import Shipper
 from proxy.processes.orders import Orders
 from proxy.spool.writer import SpoolWriter
 from proxy.times import now_s

@@ -27,13 +27,13 @@ from proxy.config.model import Config
 from proxy.control import rebuilding
 from proxy.control.dropping import drop_groups
 from proxy.control.rebuilding import SharedBudgets
-from proxy.ledger import instances
-from proxy.ledger.corrections import repricing_of
-from proxy.ledger.counters import ended_amounts, spent, sums
 from proxy.ledger.database import open_ledger
-from proxy.ledger.definitions import definitions, take_definitions
-from proxy.ledger.entries import entry_of
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.entries.corrections import repricing_of
+from proxy.ledger.entries.entry import entry_of
+from proxy.ledger.planes import instances
+from proxy.ledger.planes.counters import ended_amounts, spent, sums
+from proxy.ledger.planes.definitions import definitions, take_definitions
+from proxy.ledger.recording.recorder import Recorder
 from proxy.ledger.schema import budget_bases, budget_spend
 from proxy.spool.writer import SpoolWriter
 from proxy.times import now_s
