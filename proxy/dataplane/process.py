@@ -71,16 +71,18 @@ _STORE_WAIT_S = 10.0
 _JOBS_S = 5.0
 
 
-def run(config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
-    """Serve until told to stop. Never returns before everything that was begun is settled and in the spool."""
+def run(config: Config, worker: str, listener: socket.socket, orders: Orders, workers: int = 1) -> None:
+    """Serve until told to stop. Never returns before everything that was begun is settled and in the spool. worker: this
+    one's name; workers: how many there are."""
     require("websockets")  # imported with the first spoken session
-    uvloop.run(_DataPlane(config, worker, listener, orders).serve())
+    uvloop.run(_DataPlane(config, worker, listener, orders, workers).serve())
 
 
 class _DataPlane:
-    def __init__(self, config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
+    def __init__(self, config: Config, worker: str, listener: socket.socket, orders: Orders, workers: int = 1) -> None:
         self._config = config
         self._worker = worker
+        self._workers = workers
         self._listener = listener
         self._orders = orders
         self._stopping = asyncio.Event()
@@ -95,7 +97,7 @@ class _DataPlane:
     async def serve(self) -> None:
         config = self._config
         try:
-            plane = self._plane = build_plane(config, self._worker, os.environ, self._book)
+            plane = self._plane = build_plane(config, self._worker, os.environ, self._book, self._workers)
         except (OSError, SpoolUnavailable) as error:
             why = f"{config.data_dir} cannot be written: {error}; data planes begin once its disk takes files"
             raise ConfigError([Problem("data_dir", why)]) from None
@@ -305,8 +307,9 @@ def _has_secret_hash(environ: Mapping[str, str]) -> bool:
     return is_drawn and sys.hash_info.algorithm.startswith("siphash")
 
 
-def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: Book) -> Plane:
-    """A data plane that serves by `config` as soon as it is `ready`. book: without anything of the operator's."""
+def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: Book, workers: int = 1) -> Plane:
+    """A data plane that serves by `config` as soon as it is `ready`. book: without anything of the operator's. workers: how
+    many data planes its folder has."""
     data_dir = Path(config.data_dir)
     PlainMessages.hash_is_secret = _has_secret_hash(environ)
     keys = KeyRing(identity_of(key) for key in config.keys)
@@ -322,6 +325,7 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
         chains=Chains(keyed, kept=KeptSessions(data_dir / f"conversations-{worker}.txt", _soon)),
         prefixes=CountedPrefixes(keyed),
         learned=Learned(data_dir / f"learned-{worker}.json"),
+        shares_conversations=workers > 1,
     )
 
 
