@@ -14,12 +14,12 @@ from proxy.cli.output import fail
 from proxy.config.file import ConfigError
 from proxy.config.model import Config
 from proxy.control.metrics.series import MetricState
-from proxy.ledger.batch import Batch
-from proxy.ledger.corrections import record_of
-from proxy.ledger.entries import Entry
-from proxy.ledger.instances import name_of
+from proxy.ledger.entries.corrections import record_of
+from proxy.ledger.entries.entry import Entry
+from proxy.ledger.planes.instances import name_of
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.shipping import Positions, Shipper
 from proxy.ledger.schema import entries
-from proxy.ledger.shipping import Positions, Shipper
 from proxy.serve.data_dir import lock_data_dir
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 

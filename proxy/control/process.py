@@ -37,16 +37,17 @@ from proxy.control.recording import Recording
 from proxy.control.resources import InForce, Resources
 from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
-from proxy.ledger import instances, jobs, keys
-from proxy.ledger.batch import RefusedCall
-from proxy.ledger.changes import Changes
-from proxy.ledger.corrections import repricings
-from proxy.ledger.counters import budget_seeds
+from proxy.ledger.beside import jobs
 from proxy.ledger.database import let_go
-from proxy.ledger.definitions import definitions, take_definitions
-from proxy.ledger.entries import Shipped
-from proxy.ledger.outage import GivenUpError, why_not_written
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.entries.corrections import repricings
+from proxy.ledger.entries.entry import Shipped
+from proxy.ledger.planes import instances, keys
+from proxy.ledger.planes.changes import Changes
+from proxy.ledger.planes.counters import budget_seeds
+from proxy.ledger.planes.definitions import definitions, take_definitions
+from proxy.ledger.recording.batch import RefusedCall
+from proxy.ledger.recording.outage import GivenUpError, why_not_written
+from proxy.ledger.recording.recorder import Recorder
 from proxy.processes.heaps import Rest, give_back
 from proxy.processes.http_server import Server
 from proxy.processes.link import ControlServer

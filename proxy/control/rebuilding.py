@@ -27,14 +27,14 @@ from proxy.config.model import Config
 from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
 from proxy.control.seeding import add_up, began_in, began_mark, exchange_bases, seeding_of
 from proxy.jobs.job import of as job_of
-from proxy.ledger import instances
-from proxy.ledger.counters import ended_amounts, spent, sums
-from proxy.ledger.definitions import definitions
-from proxy.ledger.entries import Entry, Shipped
-from proxy.ledger.jobs import running_jobs
-from proxy.ledger.pairing import Leased
-from proxy.ledger.recorder import Recorder
-from proxy.ledger.row_checks import BudgetAmount
+from proxy.ledger.beside.jobs import running_jobs
+from proxy.ledger.entries.entry import Entry, Shipped
+from proxy.ledger.entries.row_checks import BudgetAmount
+from proxy.ledger.planes import instances
+from proxy.ledger.planes.counters import ended_amounts, spent, sums
+from proxy.ledger.planes.definitions import definitions
+from proxy.ledger.recording.pairing import Leased
+from proxy.ledger.recording.recorder import Recorder
 from proxy.rate_limited_log import RateLimitedLog
 from proxy.times import now_us
 from proxy.types import Claim

@@ -21,9 +21,9 @@ from proxy.control import opening, process
 from proxy.control.alerts import Alerts
 from proxy.control.process import Control
 from proxy.control.runtime_settings import RuntimeSettings
-from proxy.ledger import outage
 from proxy.ledger.database import open_ledger
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recording import outage
+from proxy.ledger.recording.recorder import Recorder
 from proxy.processes.link import ControlServer
 from proxy.processes.orders import Orders
 

@@ -27,11 +27,11 @@ from proxy.config.model import Config
 from proxy.control import rebuilding
 from proxy.control.dropping import drop_groups
 from proxy.control.rebuilding import SharedBudgets
-from proxy.ledger import instances
-from proxy.ledger.counters import ended_amounts, spent, sums
 from proxy.ledger.database import open_ledger
-from proxy.ledger.definitions import definitions, take_definitions
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.planes import instances
+from proxy.ledger.planes.counters import ended_amounts, spent, sums
+from proxy.ledger.planes.definitions import definitions, take_definitions
+from proxy.ledger.recording.recorder import Recorder
 from proxy.ledger.schema import budget_bases, budget_spend
 from proxy.spool.writer import SpoolWriter
 from proxy.times import now_s
