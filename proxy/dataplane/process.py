@@ -126,7 +126,7 @@ class _DataPlane:
 
             ask_ledger(plane.store, link, _RECALL_S)
         plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, self._recall_s)
-        chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
+        chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick()), asyncio.create_task(_get_ready())]
         chores.append(asyncio.create_task(plane.store.run()))
         chores.append(asyncio.create_task(poller.run()))
         await server.serve([self._listener])
@@ -247,7 +247,6 @@ class _DataPlane:
         loop, rest = asyncio.get_running_loop(), Rest()
         while True:
             await asyncio.sleep(_TICK_S)
-            rendered.get_ready()  # once, and not before the first call
             rest.look()
             check_times(self._server.state.connections, loop.time())
             for session in [*self._plane.sessions]:
@@ -292,6 +291,13 @@ class _DataPlane:
             with contextlib.suppress(SpoolUnavailable):
                 self._plane.spool.append(orjson.dumps(tally.record(now_us())))
                 tally.clear()
+
+
+async def _get_ready() -> None:
+    """Make what some call will need, not before the first one, and beside others."""
+    await asyncio.sleep(_TICK_S)
+    for _ in rendered.getting_ready():
+        await asyncio.sleep(0)
 
 
 def _has_secret_hash(environ: Mapping[str, str]) -> bool:

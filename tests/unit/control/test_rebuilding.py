@@ -18,6 +18,7 @@ import sqlalchemy as sa
 import yaml
 
 from proxy.budgets.budget import compile_budgets
+from proxy.budgets.redis import member
 from proxy.budgets.redis.member import Held
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted, StoreUnavailable
@@ -155,6 +156,26 @@ async def test_an_empty_store_is_filled_from_the_ledger(a: Instance) -> None:
     await a.begin()
     await a.opens()
     assert await a.figures() == (750, 0)
+
+
+async def test_who_waits_is_told_that_an_epoch_opens_and_that_another_begins(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks by himself within this test: not the data plane, nor the control process once it is at rest."""
+    monkeypatch.setattr(member, "_PAUSE_S", 3600.0)
+    monkeypatch.setattr(rebuilding, "_AT_REST_S", 3600.0)
+    store, _, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.joined.wait(), 5)
+    await a.begin()
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    first = store.epoch
+    await a.shared.store.member.renew(first)
+    async with asyncio.timeout(5):
+        while store.epoch == first or not store.member.ready.is_set():
+            await asyncio.sleep(0.01)
+    assert store.epoch == a.shared.store.epoch
+    running.cancel()
+    await store.close()
 
 
 async def test_nothing_opens_before_every_living_instance_has_reported(tmp_path: Path, a: Instance) -> None:
