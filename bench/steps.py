@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -224,7 +225,7 @@ async def _plane(folder: Path, agent: AgentRequest | None, *, redis: bool) -> As
         yield build_plane(config, "0", os.environ, load_book())
         return
     with RedisServer(folder) as server:
-        changed = config.model_copy(update={"store": server.url, "store_lease_share": 0.05})
+        changed = replace(config, store=server.url, store_lease_share=0.05)
         plane = build_plane(changed, "0", os.environ, load_book())
         store = plane.store
         assert isinstance(store, RedisStore)

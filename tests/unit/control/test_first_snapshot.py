@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.control.first_snapshot import first_snapshot
 from proxy.control.runtime_settings import runtime_settings
 from proxy.ledger import keys, raises
@@ -37,7 +38,7 @@ def config_in(folder: Path, **changes: Any) -> Config:
             {"name": "today", "limit_usd": 5, "window": "day"},
         ],
     }
-    return Config.model_validate(tree | changes)
+    return read_section(Config, tree | changes)
 
 
 def defined(config: Config) -> dict[str, str]:
