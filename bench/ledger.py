@@ -52,9 +52,9 @@ from proxy.ids import first_id
 from proxy.ledger import partitions, schema
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
-from proxy.ledger.label_days import add_up_a_day
-from proxy.ledger.label_parts import add_up_a_part
-from proxy.ledger.retention import delete_some, drop_months
+from proxy.ledger.recording.retention import delete_some, drop_months
+from proxy.ledger.rollups.label_days import add_up_a_day
+from proxy.ledger.rollups.label_parts import add_up_a_part
 from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.alternatives import Change

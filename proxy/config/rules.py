@@ -5,7 +5,7 @@ A rule stands in `Annotated`, and pydantic takes from it what it makes of it (an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ class Rule:
 
     __is_annotated_types_grouped_metadata__ = True
 
-    def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
+    def __init__(self, make: Callable[[], Iterator[Any]]) -> None:
         self._make = make
 
     def __iter__(self) -> Iterator[Any]:
@@ -29,10 +29,10 @@ class Rule:
 def within(**bounds: Any) -> Rule:
     """Bounds, by the names of pydantic's `Field`: `ge=0`, `min_length=1`, `strict=True`."""
 
-    def made() -> Iterable[Any]:
+    def made() -> Iterator[Any]:
         from pydantic import Field  # noqa: PLC0415 - see above
 
-        return Field(**bounds).metadata
+        yield from Field(**bounds).metadata
 
     return Rule(made)
 

@@ -22,12 +22,12 @@ from proxy.capacity.runs import Tokens
 from proxy.capacity.server_metrics import COUNTERS, GAUGES
 from proxy.capacity.split import Weights
 from proxy.config.capacity import Capacity
-from proxy.ledger.capacity_books import LateInMinute, Outcome, read_books, work_out
-from proxy.ledger.capacity_calls import Pending
+from proxy.ledger.capacity.books import LateInMinute, Outcome, read_books, work_out
+from proxy.ledger.capacity.calls import Pending
+from proxy.ledger.capacity.watch import ALIVE_US, lives
 from proxy.ledger.capacity_schema import capacity_minutes, capacity_shares
 from proxy.ledger.database import reading
 from proxy.ledger.schema import entries
-from proxy.ledger.watch import ALIVE_US, lives
 from proxy.reports.calls import GROUPS
 from proxy.reports.compared_prices import compared_prices
 from proxy.times import MINUTE_US, BadQuestion

@@ -21,7 +21,7 @@ from pricing.units import TOKENS
 from pricing.values import slotted
 from proxy.ledger.capacity_schema import capacity_minutes
 from proxy.ledger.database import reading
-from proxy.ledger.rolling import pages
+from proxy.ledger.rollups.writing import pages
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS, entries
 from proxy.money import NANO
 from proxy.reports.apportion import to_whole

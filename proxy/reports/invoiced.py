@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from pricing.book import Book
-from proxy.ledger.corrections import invoice_of
 from proxy.ledger.database import reading
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries.corrections import invoice_of
+from proxy.ledger.entries.entry import Entry
 from proxy.ledger.schema import entries, jobs
 from proxy.reports.apportion import apportion
 from proxy.reports.model_names import namer

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Engine
 from pricing.values import slotted
 from proxy.config.plans import Plan
 from proxy.ledger.database import reading
-from proxy.ledger.revenue import Paid, revenue_in
+from proxy.ledger.notes.revenue import Paid, revenue_in
 from proxy.reports.apportion import apportion
 from proxy.reports.economics import fee_of
 from proxy.reports.known_cost import known_cost

@@ -16,8 +16,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.closings import Closing, closings
 from proxy.ledger.database import reading
+from proxy.ledger.notes.closings import Closing, closings
 from proxy.money import NANO, is_short
 from proxy.reports.apportion import in_parts
 from proxy.reports.known_cost import known_cost

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.closings import Closing, close, closings
 from proxy.ledger.database import reading
+from proxy.ledger.notes.closings import Closing, close, closings
 from proxy.money import NANO, usd_text
 from proxy.reports.answers import About, Answer, Grouped, about, unpriced_caveats
 from proxy.reports.margin_answer import rate

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from proxy.budgets.budget import one_of
 from proxy.config.plans import Plan
-from proxy.ledger.revenue import Paid
+from proxy.ledger.notes.revenue import Paid
 from proxy.money import NANO
 from proxy.reports.months import Month
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.engine import Engine
 
 from pricing.book import Book
-from proxy.ledger.entries import Entry
-from proxy.ledger.reconciliations import Reconciliation
+from proxy.ledger.entries.entry import Entry
+from proxy.ledger.notes.reconciliations import Reconciliation
 from proxy.money import NANO, is_short, usd_text
 from proxy.reports.answers import About, Answer, about
 from proxy.reports.bills import BILLED

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import Engine
 
-from proxy.ledger.reconciliations import Reconciliation, reconciliations_of
+from proxy.ledger.notes.reconciliations import Reconciliation, reconciliations_of
 from proxy.reports.known_cost import known_cost
 from proxy.reports.ranking import costs_by
 from proxy.reports.spans import Span

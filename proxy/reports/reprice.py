@@ -20,10 +20,10 @@ from pricing.book import Book
 from pricing.cost import Cost
 from pricing.units import TOKENS
 from pricing.usage import Reading
-from proxy.ledger.corrections import REPRICED, repricing_of
 from proxy.ledger.database import reading
-from proxy.ledger.entries import Entry
-from proxy.ledger.rolling import pages
+from proxy.ledger.entries.corrections import REPRICED, repricing_of
+from proxy.ledger.entries.entry import Entry
+from proxy.ledger.rollups.writing import pages
 from proxy.ledger.schema import TOKEN_COLUMNS, entries, jobs
 from proxy.money import usd_text
 from proxy.spool.cost_lines import written

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from proxy.config.typed_price import typed_price
 from proxy.control.api.questions import Control, Filtered, Span
-from proxy.ledger.reconciliations import keep_reconciliation
+from proxy.ledger.notes.reconciliations import keep_reconciliation
 from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.answers import Answer
 from proxy.reports.calendar import UTC, zone_named

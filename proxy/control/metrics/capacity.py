@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.state import ControlState
-from proxy.ledger.capacity_books import Books, read_books
-from proxy.ledger.capacity_totals import share_of
+from proxy.ledger.capacity.books import Books, read_books
+from proxy.ledger.capacity.totals import share_of
 from proxy.money import NANO
 from proxy.reports.capacity import closed_report
 from proxy.times import HOUR_US

@@ -16,9 +16,9 @@ from proxy.config.model import Config
 from proxy.config.reading import read_section
 from proxy.control import alerts as alerts_module
 from proxy.control.alerts import Alerts, blocks, overruns, payload
-from proxy.ledger.batch import RefusedCall
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry, as_shipped, entry_of
+from proxy.ledger.entries.entry import Entry, as_shipped, entry_of
+from proxy.ledger.recording.batch import RefusedCall
 from proxy.ledger.schema import alerts, budget_spend
 from tests.support.hook import Hook
 from tests.support.waiting import wait_until

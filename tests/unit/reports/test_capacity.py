@@ -20,7 +20,7 @@ from proxy.capacity.server_metrics import Increase
 from proxy.cli.capacity import app
 from proxy.config.capacity import Capacity
 from proxy.config.reading import adapter, read_section
-from proxy.ledger.capacity_books import close_minutes, open_books, read_books
+from proxy.ledger.capacity.books import close_minutes, open_books, read_books
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_samples
 from proxy.ledger.database import open_ledger, writing
 from proxy.reports.capacity import CapacityReport, capacity_report

@@ -16,7 +16,7 @@ from pricing.load import load_book
 from pricing.operator import parse_rows
 from proxy.cli.main import app
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries.entry import Entry
 from proxy.reports.explain import ExplainQuestion, ExplainShown, against_of, explain_answer, periods
 from proxy.reports.spend import spend
 from proxy.reports.split import PARTS

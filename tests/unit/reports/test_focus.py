@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from proxy.cli.main import app
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries.entry import Entry
 from proxy.reports.focus import charges, daily_charges
 from proxy.reports.focus_columns import VERSIONS, Version, meter_of
 from proxy.reports.focus_rows import FocusQuestion, FocusShown, Row, focus_answer

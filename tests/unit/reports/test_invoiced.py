@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 from proxy.cli.main import app
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.audit.verify import verify
-from proxy.ledger.batch import Batch
-from proxy.ledger.corrections import repricings
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry
-from proxy.ledger.instances import name_of
+from proxy.ledger.entries.corrections import repricings
+from proxy.ledger.entries.entry import Entry
+from proxy.ledger.planes.instances import name_of
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.shipping import Positions, Shipper
 from proxy.ledger.schema import budget_spend, metric_state
-from proxy.ledger.shipping import Positions, Shipper
 from proxy.reports.reconcile_answer import Reconciled, ReconcileQuestion, ReconcileShown, reconcile_answer
 from proxy.reports.spend import spend
 from tests.support.bought import bought, with_row

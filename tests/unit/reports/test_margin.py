@@ -19,8 +19,8 @@ from proxy.cli.main import app
 from proxy.config.plans import Plan
 from proxy.config.reading import read_section
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry
-from proxy.ledger.revenue import Paid, write_revenue
+from proxy.ledger.entries.entry import Entry
+from proxy.ledger.notes.revenue import Paid, write_revenue
 from proxy.reports import margin
 from proxy.reports.margin import Question, margins, revenue_lines
 from proxy.reports.margin_answer import MarginShown, margin_answer

@@ -14,9 +14,9 @@ from sqlalchemy.engine import Engine
 from typer.testing import CliRunner
 
 from proxy.cli.main import app
-from proxy.ledger.closings import Closing, close
 from proxy.ledger.database import open_ledger
-from proxy.ledger.reconciliations import Reconciliation, keep_reconciliation
+from proxy.ledger.notes.closings import Closing, close
+from proxy.ledger.notes.reconciliations import Reconciliation, keep_reconciliation
 from proxy.reports.calls import requests
 from proxy.reports.month import Mapped, MonthQuestion, in_cents, mapping_of, mark_up_of
 from proxy.reports.month_answer import MonthShown, close_month, month_answer

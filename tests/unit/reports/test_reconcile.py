@@ -19,8 +19,8 @@ from pricing.load import load_book
 from proxy.cli.main import app
 from proxy.cli.reports import reconcile
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry
-from proxy.ledger.reconciliations import Reconciliation, keep_reconciliation, reconciliations_of
+from proxy.ledger.entries.entry import Entry
+from proxy.ledger.notes.reconciliations import Reconciliation, keep_reconciliation, reconciliations_of
 from proxy.reports.calendar import zone_named
 from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, reconcile_answer, tolerance_of
 from proxy.reports.stated import line_named

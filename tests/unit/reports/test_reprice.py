@@ -16,14 +16,14 @@ from pricing.operator import parse_rows
 from proxy.cli.main import app
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.audit.verify import verify
-from proxy.ledger.batch import Batch
-from proxy.ledger.corrections import record_of
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry
-from proxy.ledger.instances import name_of
-from proxy.ledger.pairing import Pairing
+from proxy.ledger.entries.corrections import record_of
+from proxy.ledger.entries.entry import Entry
+from proxy.ledger.planes.instances import name_of
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.pairing import Pairing
+from proxy.ledger.recording.shipping import Positions, Shipper
 from proxy.ledger.schema import budget_spend
-from proxy.ledger.shipping import Positions, Shipper
 from proxy.reports.calls import requests
 from proxy.reports.reprice import Repricing, reprice
 from proxy.reports.spend import spend

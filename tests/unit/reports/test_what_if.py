@@ -16,8 +16,8 @@ from pricing.operator import parse_rows
 from proxy.ceilings.learned import Learned
 from proxy.cli.main import app
 from proxy.config.typed_price import before_others, typed_price
-from proxy.ledger.corrections import repricing_of
 from proxy.ledger.database import open_ledger
+from proxy.ledger.entries.corrections import repricing_of
 from proxy.reports import what_if
 from proxy.reports.alternatives import SAME, Change, band, swap_of
 from proxy.reports.what_if import WhatIfShown, cache_share, learned_ratios, what_if_answer
