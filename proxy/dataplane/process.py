@@ -37,7 +37,7 @@ from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_seeds
-from proxy.dataplane.repricings import charge_repricings
+from proxy.dataplane.repricings import charge_repricings, know_repricings
 from proxy.dialects.plain_messages import PlainMessages
 from proxy.downstream.connection import check_times, connection_class
 from proxy.downstream.load import MAX_DRAINS, Load
@@ -127,7 +127,7 @@ class _DataPlane:
             ask_ledger(plane.store, link, _RECALL_S)
         plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, self._recall_s)
         linked = asyncio.create_task(link.run())
-        chores = [asyncio.create_task(work) for work in (self._tick(), plane.store.run(), poller.run())]
+        chores = [asyncio.create_task(work) for work in (self._tick(), _get_ready(), plane.store.run(), poller.run())]
         await server.serve([self._listener])
         for chore in chores:
             chore.cancel()
@@ -169,11 +169,10 @@ class _DataPlane:
         self._recall_s = _EARLY_RECALL_S if "early" in snapshot else _RECALL_S
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
         self._take_limits(snapshot)
-        charges = [*snapshot.get("charges", ())]
-        if self._readying is not None:  # else what the ledger says was spent has them
-            charges += snapshot.get("charged", ())
-        if charges:
-            task = asyncio.create_task(charge_repricings(self._plane, charges))
+        charges, charged = snapshot.get("charges", ()), snapshot.get("charged", ())
+        take = know_repricings if self._readying is None else charge_repricings
+        for taking in (charge_repricings(self._plane, charges), take(self._plane, charged)):
+            task = asyncio.create_task(taking)
             self._charging.add(task)
             task.add_done_callback(self._charging.discard)
         if "defined" in snapshot:
@@ -250,7 +249,6 @@ class _DataPlane:
         loop, rest = asyncio.get_running_loop(), Rest()
         while True:
             await asyncio.sleep(_TICK_S)
-            rendered.get_ready()  # once, and not before the first call
             rest.look()
             check_times(self._server.state.connections, loop.time())
             for session in [*self._plane.sessions]:
@@ -295,6 +293,13 @@ class _DataPlane:
             with contextlib.suppress(SpoolUnavailable):
                 self._plane.spool.append(orjson.dumps(tally.record(now_us())))
                 tally.clear()
+
+
+async def _get_ready() -> None:
+    """Make what some call will need, not before the first one, and beside others."""
+    await asyncio.sleep(_TICK_S)
+    for _ in rendered.getting_ready():
+        await asyncio.sleep(0)
 
 
 def _has_secret_hash(environ: Mapping[str, str]) -> bool:

@@ -22,12 +22,15 @@ from proxy.budgets.redis import member
 from proxy.budgets.redis.member import Held
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted, StoreUnavailable
+from proxy.cli.corrections import write_corrections
 from proxy.config.checks import load_config
 from proxy.config.model import Config
 from proxy.control import rebuilding
 from proxy.control.dropping import drop_groups
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger.database import open_ledger
+from proxy.ledger.entries.corrections import repricing_of
+from proxy.ledger.entries.entry import entry_of
 from proxy.ledger.planes import instances
 from proxy.ledger.planes.counters import ended_amounts, spent, sums
 from proxy.ledger.planes.definitions import definitions, take_definitions
@@ -866,3 +869,28 @@ async def test_a_jobs_group_is_in_use_too(a: Instance, monkeypatch: pytest.Monke
     assert (await a.shared.store.counters("usd:0:s")) == ({"s-700": 700}, {"s-700": 250})
     assert await a.shared.store.settle("j", [100]) == "settled"
     assert await a.figures(group) == (800, 0)
+
+
+async def test_corrections_that_a_command_writes_while_the_server_is_stopped_reach_its_budgets(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They went into the ledger alone, and Redis counted without them until it was rebuilt."""
+    await a.begin()
+    await a.opens()
+    data = a.folder / "a"
+    data.chmod(0o700)
+    settings = a.config.model_copy(update={"data_dir": str(data), "ledger": str(a.engine.url)})
+    one: Any = intent()
+    ended: Any = settle(one, 400)
+    charged = entry_of(one, ended, "a").row
+    correction = repricing_of(charged._asdict(), {"cost_lines": None, "price_version": "v"}, 650, 400, 0)
+    a.recorder_may_step.clear()
+    await asyncio.sleep(0.1)
+    for _ in range(2):  # the second time by somebody who does not see that the first waits
+        write_corrections(settings, a.engine, [correction], "reprice")
+    a.recorder_may_step.set()
+    await a.shipped(1)
+    while list(a.spool.glob("*.spool")):
+        await asyncio.sleep(0.01)
+    assert await a.figures() == (250, 0)
+    assert spent(a.engine, "b", "usd", 0) == {"": 250}
