@@ -43,6 +43,7 @@ from proxy.budgets.redis import leased
 from proxy.budgets.redis.leased import LeasedStore
 from proxy.budgets.redis.store import RedisStore
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.dialects.plain_messages import PlainMessages
@@ -113,7 +114,7 @@ def config_of(folder: Path, agent: AgentRequest | None = None) -> Config:
         ],
         "data_dir": str(folder),
     }
-    return Config(**fields)
+    return read_section(Config, fields)
 
 
 def _answering(connection: Connection, whole: bytes) -> _Transport:

@@ -43,6 +43,11 @@ LAYERS = [
         "proxy.ledger.recording",
         "proxy.ledger.audit proxy.ledger.migrations",
         "proxy.reports",
+        (
+            "proxy.reports.capacity proxy.reports.explain proxy.reports.focus proxy.reports.margin proxy.reports.reprice"
+            " proxy.reports.what_if"
+        ),
+        "proxy.reports.month proxy.reports.reconcile",
         "proxy.exports",
         "proxy.processes",
         "proxy.translate",

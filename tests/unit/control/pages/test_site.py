@@ -35,8 +35,8 @@ from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.notes.reconciliations import Reconciliation, keep_reconciliation
 from proxy.ledger.planes import keys, raises
 from proxy.reports import call_lists
-from proxy.reports.margin import Question
-from proxy.reports.margin_answer import margin_answer
+from proxy.reports.margin.answer import margin_answer
+from proxy.reports.margin.margin import Question
 from proxy.times import now_us
 from tests.support.made_up import fill, made_up
 from tests.unit.control.conftest import ADMIN_KEY, Control
