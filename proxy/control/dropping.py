@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.budgets.redis.member import Member, Recall, Value
+from proxy.budgets.redis.member import Recall, Value
 from proxy.budgets.redis.scripts import unbucket
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import StoreUnavailable
@@ -76,15 +76,3 @@ async def _drop(store: RedisStore, engine: Engine, bucket: str, groups: Sequence
     if not words:
         return 0
     return int((await store.member.call("drop", store.member.epoch, bucket, *words))[0])
-
-
-async def drop_other_epochs(member: Member, epoch: str) -> None:
-    """All that is left of those that are over. Raises `StoreUnavailable`."""
-    cursor = "0"
-    while True:
-        cursor, names = await member.command("SCAN", cursor, "MATCH", f"{member.root}:*", "COUNT", 1000)
-        old = [name for name in names if name != f"{member.root}:epoch" and not name.startswith(member.name("", epoch))]
-        if old:
-            await member.command("UNLINK", *old)
-        if cursor == "0":
-            return

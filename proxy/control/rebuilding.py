@@ -25,8 +25,8 @@ from proxy.budgets.redis.scripts import bucket, facts, nearly_full, problems
 from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
-from proxy.control.dropping import MOST_GROUPS, drop_groups, drop_other_epochs, recall_from
-from proxy.control.seeding import add_up, began_in, began_mark, exchange_bases, seeding_of
+from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
+from proxy.control.seeding import add_up, began_in, began_mark, drop_other_epochs, exchange_bases, seeding_of
 from proxy.jobs.job import of as job_of
 from proxy.ledger.beside.jobs import running_jobs
 from proxy.ledger.entries.entry import Entry, Shipped
