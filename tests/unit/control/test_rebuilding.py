@@ -882,7 +882,7 @@ def left_behind(instance: Instance, amount: int) -> None:
 
 async def is_counted(instance: Instance, entries: int, amount: int) -> None:
     """In the ledger and in Redis, once."""
-    await asyncio.wait_for(instance.shipped(entries), 10)
+    await asyncio.wait_for(instance.shipped(entries), 60)
     while list(instance.spool.glob("*.spool")):
         await asyncio.sleep(0.01)
     await instance.shared.store.member.deliver()
@@ -904,7 +904,7 @@ async def test_what_is_shipped_as_soon_as_an_epoch_is_open_is_counted_in_it(
 
     monkeypatch.setattr(a.shared.store.member, "open", opened)
     await a.begin()
-    await a.opens()
+    await a.opens(60)
     a.recorder_may_step.set()
     await is_counted(a, 1, 300)
 
@@ -921,7 +921,7 @@ async def test_a_run_that_comes_once_the_sums_are_read_is_counted(a: Instance, m
     a.recorder_may_step.clear()
     monkeypatch.setattr(rebuilding, "sums", late)
     await a.begin()
-    await a.opens()
+    await a.opens(60)
     a.recorder_may_step.set()
     await is_counted(a, 1, 300)
 
@@ -938,14 +938,14 @@ async def test_an_instance_that_comes_once_the_sums_are_read_has_them_read_again
         found = sums(*question)
         if not came:
             came.append(b)
-            asyncio.run_coroutine_threadsafe(b.begin(), loop).result(10)
-            asyncio.run_coroutine_threadsafe(b.shipped(1), loop).result(10)
+            asyncio.run_coroutine_threadsafe(b.begin(), loop).result(60)
+            asyncio.run_coroutine_threadsafe(b.shipped(1), loop).result(60)
         return found
 
     monkeypatch.setattr(rebuilding, "sums", late)
     await a.begin()
-    await a.opens(10)
-    await b.opens(10)
+    await a.opens(60)
+    await b.opens(60)
     await is_counted(a, 1, 300)
     await b.end()
 
@@ -970,15 +970,15 @@ async def test_an_instance_that_comes_back_in_an_epoch_that_it_has_reported_in_s
         if not came:
             came.append(again)
             left_behind(again, 300)
-            asyncio.run_coroutine_threadsafe(again.begin(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(again.begin(), loop).result(60)
             with contextlib.suppress(TimeoutError):
                 asyncio.run_coroutine_threadsafe(again.shipped(1), loop).result(0.5)
         return found
 
     monkeypatch.setattr(rebuilding, "sums", late)
     await b.begin()
-    await b.opens(10)
-    await again.opens(10)
+    await b.opens(60)
+    await again.opens(60)
     await is_counted(again, 1, 300)
     await again.end()
     await b.end()
@@ -987,7 +987,7 @@ async def test_an_instance_that_comes_back_in_an_epoch_that_it_has_reported_in_s
 async def test_what_the_ledger_has_already_is_not_counted_once_more(a: Instance) -> None:
     """Two commands found the same correction; the counters were made of the ledger between them."""
     await a.begin()
-    await a.opens()
+    await a.opens(60)
     one = intent(budgets=[["b", "", 0, "usd", 300]])
     for number in range(2):
         writer = SpoolWriter(a.spool, "gone")
@@ -1000,7 +1000,7 @@ async def test_what_the_ledger_has_already_is_not_counted_once_more(a: Instance)
             while a.shared.store.epoch == before:
                 await asyncio.sleep(0.01)
                 await asyncio.gather(a.shared.store.sweep(0), return_exceptions=True)
-            await a.opens()
+            await a.opens(60)
 
 
 async def test_corrections_that_a_command_writes_while_the_server_is_stopped_reach_its_budgets(
@@ -1008,7 +1008,7 @@ async def test_corrections_that_a_command_writes_while_the_server_is_stopped_rea
 ) -> None:
     """They went into the ledger alone, and Redis counted without them until it was rebuilt."""
     await a.begin()
-    await a.opens()
+    await a.opens(60)
     data = a.folder / "a"
     data.chmod(0o700)
     settings = replace(a.config, data_dir=str(data), ledger=str(a.engine.url))
