@@ -31,8 +31,8 @@ from proxy.budgets.store import Expired, Store, StoreUnavailable
 from proxy.ceilings import rendered
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
-from proxy.config.file import ConfigError, Problem
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError, Problem
 from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.control.first_snapshot import first_said
 from proxy.control.runtime_settings import runtime_settings
 from proxy.ledger.database import open_ledger, writing
@@ -42,7 +43,7 @@ def config_in(folder: Path, **changes: Any) -> Config:
             {"name": "today", "limit_usd": 5, "window": "day"},
         ],
     }
-    return Config.model_validate(tree | changes)
+    return read_section(Config, tree | changes)
 
 
 def defined(config: Config) -> dict[str, str]:
