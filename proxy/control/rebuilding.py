@@ -44,9 +44,9 @@ log = logging.getLogger("taximeter.store")
 
 _EVERY_S = 0.1
 _AT_REST_S = 1.0
-_BEAT_S = 1.0
+_BEAT_S = 5.0
 _FORGET_S = 10.0
-_GRACE_S = 10  # an instance that was silent for so much longer than a reservation lasts has none left
+_GRACE_S = 20  # an instance that was silent for so much longer than a reservation lasts has none left
 _MOST_STANDING = 10_000
 _HAND_OVER_S = 10.0
 _READ_SHARE = 10  # of the time, no more than one part in so many goes into reading all counters
