@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.dataplane.application import Application
-from proxy.downstream.connection import connection_class
+from proxy.downstream.connection import connecting
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.timeouts import Limits
 from tests.flow.house import KEY, Build, House, whole
@@ -78,7 +78,7 @@ async def _seen(pieces: list[bytes], *, recognises: bool) -> tuple[list[Any], by
         cycle.over()
 
     transport = Transport()
-    connection = connection_of(transport, connection_class(Limits(), serve=serve))
+    connection = connection_of(transport, connecting(Limits(), serve=serve))
     if recognises:
         again = connection._begins_again
         connection._begins_again = lambda *given: again(*given) and not recognised.append(given[1])
@@ -153,7 +153,7 @@ async def test_a_key_is_looked_up_again_in_each_request_and_may_change_on_a_conn
     house = build()
     keys = house.plane.keys
     identity = keys.identify({b"authorization": b"Bearer " + KEY.encode()}, 0)
-    connection = connection_of(Transport(), connection_class(Limits(), serve=Application(house.plane).serve))
+    connection = connection_of(Transport(), connecting(Limits(), serve=Application(house.plane).serve))
     assert [await ask(connection, house, KEY) for _ in range(3)] == [b"HTTP/1.1 200"] * 3
     assert connection.head_cache.head is not None
     assert await ask(connection, house, KEY + "x") == b"HTTP/1.1 401"
