@@ -66,6 +66,11 @@ _FOR_MYPY = frozenset({"__future__", "abc", "collections.abc", "dataclasses", "e
 # What mypyc is to know of classes: tests have kinds of some, and the collector passes values over (`pricing/value.py`).
 _KINDS, _VALUE = "@mypyc_attr(allow_interpreted_subclasses=True)", "@mypyc_attr(acyclic=True, free_list_len=1)"
 _MARKED = {"Response": _KINDS, "UpstreamClient": _KINDS, "Value": "@mypyc_attr(acyclic=True)"}
+# Functions of others' modules that every call asks for.
+_KEPT = {
+    "orjson": {"orjson.dumps": "_orjson_dumps", "orjson.Fragment": "_orjson_fragment"},
+    "time": {"time.perf_counter": "_time_perf_counter"},
+}
 _FIRST = "from __future__ import annotations\n\n"
 _NATIVE = """from __future__ import annotations; from dataclasses import dataclass; from typing import Final, TYPE_CHECKING
 if TYPE_CHECKING: from mypy_extensions import mypyc_attr
@@ -102,6 +107,9 @@ def natively(text: str) -> str:
     """A module's source for mypyc."""
     lines, tree = text.split("\n"), ast.parse(text)
     for node in tree.body:
+        if isinstance(node, ast.Import) and node.names[0].name in _KEPT:
+            kept = _KEPT[node.names[0].name]
+            lines[node.lineno - 1] += "".join(f"; {name}: Final = {function}" for function, name in kept.items())
         if isinstance(node, ast.ClassDef):
             _make_data_class(node, lines)
             if node.name in _MARKED:
@@ -124,6 +132,9 @@ def natively(text: str) -> str:
         else:
             lines[node.lineno - 1] = f"{line[:begin]}: Final{line[begin:]}"
     text = "\n".join(lines).replace(_FIRST, _NATIVE, 1)
+    for functions in _KEPT.values():
+        for function, name in functions.items():
+            text = text.replace(f"{function}(", f"{name}(")
     return text.replace("!s}", "}")  # mypyc takes both for `str`, and the first for a call of `format` as well
 
 

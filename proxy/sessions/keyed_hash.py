@@ -49,8 +49,7 @@ class KeyedHash:
             digests = []
         for part in parts:
             size = len(part)
-            running.update(_WRITTEN[size] if size < _MANY else b"%d:" % size)
-            running.update(part)
+            running.update((_WRITTEN[size] if size < _MANY else b"%d:" % size) + part)
             digests.append(running.digest())
         return Chain(digests, running)
 
@@ -60,8 +59,7 @@ def name_behind(begun: hashlib.blake2b, *parts: bytes) -> str:
     running = begun.copy()
     for part in parts:
         size = len(part)
-        running.update(_WRITTEN[size] if size < _MANY else b"%d:" % size)
-        running.update(part)
+        running.update((_WRITTEN[size] if size < _MANY else b"%d:" % size) + part)
     return running.hexdigest()
 
 
