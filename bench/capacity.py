@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from proxy.capacity.runs import Run
 from proxy.capacity.split import Span, split
 from proxy.control.metrics.series import MetricState
-from proxy.ledger.batch import Batch
 from proxy.ledger.database import open_ledger
-from proxy.ledger.shipping import Positions, Shipper
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.shipping import Positions, Shipper
 from proxy.money import usd_text
 from proxy.times import MINUTE_US
 from tests.support.machines import MORNING, POOL, TERMS, call, finish, simulate, sums

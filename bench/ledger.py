@@ -51,23 +51,23 @@ from proxy.ids import first_id
 from proxy.ledger import partitions, schema
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
-from proxy.ledger.label_days import add_up_a_day
-from proxy.ledger.label_parts import add_up_a_part
-from proxy.ledger.retention import delete_some, drop_months
+from proxy.ledger.recording.retention import delete_some, drop_months
+from proxy.ledger.rollups.label_days import add_up_a_day
+from proxy.ledger.rollups.label_parts import add_up_a_part
 from proxy.reports import calls as queries
 from proxy.reports import overview
-from proxy.reports.alternatives import Change
-from proxy.reports.explain import ExplainQuestion, explain_answer
-from proxy.reports.focus_rows import FocusQuestion, focus_answer
-from proxy.reports.margin import Question
-from proxy.reports.margin_answer import margin_answer
-from proxy.reports.month import MonthQuestion
-from proxy.reports.month_answer import month_answer
+from proxy.reports.explain.answer import ExplainQuestion, explain_answer
+from proxy.reports.focus.rows import FocusQuestion, focus_answer
+from proxy.reports.margin.answer import margin_answer
+from proxy.reports.margin.margin import Question
+from proxy.reports.month.answer import month_answer
+from proxy.reports.month.charged import MonthQuestion
 from proxy.reports.months import month_named
-from proxy.reports.reconcile_answer import ReconcileQuestion, reconcile_answer
+from proxy.reports.reconcile.answer import ReconcileQuestion, reconcile_answer
 from proxy.reports.sessions import sessions
 from proxy.reports.spend import spend
-from proxy.reports.what_if import what_if_answer
+from proxy.reports.what_if.alternatives import Change
+from proxy.reports.what_if.answer import what_if_answer
 from proxy.times import DAY_US, HOUR_US
 
 

@@ -19,14 +19,14 @@ from pricing.money import to_nanousd
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids, first_id
 from proxy.ledger import partitions, parts_schema, schema
-from proxy.ledger.batch import Batch
 from proxy.ledger.database import writing
-from proxy.ledger.entries import Entry, entry_of
-from proxy.ledger.label_parts import add_up_a_part
-from proxy.ledger.label_weeks import add_up_a_month, add_up_a_week
+from proxy.ledger.entries.entry import Entry, entry_of
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.shipping import BATCH_NUMBER, Positions, Shipper
 from proxy.ledger.rollup_schema import SUMS, spend_people_days, spend_people_weeks, spend_sessions
-from proxy.ledger.rollups import WEEK_US, digest
-from proxy.ledger.shipping import BATCH_NUMBER, Positions, Shipper
+from proxy.ledger.rollups.label_parts import add_up_a_part
+from proxy.ledger.rollups.label_weeks import add_up_a_month, add_up_a_week
+from proxy.ledger.rollups.sums import WEEK_US, digest
 from proxy.times import DAY_US
 
 BATCH = 1000

@@ -35,12 +35,12 @@ from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.metrics.observed import Observed
 from proxy.control.metrics.series import MetricState
-from proxy.ledger import recorder as recording
-from proxy.ledger import shipping
 from proxy.ledger.database import open_ledger
-from proxy.ledger.pairing import Pairing
-from proxy.ledger.rolling import Rolling
-from proxy.ledger.shipping import Shipper
+from proxy.ledger.recording import recorder as recording
+from proxy.ledger.recording import shipping
+from proxy.ledger.recording.pairing import Pairing
+from proxy.ledger.recording.shipping import Shipper
+from proxy.ledger.rollups.writing import Rolling
 from proxy.processes.log import call_logger
 from proxy.spool import reader
 

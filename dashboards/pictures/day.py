@@ -21,9 +21,9 @@ from proxy.config.model import Config
 from proxy.control.metrics.exposition import Gauge, decimal, render
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry
-from proxy.ledger.pairing import Batch, RefusedCall
-from proxy.ledger.shipping import Positions, Shipper
+from proxy.ledger.entries.entry import Entry
+from proxy.ledger.recording.pairing import Batch, RefusedCall
+from proxy.ledger.recording.shipping import Positions, Shipper
 from proxy.money import NANO
 from tests.observability.boards import ROOT
 from tests.observability.servers import Prometheus

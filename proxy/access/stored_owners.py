@@ -1,7 +1,7 @@
 """Which team owns what is stored at a provider, and at which provider: no other team may use its ids. No I/O.
 
-The latest are in memory; all of the last month are in the ledger (`ledger/stored.py`), for other workers and after a restart.
-There and here only digests are kept, of an id together with its owner: a team, or a key that has none.
+The latest are in memory; all of the last month are in the ledger (`ledger/beside/stored.py`), for other workers and after a
+restart. There and here only digests are kept, of an id together with its owner: a team, or a key that has none.
 """
 
 from __future__ import annotations

@@ -239,6 +239,10 @@ class Store(Protocol):
         """Tell other processes which session goes by these names; nobody waits until they know."""
         ...
 
+    def send_notes(self) -> None:
+        """What was noted is on its way from here on, and not in the loop's next turn."""
+        ...
+
     async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
         """What other processes noted, by name; none where this process has all of it itself."""
         ...
@@ -337,6 +341,9 @@ class InProcess:
 
     def note_session(self, names: Sequence[str], session_id: str) -> None:
         """There is nobody to tell."""
+
+    def send_notes(self) -> None:
+        """There are none."""
 
     async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
         """Nobody else notes any."""

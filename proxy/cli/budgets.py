@@ -16,10 +16,10 @@ from proxy.cli import remote_budgets
 from proxy.cli.options import ConfigOption, ServerOption, config_of, ledger_of, new_app, server_of
 from proxy.cli.output import FormatOption, fail, show
 from proxy.config.model import Config
-from proxy.ledger import keys as ledger_keys
-from proxy.ledger import raises
-from proxy.ledger.counters import budget_seeds
-from proxy.ledger.snapshot import as_raises
+from proxy.ledger.planes import keys as ledger_keys
+from proxy.ledger.planes import raises
+from proxy.ledger.planes.counters import budget_seeds
+from proxy.ledger.planes.snapshot import as_raises
 from proxy.money import usd_text
 from proxy.times import BadQuestion, moment_ahead, now_s, rfc3339
 

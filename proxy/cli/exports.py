@@ -48,7 +48,7 @@ def retry(
 
         events = remote.post(f"/api/exports/{named(name)}/retry")["events"]
     else:
-        from proxy.ledger.export_log import ask_again
+        from proxy.ledger.beside.export_log import ask_again
 
         events = ask_again(ledger_of(config_of(config)), name)
         if events is None:

@@ -19,7 +19,7 @@ from proxy.config.file import ConfigError
 from proxy.config.from_litellm import convert
 from proxy.config.model import Config
 from proxy.money import usd_text
-from proxy.reports.replay import Replayed, replay
+from proxy.reports.what_if.replay import Replayed, replay
 from proxy.times import rfc3339
 
 app = new_app(help="The configuration of another gateway, as one of ours.")

@@ -68,7 +68,7 @@ def create_key(
         fields |= {} if budget is None else {"budget_usd": budget, "budget_window": per}
         print(remote.post("/api/keys", name=name, **fields)["key"])
         return
-    from proxy.ledger import keys as ledger_keys
+    from proxy.ledger.planes import keys as ledger_keys
     from proxy.reports.key_use import why_unusable
 
     settings = config_of(config)
@@ -97,7 +97,7 @@ def list_keys(config: ConfigOption = None, server: ServerOption = None, form: Fo
     if (remote := server_of(server)) is not None:
         rows = list(remote.get("/api/keys")["items"])
     else:
-        from proxy.ledger.keys import list_keys as made
+        from proxy.ledger.planes.keys import list_keys as made
         from proxy.reports.key_use import key_use, keys_shown
 
         settings = config_of(config)
@@ -132,7 +132,7 @@ def rotate_key(
     if (remote := server_of(server)) is not None:
         print(remote.post(f"/api/keys/{named(key)}/rotate", grace_s=grace_s)["key"])
         return
-    from proxy.ledger import keys as ledger_keys
+    from proxy.ledger.planes import keys as ledger_keys
 
     rotated = ledger_keys.rotate_key(ledger_of(config_of(config)), key, grace_s=max(0, grace_s))
     if rotated is None:
@@ -146,7 +146,7 @@ def revoke_key(key: _KeyArgument, config: ConfigOption = None, server: ServerOpt
     if (remote := server_of(server)) is not None:
         remote.delete(f"/api/keys/{named(key)}")
     else:
-        from proxy.ledger import keys as ledger_keys
+        from proxy.ledger.planes import keys as ledger_keys
 
         if not ledger_keys.revoke_key(ledger_of(config_of(config)), key):
             raise fail(_NO_KEY.format(key))

@@ -25,7 +25,7 @@ def report_errors(command: Callable[[], None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except _of_the_database() as error:
-        from proxy.ledger.outage import first_error
+        from proxy.ledger.recording.outage import first_error
 
         first = first_error(error)  # type: ignore[arg-type]  # one of its library's
         reason = str(getattr(first, "orig", None) or first).strip().partition("\n")[0]

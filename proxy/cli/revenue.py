@@ -9,7 +9,7 @@ import typer
 
 from proxy.cli.options import ConfigOption, config_of, ledger_of, new_app
 from proxy.cli.output import fail
-from proxy.ledger.revenue import BadRevenue, read_revenue, write_revenue
+from proxy.ledger.notes.revenue import BadRevenue, read_revenue, write_revenue
 from proxy.money import usd_text
 from proxy.times import now_us
 

@@ -120,7 +120,7 @@ def _ledger_budgets(settings: Config, engine: Engine) -> tuple[Budget, ...]:
     """The configuration's, and those that keys were made with."""
     from proxy.budgets.budget import compile_budgets
     from proxy.budgets.key_limits import key_budgets
-    from proxy.ledger import keys
+    from proxy.ledger.planes import keys
 
     return compile_budgets(settings.budgets) + key_budgets(keys.limits(engine))
 

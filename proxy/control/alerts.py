@@ -20,9 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.ids import Ids
-from proxy.ledger.batch import RefusedCall
 from proxy.ledger.database import insert_into, writing
-from proxy.ledger.entries import Shipped
+from proxy.ledger.entries.entry import Shipped
+from proxy.ledger.recording.batch import RefusedCall
 from proxy.ledger.schema import alerts
 from proxy.money import usd_text
 from proxy.times import now_s, now_us, rfc3339

@@ -10,8 +10,8 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
-from proxy.ledger.jobs import find_jobs, take_due
-from proxy.ledger.stored import find_stored
+from proxy.ledger.beside.jobs import find_jobs, take_due
+from proxy.ledger.beside.stored import find_stored
 from proxy.times import now_us
 
 Question = Mapping[str, Any]

@@ -17,7 +17,7 @@ from proxy.budgets.redis.member import Recall, Value
 from proxy.budgets.redis.scripts import unbucket
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import StoreUnavailable
-from proxy.ledger.counters import spent_by
+from proxy.ledger.planes.counters import spent_by
 
 MOST_GROUPS = 50_000
 """Of one budget, in Redis; where there are more, half of that is kept."""

@@ -10,8 +10,8 @@ from typing import Any
 from proxy.budgets.budget import Budget
 from proxy.config.model import Config
 from proxy.control.runtime_settings import RuntimeSettings
-from proxy.ledger.first_look import FirstLook, first_look
-from proxy.ledger.snapshot import identities_of, limits_of, seeds_of
+from proxy.ledger.planes.first_look import FirstLook, first_look
+from proxy.ledger.planes.snapshot import identities_of, limits_of, seeds_of
 from proxy.times import now_s, now_us
 
 _SQLITE = "sqlite:///"

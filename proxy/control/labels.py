@@ -13,10 +13,10 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
-from proxy.ledger.label_days import MOST_NAMES
-from proxy.ledger.label_parts import add_up_a_part
-from proxy.ledger.label_weeks import add_up_days
-from proxy.ledger.session_keys import note_keys
+from proxy.ledger.rollups.label_days import MOST_NAMES
+from proxy.ledger.rollups.label_parts import add_up_a_part
+from proxy.ledger.rollups.label_weeks import add_up_days
+from proxy.ledger.rollups.session_keys import note_keys
 from proxy.times import now_us
 
 log = logging.getLogger("taximeter.control")

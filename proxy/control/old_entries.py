@@ -11,9 +11,9 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.config.model import Config
+from proxy.ledger.beside.stored import forget_stored
 from proxy.ledger.partitions import make_months
-from proxy.ledger.retention import delete_some, drop_months
-from proxy.ledger.stored import forget_stored
+from proxy.ledger.recording.retention import delete_some, drop_months
 from proxy.times import now_us
 
 log = logging.getLogger("taximeter.control")

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from proxy.ledger import instances
 from proxy.ledger.database import open_ledger, why_not_opened
+from proxy.ledger.planes import instances
 from proxy.ledger.schema import budget_spend, entries
 
 log = logging.getLogger("taximeter.control")

@@ -27,14 +27,14 @@ from proxy.config.model import Config
 from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
 from proxy.control.seeding import add_up, began_in, began_mark, exchange_bases, seeding_of
 from proxy.jobs.job import of as job_of
-from proxy.ledger import instances
-from proxy.ledger.counters import ended_amounts, spent, sums
-from proxy.ledger.definitions import definitions
-from proxy.ledger.entries import Entry, Shipped
-from proxy.ledger.jobs import running_jobs
-from proxy.ledger.pairing import Leased
-from proxy.ledger.recorder import Recorder
-from proxy.ledger.row_checks import BudgetAmount
+from proxy.ledger.beside.jobs import running_jobs
+from proxy.ledger.entries.entry import Entry, Shipped
+from proxy.ledger.entries.row_checks import BudgetAmount
+from proxy.ledger.planes import instances
+from proxy.ledger.planes.counters import ended_amounts, spent, sums
+from proxy.ledger.planes.definitions import definitions
+from proxy.ledger.recording.pairing import Leased
+from proxy.ledger.recording.recorder import Recorder
 from proxy.rate_limited_log import RateLimitedLog
 from proxy.times import now_us
 from proxy.types import Claim
@@ -42,6 +42,7 @@ from proxy.types import Claim
 log = logging.getLogger("taximeter.store")
 
 _EVERY_S = 0.1
+_AT_REST_S = 1.0
 _BEAT_S = 1.0
 _FORGET_S = 10.0
 _GRACE_S = 10  # an instance that was silent for so much longer than a reservation lasts has none left
@@ -76,7 +77,8 @@ class SharedBudgets:
         self._engine = engine
         self._instance = instance
         self._loop = asyncio.get_running_loop()
-        self.store = RedisStore(config().store, deadline_s=1.0)  # no call waits for this process
+        self.store = RedisStore(config().store, on_epoch=lambda _: self._look_now.set(), deadline_s=1.0)
+        self._look_now = self.store.member.news()
         self.store.member.recall = recall_from(engine)
         self.recorder: Recorder | None = None
         self._seen: _Seen | None = None
@@ -103,6 +105,8 @@ class SharedBudgets:
         """What stands behind this epoch's marker is shipped when the epoch is open, or over."""
         if epoch in self._passed:
             return True
+        if epoch not in self._markers:
+            self._loop.call_soon_threadsafe(self._look_now.set)
         read_at = self._markers.setdefault(epoch, time.monotonic())
         seen = self._seen
         if seen is None or seen.asked_at <= read_at or (seen.epoch == epoch and seen.state != "open"):
@@ -159,6 +163,7 @@ class SharedBudgets:
         """The ledger got older. Nothing more is shipped before the counters' epoch, made of its sums, is over."""
         self._outdated = self.store.epoch
         self._seen = None
+        self._loop.call_soon_threadsafe(self._look_now.set)
 
     def _hand_over(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_HAND_OVER_S)
@@ -191,12 +196,17 @@ class SharedBudgets:
 
     async def _watch(self) -> None:
         while True:
+            self._look_now.clear()
+            at_rest = False
             try:
                 await self._look()
                 await self._end_leases()
+                at_rest = self._seen is not None and self._seen.state == "open" and not self._leases
             except (StoreUnavailable, SQLAlchemyError) as error:
                 log.debug("epoch: %s", error)
-            await asyncio.sleep(_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AT_REST_S if at_rest else _EVERY_S):
+                    await self._look_now.wait()
 
     async def _look(self) -> None:
         member, asked_at = self.store.member, time.monotonic()
@@ -215,7 +225,7 @@ class SharedBudgets:
             joined = set(await member.command("SMEMBERS", member.name("joined", epoch)))
             if runs is None or not joined.issuperset(runs):
                 return
-            await member.command("SADD", member.name("reported", epoch), self._instance)
+            await member.note("reported", self._instance, epoch)
             reported.add(self._instance)
         since = now_us() - int((self._config().server.max_call_s + _GRACE_S) * 1e6)
         missing = await asyncio.to_thread(instances.heard_since, self._engine, since) - reported

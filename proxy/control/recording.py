@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recording.recorder import Recorder
 from proxy.processes.priority import give_way, yield_to_calls
 
 log = logging.getLogger("taximeter.control")

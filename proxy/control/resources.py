@@ -14,7 +14,7 @@ from proxy.config.model import Config
 from proxy.control.alerts import Alerts
 from proxy.control.metrics.series import MetricState
 from proxy.control.runtime_settings import RuntimeSettings
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recording.recorder import Recorder
 from proxy.processes.link import ControlServer
 from proxy.processes.orders import InFile
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.budgets.key_limits import KeyLimits, key_budgets
 from proxy.config.model import Config
-from proxy.ledger.snapshot import as_raises
+from proxy.ledger.planes.snapshot import as_raises
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -38,7 +38,7 @@ NO_RUNTIME_SETTINGS = RuntimeSettings([], [], [])
 
 def runtime_settings(engine: Engine) -> RuntimeSettings:
     """A key that is in it has its limits in it, too."""
-    from proxy.ledger import keys, raises  # noqa: PLC0415 - with SQLAlchemy, for which a first snapshot does not wait
+    from proxy.ledger.planes import keys, raises  # noqa: PLC0415 - with SQLAlchemy, for which a first snapshot does not wait
 
     identities = keys.identities(engine)
     return RuntimeSettings(identities, keys.limits(engine), raises.in_force(engine))

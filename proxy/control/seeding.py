@@ -14,7 +14,7 @@ from proxy.budgets.budget import Budget
 from proxy.budgets.redis.member import Member
 from proxy.budgets.redis.scripts import bucket
 from proxy.budgets.redis.store import RedisStore
-from proxy.ledger.counters import Sum
+from proxy.ledger.planes.counters import Sum
 
 _ROWS = 2000
 _BEGAN = "began "

@@ -21,7 +21,7 @@ from proxy.control.capacity.keeper import Keeper
 from proxy.control.metrics.series import MetricState
 from proxy.control.plan_watch import PlanWatch
 from proxy.control.rebuilding import SharedBudgets
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recording.recorder import Recorder
 from proxy.processes.link import ControlServer
 from proxy.processes.orders import InFile
 from proxy.times import now_s

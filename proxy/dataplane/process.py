@@ -37,7 +37,7 @@ from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_seeds
-from proxy.dataplane.repricings import charge_repricings
+from proxy.dataplane.repricings import charge_repricings, know_repricings
 from proxy.dialects.plain_messages import PlainMessages
 from proxy.downstream.connection import check_times, connecting
 from proxy.downstream.load import MAX_DRAINS, Load
@@ -71,16 +71,18 @@ _STORE_WAIT_S = 10.0
 _JOBS_S = 5.0
 
 
-def run(config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
-    """Serve until told to stop. Never returns before everything that was begun is settled and in the spool."""
+def run(config: Config, worker: str, listener: socket.socket, orders: Orders, workers: int = 1) -> None:
+    """Serve until told to stop. Never returns before everything that was begun is settled and in the spool. worker: this
+    one's name; workers: how many there are."""
     require("websockets")  # imported with the first spoken session
-    uvloop.run(_DataPlane(config, worker, listener, orders).serve())
+    uvloop.run(_DataPlane(config, worker, listener, orders, workers).serve())
 
 
 class _DataPlane:
-    def __init__(self, config: Config, worker: str, listener: socket.socket, orders: Orders) -> None:
+    def __init__(self, config: Config, worker: str, listener: socket.socket, orders: Orders, workers: int = 1) -> None:
         self._config = config
         self._worker = worker
+        self._workers = workers
         self._listener = listener
         self._orders = orders
         self._stopping = asyncio.Event()
@@ -95,7 +97,7 @@ class _DataPlane:
     async def serve(self) -> None:
         config = self._config
         try:
-            plane = self._plane = build_plane(config, self._worker, os.environ, self._book)
+            plane = self._plane = build_plane(config, self._worker, os.environ, self._book, self._workers)
         except (OSError, SpoolUnavailable) as error:
             why = f"{config.data_dir} cannot be written: {error}; data planes begin once its disk takes files"
             raise ConfigError([Problem("data_dir", why)]) from None
@@ -124,7 +126,7 @@ class _DataPlane:
 
             ask_ledger(plane.store, link, _RECALL_S)
         plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, self._recall_s)
-        chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
+        chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick()), asyncio.create_task(_get_ready())]
         chores.append(asyncio.create_task(plane.store.run()))
         chores.append(asyncio.create_task(poller.run()))
         await server.serve([self._listener])
@@ -165,11 +167,10 @@ class _DataPlane:
         self._recall_s = _EARLY_RECALL_S if "early" in snapshot else _RECALL_S
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
         self._take_limits(snapshot)
-        charges = [*snapshot.get("charges", ())]
-        if self._readying is not None:  # else what the ledger says was spent has them
-            charges += snapshot.get("charged", ())
-        if charges:
-            task = asyncio.create_task(charge_repricings(self._plane, charges))
+        charges, charged = snapshot.get("charges", ()), snapshot.get("charged", ())
+        take = know_repricings if self._readying is None else charge_repricings
+        for taking in (charge_repricings(self._plane, charges), take(self._plane, charged)):
+            task = asyncio.create_task(taking)
             self._charging.add(task)
             task.add_done_callback(self._charging.discard)
         if "defined" in snapshot:
@@ -246,7 +247,6 @@ class _DataPlane:
         loop, rest = asyncio.get_running_loop(), Rest()
         while True:
             await asyncio.sleep(_TICK_S)
-            rendered.get_ready()  # once, and not before the first call
             rest.look()
             check_times(self._server.state.connections, loop.time())
             for session in [*self._plane.sessions]:
@@ -293,14 +293,22 @@ class _DataPlane:
                 tally.clear()
 
 
+async def _get_ready() -> None:
+    """Make what some call will need, not before the first one, and beside others."""
+    await asyncio.sleep(_TICK_S)
+    for _ in rendered.getting_ready():
+        await asyncio.sleep(0)
+
+
 def _has_secret_hash(environ: Mapping[str, str]) -> bool:
     """Whether Python's hash of a text is one that nobody outside of this process can work out."""
     is_drawn = bool(sys.flags.hash_randomization) and environ.get("PYTHONHASHSEED", "random") in ("", "random")
     return is_drawn and sys.hash_info.algorithm.startswith("siphash")
 
 
-def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: Book) -> Plane:
-    """A data plane that serves by `config` as soon as it is `ready`. book: without anything of the operator's."""
+def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: Book, workers: int = 1) -> Plane:
+    """A data plane that serves by `config` as soon as it is `ready`. book: without anything of the operator's. workers: how
+    many data planes its folder has."""
     data_dir = Path(config.data_dir)
     PlainMessages.hash_is_secret = _has_secret_hash(environ)
     keys = KeyRing(identity_of(key) for key in config.keys)
@@ -316,6 +324,7 @@ def build_plane(config: Config, worker: str, environ: Mapping[str, str], book: B
         chains=Chains(keyed, kept=KeptSessions(data_dir / f"conversations-{worker}.txt", _soon)),
         prefixes=CountedPrefixes(keyed),
         learned=Learned(data_dir / f"learned-{worker}.json"),
+        shares_conversations=workers > 1,
     )
 
 

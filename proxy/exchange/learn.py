@@ -11,18 +11,26 @@ from pricing.usage import Reading
 from proxy.ceilings.prompt_cache import cached_by
 from proxy.exchange.attempt import Attempt
 from proxy.times import now_s
+from proxy.upstream.outbox import OUTBOX
 
 _FAR_CALLS = 100
 _LONG_BYTES = 8 * 1024  # conversations from this size on are worth a closer bound
 
 
-def note_conversation(attempt: Attempt, answered: Callable[[], list[bytes]]) -> None:
-    """The conversation with its answer, where only that tells its session."""
+def note_conversation(attempt: Attempt, answered: Callable[[], list[bytes]], *, answer_waits: bool = False) -> None:
+    """The conversation with its answer, where only that tells its session; other workers are told before its client has the
+    answer and may ask one of them. answer_waits: it gets that by the outbox."""
     exchange = attempt.exchange
-    if exchange.conversation is not None:
-        session_id = exchange.attribution.session_id
-        names = exchange.plane.chains.answered(exchange.conversation, answered(), session_id)
-        exchange.plane.store.note_session(names, session_id)
+    if exchange.conversation is None:
+        return
+    session_id, plane = exchange.attribution.session_id, exchange.plane
+    names = plane.chains.answered(exchange.conversation, answered(), session_id)
+    if plane.shares_conversations:
+        plane.store.note_session(names, session_id)
+        if answer_waits:
+            OUTBOX.first(plane.store.send_notes)
+        else:
+            plane.store.send_notes()
 
 
 def note_tokens(attempt: Attempt, reading: Reading) -> None:

@@ -54,6 +54,7 @@ class Plane:
     providers; None: there is nobody to ask. unseeded: budgets that a reload brought, until the ledger says what is spent;
     early_seeds: that, and of which definitions, where it was said before the reload.
     unrecorded_because: what keeps records out of the spool, so that calls are refused; empty where nothing does.
+    shares_conversations: whether other processes have the secret of this one's conversations: the workers of one data folder.
     sessions: spoken ones that are open. paces: of whole answers, tokens a second by upstream and model.
     """
 
@@ -76,6 +77,7 @@ class Plane:
     session_costs: SessionCosts = field(default_factory=SessionCosts)
     readers: BoundedTable[tuple[str, str, str], Reader] = field(default_factory=lambda: BoundedTable(_MAX_READERS))
     paces: BoundedTable[tuple[str, str], float] = field(default_factory=lambda: BoundedTable(_MAX_READERS))
+    shares_conversations: bool = False
     ready: bool = False
     unrecorded_because: str = ""
     unseeded: set[str] = field(default_factory=set)
@@ -105,7 +107,7 @@ class Plane:
 
     async def session_elsewhere(self, names: Sequence[str]) -> str | None:
         """The session of a conversation that another worker has, or had before a restart; None where nobody knows it."""
-        if not names:
+        if not names or not self.shares_conversations:
             return None
         try:
             sessions = await self.store.noted_sessions(names)

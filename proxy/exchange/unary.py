@@ -138,7 +138,7 @@ class Unary(Answering):
             self._answer = reading, values
             if COHORT.crowded:
                 await READ
-            if self.exchange.plane.store.epoch:
+            if self.exchange.plane.shares_conversations:
                 self._note()  # settling goes the same way to Redis: who asks another worker next is known there
             if self.stops_when_left:
                 note_pace(self.attempt, reading)
@@ -149,7 +149,7 @@ class Unary(Answering):
         answer, self._answer = self._answer, None
         if answer is not None:
             reading, values = answer
-            note_conversation(self.attempt, partial(answer_turns, values))
+            note_conversation(self.attempt, partial(answer_turns, values), answer_waits=self.answer_waits)
             note_tokens(self.attempt, reading)
 
     def _cost_lines(self, cost: Cost) -> str:

@@ -14,7 +14,7 @@ from proxy.config.exports import Export
 from proxy.exports.posting import Poster, check
 from proxy.exports.sink import Event, Sink
 from proxy.exports.usage import NOBODY, payer_of, usage_of
-from proxy.ledger.export_log import Item
+from proxy.ledger.beside.export_log import Item
 
 _TYPE = "taximeter.usage"
 _HEADERS = {"content-type": "application/cloudevents-batch+json"}

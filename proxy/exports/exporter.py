@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.exports.sink import Event, Later, Refusal, Sink
-from proxy.ledger.export_log import (
+from proxy.ledger.beside.export_log import (
     Done,
     Item,
     NotKept,

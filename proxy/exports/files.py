@@ -23,8 +23,8 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.config.exports import Export
 from proxy.exports.sink import Event, Later, Sink
 from proxy.exports.usage import usage_of
+from proxy.ledger.beside.export_log import ENTRY, Item
 from proxy.ledger.database import reading
-from proxy.ledger.export_log import ENTRY, Item
 from proxy.ledger.rollup_schema import label_days, spend_days
 from proxy.ledger.schema import counted, entries, horizon
 from proxy.money import usd_text

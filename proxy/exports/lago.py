@@ -17,7 +17,7 @@ from proxy.config.exports import Export
 from proxy.exports.metered import COST, Quantity, about, quantities
 from proxy.exports.posting import Answer, Poster, check, printable
 from proxy.exports.sink import Event, Refusal, Sink
-from proxy.ledger.export_log import Item
+from proxy.ledger.beside.export_log import Item
 from proxy.money import usd_text
 
 _URL = "https://api.getlago.com"

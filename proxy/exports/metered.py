@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pricing.units import TOKENS
 from proxy.config.exports import Export
 from proxy.exports.usage import Number, payer_of, units_of
-from proxy.ledger.export_log import CAPACITY, Item
+from proxy.ledger.beside.export_log import CAPACITY, Item
 
 COST = "cost"
 

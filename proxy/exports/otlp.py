@@ -33,7 +33,7 @@ from proxy.exports.posting import Poster, check, printable
 from proxy.exports.sink import Event, Refusal, Sink
 from proxy.exports.sums import Sums, attributes_of, operation_of, provider_of
 from proxy.exports.usage import usage_of
-from proxy.ledger.export_log import CAPACITY, Item
+from proxy.ledger.beside.export_log import CAPACITY, Item
 
 _TRACES, _METRICS = "/v1/traces", "/v1/metrics"
 _HEADERS = {"content-type": "application/x-protobuf"}

@@ -20,7 +20,7 @@ from pricing.values import slotted
 from proxy.config.exports import Export
 from proxy.exports.exporter import Exporter
 from proxy.exports.sinks import make_sink
-from proxy.ledger.export_log import forget, keep, release, take_place, trim, wanted
+from proxy.ledger.beside.export_log import forget, keep, release, take_place, trim, wanted
 from proxy.rate_limited_log import RateLimitedLog
 from proxy.times import HOUR_US, now_us
 

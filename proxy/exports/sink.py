@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from proxy.ledger.export_log import Item
+from proxy.ledger.beside.export_log import Item
 
 
 class Event(NamedTuple):

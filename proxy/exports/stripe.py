@@ -14,7 +14,7 @@ from proxy.config.exports import Export
 from proxy.exports.metered import Quantity, about, quantities
 from proxy.exports.posting import Poster, check
 from proxy.exports.sink import Event, Refusal, Sink
-from proxy.ledger.export_log import Item
+from proxy.ledger.beside.export_log import Item
 
 _URL = "https://api.stripe.com"
 _PATH = "/v1/billing/meter_events"

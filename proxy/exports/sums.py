@@ -11,7 +11,7 @@ import orjson
 
 from pricing.values import slotted
 from proxy.exports.usage import tokens_in, tokens_out, units_of
-from proxy.ledger.export_log import CAPACITY, Item
+from proxy.ledger.beside.export_log import CAPACITY, Item
 
 _MOST_SERIES = 1000  # clients name models: what is beyond is one
 _OTHER = "other"

@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 
 from pricing.units import INPUT_SIDE, UNITS
-from proxy.ledger.corrections import NOW_PRICED
-from proxy.ledger.export_log import CAPACITY, Item
-from proxy.ledger.row_checks import MOST
+from proxy.ledger.beside.export_log import CAPACITY, Item
+from proxy.ledger.entries.corrections import NOW_PRICED
+from proxy.ledger.entries.row_checks import MOST
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.money import usd_text
 from proxy.times import rfc3339

@@ -158,6 +158,16 @@ def insert_into(bound: Engine | Connection, table: sa.Table) -> Any:
     return importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
 
 
+def upsert(engine: Engine, table: sa.Table, adding: str | None = None) -> Any:
+    """INSERT, or UPDATE of what is not the key where the key is there; the column `adding` adds to what is there."""
+    statement = insert_into(engine, table)
+    keys = [column.name for column in table.primary_key]
+    new: dict[str, Any] = {name: statement.excluded[name] for name in table.columns.keys() if name not in keys}  # noqa: SIM118 - iterating gives columns, not names
+    if adding is not None:
+        new[adding] = table.c[adding] + new[adding]
+    return statement.on_conflict_do_update(index_elements=keys, set_=new)
+
+
 def current_version(engine: Engine) -> str | None:
     """The migration that the database is at; None where there is no schema yet."""
     with engine.connect() as connection:

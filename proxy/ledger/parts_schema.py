@@ -1,7 +1,7 @@
 """Tables of sums over three hours, seven days and calendar months, by all attributes of calls and by how their costs are known.
 
 Three hours are for the ends of a time that is asked for, and for the day that is not over; seven days and months for long
-times. They are filled by `label_days.py` and `label_weeks.py`.
+times. They are filled by `rollups/label_days.py` and `rollups/label_weeks.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Tables of what was spent, added up beforehand: by hour, by day, by seven days, by labels, by session tree.
 
-They are filled in the entries' transaction (`rolling.py`, `rollups.py`), but for those of labels (`label_days.py`).
+They are filled in the entries' transaction (`rollups/writing.py`, `rollups/sums.py`), but for those of labels
+(`rollups/label_days.py`).
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ spend_days = rollup("spend_days", NAMES)
 spend_people_days = rollup("spend_people_days", PEOPLE)
 spend_people_weeks = rollup("spend_people_weeks", PEOPLE)
 
-# By everything that calls are told apart by, a day at a time, of days that are over (`label_days.py`). labels: those of the
-# day's `names` that it has, as JSON. The last three columns: where the day is added up `whole`.
+# By everything that calls are told apart by, a day at a time, of days that are over (`rollups/label_days.py`). labels: those of
+# the day's `names` that it has, as JSON. The last three columns: where the day is added up `whole`.
 spend_label_days = rollup("spend_label_days", (*PEOPLE, "labels"))
 for _name in ALL_NAMES[len(PEOPLE) :]:
     spend_label_days.append_column(Column(_name, Text))

@@ -48,8 +48,8 @@ def set_up() -> None:
 
 
 def call_logger(sample: float) -> Callable[[Mapping[str, Sequence[Any]]], None]:
-    """Logs ledger rows, told by their columns (`proxy.ledger.row.Row`); `sample` of them (0 to 1; calls that did not go well
-    always)."""
+    """Logs ledger rows, told by their columns (`proxy.ledger.entries.row.Row`); `sample` of them (0 to 1; calls that did not go
+    well always)."""
     write = _plain if sys.stderr.isatty() else _json
 
     def log_calls(columns: Mapping[str, Sequence[Any]]) -> None:

@@ -1,8 +1,9 @@
 """Lists of calls: where to look for those that are rare, such as calls without a price.
 
 A list is read from its latest call on until a page is full. What hardly any call passes would so be looked for among all
-entries: of past three hours it is known who and what has calls in them (`ledger/listed_calls.py`), and the sums know in which
-hours there are calls without a price. Where nothing is known a page ends after so many entries, and says where it goes on.
+entries: of past three hours it is known who and what has calls in them (`ledger/rollups/listed_calls.py`), and the sums know in
+which hours there are calls without a price. Where nothing is known a page ends after so many entries, and says where it
+goes on.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Any, NamedTuple
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ids import began_at
-from proxy.ledger.call_runs import LATE_US, Run, runs_of_calls
 from proxy.ledger.database import reading
-from proxy.ledger.listed_calls import PERSONS
+from proxy.ledger.rollups.call_runs import LATE_US, Run, runs_of_calls
+from proxy.ledger.rollups.listed_calls import PERSONS
 from proxy.reports.calls import A_MOMENT_US, LONGEST_REQUEST_US, entry, list_of, of_runs, requests
 from proxy.reports.spend import SpendRow, spend
 from proxy.times import DAY_US, HOUR_US, now_us

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ids import began_at, first_id
-from proxy.ledger.call_runs import Run
-from proxy.ledger.corrections import NOW_PRICED
+from proxy.ledger.entries.corrections import NOW_PRICED
+from proxy.ledger.rollups.call_runs import Run
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
 from proxy.times import DAY_US, BadQuestion, now_us
 

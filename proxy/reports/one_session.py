@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.ledger.database import reading
 from proxy.ledger.rollup_schema import spend_sessions
-from proxy.ledger.rollups import session_groups
+from proxy.ledger.rollups.sums import session_groups
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
 from proxy.reports.calls import entry
 from proxy.reports.session_tree import Node, Part, tree_of

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.ledger.database import reading
-from proxy.ledger.label_days import PARTS, covered
-from proxy.ledger.label_parts import certainty_query
 from proxy.ledger.parts_schema import spend_part_sources
-from proxy.ledger.rollups import PART_US
+from proxy.ledger.rollups.label_days import PARTS, covered
+from proxy.ledger.rollups.label_parts import certainty_query
+from proxy.ledger.rollups.sums import PART_US
 from proxy.ledger.schema import alerts, counted, entries
 from proxy.reports.sessions import sessions
 from proxy.reports.spans import Span

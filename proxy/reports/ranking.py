@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.database import reading
-from proxy.ledger.rolling import ENTRY_SUMS
+from proxy.ledger.rollups.writing import ENTRY_SUMS
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries
 from proxy.reports.spans import ENTRIES, LENGTHS_US, Part, Span, answering, is_left
 from proxy.reports.spend import check_names

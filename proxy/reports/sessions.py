@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from pricing.values import frozen
-from proxy.ledger.call_runs import LATE_US, Run, is_listed, runs_of_calls
 from proxy.ledger.database import reading
-from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollup_schema import SUMS, spend_sessions
-from proxy.ledger.rollups import session_groups
+from proxy.ledger.rollups.call_runs import LATE_US, Run, is_listed, runs_of_calls
+from proxy.ledger.rollups.sums import session_groups
+from proxy.ledger.rollups.writing import ENTRY_SUMS
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.spans import LENGTHS_US, Span
 from proxy.reports.spend import check_names, entries_of, spend, within

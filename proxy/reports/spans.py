@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from proxy.ledger.label_days import DAYS, PARTS, Cover, Stretch, cover_of, covered, stretches
-from proxy.ledger.label_weeks import OF_DAYS, State, states_of_days
 from proxy.ledger.rollup_schema import ALL_NAMES, PEOPLE, spend_days, spend_hours, spend_people_days, spend_people_weeks
-from proxy.ledger.rollups import WEEK_US, end_of, start_of
+from proxy.ledger.rollups.label_days import DAYS, PARTS, Cover, Stretch, cover_of, covered, stretches
+from proxy.ledger.rollups.label_weeks import OF_DAYS, State, states_of_days
+from proxy.ledger.rollups.sums import WEEK_US, end_of, start_of
 from proxy.ledger.schema import entries, horizon
 from proxy.times import DAY_US, HOUR_US
 

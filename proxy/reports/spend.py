@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from pricing.values import frozen
-from proxy.ledger.corrections import NOW_PRICED
 from proxy.ledger.database import reading
+from proxy.ledger.entries.corrections import NOW_PRICED
 from proxy.ledger.rollup_schema import LONG_SESSION, SUMS, spend_sessions
-from proxy.ledger.rollups import Units, quantity
+from proxy.ledger.rollups.sums import Units, quantity
 from proxy.ledger.schema import TOKEN_COLUMNS, counted, entries, horizon
 from proxy.reports.calls import GROUPS
 from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, Span, answering_each

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from proxy.ledger.label_days import label_value
-from proxy.ledger.rolling import ENTRY_SUMS
 from proxy.ledger.rollup_schema import SUMS, spend_units
-from proxy.ledger.rollups import Units, units_of
+from proxy.ledger.rollups.label_days import label_value
+from proxy.ledger.rollups.sums import Units, units_of
+from proxy.ledger.rollups.writing import ENTRY_SUMS
 from proxy.ledger.schema import counted, entries
 from proxy.reports.calls import GROUPS
 from proxy.reports.spans import ENTRIES, LABEL, LENGTHS_US, MOST_SPANS, Part, Span

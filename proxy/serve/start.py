@@ -136,7 +136,7 @@ def _serve(
                 from proxy.dataplane.process import run  # after the fork: its event loop belongs to the child
 
             make_rare()
-            run(supervisor.config, worker, data, orders)
+            run(supervisor.config, worker, data, orders, workers)
 
         return start
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.control.metrics.observed import Observed
-from proxy.ledger.entries import entry_of
+from proxy.ledger.entries.entry import entry_of
 from tests.flow.house import House, whole
 
 ROW = {"upstream": "up", "context_tokens": 8000, "max_output_tokens": 4000}

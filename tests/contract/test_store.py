@@ -191,6 +191,7 @@ async def test_which_session_a_conversation_is_of_is_told_to_others_for_a_while(
 async def test_a_conversation_is_told_before_its_client_can_be(store: RedisStore, server: RedisServer) -> None:
     """An answer's end goes out in this turn of the loop: nothing of Redis need be waited for before it."""
     store.note_session(["a"], "s1")
+    store.send_notes()
     assert "s1" in server.say("GET", "tm1:conversation:a")
 
 

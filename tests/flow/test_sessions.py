@@ -134,21 +134,37 @@ class _Shared(Odd):
     def note_session(self, names: Sequence[str], session_id: str) -> None:
         self.order.append("told")
 
+    def send_notes(self) -> None:
+        self.order.append("sent")
+
     async def settle(self, reservation_id: str, amounts: Sequence[int]) -> object:
         self.order.append("settled")
         return await self.store.settle(reservation_id, amounts)
 
 
-@pytest.mark.parametrize("first", [said("hi"), streamed("hi")], ids=["whole", "stream"])
+WHOLE_OR_STREAM = pytest.mark.parametrize("first", [said("hi"), streamed("hi")], ids=["whole", "stream"])
+
+
+@WHOLE_OR_STREAM
 async def test_another_worker_knows_a_conversation_before_its_client_has_the_answer(
     build: Build, first: Answer
 ) -> None:
     """It is told on the way on which the call is settled, so that who is answered may ask any of them next."""
     house, order = build(**SESSION_BUDGET), list[str]()
-    house.plane.store = cast(Any, _Shared(order))
+    house.plane.store, house.plane.shares_conversations = cast(Any, _Shared(order)), True
     house.watch = lambda message: None if message.get("more_body", True) else order.append("answered")
     await talk(house, first, "hi")
-    assert order == ["told", "settled", "answered"] * 2
+    assert [one for one in order if one != "sent"] == ["told", "settled", "answered"] * 2
+    assert [one for one in order if one != "settled"] == ["told", "sent", "answered"] * 2
+
+
+@WHOLE_OR_STREAM
+async def test_a_worker_that_is_alone_tells_nobody_of_conversations(build: Build, first: Answer) -> None:
+    """Other instances have another secret, and could not know them by their names."""
+    house, order = build(**SESSION_BUDGET), list[str]()
+    house.plane.store = cast(Any, _Shared(order))
+    await talk(house, first, "hi")
+    assert order == ["settled"] * 2
 
 
 async def test_a_guess_is_shown_but_counts_on_its_own(build: Build) -> None:

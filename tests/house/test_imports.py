@@ -37,7 +37,17 @@ LAYERS = [
         "proxy.downstream",
         "proxy.exchange",
         "proxy.ledger",
+        "proxy.ledger.entries",
+        "proxy.ledger.beside proxy.ledger.notes proxy.ledger.planes proxy.ledger.rollups",
+        "proxy.ledger.capacity",
+        "proxy.ledger.recording",
+        "proxy.ledger.audit proxy.ledger.migrations",
         "proxy.reports",
+        (
+            "proxy.reports.capacity proxy.reports.explain proxy.reports.focus proxy.reports.margin proxy.reports.reprice"
+            " proxy.reports.what_if"
+        ),
+        "proxy.reports.month proxy.reports.reconcile",
         "proxy.exports",
         "proxy.processes",
         "proxy.translate",
@@ -99,10 +109,10 @@ PURE = (
     "proxy.translate.native",
     "proxy.translate.answers",
     "proxy.exchange.gate",
-    "proxy.ledger.attempt_rows",
-    "proxy.ledger.entries",
-    "proxy.ledger.corrections",
-    "proxy.ledger.rollups",
+    "proxy.ledger.entries.attempt_rows",
+    "proxy.ledger.entries.entry",
+    "proxy.ledger.entries.corrections",
+    "proxy.ledger.rollups.sums",
 )
 NOT_IN_WHAT_IS_PURE = (
     "asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil", "signal",

@@ -212,7 +212,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
     },
     broad_except: {
         "proxy/serve/supervisor.py:Supervisor._fork": "a child's last word: whatever it was, it is logged and the process ends",
-        "proxy/ledger/recorder.py:Recorder._tell": "who listens to the ledger must not stop it: logged, and on",
+        "proxy/ledger/recording/recorder.py:Recorder._tell": "who listens to the ledger must not stop it: logged, and on",
         "proxy/control/capacity/keeper.py:Keeper._try": "the books wait for the next round; calls and the ledger go on: logged",
         "proxy/control/alerts.py:Alerts._deliver_for_ever": "without this thread nobody is told anything: logged, tried again",
         "proxy/control/auditing.py:Auditor._run": "an audit's last word: logged, and told by its status; none could begin after it",

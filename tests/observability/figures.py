@@ -22,11 +22,11 @@ import httpx
 
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
-from proxy.ledger.batch import Batch
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry, entry_of
-from proxy.ledger.instances import name_of
-from proxy.ledger.shipping import Positions, Shipper
+from proxy.ledger.entries.entry import Entry, entry_of
+from proxy.ledger.planes.instances import name_of
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.shipping import Positions, Shipper
 from tests.observability import boards
 from tests.observability.servers import alertmanager, prometheus, receiver
 from tests.observability.traffic import KEYS, Calls, gateway

@@ -8,7 +8,7 @@ from typing import Any
 from proxy.control.metrics.exposition import render
 from proxy.control.metrics.series import MetricState
 from proxy.control.metrics.table import MAX_MODELS, MAX_TEAMS
-from proxy.ledger.entries import Entry, entry_of
+from proxy.ledger.entries.entry import Entry, entry_of
 from tests.observability.figures import series_of
 
 _ids = count(1)

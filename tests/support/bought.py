@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from proxy.ids import Ids
-from proxy.ledger.entries import Entry, entry_of
+from proxy.ledger.entries.entry import Entry, entry_of
 from tests.support.made_up import INSTANCE
 
 _ids, _numbers = Ids(), itertools.count()

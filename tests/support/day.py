@@ -27,11 +27,11 @@ from proxy.config.checks import load_config
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger import schema
-from proxy.ledger.batch import Batch
 from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.entries import Entry, entry_of
-from proxy.ledger.instances import name_of
-from proxy.ledger.shipping import Positions, Shipper
+from proxy.ledger.entries.entry import Entry, entry_of
+from proxy.ledger.planes.instances import name_of
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.shipping import Positions, Shipper
 from tests.support.gateway import ADMIN_KEY, Gateway, server
 from tests.support.http_server import listening
 from tests.support.provider import StatedUsage

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 from proxy.config.exports import Export
 from proxy.exports.exporter import Exporter
 from proxy.exports.sinks import make_sink
-from proxy.ledger.export_log import keep, take_place
+from proxy.ledger.beside.export_log import keep, take_place
 from proxy.ledger.schema import entries
 from proxy.times import now_us
 from tests.support.processes import get, module_running

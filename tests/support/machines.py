@@ -18,15 +18,15 @@ from proxy.capacity.rates import Rates, Step
 from proxy.capacity.split import Terms
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
-from proxy.ledger.batch import Batch
-from proxy.ledger.capacity_books import close_minutes, keep, open_books
+from proxy.ledger.capacity.books import close_minutes, keep, open_books
+from proxy.ledger.capacity.totals import SHARES
+from proxy.ledger.capacity.watch import Life, final_until, lives, say
 from proxy.ledger.capacity_schema import capacities, capacity_minutes
-from proxy.ledger.capacity_totals import SHARES
 from proxy.ledger.database import writing
-from proxy.ledger.entries import Entry, entry_of
+from proxy.ledger.entries.entry import Entry, entry_of
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.shipping import Positions, Shipper
 from proxy.ledger.schema import entries, metric_state
-from proxy.ledger.shipping import Positions, Shipper
-from proxy.ledger.watch import Life, final_until, lives, say
 from proxy.times import DAY_US, HOUR_US, MINUTE_US
 
 MORNING = 1_795_392_000_000_000  # 2026-11-23, midnight

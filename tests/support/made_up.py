@@ -11,10 +11,10 @@ from sqlalchemy.engine import Engine
 
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids, first_id
-from proxy.ledger.batch import Batch
-from proxy.ledger.corrections import correction_of
-from proxy.ledger.entries import Entry, entry_of
-from proxy.ledger.shipping import Positions, Shipper
+from proxy.ledger.entries.corrections import correction_of
+from proxy.ledger.entries.entry import Entry, entry_of
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.shipping import Positions, Shipper
 
 HOUR_US = 3_600_000_000
 START = 1_795_392_000_000_000  # 2026-11-23, midnight

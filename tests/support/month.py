@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import cache
 
-from proxy.ledger.entries import Entry
+from proxy.ledger.entries.entry import Entry
 from tests.support.day import history
 from tests.support.made_up import INSTANCE
 

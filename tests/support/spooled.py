@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from proxy.ids import Ids
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.entries.entry import Entry
+from proxy.ledger.recording.recorder import Recorder
 from proxy.ledger.schema import budget_spend, entries, metric_state
 from proxy.spool.writer import SpoolWriter
 

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.cli import main as cli
 from proxy.exchange import attempt
 from proxy.exchange import gate as relay
-from proxy.ledger import shipping
+from proxy.ledger.recording import shipping
 from proxy.serve import supervisor as app
 from proxy.spool import writer as spool
 from proxy.spool.pending import Pending

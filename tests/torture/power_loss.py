@@ -18,7 +18,7 @@ import orjson
 from sqlalchemy.engine import Connection
 
 from proxy.ledger.database import open_ledger
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recording.recorder import Recorder
 from proxy.spool.writer import SpoolWriter
 
 from .evidence import Entry, read_ledger, spool_records

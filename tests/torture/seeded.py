@@ -44,8 +44,8 @@ _EXCHANGE = f"{_FLOW}test_exchange.py"
 _HANGUPS = f"{_FLOW}test_hangups.py"
 _BROKEN = f"{_FLOW}test_broken_streams.py"
 _SPOOL = "tests/unit/spool/test_writer.py"
-_RECORDER = "tests/unit/ledger/test_recorder.py"
-_FAIL_OVER = "tests/unit/ledger/test_fail_over.py"
+_RECORDER = "tests/unit/ledger/recording/test_recorder.py"
+_FAIL_OVER = "tests/unit/ledger/recording/test_fail_over.py"
 _STORE = "tests/contract/test_store.py"
 _LEASES = "tests/contract/test_leases_model.py"
 _LEASES_BY_EXAMPLE = "tests/contract/test_leases.py"
@@ -224,25 +224,25 @@ BUGS: tuple[Bug, ...] = (
     _bug("a run is seen before its lock is held", "proxy/spool/writer.py",
          'begun = lock.with_suffix(".lock-begun")', "begun = lock",
          f"{_SPOOL}::test_a_run_that_begins_is_over_at_no_moment"),
-    _bug("where to read on is asked of any copy", "proxy/ledger/shipping.py",
+    _bug("where to read on is asked of any copy", "proxy/ledger/recording/shipping.py",
          "            self._check(connection)\n            return", "            return",
          f"{_FAIL_OVER}::test_where_to_read_on_is_asked_of_the_copy_that_is_written"),
-    _bug("open intents of a crash are forgotten", "proxy/ledger/recorder.py",
+    _bug("open intents of a crash are forgotten", "proxy/ledger/recording/recorder.py",
          "            run.pairing.crashed(batch, now_us())\n", "",
          f"{_RECORDER}::test_a_crashed_writers_open_intents_are_charged_at_their_ceiling"),
-    _bug("budgets count what was there already", "proxy/ledger/shipping.py",
+    _bug("budgets count what was there already", "proxy/ledger/recording/shipping.py",
          "self._write_budgets(connection, inserted)", "self._write_budgets(connection, batch.entries)", _RECORDER),
-    _bug("metrics count what was there already", "proxy/ledger/shipping.py",
+    _bug("metrics count what was there already", "proxy/ledger/recording/shipping.py",
          "observed.observe_entries(inserted)", "observed.observe_entries(batch.entries)",
          _RECORDER),
-    _bug("a commit without an answer is made again", "proxy/ledger/shipping.py",
+    _bug("a commit without an answer is made again", "proxy/ledger/recording/shipping.py",
          "self._last_number(connection) == self._in_doubt[0]:", "False:", _RECORDER),
-    _bug("an older copy of the ledger is gone on with", "proxy/ledger/shipping.py",
-         "            raise LedgerMovedError(last", "            print(last", "tests/unit/ledger/test_fail_over.py"),
-    _bug("what stands before a marker counts as committed when it is read", "proxy/ledger/recorder.py",
+    _bug("an older copy of the ledger is gone on with", "proxy/ledger/recording/shipping.py",
+         "            raise LedgerMovedError(last", "            print(last", "tests/unit/ledger/recording/test_fail_over.py"),
+    _bug("what stands before a marker counts as committed when it is read", "proxy/ledger/recording/recorder.py",
          "                    run.marker = epoch\n", "                    run.marker = run.held_at = epoch\n",
-         "tests/unit/ledger/test_gate.py"),
-    _bug("damage is not told", "proxy/ledger/recorder.py", "if run.reader.damaged_bytes > damaged:", "if False:", _RECORDER),
+         "tests/unit/ledger/planes/test_gate.py"),
+    _bug("damage is not told", "proxy/ledger/recording/recorder.py", "if run.reader.damaged_bytes > damaged:", "if False:", _RECORDER),
 )  # fmt: skip
 
 

@@ -18,15 +18,14 @@ from pricing.values import frozen
 from proxy.budgets.redis.leases import Leases, Report
 from proxy.budgets.redis.member import Held, Value
 from proxy.budgets.redis.scripts import bucket_of, end_of
-from proxy.budgets.redis.session_costs import SharedSessionCosts
-from proxy.budgets.redis.store import RedisStore, session_name
+from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import MOST, Denied, Ending, Granted, Keep, Lease, Moved, StoreUnavailable, counter_key
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")
 
 _REPORT_EVERY_S = 0.25
-_HURRIED_EVERY_S = 0.05
+_HURRIED_EVERY_S = 0.02
 _GRACE_S = 10.0
 
 
@@ -56,7 +55,6 @@ class LeasedStore(RedisStore):
         self._hurry = asyncio.Event()
         self._telling = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
-        self._session_costs = SharedSessionCosts()
         self.leased_calls = 0
         self.member.before_epoch = self._lose_leases
 
@@ -87,7 +85,7 @@ class LeasedStore(RedisStore):
         return reservation_id in self.leases
 
     async def settle(self, reservation_id: str, amounts: Sequence[int]) -> Ending | None:
-        if self.leases.end(reservation_id, [min(amount, MOST) for amount in amounts]):
+        if self.leases.end(reservation_id, amounts):
             return "settled"
         return await super().settle(reservation_id, amounts)
 
@@ -97,7 +95,7 @@ class LeasedStore(RedisStore):
         return await super().release(reservation_id)
 
     async def charge(self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int]) -> Ending | None:
-        if self.leases.end(reservation_id, [min(amount, MOST) for amount in amounts]):
+        if self.leases.end(reservation_id, amounts):
             return "settled"
         return await super().charge(reservation_id, claims, amounts)
 
@@ -151,21 +149,10 @@ class LeasedStore(RedisStore):
             await self._reserve_for_itself(reservation_id)
             super().outlives(reservation_id)
 
-    async def session_cost(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> int | None:
-        """What it has cost here and, as of a second ago at most, elsewhere. One that is a single call is only told of."""
-        name, costs = session_name(team, session_id), self._session_costs
-        costs.add(name, nanousd)
-        if alone:
-            return None
-        total = costs.total(name, time.monotonic())
-        return await self._tell_sessions(name) if total is None else total
-
-    async def _tell_sessions(self, name: str = "") -> int:
-        """Tell what sessions cost, or this one; the first one's total. What goes on its way and is lost is not told again."""
-        amounts = self._session_costs.take(name)
-        totals = await self.add_to_sessions(amounts)
-        self._session_costs.note_totals([each for each, _ in amounts], totals, time.monotonic(), name)
-        return totals[0]
+    async def _session_total(self, name: str) -> int:
+        """What it has cost here and, as of a second ago at most, elsewhere."""
+        total = self._session_costs.total(name, time.monotonic())
+        return await super()._session_total(name) if total is None else total
 
     # Leases
 
@@ -184,8 +171,11 @@ class LeasedStore(RedisStore):
         loop = asyncio.get_running_loop()
         measured_at = said_at = loop.time()
         while True:
+            if not self.leases:  # nobody calls: there is nothing to measure
+                await self._hurry.wait()
+                measured_at = loop.time()
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, measured_at + _REPORT_EVERY_S - loop.time())):
+                async with asyncio.timeout_at(measured_at + _REPORT_EVERY_S):
                     await self._hurry.wait()
             self._hurry.clear()
             now = loop.time()
@@ -195,9 +185,6 @@ class LeasedStore(RedisStore):
             anyhow = now > said_at + self._terms.longest_s / 3
             if await self._tell(anyhow=anyhow) or anyhow:
                 said_at = now
-            with suppress(StoreUnavailable):
-                while self._session_costs:
-                    await self._tell_sessions()
             await asyncio.sleep(_HURRIED_EVERY_S)
 
     async def _tell(self, *, anyhow: bool = False) -> bool:

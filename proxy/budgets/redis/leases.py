@@ -73,10 +73,10 @@ class Slice:
         self.lately = 0
         self.wanted = 0
 
-    def asked(self, claim: Claim) -> None:
-        self.claim = claim
-        self.lately_calls += 1
-        self.lately += claim.amount
+    def ran_out(self) -> None:
+        """Calls go on to ask for it, for as much as by now at least: what that comes to is not waited for."""
+        if self.lately_calls >= _LIVELY:
+            self.wanted = max(self.wanted, math.ceil(self.lately * _AHEAD))
 
     def measure(self) -> None:
         """The time between two reports is over: how much to lease follows what was asked for in it."""
@@ -117,6 +117,9 @@ class Leases:
     def __contains__(self, reservation_id: str) -> bool:
         return reservation_id in self._in_flight
 
+    def __bool__(self) -> bool:
+        return bool(self._leases)
+
     def all(self) -> list[Slice]:
         return list(self._leases.values())
 
@@ -134,32 +137,37 @@ class Leases:
             return _GRANTED
         untold = len(self._in_flight) + self._unreported + self._reporting
         leases, enough = [], untold < MOST_UNREPORTED and deadline_s - now_s <= self._longest_s
+        known = self._leases
         for claim in claims:
-            lease = self._leases.get(counter_key(claim))
+            amount, start, end = claim.amount, claim.window_start, claim.window_end
+            lease = known.get((claim.budget, claim.group, claim.measure, start))
             if lease is None:
                 lease = self._begin(claim)
                 if lease is None:
                     return None
-            lease.asked(claim)
-            leases.append(lease)
-            if lease.free < max(1, claim.amount):  # what costs nothing is not granted where nothing is left
+            lease.claim = claim
+            lease.lately_calls += 1
+            lease.lately += amount
+            if lease.free < amount or lease.free < 1:  # what costs nothing is not granted where nothing is left
                 enough = False
+                lease.ran_out()
                 self.hurried = self.hurried or (lease.wanted > 0 and not lease.short)
-            elif now_s < claim.window_start + _NEAR_END_S or (
-                claim.window_end is not None and now_s >= claim.window_end - _NEAR_END_S
-            ):
+            elif now_s < start + _NEAR_END_S or (end is not None and now_s >= end - _NEAR_END_S) or lease in leases:
                 enough = False
-        if not enough or len(set(map(id, leases))) != len(leases):
+            leases.append(lease)
+        if not enough:
             return None
-        for lease, claim in zip(leases, claims, strict=True):
-            lease.free -= claim.amount
-            lease.in_flight += claim.amount
+        for index, lease in enumerate(leases):  # `zip` with a word in its call takes four times as long
+            amount = claims[index].amount
+            lease.free -= amount
+            lease.in_flight += amount
         self._in_flight[reservation_id] = InFlightCall(claims, leases, deadline_s, record)
         return _GRANTED
 
     def _begin(self, claim: Claim) -> Slice | None:
         if len(self._leases) >= _MOST_COUNTERS:
             return None
+        self.hurried = self.hurried or not self._leases  # who measures waits for the first
         lease = self._leases[counter_key(claim)] = Slice(claim)
         return lease
 
@@ -174,12 +182,14 @@ class Leases:
         if call is None:
             self._leaving.pop(reservation_id, None)
             return False
-        for index, (lease, claim) in enumerate(zip(call.leases, call.claims, strict=True)):
-            used = amounts[index] if amounts is not None else 0
-            lease.in_flight -= claim.amount
+        claims = call.claims
+        for index, lease in enumerate(call.leases):
+            amount, used = claims[index].amount, amounts[index] if amounts is not None else 0
+            lease.in_flight -= amount
             lease.used += used
             # The rest goes back to Redis with the next report, except what is counted as taken ahead.
-            lease.free = min(lease.free + claim.amount - used, lease.given)
+            free, given = lease.free + amount - used, lease.given
+            lease.free = min(given, free)
         if amounts is not None:
             self._unreported += 1
             self.hurried = self.hurried or self._unreported >= MOST_UNREPORTED // 2

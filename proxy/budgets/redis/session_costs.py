@@ -5,7 +5,7 @@ For headers, not for budgets: what other processes added is as old as the last a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from proxy.bounded_table import BoundedTable
@@ -28,9 +28,6 @@ class SharedSessionCosts:
         self._known: BoundedTable[str, _Known] = BoundedTable(_MOST)
         self._untold: dict[str, int] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._untold)
-
     def total(self, name: str, now_s: float) -> int | None:
         """What it has cost; None where that was not said lately."""
         known = self._known.get(name)
@@ -45,11 +42,17 @@ class SharedSessionCosts:
             del untold[next(iter(untold))]
         untold[name] = untold.get(name, 0) + nanousd
 
-    def take(self, name: str = "") -> list[tuple[str, int]]:
-        """Some of what is to be told, which is told from here on; only of this session, where one is named."""
-        untold = self._untold
-        names = ([name] if name in untold else []) if name else list(untold)[:_MOST_TOLD]
-        return [(each, untold.pop(each)) for each in names]
+    def take(self, name: str) -> list[tuple[str, int]]:
+        """What is to be told of this session, which is told from here on."""
+        return [(name, self._untold.pop(name, 0))]
+
+    def take_all(self) -> Iterator[list[tuple[str, int]]]:
+        """What is to be told by now, some at a time, each told from when it is given out; without what comes meanwhile."""
+        untold, names = self._untold, list(self._untold)
+        for at in range(0, len(names), _MOST_TOLD):
+            some = [(name, untold.pop(name)) for name in names[at : at + _MOST_TOLD] if name in untold]
+            if some:
+                yield some
 
     def note_totals(self, names: Sequence[str], totals: Sequence[int], now_s: float, asked: str = "") -> None:
         """asked: the session whose total somebody waits for. Of one that nobody here ever asked for none is kept."""

@@ -6,12 +6,15 @@ Redis decides, by its own clock; here is only what it is asked and what its answ
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from proxy.budgets.budget import Budget
 from proxy.budgets.redis.member import Held, Member, Value
 from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, scripts, unbucket
+from proxy.budgets.redis.session_costs import SharedSessionCosts
 from proxy.budgets.store import (
     MOST,
     CounterKey,
@@ -37,8 +40,10 @@ from proxy.types import Claim
 
 _ASK_AGAIN_S = 30  # reserve.lua has the news of a counter told for 60 s after it was asked for
 _MOST_NEWS = 10_000
+_NOTHING = (0, 0)
 _AT_ONCE = 100
 _CONVERSATION = f"{ROOT}:conversation:"
+_TOLD_EVERY_S = 0.25
 _SESSIONS_NOTED_S = 3600  # at most three names of some 150 bytes for each call that names no session
 
 
@@ -75,6 +80,8 @@ class RedisStore:
         self._news = 0
         self._news_of: dict[CounterKey, int] = {}
         self._denied: dict[str, int] = {}
+        self._session_costs = SharedSessionCosts()
+        self._untold = asyncio.Event()
         self.asked_calls = 0
 
     @property
@@ -227,7 +234,9 @@ class RedisStore:
         return self.member.ready.is_set()
 
     async def run(self) -> None:
-        await self.member.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.member.run())
+            tasks.create_task(self._keep_telling())
 
     async def close(self) -> None:
         await self.member.close()
@@ -288,24 +297,59 @@ class RedisStore:
 
     def remaining(self, claim: Claim) -> int:
         """What was left to reserve when a call of this process last ended there."""
-        spent, reserved = self._figures.get(counter_key(claim), (0, 0))
-        return max(0, claim.limit - spent - reserved)
+        return max(0, self._left(claim))
 
     def least_remaining(self, claims: Sequence[Claim]) -> int | None:
-        return min([self.remaining(claim) for claim in claims if claim.measure == "usd"], default=None)
+        least: int | None = None
+        for claim in claims:
+            if claim.measure == "usd":
+                left = self._left(claim)
+                if least is None or left < least:
+                    least = left
+        return least if least is None or least > 0 else 0
+
+    def _left(self, claim: Claim) -> int:
+        key = (claim.budget, claim.group, claim.measure, claim.window_start)
+        spent, reserved = self._figures.get(key, _NOTHING)
+        return claim.limit - spent - reserved
 
     async def session_cost(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> int | None:
-        """Add to what a session has cost in all processes; the total. For headers, not for budgets."""
-        return (await self.add_to_sessions([(session_name(team, session_id), nanousd)]))[0]
+        """What it has cost in all processes. One that is a single call is only told of, soon and with others: nobody else has
+        a total of it yet."""
+        name = f"{team or ''}\n{session_id}"  # sessions are a team's
+        self._session_costs.add(name, nanousd)
+        self._untold.set()
+        return None if alone else await self._session_total(name)
 
-    async def add_to_sessions(self, amounts: Sequence[tuple[str, int]]) -> list[int]:
-        """By `session_name`; the total of each."""
+    async def _session_total(self, name: str) -> int:
+        return (await self.add_to_sessions(self._session_costs.take(name), name))[0]
+
+    async def add_to_sessions(self, amounts: Sequence[tuple[str, int]], asked: str = "") -> list[int]:
+        """The total of each. What goes on its way and is lost is not told again: it is for headers, not for budgets."""
         words = [word for pair in amounts for word in pair]
-        return [int(total) for total in await self.member.call("session", self.member.epoch, *words)]
+        totals = [int(total) for total in await self.member.call("session", self.member.epoch, *words)]
+        self._session_costs.note_totals([name for name, _ in amounts], totals, time.monotonic(), asked)
+        return totals
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await self._untold.wait()
+            await asyncio.sleep(_TOLD_EVERY_S)
+            await self.member.ready.wait()
+            with suppress(StoreUnavailable):
+                await self._tell_sessions()
+
+    async def _tell_sessions(self) -> None:
+        """What comes meanwhile is told the next time: else this would not end while there are calls."""
+        self._untold.clear()
+        for some in self._session_costs.take_all():
+            await self.add_to_sessions(some)
 
     def note_session(self, names: Sequence[str], session_id: str) -> None:
-        """At once: its client may have all of the answer before the loop's next turn, and ask another process then."""
         self.member.tell(*[("SET", _CONVERSATION + name, session_id, "EX", _SESSIONS_NOTED_S) for name in names])
+
+    def send_notes(self) -> None:
+        """Its client may have all of the answer before the loop's next turn, and ask another process then."""
         self.member.flush()
 
     async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
@@ -346,11 +390,6 @@ class RedisStore:
             standing_of(claim, int(answer[2 * index + 1]), int(answer[2 * index + 2]))
             for index, claim in enumerate(claims)
         ]
-
-
-def session_name(team: str | None, session_id: str) -> str:
-    """A session as Redis knows it: sessions are a team's."""
-    return f"{team or ''}\n{session_id}"
 
 
 def _end(claim: Claim) -> str | int:

@@ -15,8 +15,8 @@ from proxy.control.api.keys import Expiry
 from proxy.control.api.questions import MAX_LIMIT, Control, Limit, Page
 from proxy.control.api.standings import budgets_as_they_stand, page_of
 from proxy.control.state import ControlState
-from proxy.ledger import keys as ledger_keys
-from proxy.ledger import raises
+from proxy.ledger.planes import keys as ledger_keys
+from proxy.ledger.planes import raises
 from proxy.money import usd_text
 from proxy.reports.shapes import Shown
 from proxy.times import instant, now_s, rfc3339

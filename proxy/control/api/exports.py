@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from proxy.control.api.errors import NOT_FOUND
 from proxy.control.api.questions import Control, Page
 from proxy.exports.status import SinkShown, sinks_shown
-from proxy.ledger.export_log import ask_again
+from proxy.ledger.beside.export_log import ask_again
 from proxy.times import now_us
 
 router = APIRouter()

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from proxy.config.fields import PositiveInt, Usd, Window
 from proxy.control.api.errors import NOT_FOUND, Problem
 from proxy.control.api.questions import Control, Page
-from proxy.ledger import keys
+from proxy.ledger.planes import keys
 from proxy.reports.key_use import key_use, keys_shown, why_unusable
 from proxy.reports.shapes import Shown
 from proxy.times import instant, now_s

@@ -27,14 +27,13 @@ from pricing.values import slotted
 from proxy.capacity.server_metrics import Increase, Reading, increase
 from proxy.config.capacity import Capacity
 from proxy.config.model import Config
-from proxy.ledger.capacity_books import close_minutes, end_books, keep, open_books
-from proxy.ledger.capacity_prices import records_of, share_prices
+from proxy.ledger.capacity.books import close_minutes, end_books, keep, open_books
+from proxy.ledger.capacity.prices import records_of, share_prices
+from proxy.ledger.capacity.watch import EVER, Life, final_until, forget, lives, say
 from proxy.ledger.capacity_schema import capacities, capacity_samples
-from proxy.ledger.database import writing
-from proxy.ledger.shipping import upsert
-from proxy.ledger.watch import EVER, Life, final_until, forget, lives, say
+from proxy.ledger.database import upsert, writing
 from proxy.rate_limited_log import RateLimitedLog
-from proxy.reports.compared_prices import compared_prices
+from proxy.reports.capacity.compared_prices import compared_prices
 from proxy.spool.writer import SpoolWriter
 from proxy.times import DAY_US, MINUTE_US, now_us
 

@@ -12,11 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.state import ControlState
-from proxy.ledger.capacity_books import Books, read_books
-from proxy.ledger.capacity_totals import share_of
+from proxy.ledger.capacity.books import Books, read_books
+from proxy.ledger.capacity.totals import share_of
 from proxy.money import NANO
-from proxy.reports.capacity import closed_report
-from proxy.reports.capacity_shapes import PerMillion, capacity_shown
+from proxy.reports.capacity.costs import closed_report
+from proxy.reports.capacity.shapes import PerMillion, capacity_shown
 from proxy.times import HOUR_US
 
 _MJ = 1000

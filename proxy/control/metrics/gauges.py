@@ -16,7 +16,7 @@ from proxy.control.metrics.exports import export_gauges
 from proxy.control.metrics.exposition import Gauge, decimal
 from proxy.control.metrics.table import MAX_MODELS
 from proxy.control.state import ControlState, Unavailable, unrecorded_because
-from proxy.ledger.jobs import states
+from proxy.ledger.beside.jobs import states
 from proxy.money import NANO
 from proxy.times import now_s, now_us
 

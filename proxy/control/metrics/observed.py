@@ -18,11 +18,11 @@ from pricing.units import is_token
 from proxy.control.metrics.cost_parts import apportion, apportion_all
 from proxy.control.metrics.quiet_sessions import Call, Session, calls_of
 from proxy.control.metrics.table import LIMITS, MAX_MODELS, MAX_TEAMS, MICRO, OVERFLOW, Key
-from proxy.ledger.attempt_rows import Alike
-from proxy.ledger.entries import Entry, Shipped, as_shipped
-from proxy.ledger.rollups import units_of
-from proxy.ledger.row import Row
-from proxy.ledger.row_checks import MOST
+from proxy.ledger.entries.attempt_rows import Alike
+from proxy.ledger.entries.entry import Entry, Shipped, as_shipped
+from proxy.ledger.entries.row import Row
+from proxy.ledger.entries.row_checks import MOST
+from proxy.ledger.rollups.sums import units_of
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
 from proxy.spool import records
 from proxy.spool.plain import NOTHING

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
-from proxy.ledger.entries import Shipped
-from proxy.ledger.row import Row
+from proxy.ledger.entries.entry import Shipped
+from proxy.ledger.entries.row import Row
 from proxy.ledger.schema import NOT_COUNTED
 
 MAX_OPEN = 100_000

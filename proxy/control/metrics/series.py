@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Engine
 from proxy.control.metrics.observed import Observed
 from proxy.control.metrics.quiet_sessions import Call, Sessions, call_of
 from proxy.control.metrics.table import BY_NAME, Key
-from proxy.ledger.row import Row
+from proxy.ledger.entries.row import Row
 from proxy.ledger.schema import entries, metric_state
 from proxy.times import now_us
 

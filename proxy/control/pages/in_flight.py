@@ -9,7 +9,7 @@ from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table
-from proxy.ledger.jobs import running_jobs
+from proxy.ledger.beside.jobs import running_jobs
 from proxy.times import BadQuestion
 
 _SHOWN = 200

@@ -13,7 +13,7 @@ from proxy.control.api import keys as api
 from proxy.control.pages import view
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
-from proxy.ledger import keys as ledger_keys
+from proxy.ledger.planes import keys as ledger_keys
 from proxy.reports.calendar import spend_by
 from proxy.reports.key_use import key_use, keys_shown
 from proxy.reports.known_cost import known_cost

@@ -10,7 +10,7 @@ from proxy.control.pages.address import read
 from proxy.control.pages.clock import in_zone
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
-from proxy.ledger.views import SavedView, forget_view, save_view, views
+from proxy.ledger.notes.views import SavedView, forget_view, save_view, views
 from proxy.times import BadQuestion
 
 _MOST_FIELDS = 100

@@ -44,7 +44,7 @@ from proxy.control.pages.live import LiveZones
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import csv_of, drawn, lines
 from proxy.control.state import ControlState, Unavailable
-from proxy.ledger import keys as ledger_keys
+from proxy.ledger.planes import keys as ledger_keys
 from proxy.times import BadQuestion, now_s, now_us
 from proxy.types import Identity
 

@@ -15,7 +15,7 @@ from proxy.control.banner import first_dialect, host_in_url
 from proxy.control.pages import view
 from proxy.control.pages.page import Action, PageContent, PageRequest
 from proxy.ids import Ids
-from proxy.ledger import keys as ledger_keys
+from proxy.ledger.planes import keys as ledger_keys
 
 log = logging.getLogger("taximeter.page")
 

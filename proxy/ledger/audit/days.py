@@ -7,10 +7,10 @@ from operator import add
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from proxy.ledger.label_days import DAYS, PARTS, Stretch, stretches
-from proxy.ledger.label_weeks import OF_DAYS, states_of_days
 from proxy.ledger.rollup_schema import SUMS, spend_days, spend_hours, spend_people_days, spend_people_weeks
-from proxy.ledger.rollups import WEEK_US, start_of
+from proxy.ledger.rollups.label_days import DAYS, PARTS, Stretch, stretches
+from proxy.ledger.rollups.label_weeks import OF_DAYS, states_of_days
+from proxy.ledger.rollups.sums import WEEK_US, start_of
 from proxy.ledger.schema import horizon
 from proxy.times import DAY_US, rfc3339
 

@@ -13,8 +13,8 @@ import orjson
 
 from pricing.money import to_nanousd
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.corrections import CHANGED, REPRICED
-from proxy.ledger.row_checks import UNREADABLE, is_amount
+from proxy.ledger.entries.corrections import CHANGED, REPRICED
+from proxy.ledger.entries.row_checks import UNREADABLE, is_amount
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
 
 _KINDS = ("attempt", "correction")

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import Budget
 from proxy.ledger.audit.difference import Difference
-from proxy.ledger.counters import budget_seeds
+from proxy.ledger.planes.counters import budget_seeds
 from proxy.times import now_s
 
 _TRIES = 10

@@ -17,7 +17,6 @@ from sqlalchemy.engine import Connection, Engine
 from pricing.values import slotted
 from proxy.ids import correction_id
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.amounts import budget_amounts
 from proxy.ledger.audit.capacities import check_capacities
 from proxy.ledger.audit.days import days_problem
 from proxy.ledger.audit.difference import Difference, Differs
@@ -26,12 +25,10 @@ from proxy.ledger.audit.metrics import check_metrics
 from proxy.ledger.audit.sessions import SESSIONS, UNITS, by_session, units_by_session
 from proxy.ledger.audit.side_by_side import compare
 from proxy.ledger.audit.spool import check_spool
-from proxy.ledger.corrections import CHANGED, REPRICED, entry_in_ledger
-from proxy.ledger.database import connect, reading, writing
-from proxy.ledger.label_days import DAYS, PARTS
-from proxy.ledger.label_weeks import MONTHS, WEEKS
+from proxy.ledger.database import connect, reading, upsert, writing
+from proxy.ledger.entries.amounts import budget_amounts
+from proxy.ledger.entries.corrections import CHANGED, REPRICED, entry_in_ledger
 from proxy.ledger.parts_schema import label_parts
-from proxy.ledger.rolling import ROLLED_COLUMNS, Rolling, columns_of, counted, pages
 from proxy.ledger.rollup_schema import (
     label_days,
     session_names,
@@ -42,6 +39,9 @@ from proxy.ledger.rollup_schema import (
     spend_sessions,
     spend_units,
 )
+from proxy.ledger.rollups.label_days import DAYS, PARTS
+from proxy.ledger.rollups.label_weeks import MONTHS, WEEKS
+from proxy.ledger.rollups.writing import ROLLED_COLUMNS, Rolling, columns_of, counted, pages
 from proxy.ledger.schema import (
     budget_retired,
     budget_spend,
@@ -50,7 +50,6 @@ from proxy.ledger.schema import (
     jobs,
     metadata,
 )
-from proxy.ledger.shipping import upsert
 from proxy.times import rfc3339
 
 _READ = tuple(

@@ -11,8 +11,8 @@ from proxy.budgets.key_limits import WINDOWS, KeyLimits, key_budgets
 from proxy.config.checks import load_config
 from proxy.config.file import ConfigError
 from proxy.control.runtime_settings import runtime_settings
-from proxy.ledger import keys
 from proxy.ledger.database import open_ledger
+from proxy.ledger.planes import keys
 from proxy.types import Identity, Route
 
 ROUTE = Route("m", "up", "p", "m")

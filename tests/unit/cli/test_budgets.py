@@ -12,8 +12,8 @@ from sqlalchemy.engine import Engine
 from typer.testing import CliRunner
 
 from proxy.cli.main import app
-from proxy.ledger import raises
 from proxy.ledger.database import open_ledger, writing
+from proxy.ledger.planes import raises
 from proxy.ledger.schema import budget_spend
 from proxy.money import NANO
 

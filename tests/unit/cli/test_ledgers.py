@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from proxy.cli.main import app
 from proxy.cli.problems import report_errors
 from proxy.ledger.database import open_ledger
-from proxy.ledger.keys import create_key
+from proxy.ledger.planes.keys import create_key
 
 COMMANDS = [["spend"], ["budgets", "list"], ["budgets", "raises"], ["keys", "list"], ["keys", "create", "x"], ["sessions", "top"], ["verify"]]  # fmt: skip
 

@@ -23,7 +23,7 @@ from proxy.control.auditing import Auditor, AuditStatus
 from proxy.dialects import openai
 from proxy.errors import not_found
 from proxy.ledger.audit.verify import Report
-from proxy.ledger.reconciliations import reconciliations_of
+from proxy.ledger.notes.reconciliations import reconciliations_of
 from proxy.times import now_s
 from tests.support.http_server import Handler, listening
 from tests.unit.control.conftest import ADMIN_KEY, CONFIG, Control, control, ledger, loop, served  # noqa: F401 - fixtures

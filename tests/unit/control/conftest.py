@@ -27,9 +27,10 @@ from proxy.control.metrics.series import MetricState
 from proxy.control.pages.live import LiveZones
 from proxy.control.pages.site import add_pages
 from proxy.control.state import ControlState
-from proxy.ledger import raises, schema
+from proxy.ledger import schema
 from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.snapshot import as_raises
+from proxy.ledger.planes import raises
+from proxy.ledger.planes.snapshot import as_raises
 
 ADMIN_KEY = "the-admin-key"
 METRICS_TOKEN = "for-metrics-alone"

@@ -15,9 +15,9 @@ from proxy.budgets.budget import compile_budgets
 from proxy.config.model import Config
 from proxy.control import alerts as alerts_module
 from proxy.control.alerts import Alerts, blocks, overruns, payload
-from proxy.ledger.batch import RefusedCall
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry, as_shipped, entry_of
+from proxy.ledger.entries.entry import Entry, as_shipped, entry_of
+from proxy.ledger.recording.batch import RefusedCall
 from proxy.ledger.schema import alerts, budget_spend
 from tests.support.hook import Hook
 from tests.support.waiting import wait_until

@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from proxy.config.model import Config
 from proxy.control.first_snapshot import first_snapshot
 from proxy.control.runtime_settings import runtime_settings
-from proxy.ledger import keys, raises
-from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.definitions import take_definitions
+from proxy.ledger.planes import keys, raises
+from proxy.ledger.planes.counters import budget_seeds
+from proxy.ledger.planes.definitions import take_definitions
 from proxy.ledger.version import HEAD
 from proxy.times import now_s
 from tests.support.bought import bought

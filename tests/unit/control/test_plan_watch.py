@@ -52,7 +52,7 @@ def test_what_cannot_be_imported_ends_nothing_else(tmp_path: Path, monkeypatch: 
     config = Config.model_validate({"plans": [{"name": "pro", "usd_per_month": 1}]})
     engine = open_ledger(f"sqlite:///{tmp_path}/l.db")
     watch = PlanWatch(engine, lambda: config, Alerts(engine, "i", lambda: config, lambda: ()))
-    monkeypatch.setitem(sys.modules, "proxy.reports.margin", None)
+    monkeypatch.setitem(sys.modules, "proxy.reports.margin.margin", None)
 
     watch.look(NOVEMBER + DAY_US)
 

@@ -21,9 +21,10 @@ from proxy.control import opening, process
 from proxy.control.alerts import Alerts
 from proxy.control.process import Control
 from proxy.control.runtime_settings import RuntimeSettings
-from proxy.ledger import outage
 from proxy.ledger.database import open_ledger
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recording import outage
+from proxy.ledger.recording.initial_state import InitialState, initial_state
+from proxy.ledger.recording.recorder import Recorder
 from proxy.processes.link import ControlServer
 from proxy.processes.orders import Orders
 
@@ -107,14 +108,14 @@ async def test_a_key_that_is_revoked_while_a_data_plane_is_told_what_is_spent_is
     """It is no data plane yet, so that nothing is pushed to it; and it hears of no key again before another one changes."""
     control._engine = open_ledger(control.config.ledger)
     control._shared = None
-    control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0))
+    control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0, batch=0))
     control._made = RuntimeSettings([{"key_id": "revoked"}], [], [])
 
-    def running(_: object) -> list[Any]:
+    def asked(*question: Any) -> Any:
         control._made = RuntimeSettings([], [], [])
-        return []
+        return initial_state(*question)
 
-    monkeypatch.setattr(process.jobs, "running_jobs", running)
+    monkeypatch.setattr(process, "initial_state", asked)
     told = await control._first_snapshot("data-0")
     control._engine.dispose()
 
@@ -128,19 +129,19 @@ async def test_a_repricing_that_comes_while_a_data_plane_is_told_what_is_spent_i
     """It is pushed to those that are there; this one is not yet, and takes no charges from before its seeds."""
     control._engine = open_ledger(control.config.ledger)
     control._shared = None
-    control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0))
+    control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0, batch=0))
     control._link = cast(Any, SimpleNamespace(push=lambda _: None))
     ledger, coming = [100], [-40]
 
-    def running(_: object) -> list[Any]:
+    def asked(*_: object) -> InitialState:
+        said = InitialState(0, [{"spent": sum(ledger)}], {}, [])
         while coming:
             charge = coming.pop()
             ledger.append(charge)
             control._charge([["c", [["b", "", 0, "usd", charge]]]])
-        return []
+        return said
 
-    monkeypatch.setattr(process, "budget_seeds", lambda *_: [{"spent": sum(ledger)}])
-    monkeypatch.setattr(process.jobs, "running_jobs", running)
+    monkeypatch.setattr(process, "initial_state", asked)
     told = await control._first_snapshot("data-0")
     control._engine.dispose()
 
@@ -157,11 +158,11 @@ async def test_a_key_that_is_revoked_while_budgets_are_seeded_anew_stays_revoked
     pushed: list[Any] = []
     control._link = cast(Any, SimpleNamespace(push=pushed.append))
 
-    def seeds(*_: object) -> list[Any]:
+    def asked(*question: Any) -> Any:
         control._made = RuntimeSettings([], [], [])
-        return []
+        return initial_state(*question)
 
-    monkeypatch.setattr(process, "budget_seeds", seeds)
+    monkeypatch.setattr(process, "initial_state", asked)
     await control._seed_defined(0.0)
     control._engine.dispose()
 

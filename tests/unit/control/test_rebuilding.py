@@ -18,19 +18,23 @@ import sqlalchemy as sa
 import yaml
 
 from proxy.budgets.budget import compile_budgets
+from proxy.budgets.redis import member
 from proxy.budgets.redis.member import Held
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted, StoreUnavailable
+from proxy.cli.corrections import write_corrections
 from proxy.config.checks import load_config
 from proxy.config.model import Config
 from proxy.control import rebuilding
 from proxy.control.dropping import drop_groups
 from proxy.control.rebuilding import SharedBudgets
-from proxy.ledger import instances
-from proxy.ledger.counters import ended_amounts, spent, sums
 from proxy.ledger.database import open_ledger
-from proxy.ledger.definitions import definitions, take_definitions
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.entries.corrections import repricing_of
+from proxy.ledger.entries.entry import entry_of
+from proxy.ledger.planes import instances
+from proxy.ledger.planes.counters import ended_amounts, spent, sums
+from proxy.ledger.planes.definitions import definitions, take_definitions
+from proxy.ledger.recording.recorder import Recorder
 from proxy.ledger.schema import budget_bases, budget_spend
 from proxy.spool.writer import SpoolWriter
 from proxy.times import now_s
@@ -152,6 +156,26 @@ async def test_an_empty_store_is_filled_from_the_ledger(a: Instance) -> None:
     await a.begin()
     await a.opens()
     assert await a.figures() == (750, 0)
+
+
+async def test_who_waits_is_told_that_an_epoch_opens_and_that_another_begins(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks by himself within this test: not the data plane, nor the control process once it is at rest."""
+    monkeypatch.setattr(member, "_PAUSE_S", 3600.0)
+    monkeypatch.setattr(rebuilding, "_AT_REST_S", 3600.0)
+    store, _, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.joined.wait(), 5)
+    await a.begin()
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    first = store.epoch
+    await a.shared.store.member.renew(first)
+    async with asyncio.timeout(5):
+        while store.epoch == first or not store.member.ready.is_set():
+            await asyncio.sleep(0.01)
+    assert store.epoch == a.shared.store.epoch
+    running.cancel()
+    await store.close()
 
 
 async def test_nothing_opens_before_every_living_instance_has_reported(tmp_path: Path, a: Instance) -> None:
@@ -845,3 +869,28 @@ async def test_a_jobs_group_is_in_use_too(a: Instance, monkeypatch: pytest.Monke
     assert (await a.shared.store.counters("usd:0:s")) == ({"s-700": 700}, {"s-700": 250})
     assert await a.shared.store.settle("j", [100]) == "settled"
     assert await a.figures(group) == (800, 0)
+
+
+async def test_corrections_that_a_command_writes_while_the_server_is_stopped_reach_its_budgets(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They went into the ledger alone, and Redis counted without them until it was rebuilt."""
+    await a.begin()
+    await a.opens()
+    data = a.folder / "a"
+    data.chmod(0o700)
+    settings = a.config.model_copy(update={"data_dir": str(data), "ledger": str(a.engine.url)})
+    one: Any = intent()
+    ended: Any = settle(one, 400)
+    charged = entry_of(one, ended, "a").row
+    correction = repricing_of(charged._asdict(), {"cost_lines": None, "price_version": "v"}, 650, 400, 0)
+    a.recorder_may_step.clear()
+    await asyncio.sleep(0.1)
+    for _ in range(2):  # the second time by somebody who does not see that the first waits
+        write_corrections(settings, a.engine, [correction], "reprice")
+    a.recorder_may_step.set()
+    await a.shipped(1)
+    while list(a.spool.glob("*.spool")):
+        await asyncio.sleep(0.01)
+    assert await a.figures() == (250, 0)
+    assert spent(a.engine, "b", "usd", 0) == {"": 250}

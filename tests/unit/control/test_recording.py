@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 import pytest
 
 from proxy.control.recording import Recording
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recording.recorder import Recorder
 
 _Take = Callable[[Callable[[], int], bool], int]
 _OWN = os.getpriority(os.PRIO_PROCESS, 0)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.exports.sink import Later
 from proxy.exports.status import sinks_shown
-from proxy.ledger.export_log import ask_again
+from proxy.ledger.beside.export_log import ask_again
 from proxy.ledger.export_schema import export_set_aside
 from proxy.ledger.schema import counted, entries
 from proxy.times import now_us

@@ -17,9 +17,9 @@ from proxy.exports.sink import Event, Later, Sink
 from proxy.exports.sinks import make_sink
 from proxy.exports.status import sinks_shown
 from proxy.ledger.audit.verify import verify
-from proxy.ledger.export_log import NotKept, ask_again, keep, take_place
+from proxy.ledger.beside.export_log import NotKept, ask_again, keep, take_place
 from proxy.ledger.export_schema import export_log, export_set_aside
-from proxy.ledger.retention import delete_some
+from proxy.ledger.recording.retention import delete_some
 from proxy.ledger.schema import entries
 from proxy.times import DAY_US, now_us
 from tests.support.export_receiver import KEY

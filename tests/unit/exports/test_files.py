@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from proxy.exports import files
 from proxy.exports.sink import Later
 from proxy.exports.status import sinks_shown
-from proxy.ledger.retention import delete_some
+from proxy.ledger.recording.retention import delete_some
 from proxy.ledger.schema import counted, entries
 from proxy.times import DAY_US, now_us
 from tests.support.exported import drain, exporter, ids

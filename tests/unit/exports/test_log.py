@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
 
+from proxy.ledger.beside.export_log import CAPACITY, ENTRY, note, read_portion, take_place
 from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.export_log import CAPACITY, ENTRY, note, read_portion, take_place
 from proxy.ledger.export_schema import export_log
 from proxy.ledger.schema import counted, entries
 from proxy.times import now_us

@@ -15,7 +15,7 @@ from proxy.exports.otlp import Otlp, span_of
 from proxy.exports.posting import Answer
 from proxy.exports.sink import Event, Later, Refusal
 from proxy.exports.status import sinks_shown
-from proxy.ledger.export_log import CAPACITY, ENTRY, Item
+from proxy.ledger.beside.export_log import CAPACITY, ENTRY, Item
 from proxy.ledger.schema import counted, entries
 from proxy.times import now_us
 from tests.support.export_receiver import KEY

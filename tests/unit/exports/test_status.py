@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from proxy.cli.main import app
 from proxy.exports.sink import Later
 from proxy.exports.status import sinks_shown
-from proxy.ledger.export_log import FORGET_US, forget, read_place, wanted
+from proxy.ledger.beside.export_log import FORGET_US, forget, read_place, wanted
 from proxy.ledger.schema import entries
 from proxy.times import now_us
 from tests.support.export_receiver import KEY

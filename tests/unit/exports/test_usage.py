@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.exports.usage import payer_of, units_of, usage_of
-from proxy.ledger.export_log import CAPACITY, ENTRY, Item
+from proxy.ledger.beside.export_log import CAPACITY, ENTRY, Item
 from tests.support.made_up import made_up
 
 ROW = made_up(1)[0].row._asdict()

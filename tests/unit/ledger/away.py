@@ -16,11 +16,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from proxy.control.metrics.series import MetricState
-from proxy.ledger import outage
 from proxy.ledger.audit.difference import Difference
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recording import outage
+from proxy.ledger.recording.recorder import Recorder
 from proxy.ledger.schema import entries
 from proxy.spool.writer import SpoolWriter
 from tests.support.postgres import PostgresServer

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.database import open_ledger
-from proxy.ledger.label_parts import add_up_a_part
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recording.recorder import Recorder
+from proxy.ledger.rollups.label_parts import add_up_a_part
 from proxy.times import now_us
 
 LEFT = Path(__file__).parents[2] / "fixtures" / "earlier_version"

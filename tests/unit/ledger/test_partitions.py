@@ -17,14 +17,14 @@ from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids, correction_id, first_id
 from proxy.ledger import partitions
 from proxy.ledger.audit.verify import verify
-from proxy.ledger.batch import Batch
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import entry_of
+from proxy.ledger.entries.entry import entry_of
 from proxy.ledger.export_schema import export_log
 from proxy.ledger.partitions import NotDivided, divide, make_months
-from proxy.ledger.retention import delete_some, drop_months
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.retention import delete_some, drop_months
+from proxy.ledger.recording.shipping import Positions, Shipper
 from proxy.ledger.schema import budget_retired, budget_spend, entries
-from proxy.ledger.shipping import Positions, Shipper
 from proxy.reports import calls
 from proxy.reports.spend import spend
 from proxy.times import DAY_US, now_us
@@ -302,7 +302,7 @@ def test_a_month_that_a_sink_waits_for_stays(engine: Engine) -> None:
 
 
 def test_a_month_is_not_dropped_under_a_reader(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.ledger.retention._DROP_TRIES", 2)
+    monkeypatch.setattr("proxy.ledger.recording.retention._DROP_TRIES", 2)
     now = start_of(1) + 5 * DAY_US
     ship(engine, start_of(0))
     with engine.connect() as reader:

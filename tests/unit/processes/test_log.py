@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.ledger.row import Row, row_of
+from proxy.ledger.entries.row import Row, row_of
 from proxy.money import usd_text
 from proxy.processes.log import call_logger, log_refused
 

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Engine
 from proxy.budgets.budget import compile_budgets
 from proxy.config import model as config
 from proxy.ids import Ids, began_at
-from proxy.ledger.counters import budget_seeds
 from proxy.ledger.database import open_ledger
+from proxy.ledger.planes.counters import budget_seeds
 from proxy.reports import calls as queries
 from proxy.reports import one_session
 from proxy.reports import sessions as session_queries

@@ -16,17 +16,17 @@ from pricing.load import load_book
 from pricing.operator import parse_rows
 from proxy.config.plans import Plan
 from proxy.ledger.database import open_ledger
-from proxy.reports.alternatives import Change, swap_of
-from proxy.reports.explain import ExplainQuestion, explain_answer
-from proxy.reports.focus_rows import FocusQuestion, focus_answer
-from proxy.reports.margin import Question
-from proxy.reports.margin_answer import margin_answer
-from proxy.reports.month import MonthQuestion
-from proxy.reports.month_answer import month_answer
+from proxy.reports.explain.answer import ExplainQuestion, explain_answer
+from proxy.reports.focus.rows import FocusQuestion, focus_answer
+from proxy.reports.margin.answer import margin_answer
+from proxy.reports.margin.margin import Question
+from proxy.reports.month.answer import month_answer
+from proxy.reports.month.charged import MonthQuestion
 from proxy.reports.months import month_named
-from proxy.reports.reconcile_answer import ReconcileQuestion, reconcile_answer
-from proxy.reports.reprice import reprice
-from proxy.reports.what_if import what_if_answer
+from proxy.reports.reconcile.answer import ReconcileQuestion, reconcile_answer
+from proxy.reports.reprice.repriced import reprice
+from proxy.reports.what_if.alternatives import Change, swap_of
+from proxy.reports.what_if.answer import what_if_answer
 from tests.support.made_up import fill
 from tests.support.month import DAY_US, END, START, november
 

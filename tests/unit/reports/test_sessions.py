@@ -19,7 +19,7 @@ from proxy.cli.sessions import app as command
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
 from proxy.ledger.database import open_ledger
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.recording.recorder import Recorder
 from proxy.ledger.rollup_schema import spend_sessions
 from proxy.ledger.schema import entries
 from proxy.reports import one_session

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.ledger.database import open_ledger
 from proxy.ledger.rollup_schema import spend_days, spend_hours, spend_people_days, spend_people_weeks
-from proxy.ledger.rollups import WEEK_US
+from proxy.ledger.rollups.sums import WEEK_US
 from proxy.reports.spans import ENTRIES, MOST_SPANS, Source, Span, _cut, _nearest, _parts
 from proxy.reports.totals import Kept, Totals, add_entries_of
 from proxy.times import DAY_US, HOUR_US

@@ -1,5 +1,5 @@
 """Records that are read into their fields: all that `records` names, and none that is odd. What comes of them, and that it is the
-same as what comes of the whole JSON: tests/unit/ledger/test_attempt_rows.py."""
+same as what comes of the whole JSON: tests/unit/ledger/entries/test_attempt_rows.py."""
 
 from __future__ import annotations
 

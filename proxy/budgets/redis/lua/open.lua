@@ -4,5 +4,6 @@ if not how then return {'closed'} end
 if how == 'recovering' then
   local server = string.match(redis.call('GET', root .. ':epoch'), '(%S+)$')
   redis.call('SET', root .. ':epoch', epoch .. ' open ' .. server)
+  redis.call('PUBLISH', root .. ':epochs', 'open')
 end
 return {'open'}

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from proxy.ledger.missing import add_missing
-from proxy.ledger.rolling import add_all
+from proxy.ledger.rollups.writing import add_all
 from proxy.ledger.schema import entries
 
 revision = "0005"

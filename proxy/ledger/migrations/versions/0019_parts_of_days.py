@@ -7,7 +7,7 @@ from proxy.ledger.database import insert_into
 from proxy.ledger.missing import add_missing
 from proxy.ledger.parts_schema import label_parts
 from proxy.ledger.rollup_schema import spend_hours
-from proxy.ledger.rollups import PART_US
+from proxy.ledger.rollups.sums import PART_US
 from proxy.ledger.schema import horizon
 
 revision = "0019"

@@ -27,3 +27,24 @@ def test_what_calls_give_back_is_no_more_than_redis_counts_as_taken_ahead() -> N
     for number in range(4):
         assert leases.end(f"{number}", [1])
     assert (lease.free, lease.in_flight, lease.used) == (100, 0, 4)
+
+
+def test_a_burst_is_not_waited_out_until_its_time_is_over() -> None:
+    """Before a quarter of a second was over, each call asked Redis: a thousand of a load that began."""
+    leases = Leases(longest_s=600)
+    claim = Claim("b", "", 0, None, 10_000, 10, "usd", True)
+    for number in range(4):
+        assert leases.grant(f"{number}", [claim], 100.0, 110.0, b"") is None
+    assert leases.hurried
+    report = leases.report()
+    assert report is not None
+    assert report.rows[0].wanted == 80
+    leases.note_reply(report, [80])
+    for number in range(8):
+        assert leases.grant(f"more-{number}", [claim], 100.0, 110.0, b"") is not None
+    assert not leases.hurried
+    assert leases.grant("one too many", [claim], 100.0, 110.0, b"") is None
+    assert leases.hurried
+    again = leases.report()
+    assert again is not None
+    assert again.rows[0].wanted == 260

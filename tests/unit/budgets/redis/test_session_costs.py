@@ -22,20 +22,31 @@ def test_everything_is_told_once_some_at_a_time() -> None:
     for number in range(1000):
         costs.add(f"s{number % 700}", 1)
     told: dict[str, int] = {}
-    while costs:
-        some = costs.take()
+    for some in costs.take_all():
         assert not set(told) & {name for name, _ in some}
         told |= dict(some)
     assert (len(told), sum(told.values())) == (700, 1000)
-    assert costs.take("s1") == []
+    assert list(costs.take_all()) == []
+
+
+def test_what_comes_while_some_is_told_waits_for_the_next_time() -> None:
+    """Whoever told all there was went round and round for as long as there were calls."""
+    costs = SharedSessionCosts()
+    for number in range(500):
+        costs.add(f"s{number}", 1)
+    told = costs.take_all()
+    first = next(told)
+    costs.add("new", 1)
+    assert costs.take("s499") == [("s499", 1)]  # somebody waits for that one
+    assert len(first) + len(next(told)) == 499
+    assert list(told) == []
+    assert list(costs.take_all()) == [[("new", 1)]]
 
 
 def test_a_store_that_is_away_for_long_costs_bounded_memory() -> None:
     costs = SharedSessionCosts()
     for number in range(session_costs._MOST + 50):
         costs.add(f"s{number}", 1)
-    kept = []
-    while costs:
-        kept += costs.take()
+    kept = [pair for some in costs.take_all() for pair in some]
     assert len(kept) == session_costs._MOST
     assert kept[-1] == (f"s{session_costs._MOST + 49}", 1)

@@ -29,15 +29,15 @@ from proxy.control.metrics.series import MetricState
 from proxy.control.state import ControlState
 from proxy.ids import Ids
 from proxy.ledger.audit.verify import verify
-from proxy.ledger.batch import Batch
-from proxy.ledger.capacity_books import read_books
+from proxy.ledger.capacity.books import read_books
+from proxy.ledger.capacity.watch import EVER
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_watch
 from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.entries import entry_of
-from proxy.ledger.recorder import Recorder
+from proxy.ledger.entries.entry import entry_of
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.recorder import Recorder
+from proxy.ledger.recording.shipping import Positions, Shipper
 from proxy.ledger.schema import budget_spend, entries
-from proxy.ledger.shipping import Positions, Shipper
-from proxy.ledger.watch import EVER
 from proxy.reports.spend import spend
 from proxy.times import MINUTE_US
 from tests.support.machines import MORNING

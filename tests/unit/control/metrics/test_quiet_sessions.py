@@ -13,11 +13,11 @@ from proxy.control.metrics.exposition import render
 from proxy.control.metrics.quiet_sessions import MAX_OPEN, Call, Session, Sessions, call_of
 from proxy.control.metrics.series import MetricState
 from proxy.ids import Ids
-from proxy.ledger.batch import Batch
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry, entry_of
-from proxy.ledger.row import row_of
-from proxy.ledger.shipping import Positions, Shipper
+from proxy.ledger.entries.entry import Entry, entry_of
+from proxy.ledger.entries.row import row_of
+from proxy.ledger.recording.batch import Batch
+from proxy.ledger.recording.shipping import Positions, Shipper
 
 IDS = Ids()
 S = 1_000_000

@@ -18,10 +18,10 @@ from sqlalchemy.engine import Engine
 
 from proxy.control.pages.site import PAGES
 from proxy.ids import Ids
-from proxy.ledger import keys
 from proxy.ledger.database import open_ledger
-from proxy.ledger.entries import Entry, entry_of
-from proxy.ledger.revenue import Paid, write_revenue
+from proxy.ledger.entries.entry import Entry, entry_of
+from proxy.ledger.notes.revenue import Paid, write_revenue
+from proxy.ledger.planes import keys
 from tests.support import day, made_up
 from tests.support.made_up import HOUR_US, fill
 from tests.unit.control import conftest

@@ -29,12 +29,13 @@ from proxy.control.pages.authentication import COOKIE
 from proxy.control.pages.overview import live_queries
 from proxy.control.pages.site import ACTIONS, PAGES
 from proxy.control.pages.static_files import file_url
-from proxy.ledger import keys, raises, schema, view_schema
+from proxy.ledger import schema, view_schema
 from proxy.ledger.database import open_ledger, writing
-from proxy.ledger.reconciliations import Reconciliation, keep_reconciliation
+from proxy.ledger.notes.reconciliations import Reconciliation, keep_reconciliation
+from proxy.ledger.planes import keys, raises
 from proxy.reports import call_lists
-from proxy.reports.margin import Question
-from proxy.reports.margin_answer import margin_answer
+from proxy.reports.margin.answer import margin_answer
+from proxy.reports.margin.margin import Question
 from proxy.times import now_us
 from tests.support.made_up import fill, made_up
 from tests.unit.control.conftest import ADMIN_KEY, Control

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from proxy.control.pages import spend
 from proxy.control.pages.spend_chart import LINES, by_time
 from proxy.ledger.database import open_ledger
-from proxy.ledger.retention import delete_some
+from proxy.ledger.recording.retention import delete_some
 from proxy.times import DAY_US
 from tests.support.made_up import START, fill, made_up
 from tests.unit.control.conftest import Control

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from proxy.ledger.corrections import invoice_of
+from proxy.ledger.entries.corrections import invoice_of
 from tests.support.bought import bought, with_row
 from tests.support.made_up import HOUR_US, START, fill
 from tests.unit.control.conftest import Control

@@ -1,0 +1,75 @@
+"""What records came to that are shipped together."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from proxy.ledger.entries.entry import Entry, Shipped, as_shipped, joined
+from proxy.spool import records
+from proxy.spool.frames import Record
+
+
+class RefusedCall(NamedTuple):
+    """An INTENT that a refusal closed: why, by which counter, of which session."""
+
+    reason: str
+    budget: str | None
+    group: str
+    window_start: int
+    session_id: str
+
+
+class Batch:
+    """What some records came to: entries for the ledger, the counts that have no row, and what nobody could read.
+
+    records: how many they were; the most of them end nothing, or only a refused call.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._parts: list[Shipped] = []
+        self._singly: list[Entry] = list(entries)  # that come behind those
+        self.count = len(self._singly)
+        self.refusals: list[RefusedCall] = []
+        self.tallies: list[records.Tally] = []
+        self.unreadable: list[Record] = []
+        self.records = 0
+
+    @property
+    def entries(self) -> Shipped:
+        self._parts = [joined([*self._parts, as_shipped(self._singly)])]
+        self._singly = []
+        return self._parts[0]
+
+    def add(self, entry: Entry) -> None:
+        self._singly.append(entry)
+        self.count += 1
+
+    def add_all(self, some: Shipped) -> None:
+        self._parts += (as_shipped(self._singly), some)
+        self._singly = []
+        self.count += len(some)
+
+    def __bool__(self) -> bool:
+        return bool(self.count or self.refusals or self.tallies or self.unreadable)
+
+
+class Lately:
+    """The last of some entries, as many as `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._parts: deque[Shipped] = deque()
+        self._count = 0
+
+    def note(self, some: Iterable[Entry]) -> None:
+        if not self._most:
+            return
+        self._parts.append(as_shipped(some))
+        self._count += len(self._parts[-1])
+        while self._count - len(self._parts[0]) >= self._most:
+            self._count -= len(self._parts.popleft())
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(joined(self._parts)[-self._most :] if self._parts else ())
