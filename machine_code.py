@@ -56,7 +56,7 @@ ignore_missing_imports = true
 # What tests set, and so is looked up each time.
 SET_BY_TESTS = frozenset({
     "FROM_BYTES", "_BLANK_LINE", "_CHECK_SIZE_EVERY_BYTES", "_COUNT_TIMEOUT_S", "_FIRST_PAUSE_S", "_HANG_UP_S", "_HIGH_WATER",
-    "_SEGMENT_BYTES", "_STILL_S", "alike", "give_way", "open_transport",
+    "_SEGMENT_BYTES", "_STILL_S", "alike", "give_way", "open_transport", "perf_counter",
 })  # fmt: skip
 _DATA_CLASSES = {"@frozen": "unsafe_hash=True", "@slotted": "eq=True"}
 # What makes a value; other things in small letters may be types.
