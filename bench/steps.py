@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from proxy.budgets.redis import leased
 from proxy.budgets.redis.leased import LeasedStore
 from proxy.budgets.redis.store import RedisStore
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.dialects.plain_messages import PlainMessages
@@ -112,7 +114,7 @@ def config_of(folder: Path, agent: AgentRequest | None = None) -> Config:
         ],
         "data_dir": str(folder),
     }
-    return Config(**fields)
+    return read_section(Config, fields)
 
 
 def _answering(connection: Connection, whole: bytes) -> _Transport:
@@ -224,7 +226,7 @@ async def _plane(folder: Path, agent: AgentRequest | None, *, redis: bool) -> As
         yield build_plane(config, "0", os.environ, load_book())
         return
     with RedisServer(folder) as server:
-        changed = config.model_copy(update={"store": server.url, "store_lease_share": 0.05})
+        changed = replace(config, store=server.url, store_lease_share=0.05)
         plane = build_plane(changed, "0", os.environ, load_book())
         store = plane.store
         assert isinstance(store, RedisStore)

@@ -25,7 +25,7 @@ from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
 from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
-from proxy.control.seeding import add_up, began_in, began_mark, exchange_bases, seeding_of
+from proxy.control.seeding import add_up, began_in, began_mark, drop_other_epochs, exchange_bases, seeding_of
 from proxy.jobs.job import of as job_of
 from proxy.ledger.beside.jobs import running_jobs
 from proxy.ledger.entries.entry import Entry, Shipped
@@ -43,9 +43,9 @@ log = logging.getLogger("taximeter.store")
 
 _EVERY_S = 0.1
 _AT_REST_S = 1.0
-_BEAT_S = 1.0
+_BEAT_S = 5.0
 _FORGET_S = 10.0
-_GRACE_S = 10  # an instance that was silent for so much longer than a reservation lasts has none left
+_GRACE_S = 20  # an instance that was silent for so much longer than a reservation lasts has none left
 _MOST_STANDING = 10_000
 _HAND_OVER_S = 10.0
 _READ_SHARE = 10  # of the time, no more than one part in so many goes into reading all counters
@@ -238,7 +238,7 @@ class SharedBudgets:
         await self._seed(epoch, self._budgets(), store_now_s, "recovering")
         await member.open(epoch)
         log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
-        await self._drop_other_epochs(epoch)
+        await drop_other_epochs(member, epoch)
 
     def _warn(self) -> None:
         """Once, what the operator should know of the server."""
@@ -298,16 +298,6 @@ class SharedBudgets:
             claims = [_claim(tuple(item), budgets.get(item[0])) for item in job.intent["budgets"]]
             record = orjson.dumps(job.intent, default=str)
             await self.store.restore(job.id, claims, [one.amount for one in claims], job.deadline_at / 1e6, record)
-
-    async def _drop_other_epochs(self, epoch: str) -> None:
-        member, cursor = self.store.member, "0"
-        while True:
-            cursor, names = await member.command("SCAN", cursor, "MATCH", f"{member.root}:*", "COUNT", 1000)
-            old = [name for name in names if name != f"{member.root}:epoch" and not name.startswith(member.name(""))]
-            if old:
-                await member.command("UNLINK", *old)
-            if cursor == "0":
-                return
 
     # Chores
 

@@ -31,8 +31,8 @@ from proxy.budgets.store import Expired, Store, StoreUnavailable
 from proxy.ceilings import rendered
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
-from proxy.config.file import ConfigError, Problem
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError, Problem
 from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
@@ -126,9 +126,8 @@ class _DataPlane:
 
             ask_ledger(plane.store, link, _RECALL_S)
         plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, self._recall_s)
-        chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick()), asyncio.create_task(_get_ready())]
-        chores.append(asyncio.create_task(plane.store.run()))
-        chores.append(asyncio.create_task(poller.run()))
+        linked = asyncio.create_task(link.run())
+        chores = [asyncio.create_task(work) for work in (self._tick(), _get_ready(), plane.store.run(), poller.run())]
         await server.serve([self._listener])
         for chore in chores:
             chore.cancel()
@@ -141,6 +140,9 @@ class _DataPlane:
         plane.configured.upstreams.close()
         if left := plane.spool.close():
             log.error("the spool cannot be written: %d calls without their end are charged at their ceilings", left)
+        # Last: while it is there, a control process that is told to stop waits for what is still recorded.
+        linked.cancel()
+        await asyncio.gather(linked, return_exceptions=True)
 
     def _make_server(self, config: Config, app: Application) -> Server:
         server = config.server

@@ -27,6 +27,7 @@ import uvloop
 import tests.support.still_clock  # it works when it is imported
 from pricing.load import load_book
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.downstream.connection import connecting
@@ -79,7 +80,7 @@ def _config(folder: Path) -> Config:
         ],
         "data_dir": str(folder),
     }  # fmt: skip
-    return Config(**fields)
+    return read_section(Config, fields)
 
 
 def _said(chance: random.Random) -> str:

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -879,7 +880,7 @@ async def test_corrections_that_a_command_writes_while_the_server_is_stopped_rea
     await a.opens()
     data = a.folder / "a"
     data.chmod(0o700)
-    settings = a.config.model_copy(update={"data_dir": str(data), "ledger": str(a.engine.url)})
+    settings = replace(a.config, data_dir=str(data), ledger=str(a.engine.url))
     one: Any = intent()
     ended: Any = settle(one, 400)
     charged = entry_of(one, ended, "a").row
