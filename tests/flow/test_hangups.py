@@ -187,7 +187,7 @@ async def test_who_leaves_before_the_head_stops_it_too_and_pays_for_the_prompt(b
         await broken.wait()
         raise UpstreamError("reset", "broken off", sent=True)
 
-    house.plane.configured.upstreams.send = never  # type: ignore[method-assign, assignment]
+    house.upstreams.sending = never
     async with asyncio.timeout(5):
         await house.ask(stream=True, line=line)
     intent, end = house.records()
