@@ -14,6 +14,8 @@
 --   leases      leases by deadline
 --   lease:<run> what a data plane has leased: amounts by counter, and the number of its last report
 --   f:<bucket>  what of it is free, of all leases, by group
+--   joined      runs that are in this epoch     reported    instances that ship nothing more before it is open
+--   shipping    instances that may ship into the ledger while it is not open
 --   clock       the latest time that was seen here, to the second
 --   waited      counters that somebody waits for -> until when; their changes are told on the channel `room`
 --
