@@ -1,5 +1,5 @@
-"""Some rows by one INSERT of SQLite's, where a statement costs as much as a row, and to bind values is most of what either does: so
-what the rows have in common is bound once for all of them, and what a row says in two columns once for both."""
+"""Some rows by one INSERT of SQLite's, where a statement costs as much as a row, and to bind values is most of either:
+so what the rows have in common is bound once for all of them, and what each says in two columns once for both."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ TOGETHER = 16
 
 class Layout(NamedTuple):
     """What is bound for which columns of a table. alike: those that the rows have in common; varied: those in which each has a
-    value of its own, and as: which of these each of them is equal to, the first of all. Those of neither get their defaults."""
+    value of its own, and equal: which of these each of them is equal to, the first of all. Those of neither get their
+    defaults."""
 
     alike: tuple[int, ...]
     varied: tuple[int, ...]
@@ -36,8 +37,8 @@ class Layout(NamedTuple):
         )
 
     def bound(self, columns: Sequence[Sequence[Any]], alike: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """What is bound for each `TOGETHER` of the rows, whose number is divided by it. columns: those that are `varied`; alike: the
-        values of the others."""
+        """What is bound for each `TOGETHER` of the rows, whose number it divides. columns: those that are `varied`; alike:
+        the values of the others."""
         own = sorted({*self.equal})
         width = len(own)
         values: list[Any] = [None] * (width * len(columns[0]))  # row by row

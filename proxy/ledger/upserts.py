@@ -39,7 +39,7 @@ class Upsert:
             values = f"SELECT * FROM unnest({arrays})"  # noqa: S608 - our own names
         else:
             values = f"VALUES ({', '.join('?' * len(columns))})"
-        self._statement = f"INSERT INTO {table.name} ({', '.join(self._names)}) {values} {self._conflict}"  # noqa: S608 - as above
+        self._statement = f"INSERT INTO {table.name} ({', '.join(self._names)}) {values} {self._conflict}"
         self._of_some: dict[Layout, str] = {}
 
     def write(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:

@@ -105,7 +105,7 @@ def _json(columns: Mapping[str, Sequence[Any]]) -> str:
 
 
 def _laid_out(pieces: Iterable[str | Sequence[str]], count: int) -> str:
-    """So many lines, of pieces that each has or all have. What is the same in all of them is one piece with what is beside it."""
+    """So many lines, of pieces that each has or all have. What all of them have is one piece with what is beside it."""
     merged: list[str | Sequence[str]] = [""]
     for piece in pieces:
         same = piece if isinstance(piece, str) else _same(piece)
