@@ -1,5 +1,5 @@
-"""How far a run is on disk, where each record is synced before anybody is told of it (`spool.mode: fsync`): what the run's lock
-says. While the run's writer lives nobody reads further: what could not be synced is taken back, and written again if it has to be.
+"""How far a run is on disk, where each record is synced before anybody is told of it (`spool.mode: fsync`): what the run's
+lock says. While the run's writer lives nobody reads further: what could not be synced is taken back, and may be written again.
 
 It is one number of eight bytes, so that it is read as it was written.
 """
