@@ -11,7 +11,7 @@
 | `settle` | an attempt, charged; whoever sees a job's end | pairing, metrics, stored ids, `jobs` | the end: its entry |
 | `job` | an attempt whose provider has begun a job | pairing, `jobs` | it runs on: an entry `running` until its end |
 | `expired` | whoever sweeps overdue reservations | pairing | the end: charged at its ceiling |
-| `unused` | a session, whose reservation no turn used | pairing | the end: no entry, but where it may have expired; a shared store is told |
+| `unused` | a session, whose reservation no turn used | pairing | the end: no entry, unless it may expire or has |
 | `correction` | a report with `--apply`; a capacity | pairing | its entry is there, or comes with the next start |
 | `tally` | `spool/tally`, once a second | metrics | the last second's counts are lost |
 | `epoch` | each worker, when a shared store begins anew | the recorder | what stands before it is counted first |
