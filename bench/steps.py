@@ -47,7 +47,7 @@ from proxy.config.reading import read_section
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.dialects.plain_messages import PlainMessages
-from proxy.downstream.connection import connection_class
+from proxy.downstream.connection import connecting
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import Limits
@@ -195,8 +195,8 @@ class _Bare:
 
 
 def _connections(app: Application | _Bare) -> Any:
-    """What makes connections of one server: all of one class, as Python keeps what it knows of an attribute by that."""
-    return partial(connection_class(Limits(), serve=app.serve), app, ServerState(), asyncio.get_running_loop())
+    """What makes connections of one server."""
+    return partial(connecting(Limits(), serve=app.serve), app, ServerState(), asyncio.get_running_loop())
 
 
 def _without_sockets(answer: bytes = UNARY_ANSWER) -> None:

@@ -39,7 +39,7 @@ from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_seeds
 from proxy.dataplane.repricings import charge_repricings, know_repricings
 from proxy.dialects.plain_messages import PlainMessages
-from proxy.downstream.connection import check_times, connection_class
+from proxy.downstream.connection import check_times, connecting
 from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.downstream.timeouts import Limits
 from proxy.exchange.configured import budgets_of, configure
@@ -155,7 +155,7 @@ class _DataPlane:
             write_timeout_s=server.write_timeout_s,
             keep_alive_s=_KEEP_ALIVE_S,
         )
-        protocol = connection_class(limits, lambda code: self._plane.tally.refuse(code, None), app.serve)
+        protocol = connecting(limits, lambda code: self._plane.tally.refuse(code, None), app.serve)
         return Server(protocol, drain_s=server.drain_timeout_s)
 
     def _stop(self) -> None:

@@ -75,9 +75,9 @@ class Attempt(Linked):
     _unsettled_terms: bool = False  # the INTENT's amounts do not hold until a `reserved` record says which do
     _prefixes: Prefixes | None = None
 
-    @classmethod
-    def of(cls, exchange: Exchange, plan: Plan) -> Attempt:
-        return cls(
+    @staticmethod
+    def of(exchange: Exchange, plan: Plan) -> Attempt:
+        return Attempt(
             exchange, plan, plan.id, plan.call, plan.route, plan.bound, plan.price, plan.ceiling_nanousd, plan.budgets,
             plan.claims, plan.may_be_ordinary, dict(plan.changes), plan.call.tool_calls,
         )  # fmt: skip

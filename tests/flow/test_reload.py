@@ -13,7 +13,7 @@ from proxy.config.reading import adapter, read_section
 from proxy.dataplane.redefined import definitions_of, redefine, take_seeds
 from proxy.exchange.configured import configure
 from proxy.times import now_s
-from tests.flow.house import HARD, Build, House, whole
+from tests.flow.house import HARD, Build, House, Upstreams, whole
 
 DEARER = [{"provider": "acme", "model": "m", "input": "100", "output": "200"}]
 
@@ -23,7 +23,7 @@ def reload(house: House, **changes: Any) -> None:
     plane = house.plane
     tree = adapter(Config).dump_python(plane.configured.config, by_alias=True) | changes
     configured = configure(read_section(Config, tree), {}, load_book(), alone=plane.keys.is_single)
-    configured.upstreams.send = house._send  # type: ignore[method-assign, assignment]
+    configured.upstreams = Upstreams(configured.upstreams, house._send)  # type: ignore[misc]  # there is no other way in
     plane.configured = configured
 
 
