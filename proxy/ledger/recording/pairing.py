@@ -217,15 +217,15 @@ class Pairing:
                 if begun is not None and value.get("unanswered"):
                     batch.add(self._void(begun, "refused", value["at"]))
         elif kind == "unused":
-            begun = self._open.get(value["id"])
+            left = self._open.get(value["id"])
             self._close(value["id"])
             self._unused.pop(value["id"], None)
             if intent := value.get("intent"):
                 if not is_known:
                     batch.add(self._void(intent, "unused", value["at"]))
-            elif begun is not None and "epoch" in value:
-                self._unused[value["id"]] = begun
-                self.lately.note([self._void(_whole(*begun), "unused", value["at"], _text(value["epoch"]))])
+            elif left is not None and "epoch" in value:
+                self._unused[value["id"]] = left
+                self.lately.note([self._void(_whole(*left), "unused", value["at"], _text(value["epoch"]))])
         elif kind == "tally":
             if not is_known:
                 batch.tallies.append(_sound_tally(value))
