@@ -15,7 +15,6 @@ from proxy.control.state import ControlState
 from proxy.ledger.capacity.books import Books, read_books
 from proxy.ledger.capacity.totals import share_of
 from proxy.money import NANO
-from proxy.reports.capacity.costs import closed_report
 from proxy.times import HOUR_US
 
 if TYPE_CHECKING:
@@ -66,7 +65,9 @@ def _sums(name: str, totals: Mapping[str, Any]) -> Iterator[Gauge]:
 
 
 def _lately(connection: Connection, books: Books) -> Iterator[Gauge]:
-    from proxy.reports.capacity.shapes import capacity_shown  # noqa: PLC0415 - pydantic, where there is a capacity
+    # Where there is a capacity: with pydantic.
+    from proxy.reports.capacity.costs import closed_report  # noqa: PLC0415 - see above
+    from proxy.reports.capacity.shapes import capacity_shown  # noqa: PLC0415 - see above
 
     shown = capacity_shown(closed_report(connection, books.name, books.closed_until - HOUR_US, books.closed_until))
     if shown.busy_ratio is not None:

@@ -18,6 +18,7 @@ from typing import Protocol
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.ledger.checkpoints import Checkpoints
 from proxy.ledger.entries.entry import Entry, Shipped
 from proxy.ledger.recording.batch import Batch, RefusedCall
 from proxy.ledger.recording.markers import MARKER_BEGINS, epoch_of
@@ -103,6 +104,7 @@ class Recorder:
         self._folder = folder
         self._most = _MAX_ENTRIES_OF_A_SERVER if engine.dialect.name == "postgresql" else _MAX_ENTRIES
         self._shipper = Shipper(engine, instance, metrics, capacity_of)
+        self._checkpoints = Checkpoints(engine)
         self._capacity_of = capacity_of
         self._metrics = metrics
         self._on_shipping = on_shipping
@@ -215,6 +217,7 @@ class Recorder:
         try:
             self._runs.committed(positions)
             self._drop_kept()
+            self._checkpoints.committed(len(inserted))
         except OSError as error:
             self._put_off(error)
         _shortages.tell()
