@@ -47,6 +47,7 @@ from bench.whole_months import fill_months
 from pricing.load import load_book
 from pricing.operator import parse_rows
 from proxy.config.plans import Plan
+from proxy.config.reading import read_section
 from proxy.ids import first_id
 from proxy.ledger import partitions, schema
 from proxy.ledger.audit.verify import verify
@@ -233,7 +234,7 @@ def audit(url: str) -> None:
 def questions(engine: Engine, days: int, *, slow: bool) -> None:
     """The named reports, of the month that ends with the entries and of all of them, each with the most memory so far."""
     book, end = load_book().with_operator(parse_rows([{"model": "*", **PRICES}])[0]), START + days * DAY_US
-    plans = [Plan.model_validate({"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20})]
+    plans = [read_section(Plan, {"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20})]
     zone, day = ZoneInfo("UTC"), f"{datetime.fromtimestamp(end / 1e6 - 20 * 86_400, UTC):%Y-%m}"
     costs = json.dumps({"data": [
         {"start_time": (START + n * DAY_US) // 1_000_000, "results": [

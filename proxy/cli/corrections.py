@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.cli.output import fail
-from proxy.config.file import ConfigError
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.entries.corrections import record_of
 from proxy.ledger.entries.entry import Entry

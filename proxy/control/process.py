@@ -132,7 +132,7 @@ class Control:
                 await link.all_serve(self._workers, _TICK_S)  # on a small machine the data planes need the time
             else:
                 beginning.hand_over(self._first_snapshot)
-                link.push(self._by_now(self._snapshot_of(await self._answer_of(self._initial_state))))
+                await self._push_seeds()
             services = self._services or await self._begin_services(loop)
             server = admin_server(services.front, self.config.server)
             serving = tasks.create_task(server.serve([self._listener]))
@@ -348,6 +348,13 @@ class Control:
         await self._answer_of(lambda: take_definitions(self._engine, self.budgets(), now_s()))
         if self._shared is not None:
             await self._shared.seed()
+        else:
+            await self._push_seeds()
+
+    async def _push_seeds(self) -> None:
+        """What the ledger says is spent, to the data planes that count it; with what else they have of it."""
+        if self._shared is not None:
+            self._link.push(self._made.snapshot())
         else:
             self._link.push(self._by_now(self._snapshot_of(await self._answer_of(self._initial_state))))
 

@@ -271,10 +271,14 @@ class Member:
         answer: Sequence[str] = await self.call("rebase", epoch, state, *arguments)
         return answer[0] == "rebased"
 
-    async def open(self, epoch: str) -> None:
-        """The counters of this epoch are complete: let it grant."""
-        await self.call("open", epoch)
+    async def open(self, epoch: str, known: Iterable[str] = ()) -> bool:
+        """The counters of this epoch are complete: let it grant. False where somebody ships into the ledger that is not among
+        the `known`, so that the sums which they were made of may lack something."""
+        answer: Sequence[str] = await self.call("open", epoch, *known)
+        if answer[0] == "more":
+            return False
         self.ready.set()
+        return True
 
     async def note(self, what: str, name: str, epoch: str = "") -> None:
         """Put a name among those that have done something in an epoch, and have everybody look who waits for that."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -275,7 +275,7 @@ def _pay(payers: _Payers, paid: Paid, month: Month, plans: Mapping[str, Plan], b
     if candidates:
         payer = max(candidates, key=lambda payer: payer.called.get(month.name, 0))
     else:
-        plan = None if name is None else plans.get(name) or NO_PLAN.model_copy(update={"name": name})
+        plan = None if name is None else plans.get(name) or replace(NO_PLAN, name=name)
         whose = {"customer": paid.customer, **({plan.per: paid.customer} if plan else {})}
         payer = _payer(payers, plan, payer_key(plan, whose))
         group = tuple(paid.customer if one == "customer" else name if one == "plan" else None for one in by)

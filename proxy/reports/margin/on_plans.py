@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
 from typing import NamedTuple
 
 from proxy.budgets.budget import one_of
@@ -11,7 +13,7 @@ from proxy.ledger.notes.revenue import Paid
 from proxy.money import NANO
 from proxy.reports.months import Month
 
-NO_PLAN = Plan(name="none", usd_per_month=0)
+NO_PLAN = Plan(name="none", usd_per_month=Decimal(0))
 
 PayerKey = tuple[str | None, str, str | None]
 """The plan's name, the attribute that pays and its value."""
@@ -54,7 +56,7 @@ class Places:
         if customer is not None and customer in self.said:
             name = self.said[customer]
             if name and (plan is None or plan.name != name):
-                plan = self.plan_named.get(name) or NO_PLAN.model_copy(update={"name": name})
+                plan = self.plan_named.get(name) or replace(NO_PLAN, name=name)
         cell = tuple((plan.name if plan else None) if name == "plan" else group[name] for name in self._by)
         return Place(plan, payer_key(plan, group), cell, int(plan.usd_per_month * NANO) if plan else 0)
 

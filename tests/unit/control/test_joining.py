@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from pricing.load import packaged_book
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.control.metrics.series import MetricState
 from proxy.control.process import Control
 from proxy.dataplane.process import _DataPlane, build_plane
@@ -54,12 +55,13 @@ class Joined:
 @pytest.fixture
 def control(tmp_path: Path) -> Iterator[Control]:
     interrupt = signal.getsignal(signal.SIGINT)
-    config = Config.model_validate(
+    config = read_section(
+        Config,
         {
             "data_dir": str(tmp_path),
             "ledger": f"sqlite:///{tmp_path}/ledger.db",
             "budgets": [{"name": "b", "limit_usd": 1, "window": "total"}],
-        }
+        },
     )
     orders = Orders()
     with socket.create_server(("127.0.0.1", 0)) as listener:

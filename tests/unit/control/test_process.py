@@ -8,6 +8,8 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +18,8 @@ import httpx
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from proxy.config.model import Config
+from proxy.config.model import Budget, Config
+from proxy.config.reading import read_section
 from proxy.control import opening, process
 from proxy.control.alerts import Alerts
 from proxy.control.process import Control
@@ -32,7 +35,7 @@ from proxy.processes.orders import Orders
 @pytest.fixture
 def control(tmp_path: Path) -> Iterator[Control]:
     interrupt = signal.getsignal(signal.SIGINT)
-    config = Config.model_validate({"data_dir": str(tmp_path), "ledger": f"sqlite:///{tmp_path}/ledger.db"})
+    config = read_section(Config, {"data_dir": str(tmp_path), "ledger": f"sqlite:///{tmp_path}/ledger.db"})
     orders = Orders()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield Control(config, listener, 4100, orders, announce=False, workers=1)
@@ -187,11 +190,7 @@ async def test_a_reload_during_the_start_is_not_lost(control: Control, monkeypat
     """It was: there was no link yet to send the new budgets' beginnings over, and nobody heard of the error."""
     pushed: list[Any] = []
     monkeypatch.setattr(ControlServer, "push", lambda _, snapshot: pushed.append(snapshot))
-    control._take(
-        control.config.model_validate(
-            control.config.model_dump() | {"budgets": [{"name": "new", "limit_usd": "1", "window": "day"}]}
-        )
-    )
+    control._take(replace(control.config, budgets=(Budget(name="new", limit_usd=Decimal(1), window="day"),)))
     serving = asyncio.create_task(control.serve())
     while not pushed:
         await asyncio.sleep(0.01)

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 from pricing.load import load_book
 from pricing.operator import parse_rows
 from proxy.config.plans import Plan
+from proxy.config.reading import read_section
 from proxy.ledger.database import open_ledger
 from proxy.reports.explain.answer import ExplainQuestion, explain_answer
 from proxy.reports.focus.rows import FocusQuestion, focus_answer
@@ -52,7 +53,7 @@ def cost(of: list[dict[str, Any]]) -> int:
 
 
 def test_margin(ledger: Engine) -> None:
-    plans = [Plan.model_validate({"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20, "fee": "0.029"})]
+    plans = [read_section(Plan, {"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20, "fee": "0.029"})]
 
     shown: Any = margin_answer(ledger, plans, Question(since=START, until=END), END).shown
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from proxy.budgets.budget import compile_budgets
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.ledger.planes.definitions import take_definitions
 from proxy.ledger.recording.initial_state import initial_state
 from proxy.ledger.recording.shipping import last_batch
@@ -17,9 +18,7 @@ from tests.support.spooled import Ledger, append, intent
 from tests.unit.ledger.beside.test_jobs import begun, ended
 
 NOW_S = 1_795_435_800.0
-BUDGETS = compile_budgets(
-    Config.model_validate({"budgets": [{"name": "b", "limit_usd": 1, "window": "total"}]}).budgets
-)
+BUDGETS = compile_budgets(read_section(Config, {"budgets": [{"name": "b", "limit_usd": 1, "window": "total"}]}).budgets)
 
 
 @pytest.mark.parametrize("behind", range(6))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pricing.usage import Reading
 from proxy.capacity.server_metrics import Increase
 from proxy.cli.capacity import app
 from proxy.config.capacity import Capacity
+from proxy.config.reading import adapter, read_section
 from proxy.ledger.capacity.books import close_minutes, open_books, read_books
 from proxy.ledger.capacity_schema import capacities, capacity_minutes, capacity_samples
 from proxy.ledger.database import open_ledger, writing
@@ -30,7 +32,7 @@ from tests.support.machines import MORNING, POOL, TERMS, call, finish, ship, sim
 MINUTES = 120
 END = MORNING + MINUTES * MINUTE_US
 BOOK = load_book()
-ROW = Capacity.model_validate({
+ROW = read_section(Capacity, {
     "name": POOL, "upstreams": ["gpu"], "usd_per_hour": "2.50", "units": 4, "power": {"watts": 700, "idle_watts": 80},
     "co2": {"grams_per_kwh": 100}, "compare": ["openai/gpt-5-mini", "nobody/knows"],
 })  # fmt: skip
@@ -139,7 +141,7 @@ def test_a_call_with_a_long_context_is_compared_at_the_price_of_that(tmp_path: P
     with writing(engine).begin() as connection:
         open_books(connection, POOL, MORNING)
     ship(engine, *(call(10 * n, 10 * n + 70, usage=usage) for n, usage in enumerate(usages)))
-    row = ROW.model_copy(update={"compare": models})
+    row = replace(ROW, compare=models)
     end = MORNING + 5 * MINUTE_US
     alone = {
         name: sum(
@@ -260,7 +262,7 @@ def test_what_the_servers_counters_say(tmp_path: Path, kind: str) -> None:
 
 @pytest.fixture
 def config(engine: Engine, tmp_path: Path) -> str:
-    rows = [ROW.model_dump(mode="json", by_alias=True, exclude_none=True)]
+    rows = [adapter(Capacity).dump_python(ROW, mode="json", by_alias=True, exclude_none=True)]
     rows.append({"name": "other", "upstreams": ["w"], "usd_per_hour": 1})
     upstreams = {name: {"base_url": "http://127.0.0.1:1/v1"} for name in ("gpu", "w")}
     file = tmp_path / "taximeter.yaml"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from typer.testing import CliRunner
 
 from proxy.cli.main import app
 from proxy.config.plans import Plan
+from proxy.config.reading import read_section
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries.entry import Entry
 from proxy.ledger.notes.revenue import Paid, write_revenue
@@ -33,7 +36,7 @@ def at(text: str) -> int:
 
 NOVEMBER, DECEMBER, JANUARY = at("2026-11-01"), at("2026-12-01"), at("2027-01-01")
 NOW = at("2026-11-16")
-PRO = Plan.model_validate({"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20, "target_margin": "0.30"})
+PRO = read_section(Plan, {"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20, "target_margin": "0.30"})
 
 
 def calls(
@@ -76,7 +79,7 @@ def test_the_founding_example(ledger: Engine) -> None:
 def test_a_fee_comes_off_before_the_calls_do(ledger: Engine) -> None:
     """20 x (1 - 0.029) = 19.42, so 194 calls of $0.10; with 30 % to be left 20 x 0.671 = 13.42, so 134."""
     fill(ledger, calls(100))
-    plan = PRO.model_copy(update={"fee": PRO.fee + 29 * PRO.target_margin / 300})
+    plan = replace(PRO, fee=PRO.fee + 29 * PRO.target_margin / 300)
 
     (item,) = answered(ledger, [plan]).items
 
@@ -120,7 +123,7 @@ def test_one_customer_comes_to_what_he_does_among_all(
     )
     paid = [Paid("silent", NOVEMBER, DECEMBER, "gold", 5_000_000_000), Paid("acme", NOVEMBER, JANUARY, "", 9)]
     write_revenue(ledger, paid, NOW)
-    plans = [PRO.model_copy(update={"per": per}), Plan(name="rest", usd_per_month=1)]
+    plans = [replace(PRO, per=per), Plan(name="rest", usd_per_month=Decimal(1))]
 
     def all_answers() -> list[Any]:
         answers: list[Any] = []
@@ -153,8 +156,8 @@ def test_a_customer_that_pays_and_calls_nothing_is_there(ledger: Engine) -> None
 
 def test_a_plans_price_is_that_of_its_month_and_due_in_every_month_between(ledger: Engine) -> None:
     dated = [
-        PRO.model_copy(update={"to": datetime(2026, 12, 1, tzinfo=UTC)}),
-        PRO.model_copy(update={"from_": datetime(2026, 12, 1, tzinfo=UTC), "usd_per_month": PRO.usd_per_month * 2}),
+        replace(PRO, to=datetime(2026, 12, 1, tzinfo=UTC)),
+        replace(PRO, from_=datetime(2026, 12, 1, tzinfo=UTC), usd_per_month=PRO.usd_per_month * 2),
     ]
     fill(ledger, [*calls(1), *calls(1, start=JANUARY)])
 
@@ -204,7 +207,7 @@ def _config(folder: Path, engine: Engine) -> str:
 
 def test_a_customers_revenue_is_the_sum_of_its_lines(ledger: Engine) -> None:
     """Of a plan's months, of imported rows in part, and of what a team pays for several customers."""
-    team = Plan.model_validate({"name": "team", "match": {"team": "research"}, "per": "team", "usd_per_month": 30})
+    team = read_section(Plan, {"name": "team", "match": {"team": "research"}, "per": "team", "usd_per_month": 30})
     fill(ledger, calls(3) + calls(2, start=DECEMBER) + calls(4, customer="globex") + calls(2, customer="initech"))
     fill(ledger, calls(3, customer="globex", team="research") + calls(1, "0.7", customer="initech", team="research"))
     write_revenue(ledger, [Paid("globex", at("2026-10-20"), at("2026-11-11"), "pro", 33_000_000_001)], NOW)

@@ -7,6 +7,7 @@ from typing import Any
 from proxy.access.keys import identity_of
 from proxy.budgets.budget import compile_budgets
 from proxy.config import model as config
+from proxy.config.reading import read_section
 from proxy.money import NANO
 from proxy.reports.what_if.replay import LoggedCall, Replayed, replay
 
@@ -18,10 +19,8 @@ def call(at_s: float, usd: float, key: str = "a", customer: str | None = None) -
 
 
 def replayed(budgets: list[dict[str, Any]], calls: list[LoggedCall], **key: Any) -> Replayed:
-    keys = [
-        config.Key.model_validate({"name": name, "key_sha256": name * 64, "team": "search", **key}) for name in "ab"
-    ]
-    rows = [config.Budget.model_validate({"name": f"b{number}", **row}) for number, row in enumerate(budgets)]
+    keys = [read_section(config.Key, {"name": name, "key_sha256": name * 64, "team": "search", **key}) for name in "ab"]
+    rows = [read_section(config.Budget, {"name": f"b{number}", **row}) for number, row in enumerate(budgets)]
     return replay(compile_budgets(rows), {key.key_id: identity_of(key) for key in keys}, calls)
 
 
