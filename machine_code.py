@@ -19,32 +19,32 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent
 # What a unary call passes through, but for what mypyc cannot take (a generator that waits, structs of msgspec, `NotRequired`,
-# classes with several bases or one of Python's), and what tests have doubles of (upstream/response.py and pool.py).
+# classes with several bases or one of Python's).
 COMPILED = (
     "pricing/book", "pricing/cost", "pricing/dearest", "pricing/lines", "pricing/money", "pricing/resolve",
     "pricing/selection", "pricing/usage", "pricing/value", "proxy/access/keys", "proxy/access/routes",
     "proxy/bounded_table", "proxy/budgets/budget", "proxy/budgets/counting", "proxy/budgets/memory",
     "proxy/budgets/memory_standings", "proxy/budgets/store", "proxy/budgets/totals", "proxy/budgets/waiting",
-    "proxy/ceilings/call_price", "proxy/ceilings/ceiling", "proxy/ceilings/rendered", "proxy/cohort",
-    "proxy/dataplane/application", "proxy/dataplane/kept_sessions", "proxy/dialects/fields", "proxy/dialects/openai",
-    "proxy/dialects/outgoing", "proxy/dialects/references", "proxy/dialects/turns", "proxy/downstream/client",
-    "proxy/downstream/cycle", "proxy/downstream/flow", "proxy/downstream/head_cache", "proxy/downstream/load",
+    "proxy/ceilings/call_price", "proxy/ceilings/ceiling", "proxy/ceilings/learned", "proxy/ceilings/rendered",
+    "proxy/cohort", "proxy/dataplane/application", "proxy/dataplane/kept_sessions", "proxy/dialects/fields",
+    "proxy/dialects/openai", "proxy/dialects/outgoing", "proxy/dialects/references", "proxy/dialects/turns",
+    "proxy/downstream/client", "proxy/downstream/connection", "proxy/downstream/cycle", "proxy/downstream/flow",
+    "proxy/downstream/head_cache", "proxy/downstream/load", "proxy/downstream/pipelined", "proxy/downstream/timeouts",
     "proxy/downstream/weighing", "proxy/exchange/answer", "proxy/exchange/answering", "proxy/exchange/asking",
     "proxy/exchange/attempt", "proxy/exchange/attribute", "proxy/exchange/bounded", "proxy/exchange/configured",
-    "proxy/exchange/doubt",
-    "proxy/exchange/estimated", "proxy/exchange/exchange", "proxy/exchange/forward", "proxy/exchange/framed_gate",
-    "proxy/exchange/gate", "proxy/exchange/intent", "proxy/exchange/jobs/begun", "proxy/exchange/kept_stream",
-    "proxy/exchange/kinds", "proxy/exchange/learn", "proxy/exchange/limits", "proxy/exchange/passed_headers",
-    "proxy/exchange/plan", "proxy/exchange/plane", "proxy/exchange/realtime/turn", "proxy/exchange/reserve",
-    "proxy/exchange/retry", "proxy/exchange/run", "proxy/exchange/settlement", "proxy/exchange/steps",
-    "proxy/exchange/stream", "proxy/exchange/unary", "proxy/exchange/usage_watch", "proxy/ids", "proxy/meters/failures",
-    "proxy/meters/openai", "proxy/meters/openai_usage", "proxy/meters/reader", "proxy/meters/reading_builder",
-    "proxy/money", "proxy/sessions/attribution", "proxy/sessions/chains", "proxy/sessions/costs",
-    "proxy/sessions/keyed_hash", "proxy/sessions/known_clients", "proxy/sessions/trees", "proxy/shares",
-    "proxy/spool/cost_lines", "proxy/spool/pending", "proxy/spool/writer", "proxy/times", "proxy/types",
+    "proxy/exchange/doubt", "proxy/exchange/estimated", "proxy/exchange/exchange", "proxy/exchange/forward",
+    "proxy/exchange/framed_gate", "proxy/exchange/gate", "proxy/exchange/intent", "proxy/exchange/jobs/begun",
+    "proxy/exchange/kept_stream", "proxy/exchange/kinds", "proxy/exchange/learn", "proxy/exchange/limits",
+    "proxy/exchange/passed_headers", "proxy/exchange/plan", "proxy/exchange/plane", "proxy/exchange/realtime/turn",
+    "proxy/exchange/reserve", "proxy/exchange/retry", "proxy/exchange/run", "proxy/exchange/settlement",
+    "proxy/exchange/steps", "proxy/exchange/stream", "proxy/exchange/unary", "proxy/exchange/usage_watch", "proxy/ids",
+    "proxy/meters/failures", "proxy/meters/openai", "proxy/meters/openai_usage", "proxy/meters/reader",
+    "proxy/meters/reading_builder", "proxy/money", "proxy/sessions/attribution", "proxy/sessions/chains",
+    "proxy/sessions/costs", "proxy/sessions/keyed_hash", "proxy/sessions/known_clients", "proxy/sessions/trees",
+    "proxy/shares", "proxy/spool/cost_lines", "proxy/spool/pending", "proxy/spool/writer", "proxy/times", "proxy/types",
     "proxy/upstream/connection", "proxy/upstream/destinations", "proxy/upstream/inflated", "proxy/upstream/outbox",
-    "proxy/upstream/requests", "proxy/upstream/turns", "proxy/upstream/writing", "proxy/wire/json_weight",
-    "proxy/wire/lenient", "proxy/wire/packed", "proxy/wire/sse",
+    "proxy/upstream/pool", "proxy/upstream/requests", "proxy/upstream/response", "proxy/upstream/turns",
+    "proxy/upstream/writing", "proxy/wire/json_weight", "proxy/wire/lenient", "proxy/wire/packed", "proxy/wire/sse",
 )  # fmt: skip
 # Modules that are compiled together are one circle for mypy, in which some types cannot be found in time: they are any then.
 _MYPY = """[mypy]
@@ -53,16 +53,28 @@ disable_error_code = has-type, type-arg, var-annotated, no-any-return, misc
 follow_imports = silent
 ignore_missing_imports = true
 """
-# Constants that tests set, and so are looked up each time.
+# What tests set, and so is looked up each time.
 SET_BY_TESTS = frozenset({
     "FROM_BYTES", "_BLANK_LINE", "_CHECK_SIZE_EVERY_BYTES", "_COUNT_TIMEOUT_S", "_FIRST_PAUSE_S", "_HANG_UP_S", "_HIGH_WATER",
-    "_SEGMENT_BYTES",
+    "_SEGMENT_BYTES", "_STILL_S", "alike", "give_way", "open_transport", "perf_counter",
 })  # fmt: skip
 _DATA_CLASSES = {"@frozen": "unsafe_hash=True", "@slotted": "eq=True"}
 # What makes a value; other things in small letters may be types.
 _MADE = (ast.Call, ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.DictComp)
-_FIRST = "from __future__ import annotations"
-_NATIVE = f"{_FIRST}; from dataclasses import dataclass; from typing import Final"
+# Where types come from, or what mypy knows by its name.
+_FOR_MYPY = frozenset({"__future__", "abc", "collections.abc", "dataclasses", "enum", "math", "types", "typing"})
+# What mypyc is to know of classes: tests have kinds of some, and the collector passes values over (`pricing/value.py`).
+_KINDS, _VALUE = "@mypyc_attr(allow_interpreted_subclasses=True)", "@mypyc_attr(acyclic=True, free_list_len=1)"
+_MARKED = {"Response": _KINDS, "UpstreamClient": _KINDS, "Value": "@mypyc_attr(acyclic=True)"}
+# Functions of others' modules that every call asks for.
+_KEPT = {
+    "orjson": {"orjson.dumps": "_orjson_dumps", "orjson.Fragment": "_orjson_fragment"},
+    "time": {"time.perf_counter": "_time_perf_counter"},
+}
+_FIRST = "from __future__ import annotations\n\n"
+_NATIVE = """from __future__ import annotations; from dataclasses import dataclass; from typing import Final, TYPE_CHECKING
+if TYPE_CHECKING: from mypy_extensions import mypyc_attr
+"""  # which mypyc reads, and nobody has to have
 
 
 def extensions(packages: tuple[str, ...]) -> list[Extension]:
@@ -95,16 +107,34 @@ def natively(text: str) -> str:
     """A module's source for mypyc."""
     lines, tree = text.split("\n"), ast.parse(text)
     for node in tree.body:
+        if isinstance(node, ast.Import) and node.names[0].name in _KEPT:
+            kept = _KEPT[node.names[0].name]
+            lines[node.lineno - 1] += "".join(f"; {name}: Final = {function}" for function, name in kept.items())
         if isinstance(node, ast.ClassDef):
             _make_data_class(node, lines)
+            if node.name in _MARKED:
+                lines[node.lineno - 2] = _MARKED[node.name]
+    for node, names in imported(tree).items():
+        given = ", ".join(
+            f"{one.name} as _{one.name}_" if one.name in names else ast.unparse(one) for one in node.names
+        )
+        end = node.end_lineno or node.lineno
+        lines[node.lineno - 1 : end] = [""] * (end - node.lineno + 1)
+        kept = "; ".join(f"{name}: Final = _{name}_" for name in names)
+        lines[node.lineno - 1] = f"from {node.module} import {given}; {kept}"
     for name, node in constants(tree).items():
         line, begin, end = lines[node.lineno - 1], len(name), 0
-        if isinstance(node, ast.AnnAssign):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
+            lines[node.lineno - 1] = _one_by_one(node)
+        elif isinstance(node, ast.AnnAssign):
             begin, end = node.annotation.col_offset, node.annotation.end_col_offset or 0
             lines[node.lineno - 1] = f"{line[:begin]}Final[{line[begin:end]}]{line[end:]}"
         else:
             lines[node.lineno - 1] = f"{line[:begin]}: Final{line[begin:]}"
     text = "\n".join(lines).replace(_FIRST, _NATIVE, 1)
+    for functions in _KEPT.values():
+        for function, name in functions.items():
+            text = text.replace(f"{function}(", f"{name}(")
     return text.replace("!s}", "}")  # mypyc takes both for `str`, and the first for a call of `format` as well
 
 
@@ -118,8 +148,66 @@ def constants(tree: ast.Module) -> dict[str, ast.Assign | ast.AnnAssign]:
             ):
                 if len(name) > 1 and (name.isupper() or isinstance(value, _MADE)) and name not in SET_BY_TESTS:
                     found[name] = node
+            case ast.Assign(targets=[ast.Tuple(names)], value=ast.Tuple(values)) if (
+                node.lineno == node.end_lineno and len(names) == len(values)
+            ):
+                if all(isinstance(one, ast.Name) and one.id.isupper() and one.id not in SET_BY_TESTS for one in names):
+                    found |= {ast.unparse(one): node for one in names}
     changed = {name for node in ast.walk(tree) if isinstance(node, ast.Global) for name in node.names}
     return {name: node for name, node in found.items() if name not in changed}
+
+
+def imported(tree: ast.Module) -> dict[ast.ImportFrom, list[str]]:
+    """The functions and constants that a module has from interpreted ones: they are kept, too."""
+    types = {
+        name.id
+        for node in ast.walk(tree)
+        for part in _with_types(node)
+        for name in ast.walk(part)
+        if isinstance(name, ast.Name)
+    }
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module not in _FOR_MYPY:
+            path = (node.module or "").replace(".", "/")
+            if path in COMPILED:
+                continue
+            names = [
+                one.name
+                for one in node.names
+                if (one.name.islower() or one.name.isupper())
+                and one.asname is None
+                and one.name not in types | SET_BY_TESTS
+                and not any((ROOT / path / f"{one.name}{end}").exists() for end in ("", ".py"))
+            ]
+            if names:
+                found[node] = names
+    return found
+
+
+def _with_types(node: ast.AST) -> list[ast.expr]:
+    """Where names of types may stand."""
+    match node:
+        case ast.arg(annotation=ast.expr() as annotation) | ast.AnnAssign(annotation=annotation):
+            return [annotation]
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return [*node.decorator_list, *([node.returns] if node.returns is not None else [])]
+        case ast.ClassDef():
+            return [*node.decorator_list, *node.bases]
+        case ast.Call(func=ast.Name("isinstance"), args=[_, kind]):
+            return [kind]
+        case ast.Call(func=ast.Name("cast"), args=[kind, _]):
+            return [kind]
+    return []
+
+
+def _one_by_one(node: ast.Assign) -> str:
+    """A line that sets several constants."""
+    target, value = node.targets[0], node.value
+    assert isinstance(target, ast.Tuple)
+    assert isinstance(value, ast.Tuple)
+    pairs = zip(target.elts, value.elts, strict=True)
+    return "; ".join(f"{ast.unparse(name)}: Final = {ast.unparse(one)}" for name, one in pairs)
 
 
 def _make_data_class(node: ast.ClassDef, lines: list[str]) -> None:
@@ -129,6 +217,8 @@ def _make_data_class(node: ast.ClassDef, lines: list[str]) -> None:
             fields = [one for one in node.body if isinstance(one, ast.AnnAssign)]
             written = not any("= field(" in ast.unparse(one) for one in fields)  # else it is rarely made
             lines[at] = f"@dataclass({how}, init={not written})"
+            if [ast.unparse(base) for base in node.bases] == ["Value"]:
+                lines[at - 1] = _VALUE
             if written:
                 behind = fields[-1].end_lineno or 0
                 if lines[behind].strip():

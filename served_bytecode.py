@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SERVED = (
-    "proxy.cli.serve", "proxy.dataplane.process", "proxy.control.process", "proxy.control.services", "proxy.control.api.app",
-    "proxy.control.pages.site",
+    "proxy.cli.serve", "proxy.config.checks", "proxy.dataplane.process", "proxy.control.process", "proxy.control.services",
+    "proxy.control.api.app", "proxy.control.pages.site",
 )  # fmt: skip
 
 OURS = ("pricing", "proxy", "taximeter")

@@ -10,7 +10,11 @@ one version of Python.
 import os
 import re
 import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -37,6 +41,17 @@ class _BuildExt(build_ext):
     def finalize_options(self) -> None:
         super().finalize_options()
         self.build_lib = str(Path(self.build_lib, "taximeter"))
+
+    def build_extensions(self) -> None:
+        compiled: Callable[..., list[str]] = self.compiler.compile
+
+        def at_once(sources: Sequence[str], *given: Any, **named: Any) -> list[str]:
+            with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool:
+                made = pool.map(lambda source: compiled([source], *given, **named), sources)
+                return list(chain.from_iterable(made))
+
+        self.compiler.compile = at_once
+        super().build_extensions()
 
 
 def _machine_code() -> list[Extension]:

@@ -47,6 +47,7 @@ from bench.whole_months import fill_months
 from pricing.load import load_book
 from pricing.operator import parse_rows
 from proxy.config.plans import Plan
+from proxy.config.reading import read_section
 from proxy.ids import first_id
 from proxy.ledger import partitions, schema
 from proxy.ledger.audit.verify import verify
@@ -56,18 +57,18 @@ from proxy.ledger.rollups.label_days import add_up_a_day
 from proxy.ledger.rollups.label_parts import add_up_a_part
 from proxy.reports import calls as queries
 from proxy.reports import overview
-from proxy.reports.alternatives import Change
-from proxy.reports.explain import ExplainQuestion, explain_answer
-from proxy.reports.focus_rows import FocusQuestion, focus_answer
-from proxy.reports.margin import Question
-from proxy.reports.margin_answer import margin_answer
-from proxy.reports.month import MonthQuestion
-from proxy.reports.month_answer import month_answer
+from proxy.reports.explain.answer import ExplainQuestion, explain_answer
+from proxy.reports.focus.rows import FocusQuestion, focus_answer
+from proxy.reports.margin.answer import margin_answer
+from proxy.reports.margin.margin import Question
+from proxy.reports.month.answer import month_answer
+from proxy.reports.month.charged import MonthQuestion
 from proxy.reports.months import month_named
-from proxy.reports.reconcile_answer import ReconcileQuestion, reconcile_answer
+from proxy.reports.reconcile.answer import ReconcileQuestion, reconcile_answer
 from proxy.reports.sessions import sessions
 from proxy.reports.spend import spend
-from proxy.reports.what_if import what_if_answer
+from proxy.reports.what_if.alternatives import Change
+from proxy.reports.what_if.answer import what_if_answer
 from proxy.times import DAY_US, HOUR_US
 
 
@@ -233,7 +234,7 @@ def audit(url: str) -> None:
 def questions(engine: Engine, days: int, *, slow: bool) -> None:
     """The named reports, of the month that ends with the entries and of all of them, each with the most memory so far."""
     book, end = load_book().with_operator(parse_rows([{"model": "*", **PRICES}])[0]), START + days * DAY_US
-    plans = [Plan.model_validate({"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20})]
+    plans = [read_section(Plan, {"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20})]
     zone, day = ZoneInfo("UTC"), f"{datetime.fromtimestamp(end / 1e6 - 20 * 86_400, UTC):%Y-%m}"
     costs = json.dumps({"data": [
         {"start_time": (START + n * DAY_US) // 1_000_000, "results": [

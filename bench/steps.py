@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,11 @@ from proxy.budgets.redis import leased
 from proxy.budgets.redis.leased import LeasedStore
 from proxy.budgets.redis.store import RedisStore
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
 from proxy.dialects.plain_messages import PlainMessages
-from proxy.downstream.connection import connection_class
+from proxy.downstream.connection import connecting
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import Limits
@@ -112,7 +114,7 @@ def config_of(folder: Path, agent: AgentRequest | None = None) -> Config:
         ],
         "data_dir": str(folder),
     }
-    return Config(**fields)
+    return read_section(Config, fields)
 
 
 def _answering(connection: Connection, whole: bytes) -> _Transport:
@@ -193,8 +195,8 @@ class _Bare:
 
 
 def _connections(app: Application | _Bare) -> Any:
-    """What makes connections of one server: all of one class, as Python keeps what it knows of an attribute by that."""
-    return partial(connection_class(Limits(), serve=app.serve), app, ServerState(), asyncio.get_running_loop())
+    """What makes connections of one server."""
+    return partial(connecting(Limits(), serve=app.serve), app, ServerState(), asyncio.get_running_loop())
 
 
 def _without_sockets(answer: bytes = UNARY_ANSWER) -> None:
@@ -224,7 +226,7 @@ async def _plane(folder: Path, agent: AgentRequest | None, *, redis: bool) -> As
         yield build_plane(config, "0", os.environ, load_book())
         return
     with RedisServer(folder) as server:
-        changed = config.model_copy(update={"store": server.url, "store_lease_share": 0.05})
+        changed = replace(config, store=server.url, store_lease_share=0.05)
         plane = build_plane(changed, "0", os.environ, load_book())
         store = plane.store
         assert isinstance(store, RedisStore)

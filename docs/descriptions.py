@@ -10,37 +10,54 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from proxy.config.reading import adapter, settings_of
+from proxy.config.rules import is_section, key_of
 
 
 @cache
-def described(model: type[BaseModel]) -> type[BaseModel]:
-    """The same model; it and all that is in it know what each of their names means."""
-    for field in model.model_fields.values():
-        for section in _sections_in(field.annotation):
-            described(section)
-    for kind in model.__mro__:
-        if issubclass(kind, BaseModel) and kind is not BaseModel:
-            for name, text in _docstrings(kind).items():
-                if model.model_fields[name].description is None:
-                    model.model_fields[name].description = text
-    model.model_rebuild(force=True)
-    return model
+def described(section: Any) -> Mapping[str, str]:
+    """What each name of a section means."""
+    return {
+        name: text for kind in reversed(section.__mro__) if is_section(kind) for name, text in _docstrings(kind).items()
+    }
 
 
-def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def described_schema(section: Any) -> dict[str, Any]:
+    """The JSON Schema of a section and of all that is in it, with what each name means."""
+    schema = adapter(section).json_schema()
+    for kind in {section, *_sections_in(section)}:
+        written = schema if kind is section else schema["$defs"][kind.__name__]
+        written.pop("description", None)
+        if about := _docstring(kind):
+            written["description"] = about
+        for name, text in described(kind).items():
+            written["properties"][key_of(name)]["description"] = text
+    return schema
+
+
+def _sections_in(section: Any) -> Iterator[Any]:
+    for setting in settings_of(section).values():
+        for kind in _sections_of(setting):
+            yield kind
+            yield from _sections_in(kind)
+
+
+def _sections_of(annotation: Any) -> Iterator[Any]:
+    if is_section(annotation):
         yield annotation
     for part in get_args(annotation):
-        yield from _sections_in(part)
+        yield from _sections_of(part)
 
 
-def _docstrings(kind: type[BaseModel]) -> Mapping[str, str]:
+def _docstring(kind: Any) -> str | None:
+    """None where there is none: a data class has its constructor for one then."""
+    return ast.get_docstring(_written(kind))
+
+
+def _docstrings(kind: Any) -> Mapping[str, str]:
     """Of each name of the class itself, the string that stands below it."""
-    (written,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    assert isinstance(written, ast.ClassDef)
     found = {}
-    for name, below in pairwise(written.body):
+    for name, below in pairwise(_written(kind).body):
         if (
             isinstance(name, ast.AnnAssign)
             and isinstance(name.target, ast.Name)
@@ -50,3 +67,10 @@ def _docstrings(kind: type[BaseModel]) -> Mapping[str, str]:
         ):
             found[name.target.id] = inspect.cleandoc(below.value.value)
     return found
+
+
+@cache
+def _written(kind: Any) -> ast.ClassDef:
+    (written,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(written, ast.ClassDef)
+    return written

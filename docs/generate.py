@@ -11,16 +11,16 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
-from docs.descriptions import described
+from docs.descriptions import described, described_schema
 from docs.written import as_written
 from pricing.units import UNITS
 from proxy.config.model import Config
+from proxy.config.reading import is_required, settings_of
+from proxy.config.rules import Rule, is_section, key_of
 from proxy.control.metrics.exposition import PREFIX
 from proxy.control.metrics.table import METRICS, Metric
 from tests.house.source import ROOT
@@ -75,46 +75,50 @@ class Setting(NamedTuple):
     meaning: str
 
 
-def settings(model: type[BaseModel] = Config, above: str = "") -> Iterator[Setting]:
-    """Every setting, in the model's order; a section before what is in it."""
-    for name, field in described(model).model_fields.items():
-        path = above + (field.alias or name)
+def settings(kind: Any = Config, above: str = "") -> Iterator[Setting]:
+    """Every setting, in the order of its section; a section before what is in it."""
+    meanings = described(kind)
+    for field in fields(kind):
+        name, type_ = field.name, settings_of(kind)[field.name]
+        path = above + key_of(name)
         unit = next((unit for ending, unit in _UNITS if path.endswith(ending)), "")
-        yield Setting(f"`{path}`", type_of(field), unit, default_of(field), " ".join((field.description or "").split()))
-        section, joint = _section_in(field.annotation)
+        yield Setting(f"`{path}`", _type_name(type_), unit, default_of(field), " ".join(meanings.get(name, "").split()))
+        section, joint = _section_in(type_)
         if section is not None:
             yield from settings(section, path + joint)
 
 
-def _section_in(annotation: Any) -> tuple[type[BaseModel] | None, str]:
+def _section_in(annotation: Any) -> tuple[Any, str]:
     """The section that a setting is or holds, and what stands between its path and theirs."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _section_in(typing.get_args(annotation)[0])
     joint = {dict: ".NAME.", tuple: "[]."}.get(typing.get_origin(annotation) or annotation, ".")
     for part in (annotation, *typing.get_args(annotation)):
-        if isinstance(part, type) and issubclass(part, BaseModel):
+        if is_section(part):
             return part, joint
     return None, ""
-
-
-def type_of(field: FieldInfo) -> str:
-    """What may stand there, with its bounds."""
-    return _with_bounds(_type_name(field.annotation), field.metadata)
 
 
 def _with_bounds(name: str, rules: Iterable[Any]) -> str:
     bounds = [
         f"{word} {getattr(rule, bound):,}{of}"
-        for rule in rules
+        for rule in _plain(rules)
         for bound, word, of in _BOUNDS
         if getattr(rule, bound, None) is not None
     ]
     return ", ".join([name, *bounds])
 
 
+def _plain(rules: Iterable[Any]) -> Iterator[Any]:
+    for rule in rules:
+        yield from rule if isinstance(rule, Rule) else (rule,)
+
+
 def _type_name(annotation: Any) -> str:
+    """What may stand there, with its bounds."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
-        rules = [rule for part in parts[1:] for rule in (part.metadata if isinstance(part, FieldInfo) else [part])]
-        return _with_bounds(_type_name(parts[0]), rules)
+        return _with_bounds(_type_name(parts[0]), parts[1:])
     if origin is Literal:
         return " or ".join(f"`{part}`" for part in parts)
     if origin in (types.UnionType, typing.Union):
@@ -123,17 +127,17 @@ def _type_name(annotation: Any) -> str:
         return f"list: {_type_name(parts[0])}"
     if origin is dict:
         return f"by name: {_type_name(parts[1])}"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if is_section(annotation):
         return "section"
     return _TYPES.get(annotation) or _TYPES[annotation.__name__]
 
 
-def default_of(field: FieldInfo) -> str:
+def default_of(field: Field[Any]) -> str:
     """As YAML has it; nothing for what is simply absent."""
-    if field.is_required():
+    if is_required(field):
         return "required"
-    default = field.get_default(call_default_factory=True)
-    if default is None or isinstance(default, BaseModel) or default in ((), {}):
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    if default is None or is_section(type(default)) or default in ((), {}):
         return ""
     if isinstance(default, tuple | bool):
         return f"`{json.dumps(default)}`"
@@ -155,7 +159,7 @@ def configuration() -> str:
 
 def schema() -> str:
     """What editors check a configuration against."""
-    made = as_written(described(Config).model_json_schema())
+    made = as_written(described_schema(Config))
     made = {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
     return json.dumps(made, indent=1, sort_keys=True) + "\n"
 

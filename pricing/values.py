@@ -50,6 +50,10 @@ def _structure(kind: type[Any]) -> Any:
 
 
 def _with_slots(kind: type[Any], hash_of: Callable[[Any], int] | None) -> Any:
+    if not kind.__doc__:
+        kind.__doc__ = (
+            kind.__name__
+        )  # else `dataclass` has it state its constructor, which takes as long as to make one
     made: Any = dataclass(slots=True, repr=False, eq=False)(kind)
     compared = [each.name for each in fields(made) if each.compare]
     made.__compared__ = attrgetter(*compared) if compared else bool  # no function, so that it is no method either

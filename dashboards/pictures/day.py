@@ -18,6 +18,7 @@ from pathlib import Path
 from pricing.load import checked_at, load_book
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.control.metrics.exposition import Gauge, decimal, render
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.database import open_ledger
@@ -40,7 +41,7 @@ _SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*?)\})? (?P<value>\S+)(?: #
 def write_day(folder: Path, now_s: int) -> Path:
     """OpenMetrics of the last 24 hours, each sample with its time, one scrape after the other."""
     rows = [row | _ENOUGH.get(str(row["name"]), {}) for row in BUDGETS]
-    budgets = list(compile_budgets(Config.model_validate({"budgets": rows}).budgets))
+    budgets = list(compile_budgets(read_section(Config, {"budgets": rows}).budgets))
     entries = sorted(history(now_s * 1_000_000, budgets, "picture"), key=lambda entry: entry.row.ended_at)
     engine = open_ledger(f"sqlite:///{folder / 'ledger.db'}")
     state = MetricState.load(engine, "picture")

@@ -38,7 +38,7 @@ class CountedPrefixes:
     """The latest inputs that providers counted."""
 
     def __init__(self, keyed: KeyedHash, most: int = _MAX_PREFIXES) -> None:
-        self._keyed = keyed
+        self._keyed = keyed.of(b"bytes")
         self._counted: BoundedTable[bytes, Counted] = BoundedTable(most)
 
     def __len__(self) -> int:
@@ -49,8 +49,8 @@ class CountedPrefixes:
         read = read_by_model(call)
         if read is None:
             return Prefixes((), ())
-        begin = (b"bytes", whose.encode(), call.dialect.encode(), model.encode(), read[0])
-        return Prefixes(self._keyed.chain(begin, read[1]).digests, read[1])
+        begun = self._keyed.row((whose.encode(), call.dialect.encode(), model.encode(), read[0]))
+        return Prefixes(self._keyed.chain(begun, read[1]), read[1])
 
     def count(self, prefixes: Prefixes, call: Call, input_tokens: int, cached: Cached | None = None) -> None:
         """Note what the provider counted for the whole input of a call, and keeps of it."""

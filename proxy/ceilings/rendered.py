@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 from proxy.types import Call
@@ -21,6 +21,8 @@ _EXACT_CHARACTERS = 50_000  # of those that grow; all that comes after so many i
 
 # Blocks with characters that have a decomposition or are marks; between them are Han and Hangul, which normalise to no more.
 _BLOCKS = ((0x80, 0x3400), (0xA640, 0xAC00), (0xF900, 0x1F300), (0x2F800, 0x2FA20))
+_AT_ONCE = 512
+_PARTS = tuple([range(at, min(at + _AT_ONCE, end)) for begin, end in _BLOCKS for at in range(begin, end, _AT_ONCE)])
 
 
 def _bytes(text: str) -> int:
@@ -28,19 +30,18 @@ def _bytes(text: str) -> int:
 
 
 class _Table:
-    """grows: bytes by which a character becomes longer by itself. apart: by which it does when it comes apart. marks: what
-    may stand behind another character and change places with its marks."""
+    """Of some characters. grows: bytes by which one becomes longer by itself. apart: by which it does when it comes apart.
+    marks: what may stand behind another character and change places with its marks."""
 
-    def __init__(self) -> None:
+    def __init__(self, codes: range) -> None:
         self.grows: dict[str, int] = {}
         self.apart: dict[str, int] = {}
         self.marks: list[str] = []
-        for begin, end in _BLOCKS:
-            for character in map(chr, range(begin, end)):
-                if unicodedata.decomposition(character):
-                    self._add(character)
-                elif unicodedata.combining(character):
-                    self.marks.append(character)
+        for character in map(chr, codes):
+            if unicodedata.decomposition(character):
+                self._add(character)
+            elif unicodedata.combining(character):
+                self.marks.append(character)
 
     def _add(self, character: str) -> None:
         parts = unicodedata.normalize("NFKD", character)
@@ -60,28 +61,55 @@ def _class(characters: Iterable[str], *, beyond: bool) -> str:
 
 
 class _Known:
-    """What there is to know of characters, once: it takes some 10 ms, and most texts of most processes are ASCII."""
+    """What there is to know of characters, once: it takes some 20 ms, and most texts of most processes are ASCII."""
 
     def __init__(self) -> None:
-        table = _Table()
-        self.grows, self.apart, self.marks = table.grows, table.apart, table.marks
-        self.most = max(*table.grows.values(), *table.apart.values())
-        marks = f"{_class(table.marks, beyond=False)}|[\U00010000-\U0010ffff]"
-        self.suspects = re.compile(_class({*table.grows, *table.marks}, beyond=False) + "+")
-        self.growing = re.compile(_class(table.grows, beyond=False) + "+")
-        self.coming_apart = re.compile(_class(table.apart, beyond=False) + f"(?={marks})")
+        self.grows: dict[str, int] = {}
+        self.apart: dict[str, int] = {}
+        self.marks: list[str] = []
+        for table in map(_table, _PARTS):
+            self.grows |= table.grows
+            self.apart |= table.apart
+            self.marks += table.marks
+        _table.cache_clear()
+        self.most = max(*self.grows.values(), *self.apart.values())
         # Bytes that begin or continue a character and are harmless.
-        self.harmless = bytes({*range(128, 256)} - {one.encode()[0] for one in (*table.grows, *table.marks)})
+        self.harmless = bytes({*range(128, 256)} - {one.encode()[0] for one in (*self.grows, *self.marks)})
 
 
-_known = cache(_Known)
+_table, _known = cache(_Table), cache(_Known)
+
+
+@cache
+def _suspects() -> re.Pattern[str]:
+    known = _known()
+    return re.compile(_class({*known.grows, *known.marks}, beyond=False) + "+")
+
+
+@cache
+def _growing() -> re.Pattern[str]:
+    return re.compile(_class(_known().grows, beyond=False) + "+")
+
+
+@cache
+def _coming_apart() -> re.Pattern[str]:
+    known = _known()
+    marks = f"{_class(known.marks, beyond=False)}|[\U00010000-\U0010ffff]"
+    return re.compile(_class(known.apart, beyond=False) + f"(?={marks})")
+
+
 _BEYOND = re.compile("[\U00010000-\U0010ffff]+")
 _ASCII = bytes(range(128))
 
 
-def get_ready() -> None:
-    """Make the tables now, not when the first text needs them."""
-    _known()
+def getting_ready() -> Iterator[None]:
+    """Make the tables now, not when the first text needs them: some of it, a millisecond or two, at each step."""
+    for codes in _PARTS:
+        yield
+        _table(codes)
+    for make in (_known, _suspects, _growing, _coming_apart):
+        yield
+        make()
 
 
 def rendered_bytes(body: bytes, provider: str) -> int:
@@ -109,9 +137,9 @@ def growth_bytes(body: bytes) -> int:
     total = 0
     if b"\xf0" in beyond_ascii:
         total = _sum(_BEYOND, text, table.grows) + _sum(_BEYOND, text, table.apart)
-    elif table.suspects.search(text) is None:
+    elif _suspects().search(text) is None:
         return 0
-    return total + _sum(table.growing, text, table.grows) + _sum(table.coming_apart, text, table.apart)
+    return total + _sum(_growing(), text, table.grows) + _sum(_coming_apart(), text, table.apart)
 
 
 def _sum(pattern: re.Pattern[str], text: str, extra: dict[str, int]) -> int:

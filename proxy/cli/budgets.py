@@ -167,7 +167,7 @@ def _ahead(until: str | None, now: float) -> int | None:
 
 
 def _keys(settings: Config, ledger: Engine) -> list[Mapping[str, Any]]:
-    configured = [key.model_dump(include={"name", "team", "user", "customer"}) for key in settings.keys]
+    configured = [key.owner() for key in settings.keys]
     return [*configured, *ledger_keys.list_keys(ledger)]
 
 

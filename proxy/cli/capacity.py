@@ -74,8 +74,8 @@ def _reports(
     settings: Config, wanted: Sequence[str], span: tuple[int | None, int | None], by: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     from pricing.load import load_book
-    from proxy.reports.capacity import capacity_report
-    from proxy.reports.capacity_shapes import capacity_shown
+    from proxy.reports.capacity.costs import capacity_report
+    from proxy.reports.capacity.shapes import capacity_shown
 
     rows = {row.name: row for row in settings.capacity}
     if not rows:

@@ -12,8 +12,9 @@ import typer
 
 from proxy.cli.options import ConfigOption, new_app
 from proxy.config.checks import load_config
-from proxy.config.file import ConfigError, Problem, read_lines
+from proxy.config.file import read_lines
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError, Problem
 from proxy.times import now_s
 
 app = new_app()
@@ -29,7 +30,7 @@ def check_config(
     config = file or config
     if config is None:
         raise ConfigError([Problem("", "name a configuration file with --config or TAXIMETER_CONFIG")])
-    loaded, warnings = load_config(config, os.environ)
+    loaded, warnings, _ = load_config(config, os.environ)
     lines = read_lines(config)
     for warning in (*warnings, *_unpriced(loaded)):
         path, colon, text = warning.partition(": ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.cli.output import fail
-from proxy.config.file import ConfigError
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError
 from proxy.control.metrics.series import MetricState
 from proxy.ledger.entries.corrections import record_of
 from proxy.ledger.entries.entry import Entry
@@ -29,7 +30,10 @@ _LOOK_AGAIN_S = 0.2
 
 
 def write_corrections(settings: Config, engine: Engine, corrections: Sequence[Entry], by: str) -> None:
-    """Through the spool of the server that runs here, else straight into the ledger, as its recorder would. by: the command."""
+    """Through the spool of the server that runs here, else straight into the ledger, as its recorder would. by: the command.
+
+    Where budgets are counted in Redis, that a server is stopped changes nothing for them: then what it is to tell them waits in
+    its spool for its next start."""
     folder = Path(settings.data_dir)
     if not folder.is_dir():
         if settings.store != "memory":
@@ -41,10 +45,18 @@ def write_corrections(settings: Config, engine: Engine, corrections: Sequence[En
     try:
         lock = lock_data_dir(folder, patience_s=0)
     except ConfigError:
-        _hand_over(folder, engine, corrections, by)
+        _spool(folder, corrections, by)
+        _wait_for(engine, corrections[-1])
         return
     try:
-        _ship(engine, name_of(folder), corrections)
+        if settings.store == "memory":
+            _ship(engine, name_of(folder), corrections)
+        else:
+            _spool(folder, corrections, by)
+            print(
+                f"{len(corrections)} corrections wait in {folder / 'spool'}: no server runs here, and the next one that does "
+                "writes them into the ledger and tells the budgets in Redis", file=sys.stderr,
+            )  # fmt: skip
     finally:
         os.close(lock)
 
@@ -55,8 +67,8 @@ def _ship(engine: Engine, instance: str, corrections: Sequence[Entry]) -> None:
         shipper.ship(Batch(entries=list(corrections[first : first + _AT_ONCE])), Positions([], []))
 
 
-def _hand_over(folder: Path, engine: Engine, corrections: Sequence[Entry], by: str) -> None:
-    """Into the spool, and until the last is in the ledger."""
+def _spool(folder: Path, corrections: Sequence[Entry], by: str) -> None:
+    """For the server of this folder."""
     try:
         writer = SpoolWriter(folder / "spool", by)
         try:
@@ -65,13 +77,16 @@ def _hand_over(folder: Path, engine: Engine, corrections: Sequence[Entry], by: s
         finally:
             writer.close()
     except (SpoolUnavailable, OSError) as error:
-        raise fail(f"the corrections cannot be handed to the server that runs here: {error}") from None
-    ids = [entry.row.id for entry in corrections]
-    last = sa.select(sa.func.count()).select_from(entries).where(entries.c.id == ids[-1])
+        raise fail(f"the corrections cannot be handed to the server of {folder}: {error}") from None
+
+
+def _wait_for(engine: Engine, last: Entry) -> None:
+    """Until it is in the ledger, and so all before it."""
+    there = sa.select(sa.func.count()).select_from(entries).where(entries.c.id == last.row.id)
     give_up_at = time.monotonic() + _WAIT_S
     while time.monotonic() < give_up_at:
         with engine.connect() as connection:
-            if connection.execute(last).scalar_one():
+            if connection.execute(there).scalar_one():
                 return
         time.sleep(_LOOK_AGAIN_S)
     raise fail("the corrections are in the server's spool but not in the ledger yet; the server goes on writing them")

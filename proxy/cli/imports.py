@@ -15,11 +15,11 @@ from proxy.budgets.budget import compile_budgets
 from proxy.cli.litellm_tables import LiteLLM, asked, dumped, nothing
 from proxy.cli.options import config_of, new_app
 from proxy.cli.output import fail, show
-from proxy.config.file import ConfigError
 from proxy.config.from_litellm import convert
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError
 from proxy.money import usd_text
-from proxy.reports.replay import Replayed, replay
+from proxy.reports.what_if.replay import Replayed, replay
 from proxy.times import rfc3339
 
 app = new_app(help="The configuration of another gateway, as one of ours.")

@@ -15,7 +15,7 @@ from proxy.config.from_litellm import SPEND_LOG, TABLES
 from proxy.config.from_litellm.models import provider_named
 from proxy.config.from_litellm.values import moment
 from proxy.money import NANO
-from proxy.reports.replay import LoggedCall
+from proxy.reports.what_if.replay import LoggedCall
 
 Row = Mapping[str, Any]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,14 +58,11 @@ def config_of(path: Path | None) -> Config:
     """The configuration at `path`, or the one that `serve` has without a file, as far as ledger and prices are concerned."""
     # Only here: the help of a command needs no schema.
     from proxy.config.checks import load_config
-    from proxy.config.model import Config
-    from proxy.config.without_file import local_prices, names_none
+    from proxy.config.without_file import local_prices
     from proxy.serve.local_model import MODEL_NAME
 
-    config = load_config(path, os.environ)[0] if path else Config()
-    if not names_none(config):
-        return config
-    return config.model_copy(update={"prices": (*config.prices, *local_prices(MODEL_NAME))})
+    config, _, names_none = load_config(path, os.environ)
+    return replace(config, prices=(*config.prices, *local_prices(MODEL_NAME))) if names_none else config
 
 
 def server_of(url: str | None) -> Server | None:

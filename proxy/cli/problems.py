@@ -13,7 +13,7 @@ def report_errors(command: Callable[[], None]) -> None:
     """Problems of the configuration are told one a line, and a damaged price book too, never as a traceback; exit 2. So is a
     ledger that was opened and then does not answer, or cannot be written; exit 1."""
     from pricing.damaged import DamagedBookError
-    from proxy.config.file import ConfigError
+    from proxy.config.problems import ConfigError
 
     try:
         command()

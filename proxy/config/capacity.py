@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
-
+from pricing.values import frozen
 from proxy.capacity.carbon import grids
 from proxy.capacity.rates import Rates, Step
 from proxy.capacity.split import Terms
 from proxy.config.addresses import wrong_with_url
-from proxy.config.fields import SECTION, Names, OrText, Usd, money
-from proxy.config.file import Problem
+from proxy.config.fields import Name, Names, OrText, Text, Usd, money
+from proxy.config.problems import Problem
+from proxy.config.rules import Rule, Section, after, before, within
 from proxy.money import NANO
 from proxy.times import instant
 
 _ALWAYS = "1970-01-01T00:00:00Z"
-Moment = Annotated[datetime, BeforeValidator(instant)]
-Units = Annotated[int, Field(ge=0, le=1_000_000, strict=True), OrText]
+Moment = Annotated[datetime, before(instant)]
+Units = Annotated[int, within(ge=0, le=1_000_000, strict=True), OrText]
 
 
 def _metrics_url(url: str) -> str:
@@ -30,10 +31,10 @@ def _metrics_url(url: str) -> str:
     return url
 
 
-MetricsUrl = Annotated[str, AfterValidator(_metrics_url)]
+MetricsUrl = Annotated[str, after(_metrics_url)]
 
 
-def _dated(name: str, check: Callable[[Any], Any], written: Any) -> BeforeValidator:
+def _dated(name: str, check: Callable[[Any], Any], written: Any) -> Rule:
     """A value that always holds, or rows of when it begins to hold."""
 
     def rows(value: Any) -> Any:
@@ -43,7 +44,7 @@ def _dated(name: str, check: Callable[[Any], Any], written: Any) -> BeforeValida
             return value
         return ({"from": _ALWAYS, name: check(value)},)
 
-    return BeforeValidator(rows, json_schema_input_type=written)
+    return before(rows, written=written)
 
 
 def _units(value: Any) -> int:
@@ -52,54 +53,55 @@ def _units(value: Any) -> int:
     return value
 
 
-class _Section(BaseModel):
-    model_config = SECTION
-
-
-class PriceFrom(_Section):
-    from_: Moment = Field(alias="from")
+@frozen
+class PriceFrom(Section):
+    from_: Moment
     """When it begins to hold: a date or a time (UTC, unless it names a zone)."""
     usd_per_hour: Usd
     """USD an hour of one unit."""
 
 
-class UnitsFrom(_Section):
-    from_: Moment = Field(alias="from")
+@frozen
+class UnitsFrom(Section):
+    from_: Moment
     """When so many are there: a date or a time (UTC, unless it names a zone)."""
     units: Units
     """How many; 0 where none is rented."""
 
 
-class Power(_Section):
+@frozen
+class Power(Section):
     """What one unit draws, or the meter that says so."""
 
-    watts: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    watts: Annotated[float, within(gt=0, le=1_000_000)] | None = None
     """Watts of one unit while something runs. Energy from it is an estimate."""
-    idle_watts: Annotated[float, Field(ge=0, le=1_000_000)] | None = None
+    idle_watts: Annotated[float, within(ge=0, le=1_000_000)] | None = None
     """Watts of one unit while nothing runs. Default: as `watts`."""
-    metrics_url: MetricsUrl | None = Field(None, repr=False)
+    metrics_url: MetricsUrl | None = field(default=None, repr=False)
     """A DCGM exporter's metrics, whose energy counters are of these machines alone."""
 
 
-class Co2(_Section):
+@frozen
+class Co2(Section):
     """How much carbon dioxide the power stands for."""
 
     country: str | None = None
     """Country whose grid it comes from (ISO 3166, three letters: `USA`), by the year's mean that comes with Taximeter."""
-    grams_per_kwh: Annotated[float, Field(ge=0, le=10_000)] | None = None
+    grams_per_kwh: Annotated[float, within(ge=0, le=10_000)] | None = None
     """Grams of CO2e for a kWh, in place of the country's."""
 
 
-class Capacity(_Section):
-    name: str = Field(min_length=1, max_length=200)
+@frozen
+class Capacity(Section):
+    __pydantic_config__ = Section.__pydantic_config__ | {"validate_default": True}  # of `units`
+
+    name: Name
     """The capacity's identity: what is in the books stays with the name."""
     upstreams: Names
     """Upstreams whose calls share its cost."""
     usd_per_hour: Annotated[tuple[PriceFrom, ...], _dated("usd_per_hour", money, Decimal | tuple[PriceFrom, ...])]
     """USD an hour of one unit: an amount, or dated rows `[{from, usd_per_hour}]`."""
-    units: Annotated[tuple[UnitsFrom, ...], _dated("units", _units, int | tuple[UnitsFrom, ...])] = Field(
-        1, validate_default=True
-    )
+    units: Annotated[tuple[UnitsFrom, ...], _dated("units", _units, int | tuple[UnitsFrom, ...])] = cast(Any, 1)
     """GPUs or machines that are rented: a number, or dated rows `[{from, units}]`."""
     share: Literal["tokens", "time"] = "tokens"
     """How calls that run at once share what a second costs. `tokens`: within each minute by the work done, uncached input and
@@ -107,11 +109,11 @@ class Capacity(_Section):
     """
     price: Literal["listed", "capacity"] = "listed"
     """`capacity`: a call costs its share of the machines, once that is known, and no longer what its price says."""
-    metrics_url: MetricsUrl | None = Field(None, repr=False)
+    metrics_url: MetricsUrl | None = field(default=None, repr=False)
     """The server's own counters (vLLM, SGLang, llama.cpp, TensorRT-LLM). Without them, what others do there is not seen and
     an output token counts as four of input.
     """
-    metrics_key: str | None = Field(None, min_length=1, repr=False)
+    metrics_key: Text | None = field(default=None, repr=False)
     """Bearer token for `metrics_url`, where that wants one."""
     power: Power | None = None
     """What the machines draw. Without it energy is unknown."""

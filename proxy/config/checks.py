@@ -20,32 +20,33 @@ from proxy.config.capacity import check_capacity
 from proxy.config.empty import leave_out_empty
 from proxy.config.exports import check_exports
 from proxy.config.fields import HEADER_NAME, KEY_BUDGETS, fits_a_header, wrong_with_secret
-from proxy.config.file import ConfigError, Expansion, Problem, load, read_lines
+from proxy.config.file import Expansion, load, read_lines
 from proxy.config.left_out import leave_out
 from proxy.config.likely_mistakes import likely_mistakes
-from proxy.config.model import ATTRIBUTES, Budget, Config, Key, override_limit
+from proxy.config.model import ATTRIBUTES, Budget, Config, Key, Loaded, override_limit
 from proxy.config.places import check_places, check_server, is_itself
 from proxy.config.plans import Plan
-from proxy.config.without_file import complete
+from proxy.config.problems import ConfigError, Problem
+from proxy.config.reading import read_section
+from proxy.config.without_file import complete, names_none
 from proxy.config.wording import meant, problems_of
 from proxy.times import now_s
 
 
-def load_config(
-    path: Path | None, environ: Mapping[str, str], otherwise: Mapping[str, Any] | None = None
-) -> tuple[Config, list[str]]:
-    """The configuration at `path` and its warnings. Raises `ConfigError` with all problems, each with its line.
+def load_config(path: Path | None, environ: Mapping[str, str], otherwise: Mapping[str, Any] | None = None) -> Loaded:
+    """The configuration at `path`. Raises `ConfigError` with all problems, each with its line.
 
     otherwise: upstreams, models and prices where no file names upstreams or models.
     """
     if path is None:
-        return build(Expansion(dict(otherwise or {}), [], []))
+        return Loaded(*build(Expansion(dict(otherwise or {}), [], [])), names_none=True)
     expansion = load(path, environ)
     leave_out_empty(expansion.tree, Config)
-    if otherwise is not None:
+    alone = names_none(expansion.tree)
+    if alone and otherwise is not None:
         complete(expansion.tree, otherwise)
     try:
-        return build(expansion)
+        return Loaded(*build(expansion), names_none=alone)
     except ConfigError as error:
         lines = read_lines(path)
         raise ConfigError([lines.put(problem) for problem in error.problems]) from None
@@ -56,7 +57,7 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
     tree, problems = expansion.tree, list(expansion.problems)
     left_out, warnings = leave_out(tree, expansion.left_out)
     try:
-        config = Config.model_validate(tree)
+        config = read_section(Config, tree)
     except ValidationError as error:
         errors = error.errors(include_url=False)
         formal = problems_of(Config, errors)
@@ -69,7 +70,7 @@ def build(expansion: Expansion) -> tuple[Config, list[str]]:
         *warnings,
         *_weak_secrets(config),
         *_open_secrets(config),
-        *likely_mistakes(config, now_s(), left_out),
+        *likely_mistakes(config, now_s(), left_out, is_alone=names_none(tree)),
     ]
 
 
@@ -112,7 +113,8 @@ class _Rows:
     keys: tuple[int, ...]
     budgets: tuple[int, ...]
     capacity: tuple[int, ...]
-    exports: tuple[int, ...]
+    exports: Mapping[int, frozenset[str]]
+    """With the settings that each names."""
 
     @classmethod
     def all_of(cls, tree: Mapping[str, Any], left_out: frozenset[tuple[str, Any]] = frozenset()) -> _Rows:
@@ -125,8 +127,14 @@ class _Rows:
             count = len(rows) if isinstance(rows, list) else 0
             return tuple(index for index in range(count) if (section, index) not in left_out)
 
-        lists = [indices(section) for section in ("keys", "budgets", "capacity", "exports")]
-        return cls(names("upstreams"), names("models"), *lists)
+        return cls(
+            names("upstreams"),
+            names("models"),
+            indices("keys"),
+            indices("budgets"),
+            indices("capacity"),
+            {index: frozenset(tree["exports"][index]) for index in indices("exports")},
+        )
 
 
 def _checks_of_the_rest(tree: Mapping[str, Any], places: Sequence[Sequence[str | int]]) -> list[Problem]:
@@ -144,7 +152,7 @@ def _checks_of_the_rest(tree: Mapping[str, Any], places: Sequence[Sequence[str |
         elif section in ("keys", "budgets", "capacity", "exports") and isinstance(value, list):
             rest[section] = [row for index, row in enumerate(value) if index not in bad]
     try:
-        config = Config.model_validate(rest)
+        config = read_section(Config, rest)
     except ValidationError:
         return []
     return _cross_checks(config, _Rows.all_of(tree, left_out))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
-
+from pricing.values import frozen
 from proxy.config.addresses import wrong_with_path, wrong_with_url
-from proxy.config.fields import HEADER_NAME, SECTION, fits_a_header
-from proxy.config.file import Problem
+from proxy.config.fields import HEADER_NAME, Name, Text, fits_a_header
+from proxy.config.problems import Problem
+from proxy.config.rules import Section, before, within
 from proxy.times import instant
 
 Kind = Literal["otlp", "cloudevents", "stripe", "lago", "file"]
@@ -36,30 +37,29 @@ _MISSING = {
 }
 
 
-class Export(BaseModel):
-    model_config = SECTION
-
-    name: str | None = Field(None, max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")
+@frozen
+class Export(Section):
+    name: Annotated[str, within(max_length=100, pattern=r"^[A-Za-z0-9_.-]+$")] | None = None
     """The sink's identity: how far it is stays with the name. Letters, digits, `.`, `_` and `-`. Default: its type."""
-    type: Kind
+    type: Kind = field(kw_only=True)
     """`otlp`: spans and metrics for OpenTelemetry (`pip install 'taximeter[otlp]'`). `cloudevents`: batches of CloudEvents over
     HTTP, as OpenMeter takes them. `stripe`: meter events. `lago`: usage events. `file`: a file a day.
     """
-    since: Annotated[datetime, BeforeValidator(instant)] | None = None
+    since: Annotated[datetime, before(instant)] | None = None
     """A new sink also gets what is in the ledger of calls that began then or later. Default: only what comes after it."""
     url: str | None = None
     """Where it goes. `cloudevents`: the whole address, for OpenMeter `https://openmeter.cloud/api/v1/events`. `otlp`: the
     collector, to which `/v1/traces` and `/v1/metrics` are added. `stripe`, `lago`: default their clouds.
     """
-    api_key: str | None = Field(None, min_length=1, repr=False)
+    api_key: Text | None = field(default=None, repr=False)
     """Bearer token; `stripe` and `lago` need one."""
-    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
     """Headers added to every request."""
     subject: str = "customer"
     """Who pays for a call: `customer`, `team`, `user`, `key` or `label.NAME`. Calls without one go to `cloudevents` as
     `(none)`, and to `stripe` and `lago` not at all.
     """
-    subjects: dict[str, str] = {}
+    subjects: dict[str, str] = field(default_factory=dict)
     """What `stripe` calls them (`{acme: cus_…}`), and which subscription of `lago` theirs is (its external id). Default: the
     same name.
     """
@@ -67,21 +67,21 @@ class Export(BaseModel):
     """`tokens`: an event for each kind of token of a call. `units`: searches, seconds and the like, too. `cost`: one for what
     the call cost, for `stripe` in nano-USD.
     """
-    event: str | None = Field(None, min_length=1, max_length=200)
+    event: Name | None = None
     """`cloudevents`: the events' `type`, default `taximeter.usage`. `stripe`: the meter's `event_name`, default
     `token-billing-tokens`, or `token-billing-cost`. `lago`: one code for all units; default `llm_input_tokens` and its like, or
     `llm_cost`.
     """
     metrics: bool = True
     """`otlp`: whether sums of tokens and cost go, too. `false` for receivers that take traces alone."""
-    source: str = Field("taximeter", min_length=1, max_length=200)
+    source: Name = "taximeter"
     """The events' `source`, which with their id tells repeated ones: the same for all that share a ledger."""
     path: str | None = None
     """Folder of the files, each named by the day (UTC) of the calls in it, such as 2026-11-29, with the format's ending. No
     two sinks of one format may have the same."""
     format: Literal["jsonl", "parquet"] = "jsonl"
     """`jsonl`: a JSON object a line. `parquet`: needs `pip install 'taximeter[parquet]'`."""
-    every_s: Annotated[float, Field(gt=0, le=86_400)] = 300
+    every_s: Annotated[float, within(gt=0, le=86_400)] = 300
     """Pause between two times that files are written; each is written anew, whole, where its day has changed, and then
     takes its place."""
 
@@ -91,12 +91,12 @@ class Export(BaseModel):
         return self.name or self.type
 
 
-def check_exports(rows: Sequence[Export], indices: Sequence[int]) -> list[Problem]:
-    """What is wrong with each row, and with one beside another."""
+def check_exports(rows: Sequence[Export], named: Mapping[int, Collection[str]]) -> list[Problem]:
+    """What is wrong with each row, and with one beside another. named: by the rows' indices, which settings each names."""
     problems: list[Problem] = []
     names: set[str] = set()
     files: dict[tuple[Path, str], str] = {}
-    for index, row in zip(indices, rows, strict=True):
+    for (index, settings), row in zip(named.items(), rows, strict=True):
         here = f"exports[{index}]"
         if row.key in names:
             problems.append(Problem(f"{here}.name", f"{row.key!r} is another sink's name; give this one its own"))
@@ -108,13 +108,13 @@ def check_exports(rows: Sequence[Export], indices: Sequence[int]) -> list[Proble
             )
         elif row.type == "file" and row.path:
             files[file] = row.key
-        problems += [Problem(f"{here}.{setting}", what) for setting, what in _check_one(row)]
+        problems += [Problem(f"{here}.{setting}", what) for setting, what in _check_one(row, settings)]
     return problems
 
 
-def _check_one(row: Export) -> Iterator[tuple[str, str]]:
+def _check_one(row: Export, named: Collection[str]) -> Iterator[tuple[str, str]]:
     reads = ("name", "type", "since", *_SETTINGS[row.type])
-    for setting in sorted(row.model_fields_set):
+    for setting in sorted(named):
         if setting not in reads:
             types = [kind for kind, settings in _SETTINGS.items() if setting in settings]
             yield setting, f"goes with type {' or '.join(types)} only"

@@ -7,12 +7,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
-
 from proxy.config.addresses import wrong_with_url
-from proxy.config.plugins import use_none
-
-use_none()
+from proxy.config.rules import after, before, within
 
 _DIGITS = re.compile(r"(0|[1-9][0-9]{0,17})\Z")
 
@@ -68,7 +64,9 @@ def _number_of_digits(value: Any) -> Any:
     return int(value) if isinstance(value, str) and _DIGITS.match(value) else value
 
 
-Usd = Annotated[Decimal, BeforeValidator(money)]
+Text = Annotated[str, within(min_length=1)]
+Name = Annotated[str, within(min_length=1, max_length=200)]
+Usd = Annotated[Decimal, before(money)]
 
 
 def _webhook(url: str) -> str:
@@ -77,16 +75,16 @@ def _webhook(url: str) -> str:
     return url
 
 
-Webhook = Annotated[str, AfterValidator(_webhook)]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | tuple[str, ...])]
+Webhook = Annotated[str, after(_webhook)]
+TimeZone = Annotated[str, after(_time_zone)]
+Names = Annotated[tuple[str, ...], before(_as_list, written=str | tuple[str, ...])]
 # Of a whole number: in JSON Schema it stays one.
-OrText = BeforeValidator(_number_of_digits)
-PositiveInt = Annotated[int, Field(gt=0, strict=True), OrText]
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
-TimeOut = Annotated[float, Field(gt=0, le=86_400)]
+OrText = before(_number_of_digits)
+PositiveInt = Annotated[int, within(gt=0, strict=True), OrText]
+Seconds = Annotated[float, within(ge=0, le=86_400)]
+TimeOut = Annotated[float, within(gt=0, le=86_400)]
 """In seconds. 0 is none: elsewhere it means that there is no bound, and here everything would end before it began."""
-Port = Annotated[int, Field(ge=0, le=65_535, strict=True), OrText]
+Port = Annotated[int, within(ge=0, le=65_535, strict=True), OrText]
 
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")  # RFC 9110, 5.6.2
 
@@ -101,7 +99,3 @@ def wrong_with_secret(secret: str) -> str | None:
     if secret != secret.strip():
         return "has blanks or a line break around it, which arrive without them: nobody could use it"
     return None if fits_a_header(secret) else "has characters that no header takes: nobody could send it"
-
-
-SECTION = ConfigDict(extra="forbid", frozen=True)
-"""What a name means stands below it, for `docs/descriptions.py`: pydantic would take 12 ms of each start to read it."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pricing.values import frozen, slotted
+from pricing.values import slotted
+from proxy.config.problems import ConfigError, Problem
 from proxy.patterns import compiled_later
 
 with compiled_later():  # its own parser's, which few files need: 15 ms
@@ -23,28 +24,6 @@ _REFERENCE = re.compile(r"\$\{(?:file:(?P<file>[^}]+)|(?P<var>[A-Za-z_][A-Za-z0-
 _SHELL_REFERENCE = re.compile(r"\$(?P<var>[A-Z][A-Z0-9_]*)\Z")
 _LITELLM_REFERENCE = re.compile(r"os\.environ/(?P<var>[A-Za-z_][A-Za-z0-9_]*)\Z")
 _MAX_SECRET_FILE_BYTES = 65_536
-
-
-@frozen
-class Problem:
-    """One thing that is wrong in a configuration: where (`models.smart.upstream`, and on which line of the file, where that is
-    known), and what to do about it."""
-
-    path: str
-    message: str
-    line: int | None = field(default=None, compare=False)
-
-    def __str__(self) -> str:
-        where = self.path if self.line is None else f"{self.path} (line {self.line})"
-        return f"{where}: {self.message}" if self.path else self.message
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used; `problems` holds every reason found."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
 
 
 class _Strict(yaml.constructor.SafeConstructor):

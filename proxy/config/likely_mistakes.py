@@ -7,7 +7,6 @@ from decimal import Decimal, InvalidOperation
 
 from proxy.config.left_out import LeftOut
 from proxy.config.model import Config
-from proxy.config.without_file import names_none
 from proxy.config.wording import meant
 
 _MUCH_DEARER = 5
@@ -22,12 +21,15 @@ _PORTS_OF_NO_FETCH = frozenset({
 _NOTHING = LeftOut()
 
 
-def likely_mistakes(config: Config, now_s: float, left_out: LeftOut = _NOTHING) -> Iterator[str]:
-    """A warning a line, with its key path. left_out: what the file names too, which has a warning of its own."""
+def likely_mistakes(
+    config: Config, now_s: float, left_out: LeftOut = _NOTHING, *, is_alone: bool = False
+) -> Iterator[str]:
+    """A warning a line, with its key path. left_out: what the file names too, which has a warning of its own.
+    is_alone: it names neither upstreams nor models."""
     server = config.server
     if left_out.upstreams and not config.upstreams:
         yield "upstreams: none of them is left, so no call can go anywhere"
-    elif names_none(config):
+    elif is_alone:
         yield "upstreams: there is none, so `serve` takes the providers whose keys are set, else the small local model"
     elif not config.upstreams:
         yield "upstreams: there is none, so no call can go anywhere"

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from proxy.config.addresses import is_loopback, wrong_with_host, wrong_with_path
 from proxy.config.fields import wrong_with_secret
-from proxy.config.file import Problem
 from proxy.config.ledger_url import parse_postgres
 from proxy.config.model import Config
+from proxy.config.problems import Problem
 from proxy.config.server import Server
 from proxy.config.store_url import parse_address
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
-
-from proxy.config.fields import SECTION, Names, Usd
+from pricing.values import frozen
+from proxy.config.fields import Name, Names, Usd
+from proxy.config.rules import Section, after, before, within
 from proxy.money import is_short
 from proxy.times import instant
 
@@ -24,25 +25,24 @@ def _short(value: Decimal) -> Decimal:
     return value
 
 
-Share = Annotated[Decimal, BeforeValidator(_share), Field(ge=0, lt=1), AfterValidator(_short)]
+Share = Annotated[Decimal, before(_share), within(ge=0, lt=1), after(_short)]
 
 
-class Plan(BaseModel):
-    model_config = SECTION
-
-    name: str = Field(min_length=1, max_length=200)
+@frozen
+class Plan(Section):
+    name: Name
     """The plan's name in reports and metrics. Several rows may have it, each with its own time."""
-    match: dict[str, Names] = {}
+    match: dict[str, Names] = field(default_factory=dict)
     """Which calls are made on it, as in `budgets`. The first plan that fits is a call's plan. Default: all."""
     per: str = "customer"
     """Who pays: each value of this attribute pays the plan's price once a month."""
-    usd_per_month: Usd
+    usd_per_month: Usd = field(kw_only=True)
     """What each of them pays for a calendar month."""
     fee: Share = Decimal(0)
     """Share of the revenue that payment costs: "0.029"."""
     target_margin: Share = Decimal(0)
     """Share of the revenue that is to be left after cost and fee."""
-    from_: Annotated[datetime, BeforeValidator(instant)] | None = Field(None, alias="from")
+    from_: Annotated[datetime, before(instant)] | None = None
     """Moment from which this price holds. Default: always did."""
-    to: Annotated[datetime, BeforeValidator(instant)] | None = None
+    to: Annotated[datetime, before(instant)] | None = None
     """Moment from which it does not hold any more. Default: never."""

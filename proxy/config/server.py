@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pricing.values import frozen
+from proxy.config.fields import OrText, Port, PositiveInt, Seconds, Text, TimeOut
+from proxy.config.rules import Section, within
 
-from proxy.config.fields import SECTION, OrText, Port, PositiveInt, Seconds, TimeOut
 
-
-class Server(BaseModel):
-    model_config = SECTION
-
+@frozen
+class Server(Section):
     host: str = "127.0.0.1"
     """Address that the data plane listens on."""
     port: Port = 4100
@@ -20,15 +20,15 @@ class Server(BaseModel):
     """Address that the control plane (API, page, `/metrics`) listens on."""
     admin_port: Port = 4101
     """Port of the control plane; 0 takes a free one."""
-    admin_key: str | None = Field(None, min_length=1, repr=False)
+    admin_key: Text | None = field(default=None, repr=False)
     """Bearer token of the control plane. Required unless `host` and `admin_host` are both loopback addresses."""
-    metrics_token: str | None = Field(None, min_length=1, repr=False)
+    metrics_token: Text | None = field(default=None, repr=False)
     """Bearer token that is good for `/metrics` alone, for Prometheus."""
-    viewer_key: str | None = Field(None, min_length=1, repr=False)
+    viewer_key: Text | None = field(default=None, repr=False)
     """Signs in to the pages, and asks the API, to look at everything and change nothing. It needs an `admin_key` beside it."""
-    max_body_mb: Annotated[float, Field(gt=0, le=1024)] = 32
+    max_body_mb: Annotated[float, within(gt=0, le=1024)] = 32
     """Largest request body; beyond it: 413."""
-    max_inflight_mb: Annotated[float, Field(gt=0)] = 512
+    max_inflight_mb: Annotated[float, within(gt=0)] = 512
     """Bodies of all calls in flight of one data plane together, shared among keys; beyond it: 503, or 429 for a key
     that has more than its share.
     """
@@ -38,9 +38,9 @@ class Server(BaseModel):
     """Time in which a request's head has to arrive; later: 408."""
     body_timeout_s: TimeOut = 30
     """Time that a request's body may take, beside what `min_body_kb_per_s` gives it; later: 408."""
-    max_head_kb: Annotated[int, Field(ge=1, le=1024, strict=True), OrText] = 64
+    max_head_kb: Annotated[int, within(ge=1, le=1024, strict=True), OrText] = 64
     """Size of a request's URL and headers together, in KiB; beyond it: 431."""
-    min_body_kb_per_s: Annotated[float, Field(gt=0)] = 4
+    min_body_kb_per_s: Annotated[float, within(gt=0)] = 4
     """Pace in KiB per second at which a body may take longer than `body_timeout_s`; slower ones get 408."""
     write_timeout_s: TimeOut = 30
     """Time without a byte read after which a client counts as gone, as if it had hung up."""
@@ -54,7 +54,7 @@ class Server(BaseModel):
     """How long a call waits for reservations of other calls to end before it gets 429 `budget_busy`."""
     drain_timeout_s: Seconds = 30
     """How long a stop waits for calls in flight."""
-    public_url: str = Field("", pattern=r"^(https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?)?$")
+    public_url: Annotated[str, within(pattern=r"^(https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?)?$")] = ""
     """Where clients reach the data plane (`https://gateway.example`), for URLs in answers that lead back to it. Default: as
     the request says by `Host` and `X-Forwarded-Proto`.
     """

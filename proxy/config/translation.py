@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
-
-from proxy.config.fields import SECTION, OrText, PositiveInt
+from pricing.values import frozen
+from proxy.config.fields import OrText, PositiveInt
+from proxy.config.rules import Section, within
 
 Translated = Literal["openai", "responses", "anthropic"]
 ALL_TRANSLATED: tuple[Translated, ...] = ("openai", "responses", "anthropic")
@@ -31,16 +32,15 @@ def _has(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-class TranslatedUpstream(BaseModel):
+@frozen
+class TranslatedUpstream(Section):
     """The part of an upstream's row that is about translation."""
-
-    model_config = SECTION
 
     via: Literal["litellm"] | None = None
     """`litellm`: calls go through the translator, which speaks the provider's own API. Needs
     `pip install 'taximeter[translate]'`, from a clone `make translate`.
     """
-    params: dict[str, Any] = Field(default_factory=dict, repr=False)
+    params: dict[str, Any] = field(default_factory=dict, repr=False)
     """What the translator is told of this upstream, by LiteLLM's names: `aws_region_name`, `vertex_project`, `api_version`, …
     The dialect `bedrock` reads those that begin with `aws_`, too. Beside them `deployments`: the provider's own names of
     models, `{gpt-5-mini: my-deployment}`; `route`: `converse` or `invoke`, for Bedrock; `deployment_type` (`GlobalStandard`,
@@ -85,12 +85,11 @@ class TranslatedUpstream(BaseModel):
             yield "via" if self.via else "translate", _MISSING
 
 
-class Translator(BaseModel):
+@frozen
+class Translator(Section):
     """The process that translates."""
 
-    model_config = SECTION
-
-    workers: Annotated[int, Field(ge=1, le=64, strict=True), OrText] = 1
+    workers: Annotated[int, within(ge=1, le=64, strict=True), OrText] = 1
     """Processes that translate; each takes a core when it is busy and 300 MB of memory. Started only where an upstream has
     `via` or `translate`.
     """

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from functools import lru_cache
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field
-
+from pricing.values import frozen
 from proxy.config.fields import PositiveInt, TimeOut
 from proxy.config.translation import TranslatedUpstream
 
@@ -67,12 +67,13 @@ Dialect = Literal[
 ]
 
 
+@frozen
 class Upstream(TranslatedUpstream):
     base_url: str = ""
     """What the provider's own SDK takes: `https://api.openai.com/v1`. Required, except with `via` and where `params` has an
     `aws_region_name`.
     """
-    api_key: str | None = Field(None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
     """Credential sent to the upstream. Where it comes from an unset `${VAR}`, the upstream is left out with a warning."""
     provider: str | None = None
     """Whose prices hold and how usage is read. Default: the upstream's name."""
@@ -84,9 +85,9 @@ class Upstream(TranslatedUpstream):
     """
     dialect: Dialect | None = None
     """Short for a list of one in `dialects`."""
-    base_urls: dict[Dialect, str] = Field(default_factory=dict)
+    base_urls: dict[Dialect, str] = field(default_factory=dict)
     """Another base URL for some of its dialects."""
-    headers: dict[str, str] = Field(default_factory=dict, repr=False)
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
     """Headers added to every request."""
     max_connections: PositiveInt = 1000
     """Connections of one data plane to it; further calls wait for one."""

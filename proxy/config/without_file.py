@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from proxy.config.model import Config
-
 # name -> (environment variables, base_url, provider, patterns of the models that it serves under their own names)
 _PROVIDERS: dict[str, tuple[tuple[str, ...], str, str, tuple[str, ...]]] = {
     "openai": (("OPENAI_API_KEY",), "https://api.openai.com/v1", "openai", (
@@ -88,8 +86,6 @@ def provider_tree(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def complete(tree: dict[str, Any], otherwise: Mapping[str, Any]) -> None:
     """Put these upstreams, models and prices into the tree of a file that names neither upstreams nor models."""
-    if "upstreams" in tree or "models" in tree:
-        return
     own = tree.get("prices", [])
     tree |= otherwise
     tree["prices"] = own
@@ -98,9 +94,9 @@ def complete(tree: dict[str, Any], otherwise: Mapping[str, Any]) -> None:
         tree["prices"] = [*own, *(row for row in otherwise.get("prices", ()) if row["provider"] not in named)]
 
 
-def names_none(config: Config) -> bool:
-    """Whether the file of this configuration names neither upstreams nor models."""
-    return not config.model_fields_set & {"upstreams", "models"}
+def names_none(tree: Mapping[str, Any]) -> bool:
+    """Whether a file names neither upstreams nor models."""
+    return not tree.keys() & {"upstreams", "models"}
 
 
 def local_prices(model: str) -> list[dict[str, str]]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from pydantic import BaseModel
-
-from proxy.config.file import Problem
+from proxy.config.problems import Problem
+from proxy.config.reading import settings_of
+from proxy.config.rules import is_section, key_of
 
 Location = Sequence[str | int]
 
@@ -60,7 +60,7 @@ _UNION = "must be one of the words, or a mapping, that docs/configuration.md nam
 _CHOICES = {"on_unpriced": "must be refuse, allow, or a price to assume such as {input: '15', output: '75'}"}
 
 
-def problems_of(root: type[BaseModel], errors: Iterable[Mapping[str, Any]]) -> list[Problem]:
+def problems_of(root: Any, errors: Iterable[Mapping[str, Any]]) -> list[Problem]:
     """pydantic's errors as problems: of one place at most one, where a value may be of several kinds."""
     messages: dict[str, str] = {}
     for error in errors:
@@ -87,12 +87,12 @@ def meant(word: object, candidates: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near and near[0] != word else ""
 
 
-def _message(root: type[BaseModel], location: Location, error: Mapping[str, Any]) -> str:
+def _message(root: Any, location: Location, error: Mapping[str, Any]) -> str:
     kind, value, last = error["type"], error.get("input"), location[-1] if location else ""
-    if kind == "extra_forbidden" and len(location) == 1 and last in _LITELLM:
+    if kind == "unexpected_keyword_argument" and len(location) == 1 and last in _LITELLM:
         return f"is a setting of LiteLLM; {_LITELLM[str(last)]} (`taximeter import litellm` writes such a file from it)"
-    if kind == "extra_forbidden":
-        names = [name for model in _models_at(root, location[:-1]) for name in model.model_fields]
+    if kind == "unexpected_keyword_argument":
+        names = [key_of(name) for section in _sections_at(root, location[:-1]) for name in settings_of(section)]
         return f"is not a setting{meant(last, names) or '; check its spelling'}"
     if kind == "missing":
         return "is required"
@@ -100,7 +100,7 @@ def _message(root: type[BaseModel], location: Location, error: Mapping[str, Any]
         if isinstance(value, dict):
             return "must be a list: each row begins with `- `, and its name stands in it as `name: …`"
         return f"must be a list: write [{value}]" if isinstance(value, str | int | float) else "must be a list"
-    if kind in ("dict_type", "mapping_type", "model_type", "model_attributes_type"):
+    if kind in ("dict_type", "mapping_type", "dataclass_type"):
         return (
             "must be a mapping: `name: value`, and no list"
             if isinstance(value, list)
@@ -155,31 +155,31 @@ def _number_meant(name: str, text: str) -> str | None:
     return f"must be {counts}, and nothing behind it: {number}"
 
 
-def _without_branches(root: type[BaseModel], location: Location) -> list[str | int]:
+def _without_branches(root: Any, location: Location) -> list[str | int]:
     """pydantic puts the name of a union's branch among the keys of the file: out with it."""
     kept: list[str | int] = []
     for part in location:
-        names = {model.__name__ for model in _models_at(root, kept)}
+        names = {section.__name__ for section in _sections_at(root, kept)}
         if isinstance(part, str) and ("[" in part or part in names):
             continue
         kept.append(part)
     return kept
 
 
-def _models_at(root: type[BaseModel], location: Location) -> list[type[BaseModel]]:
-    """The models that what stands there may be."""
+def _sections_at(root: Any, location: Location) -> list[Any]:
+    """The sections that what stands there may be."""
     kinds: list[Any] = [root]
     for part in location:
-        fields = [model.model_fields.get(str(part)) for model in _models(kinds)]
-        known = [field.annotation for field in fields if field is not None]
+        types = [settings_of(section).get(str(part)) for section in _sections(kinds)]
+        known = [kind for kind in types if kind is not None]
         # a name or an index that is no field stands in a mapping or list, whose rows are next
         kinds = known or [inner for kind in kinds for inner in get_args(kind)]
-    return list(_models(kinds))
+    return list(_sections(kinds))
 
 
-def _models(kinds: Iterable[Any]) -> Iterator[type[BaseModel]]:
+def _sections(kinds: Iterable[Any]) -> Iterator[Any]:
     for kind in kinds:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if is_section(kind):
             yield kind
         else:
-            yield from _models(get_args(kind))
+            yield from _sections(get_args(kind))

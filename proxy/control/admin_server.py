@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.config.server import Server as ServerSettings
-from proxy.downstream.connection import Limits, connection_class
+from proxy.downstream.connection import Limits, connecting
 from proxy.processes.descriptors import connections_at_most
 from proxy.processes.http_server import Server
 
@@ -15,7 +15,7 @@ _MAX_BODY_BYTES = 1_000_000
 
 def admin_server(app: Any, config: ServerSettings) -> Server:
     """Serves `app` once it is given a socket."""
-    return Server(connection_class(_limits(config)), app=app, drain_s=2, date_header=True)
+    return Server(connecting(_limits(config)), app=app, drain_s=2, date_header=True)
 
 
 def _limits(config: ServerSettings) -> Limits:

@@ -1,7 +1,8 @@
 """What repricings lately took from or gave back to budgets: for data planes that went on without a control process.
 
-A data plane that starts gets what the ledger says was spent. One that has counted on since an earlier life of the control
-process hears of what is shipped in the new one before it is back; an id is charged once, so that hearing it again does nothing.
+It is told before it is in the ledger, so that none is there of which nobody hears, whenever this process is killed: then it is
+in the spool still, and told once more. An id is charged once, so that hearing it again does nothing. A data plane that starts
+gets what the ledger says was spent, and the ids of what is in that.
 """
 
 from __future__ import annotations
@@ -10,7 +11,21 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy.engine import Engine
+
+from proxy.ledger.entries.corrections import repricings
+from proxy.ledger.entries.entry import Shipped
+from proxy.ledger.planes.counters import ended_amounts
+
 _LATELY_S = 600.0  # far less than an id is remembered
+
+
+def unknown_charges(engine: Engine, shipped: Shipped) -> list[Any]:
+    """Those of `repricings` that the ledger does not have yet: what it has is in what data planes began with. Raises
+    SQLAlchemyError."""
+    charges = repricings(shipped)
+    known = ended_amounts(engine, [name for name, _ in charges]) if charges else {}
+    return [charge for charge in charges if charge[0] not in known]
 
 
 class Charges:

@@ -21,7 +21,7 @@ from proxy.money import usd_text
 from proxy.times import BadQuestion, now_us
 
 if TYPE_CHECKING:
-    from proxy.reports.margin import Economy, Margins
+    from proxy.reports.margin.margin import Economy, Margins
 
 log = logging.getLogger("taximeter.plans")
 
@@ -51,7 +51,7 @@ class PlanWatch:
             self.at_loss = {}
             return
         try:
-            from proxy.reports.margin import Question, at_loss, margins  # noqa: PLC0415 - most have no plans
+            from proxy.reports.margin.margin import Question, at_loss, margins  # noqa: PLC0415 - most have no plans
 
             found_margins = margins(self._engine, plans, Question(by=("plan",), zone=ZoneInfo("UTC")), now_us)
             losers = at_loss(found_margins)

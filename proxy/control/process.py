@@ -29,7 +29,7 @@ from proxy.control.alerts import Alerts
 from proxy.control.answers import Answer, answers
 from proxy.control.away import LEDGER, RECORDS, answering_what_is_missing
 from proxy.control.banner import Where
-from proxy.control.charges import Charges
+from proxy.control.charges import Charges, unknown_charges
 from proxy.control.ending import end_behind
 from proxy.control.metrics.series import MetricState
 from proxy.control.opening import is_empty, opened, say_that_it_is_another
@@ -37,15 +37,13 @@ from proxy.control.recording import Recording
 from proxy.control.resources import InForce, Resources
 from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
-from proxy.ledger.beside import jobs
 from proxy.ledger.database import let_go
-from proxy.ledger.entries.corrections import repricings
 from proxy.ledger.entries.entry import Shipped
 from proxy.ledger.planes import instances, keys
 from proxy.ledger.planes.changes import Changes
-from proxy.ledger.planes.counters import budget_seeds
-from proxy.ledger.planes.definitions import definitions, take_definitions
+from proxy.ledger.planes.definitions import take_definitions
 from proxy.ledger.recording.batch import RefusedCall
+from proxy.ledger.recording.initial_state import InitialState, initial_state
 from proxy.ledger.recording.outage import GivenUpError, why_not_written
 from proxy.ledger.recording.recorder import Recorder
 from proxy.processes.heaps import Rest, give_back
@@ -134,7 +132,7 @@ class Control:
                 await link.all_serve(self._workers, _TICK_S)  # on a small machine the data planes need the time
             else:
                 beginning.hand_over(self._first_snapshot)
-                link.push(self._by_now(await self._answer_of(self._seeds)))
+                await self._push_seeds()
             services = self._services or await self._begin_services(loop)
             server = admin_server(services.front, self.config.server)
             serving = tasks.create_task(server.serve([self._listener]))
@@ -226,18 +224,21 @@ class Control:
     def _make_recorder(self, engine: Engine) -> Recorder:
         log_calls, loop = call_logger(self.config.log.sample), asyncio.get_running_loop()
 
+        def on_shipping(shipped: Shipped) -> None:
+            if self._shared is None and (charges := unknown_charges(engine, shipped)):  # else the gate tells the store
+                loop.call_soon_threadsafe(self._charge, charges)
+
         def on_shipped(shipped: Shipped, refused: Sequence[RefusedCall]) -> None:
             log_calls(shipped.named)
             self._alerts.shipped(shipped, refused)
             if self._services is not None:
                 self._services.front.shipped()
-            if (charges := repricings(shipped)) and self._shared is None:  # else the gate told the store
-                loop.call_soon_threadsafe(self._charge, charges)
 
         spool, bounds = self._data_dir / "spool", self.config.spool
         keep_s = bounds.keep_shipped_s if engine.dialect.name == "postgresql" else 0  # a file does not fail over
         return Recorder(
-            engine, spool, instance=self._instance, metrics=self._metrics, on_shipped=on_shipped, gate=self._shared,
+            engine, spool, instance=self._instance, metrics=self._metrics, on_shipping=on_shipping, on_shipped=on_shipped,
+            gate=self._shared,
             kept=Kept(spool, keep_s, bounds.max_mb * 1024 * 1024),
             capacity_of=lambda: self.config.capacity_of(),  # noqa: PLW0108 - a reload brings another
         )  # fmt: skip
@@ -274,23 +275,27 @@ class Control:
             await asyncio.sleep(_POLL_RUNS_S)
         if self._shared is not None:
             return self._made.snapshot()
-        count = -1
-        while count != self._charges.count:  # what came since the sums were read is told to nobody who is not there yet
-            count = self._charges.count
-            seeds = await asyncio.to_thread(self._seeds)
-            running = await asyncio.to_thread(jobs.running_jobs, self._engine)
-        return self._by_now(seeds) | {"jobs": running, "charged": self._charges.lately(now_s())}
+        while True:
+            # Who is not there yet hears of no charge; what is on its way to the ledger may be in these sums or not.
+            batch, charged = self._recorder.batch, self._charges.count
+            state = await asyncio.to_thread(self._initial_state)
+            if (state.batch, self._charges.count) == (batch, charged):
+                break
+            await asyncio.sleep(_POLL_RUNS_S)
+        seeds = self._by_now(self._snapshot_of(state))
+        return seeds | {"jobs": state.jobs, "charged": self._charges.lately(now_s())}
 
     def _by_now(self, seeds: dict[str, Any]) -> dict[str, Any]:
         """With the keys of this moment: what was pushed while the ledger was asked must not be taken back, and who connects has
         not heard it."""
         return seeds | self._made.snapshot(seeds["seeds"])
 
-    def _seeds(self) -> dict[str, Any]:
-        """A snapshot with what is spent, and by which definitions of the budgets in force."""
-        budgets, taken = self.budgets(), definitions(self._engine)
-        defined = {budget.name: taken[budget.name].digest for budget in budgets if budget.name in taken}
-        return self._made.snapshot(budget_seeds(self._engine, budgets, now_s())) | {"defined": defined}
+    def _initial_state(self) -> InitialState:
+        return initial_state(self._engine, self._instance, self.budgets(), now_s())
+
+    def _snapshot_of(self, said: InitialState) -> dict[str, Any]:
+        """With what is spent, and by which definitions of the budgets in force."""
+        return self._made.snapshot(said.seeds) | {"defined": said.defined}
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""
@@ -344,7 +349,14 @@ class Control:
         if self._shared is not None:
             await self._shared.seed()
         else:
-            self._link.push(self._by_now(await self._answer_of(self._seeds)))
+            await self._push_seeds()
+
+    async def _push_seeds(self) -> None:
+        """What the ledger says is spent, to the data planes that count it; with what else they have of it."""
+        if self._shared is not None:
+            self._link.push(self._made.snapshot())
+        else:
+            self._link.push(self._by_now(self._snapshot_of(await self._answer_of(self._initial_state))))
 
     async def _answer_of(self, question: Callable[[], T]) -> T:
         """What the ledger says; it is asked until it answers."""

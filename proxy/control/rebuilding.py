@@ -1,9 +1,10 @@
 """The control process's part in a shared budget store: it rebuilds counters, and charges what no data plane can any more.
 
 Rebuilding, whenever a new epoch begins: every data plane writes a marker into its spool, and its open reservations into the
-new epoch. The recorder ships what stands before the marker and holds there; then this instance has reported. When all that
-live have, the counters are what the ledger says, and the epoch opens. So every settlement counts once: before the marker in
-the ledger's sums, behind it by the data plane that made it.
+new epoch. The recorder ships what stands before the marker and holds there; then this instance has reported, and ships nothing
+more before the epoch opens. When all that live have, the counters are what the ledger says, and it does. So every settlement
+counts once: before the marker in the sums, behind it by the data plane that made it, and without any marker in the sums
+or by who ships it. Whoever ships before that says so in the epoch, which is not opened with sums that were begun earlier.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
 from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
-from proxy.control.seeding import add_up, began_in, began_mark, exchange_bases, seeding_of
+from proxy.control.seeding import add_up, began_in, began_mark, drop_other_epochs, exchange_bases, seeding_of
 from proxy.jobs.job import of as job_of
 from proxy.ledger.beside.jobs import running_jobs
 from proxy.ledger.entries.entry import Entry, Shipped
@@ -42,9 +43,10 @@ from proxy.types import Claim
 log = logging.getLogger("taximeter.store")
 
 _EVERY_S = 0.1
-_BEAT_S = 1.0
+_AT_REST_S = 1.0
+_BEAT_S = 5.0
 _FORGET_S = 10.0
-_GRACE_S = 10  # an instance that was silent for so much longer than a reservation lasts has none left
+_GRACE_S = 20  # an instance that was silent for so much longer than a reservation lasts has none left
 _MOST_STANDING = 10_000
 _HAND_OVER_S = 10.0
 _READ_SHARE = 10  # of the time, no more than one part in so many goes into reading all counters
@@ -76,12 +78,16 @@ class SharedBudgets:
         self._engine = engine
         self._instance = instance
         self._loop = asyncio.get_running_loop()
-        self.store = RedisStore(config().store, deadline_s=1.0)  # no call waits for this process
+        self.store = RedisStore(config().store, on_epoch=lambda _: self._look_now.set(), deadline_s=1.0)
+        self._look_now = self.store.member.news()
         self.store.member.recall = recall_from(engine)
         self.recorder: Recorder | None = None
         self._seen: _Seen | None = None
         self._markers: dict[str, float] = {}  # epochs whose marker stands in a spool: when it was read
         self._passed: set[str] = set()
+        self._has_beaten = False
+        self._shipping_in = ""  # the epoch in which this instance has said that it ships
+        self._still_in = ""  # the epoch in which it ships nothing before that is open
         self._seldom = RateLimitedLog(log, logging.WARNING)
         self._outdated = ""  # the epoch whose counters were made of a ledger that is gone
         self._leases: dict[str, _Ending] = {}  # of runs that are over
@@ -96,13 +102,18 @@ class SharedBudgets:
     # The gate between the spool and the ledger; called by the recorder's thread
 
     def may_ship(self) -> bool:
-        """Whether the recorder may ship: not before the running epoch is known, in which what a crash left must be counted."""
-        return self._seen is not None and bool(self.store.epoch) and not self._outdated
+        """Whether the recorder may ship: not before the running epoch is known, in which what a crash left must be counted, nor
+        while its counters are made of what the ledger has by now."""
+        seen = self._seen
+        is_known = self._has_beaten and bool(self.store.epoch) and not self._outdated
+        return is_known and seen is not None and (seen.state == "open" or seen.epoch != self._still_in)
 
     def may_pass(self, epoch: str) -> bool:
         """What stands behind this epoch's marker is shipped when the epoch is open, or over."""
         if epoch in self._passed:
             return True
+        if epoch not in self._markers:
+            self._loop.call_soon_threadsafe(self._look_now.set)
         read_at = self._markers.setdefault(epoch, time.monotonic())
         seen = self._seen
         if seen is None or seen.asked_at <= read_at or (seen.epoch == epoch and seen.state != "open"):
@@ -117,8 +128,10 @@ class SharedBudgets:
             return  # the counters will be made of the ledger
         said = zip(entries.budgets, entries.ends, strict=True)
         owed = [entries[at] for at, (budgets, end) in enumerate(said) if budgets and end.get("epoch") != seen.epoch]
-        if owed:
-            self._hand_over(self._charge(owed))
+        if owed and self.recorder is not None:
+            there = self.recorder.outage.insist(lambda: ended_amounts(self._engine, [entry.row.id for entry in owed]))
+            # What the ledger has already, as it is, was counted then.
+            self._hand_over(self._charge([e for e in owed if there.get(e.row.id) != [item[4] for item in e.budgets]]))
 
     def over(self, run: str, lately: Sequence[Entry], leased: Sequence[Leased]) -> None:
         """A data plane is gone. What it wrote last it may not have told the budgets."""
@@ -159,6 +172,7 @@ class SharedBudgets:
         """The ledger got older. Nothing more is shipped before the counters' epoch, made of its sums, is over."""
         self._outdated = self.store.epoch
         self._seen = None
+        self._loop.call_soon_threadsafe(self._look_now.set)
 
     def _hand_over(self, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_HAND_OVER_S)
@@ -191,32 +205,40 @@ class SharedBudgets:
 
     async def _watch(self) -> None:
         while True:
+            self._look_now.clear()
+            at_rest = False
             try:
                 await self._look()
                 await self._end_leases()
+                at_rest = self._seen is not None and self._seen.state == "open" and not self._leases
             except (StoreUnavailable, SQLAlchemyError) as error:
                 log.debug("epoch: %s", error)
-            await asyncio.sleep(_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AT_REST_S if at_rest else _EVERY_S):
+                    await self._look_now.wait()
 
     async def _look(self) -> None:
         member, asked_at = self.store.member, time.monotonic()
         self._warn()
         if self._outdated:
             await member.renew(self._outdated)
-            log.warning("budgets are rebuilt: the ledger's database is an older copy, and is given again what it lacks")
+            log.warning("budgets are rebuilt: the ledger is an older copy, and is given again what it lacks")
             self._outdated = ""
         epoch, state, store_now_s = await member.state()
+        if state != "open" and epoch != self._shipping_in:
+            await self._ship_in(epoch)
+            self._look_now.set()  # it may have been opened without us
+            return
         self._seen = _Seen(asked_at, epoch, state)
         if state == "open" or epoch != member.epoch or self.recorder is None:
             return
         reported = set(await member.command("SMEMBERS", member.name("reported", epoch)))
         if self._instance not in reported:
-            runs = self.recorder.held_at(epoch)
-            joined = set(await member.command("SMEMBERS", member.name("joined", epoch)))
-            if runs is None or not joined.issuperset(runs):
+            if not await self._stands_still(self.recorder, epoch):
                 return
-            await member.command("SADD", member.name("reported", epoch), self._instance)
+            await member.note("reported", self._instance, epoch)
             reported.add(self._instance)
+        shipping = await member.command("SMEMBERS", member.name("shipping", epoch))
         since = now_us() - int((self._config().server.max_call_s + _GRACE_S) * 1e6)
         missing = await asyncio.to_thread(instances.heard_since, self._engine, since) - reported
         if missing:
@@ -226,9 +248,31 @@ class SharedBudgets:
             return
         await self._restore_jobs()  # before it is decided which groups are kept
         await self._seed(epoch, self._budgets(), store_now_s, "recovering")
-        await member.open(epoch)
+        opened_at = time.monotonic()
+        if not await member.open(epoch, [*shipping, self._instance]):
+            await member.renew(epoch)  # somebody came meanwhile, and ships what may be in these sums or not
+            return
+        self._seen = _Seen(opened_at, epoch, "open")
         log.warning("budgets are rebuilt from the ledger, in epoch %s", epoch)
-        await self._drop_other_epochs(epoch)
+        await drop_other_epochs(member, epoch)
+
+    async def _ship_in(self, epoch: str) -> None:
+        """Say that this instance may ship before the epoch is open. Where an earlier life of it has reported, it does not."""
+        member = self.store.member
+        await member.command("SADD", member.name("shipping", epoch), self._instance)
+        if await member.command("SISMEMBER", member.name("reported", epoch), self._instance):
+            self._still_in = epoch
+        self._shipping_in = epoch
+
+    async def _stands_still(self, recorder: Recorder, epoch: str) -> bool:
+        """Whether everything that stands before the epoch's markers is shipped, and nothing more is."""
+        if self._still_in != epoch:
+            runs = recorder.held_at(epoch)
+            joined = set(await self.store.member.command("SMEMBERS", self.store.member.name("joined", epoch)))
+            if runs is None or not joined.issuperset(runs):
+                return False
+            self._still_in = epoch
+        return recorder.is_at_rest  # else it may have asked before, and is shipping still
 
     def _warn(self) -> None:
         """Once, what the operator should know of the server."""
@@ -289,22 +333,13 @@ class SharedBudgets:
             record = orjson.dumps(job.intent, default=str)
             await self.store.restore(job.id, claims, [one.amount for one in claims], job.deadline_at / 1e6, record)
 
-    async def _drop_other_epochs(self, epoch: str) -> None:
-        member, cursor = self.store.member, "0"
-        while True:
-            cursor, names = await member.command("SCAN", cursor, "MATCH", f"{member.root}:*", "COUNT", 1000)
-            old = [name for name in names if name != f"{member.root}:epoch" and not name.startswith(member.name(""))]
-            if old:
-                await member.command("UNLINK", *old)
-            if cursor == "0":
-                return
-
     # Chores
 
     async def beat(self) -> None:
         """Say that this instance lives: before anything else, so that nobody goes on without it."""
         with contextlib.suppress(SQLAlchemyError):  # it is said again
             await asyncio.to_thread(instances.beat, self._engine, self._instance, now_us())
+            self._has_beaten = True
 
     async def leave(self) -> None:
         """Nobody need wait for this instance any more, if everything that it knew is in the ledger."""

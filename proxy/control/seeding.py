@@ -8,13 +8,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.budgets.budget import Budget
 from proxy.budgets.redis.member import Member
 from proxy.budgets.redis.scripts import bucket
 from proxy.budgets.redis.store import RedisStore
-from proxy.ledger.planes.counters import Sum
+
+if TYPE_CHECKING:
+    from proxy.ledger.planes.counters import Sum
 
 _ROWS = 2000
 _BEGAN = "began "
@@ -33,12 +35,18 @@ class Seeding(NamedTuple):
     counters: str
     end: int | None
     taken_at: int
-    noted: tuple[str, ...]
+    noted: tuple[str, str, str]
     is_done: bool
     is_counted: bool
     is_whole: bool
     adopts: bool
     is_unclear: bool
+
+    @property
+    def all_counted(self) -> tuple[str, str]:
+        """What is noted where the counters have all that the ledger counted, and no definition's base yet."""
+        name, whole, _ = self.noted
+        return name, whole
 
 
 def began_mark(now_s: float) -> str:
@@ -119,3 +127,14 @@ async def exchange_bases(
             return
     for mark in seeding.noted:
         await member.seed(epoch, state, mark)
+
+
+async def drop_other_epochs(member: Member, epoch: str) -> None:
+    cursor = "0"
+    while True:
+        cursor, names = await member.command("SCAN", cursor, "MATCH", f"{member.root}:*", "COUNT", 1000)
+        old = [name for name in names if name != f"{member.root}:epoch" and not name.startswith(member.name("", epoch))]
+        if old:
+            await member.command("UNLINK", *old)
+        if cursor == "0":
+            return

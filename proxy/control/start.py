@@ -5,6 +5,7 @@ behind it. The rest of the process (`process.py`) takes a third of a second to i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import signal
 import socket
@@ -15,7 +16,7 @@ from typing import Any
 import uvloop
 
 from proxy.config.model import Config
-from proxy.control.first_snapshot import first_snapshot
+from proxy.control.first_snapshot import first_said
 from proxy.processes.deferred import deferred
 from proxy.processes.garbage_collection import make_rare, pause
 from proxy.processes.link import ControlServer
@@ -103,14 +104,25 @@ def run_control(
 
 
 async def _begin(config: Config, workers: int) -> Beginning | None:
-    snapshot = first_snapshot(config)
-    if snapshot is None:
+    first = first_said(config)
+    if first is None:
         return None
-    beginning = Beginning(Path(config.data_dir) / "control.sock", snapshot)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, beginning.stop.set)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches the supervisor too, which sends SIGTERM
-    await beginning.link.start()
-    await beginning.link.all_serve(workers, _WAIT_S)  # on a small machine the data planes need the time
+    data_dir = Path(config.data_dir)
+    beginning = Beginning(data_dir / "control.sock", first.snapshot)
+    async with contextlib.AsyncExitStack() as until_they_serve:
+        epoch = None
+        if config.store != "memory":
+            from proxy.control.first_epoch import first_epoch  # noqa: PLC0415 - most have their budgets in memory
+
+            epoch = await until_they_serve.enter_async_context(first_epoch(config, first.counted))
+            if not await epoch.is_of_this_ledger():
+                return None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, beginning.stop.set)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C reaches the supervisor too, which sends SIGTERM
+        await beginning.link.start()
+        if epoch is not None:
+            await epoch.open(data_dir / "spool", workers)
+        await beginning.link.all_serve(workers, _WAIT_S)  # on a small machine the data planes need the time
     return beginning
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.engine import Engine
 
@@ -20,11 +20,13 @@ from proxy.control.alerts import Alerts
 from proxy.control.capacity.keeper import Keeper
 from proxy.control.metrics.series import MetricState
 from proxy.control.plan_watch import PlanWatch
-from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger.recording.recorder import Recorder
 from proxy.processes.link import ControlServer
 from proxy.processes.orders import InFile
 from proxy.times import now_s
+
+if TYPE_CHECKING:
+    from proxy.control.rebuilding import SharedBudgets
 
 T = TypeVar("T")
 _LONGEST_WAIT_S = 5.0

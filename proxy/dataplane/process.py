@@ -31,15 +31,15 @@ from proxy.budgets.store import Expired, Store, StoreUnavailable
 from proxy.ceilings import rendered
 from proxy.ceilings.learned import Learned
 from proxy.ceilings.prefixes import CountedPrefixes
-from proxy.config.file import ConfigError, Problem
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError, Problem
 from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
 from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_seeds
-from proxy.dataplane.repricings import charge_repricings
+from proxy.dataplane.repricings import charge_repricings, know_repricings
 from proxy.dialects.plain_messages import PlainMessages
-from proxy.downstream.connection import check_times, connection_class
+from proxy.downstream.connection import check_times, connecting
 from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.downstream.timeouts import Limits
 from proxy.exchange.configured import budgets_of, configure
@@ -126,9 +126,8 @@ class _DataPlane:
 
             ask_ledger(plane.store, link, _RECALL_S)
         plane.recall = lambda names: link.ask("sessions", {"names": list(names)}, self._recall_s)
-        chores = [asyncio.create_task(link.run()), asyncio.create_task(self._tick())]
-        chores.append(asyncio.create_task(plane.store.run()))
-        chores.append(asyncio.create_task(poller.run()))
+        linked = asyncio.create_task(link.run())
+        chores = [asyncio.create_task(work) for work in (self._tick(), _get_ready(), plane.store.run(), poller.run())]
         await server.serve([self._listener])
         for chore in chores:
             chore.cancel()
@@ -141,6 +140,9 @@ class _DataPlane:
         plane.configured.upstreams.close()
         if left := plane.spool.close():
             log.error("the spool cannot be written: %d calls without their end are charged at their ceilings", left)
+        # Last: while it is there, a control process that is told to stop waits for what is still recorded.
+        linked.cancel()
+        await asyncio.gather(linked, return_exceptions=True)
 
     def _make_server(self, config: Config, app: Application) -> Server:
         server = config.server
@@ -153,7 +155,7 @@ class _DataPlane:
             write_timeout_s=server.write_timeout_s,
             keep_alive_s=_KEEP_ALIVE_S,
         )
-        protocol = connection_class(limits, lambda code: self._plane.tally.refuse(code, None), app.serve)
+        protocol = connecting(limits, lambda code: self._plane.tally.refuse(code, None), app.serve)
         return Server(protocol, drain_s=server.drain_timeout_s)
 
     def _stop(self) -> None:
@@ -167,11 +169,10 @@ class _DataPlane:
         self._recall_s = _EARLY_RECALL_S if "early" in snapshot else _RECALL_S
         self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
         self._take_limits(snapshot)
-        charges = [*snapshot.get("charges", ())]
-        if self._readying is not None:  # else what the ledger says was spent has them
-            charges += snapshot.get("charged", ())
-        if charges:
-            task = asyncio.create_task(charge_repricings(self._plane, charges))
+        charges, charged = snapshot.get("charges", ()), snapshot.get("charged", ())
+        take = know_repricings if self._readying is None else charge_repricings
+        for taking in (charge_repricings(self._plane, charges), take(self._plane, charged)):
+            task = asyncio.create_task(taking)
             self._charging.add(task)
             task.add_done_callback(self._charging.discard)
         if "defined" in snapshot:
@@ -248,7 +249,6 @@ class _DataPlane:
         loop, rest = asyncio.get_running_loop(), Rest()
         while True:
             await asyncio.sleep(_TICK_S)
-            rendered.get_ready()  # once, and not before the first call
             rest.look()
             check_times(self._server.state.connections, loop.time())
             for session in [*self._plane.sessions]:
@@ -293,6 +293,13 @@ class _DataPlane:
             with contextlib.suppress(SpoolUnavailable):
                 self._plane.spool.append(orjson.dumps(tally.record(now_us())))
                 tally.clear()
+
+
+async def _get_ready() -> None:
+    """Make what some call will need, not before the first one, and beside others."""
+    await asyncio.sleep(_TICK_S)
+    for _ in rendered.getting_ready():
+        await asyncio.sleep(0)
 
 
 def _has_secret_hash(environ: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""Takes repriced entries into the counters in memory, for windows that still run; the ledger has them already."""
+"""Takes repriced entries into the counters in memory, for windows that still run."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ async def charge_repricings(plane: Plane, charges: Sequence[Any]) -> None:
             claims.append(Claim(name, group, start, end, limit, amount, measure))
         if claims:
             await plane.store.charge(entry_id, claims, [claim.amount for claim in claims])
+
+
+async def know_repricings(plane: Plane, charges: Sequence[Any]) -> None:
+    """What the ledger says was spent has these: whoever tells them again tells nothing new."""
+    for entry_id, _ in charges:
+        await plane.store.release(entry_id)

@@ -25,7 +25,7 @@ def shared_store(config: Config, spool: SpoolWriter) -> RedisStore:
 
     async def joined(epoch: str) -> None:
         """Everything that is open here stands in the new epoch."""
-        await store.member.command("SADD", store.member.name("joined"), spool.run)
+        await store.member.note("joined", spool.run)
 
     answers_in = config.store_timeout_s
     store: RedisStore

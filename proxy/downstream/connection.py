@@ -11,7 +11,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import httptools
 
@@ -22,8 +23,7 @@ from proxy.downstream.head_cache import HeadCache
 from proxy.downstream.own_errors import with_own_errors
 from proxy.downstream.pipelined import MOST, MOST_IN_A_SLICE, Pipelined
 from proxy.downstream.server_state import ServerState
-from proxy.downstream.timeouts import ConnectionTimeouts
-from proxy.downstream.timeouts import Limits as Limits  # noqa: PLC0414 - for who makes a class with them
+from proxy.downstream.timeouts import Limits as Limits  # noqa: PLC0414 - for who makes connections with them
 from proxy.errors import Refusal, Refused, bad_http, head_too_large, starting, too_large, unanswered
 from proxy.rate_limited_log import FAULTS, RateLimitedLog
 from proxy.upstream.outbox import OUTBOX
@@ -35,14 +35,16 @@ _strange = RateLimitedLog(log, logging.INFO)
 Serve = Callable[[Cycle], Coroutine[Any, Any, None]]
 """Serves one request. Never raises, and ends with `Cycle.over`."""
 
+Connecting = Callable[[Any, ServerState, asyncio.AbstractEventLoop], "Connection"]
 
-class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
-    """One client connection, made by a server. `limits`, `on_refusal` and `serve` are class attributes of a subclass made by
-    `connection_class`; without a `serve`, `app` serves, an ASGI application."""
+_USUAL = Limits()
 
-    limits = Limits()
-    on_refusal: Callable[[str], None] | None = None
-    serve: Serve | None = None
+
+class Connection(Pipelined):
+    """One client connection, made by a server, as a protocol of asyncio's. on_refusal: told the code of what is refused here.
+    Without a `serve`, `app` serves, an ASGI application."""
+
+    __deletable__ = ("parser",)  # as mypyc asks
 
     transport: asyncio.Transport
     flow: Flow
@@ -56,8 +58,12 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
     asked_again = b""  # the head of a request that has a body, without its wish for a protocol which nobody offers
     wished = False  # that was so once, and is the connection's last request
 
-    def __init__(self, app: Any, server_state: ServerState, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self, app: Any, server_state: ServerState, loop: asyncio.AbstractEventLoop | None = None,
+        limits: Limits = _USUAL, on_refusal: Callable[[str], None] | None = None, serve: Serve | None = None,
+    ) -> None:  # fmt: skip
         self.loop = loop or asyncio.get_running_loop()
+        self.limits, self.on_refusal, self.serve = limits, on_refusal, serve
         self.app = app
         self.server_state = server_state
         self.connections: set[Any] = server_state.connections
@@ -75,8 +81,8 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
         # What comes behind a request with `connection: close` is passed over, and takes nothing from its answer.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio annotates its base
-        self.transport = transport
+    def connection_made(self, base: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast(asyncio.Transport, base)  # uvloop's transports do not inherit from asyncio's
         self.flow = Flow(transport)
         self.connections.add(self)
         self.since = self.loop.time()
@@ -364,13 +370,11 @@ class Connection(ConnectionTimeouts, Pipelined, asyncio.Protocol):
         self.transport.close()
 
 
-def connection_class(
+def connecting(
     limits: Limits, on_refusal: Callable[[str], None] | None = None, serve: Serve | None = None
-) -> type[Connection]:
-    """`Connection` with a configuration's limits. on_refusal: told the code of what is refused here."""
-    given = {"on_refusal": on_refusal, "serve": serve}
-    bound = {name: staticmethod(one) for name, one in given.items() if one is not None}
-    return type("LimitedConnection", (Connection,), {"limits": limits, **bound})
+) -> Connecting:
+    """What makes connections with a configuration's limits."""
+    return partial(Connection, limits=limits, on_refusal=on_refusal, serve=serve)
 
 
 def _address(transport: asyncio.Transport, which: str) -> tuple[str, int] | None:

@@ -171,8 +171,8 @@ class Cycle:
             return None
         self.connection.flow.resume_reading()
         self._news = False
-        taken, self.body = bytes(self.body), b""
-        return taken
+        taken, self.body = self.body, b""
+        return taken if isinstance(taken, bytes) else bytes(taken)
 
     async def receive(self) -> Message:
         """The next ASGI message: what came of the body by now, or that there is nobody to answer."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Literal
-
-from proxy.downstream.cycle import Cycle
-from proxy.downstream.flow import Flow
+from proxy.downstream.timeouts import ConnectionTimeouts
 
 MOST = 32
 """Requests that wait. What comes behind them in one slice is taken, too."""
@@ -16,14 +12,9 @@ _LONG = 16_384  # bytes: from here on most of what begins a request is its body
 _HEAD_ENDS = b"\r\n\r\n"
 
 
-class Pipelined:
+class Pipelined(ConnectionTimeouts):
     """The pipeline of a connection: where requests wait, they, behind the one whose turn it is."""
 
-    flow: Flow
-    pipeline: deque[Cycle]
-    cycle: Cycle | None
-    part: Literal["nothing", "head", "body"]
-    body_bytes: int
     refused = False
     gone = False
     later = b""  # what came behind as many as may wait

@@ -50,7 +50,8 @@ class ConnectionTimeouts:
     body_bytes = 0
     stalled_since = 0.0  # the client does not read; 0: it does
     unread_bytes = 0
-    come_bytes, come_at = -1, 0.0  # of the body, when a stop looked, and since when it is no more
+    come_bytes = -1  # of the body, when a stop looked
+    come_at = 0.0  # since when it is no more
 
     def refuse(self, refusal: Refusal) -> None:
         raise NotImplementedError

@@ -21,8 +21,8 @@ async def answer(attempt: Attempt, response: Response, *, hold: bool = False) ->
     hold: an error that another attempt may mend does not go to the client; it is settled and returned.
     """
     body = plain(response)
-    kind = Begun if isinstance(attempt.exchange.endpoint, JobEndpoint) else Unary
-    unary = kind(attempt, response, body)
+    begins = isinstance(attempt.exchange.endpoint, JobEndpoint)
+    unary = Begun(attempt, response, body) if begins else Unary(attempt, response, body)
     if hold:
         unary.hold_errors()
     way: Unary | Streamed = unary

@@ -12,7 +12,7 @@ from proxy.exchange.unseen import unseen
 from proxy.jobs.api import JobEndpoint
 from proxy.sessions.chains import Beginning
 from proxy.upstream.aws.signer import NoCredentialsError, Signer
-from proxy.upstream.response import Response, UpstreamError
+from proxy.upstream.response import Listened, Response, UpstreamError
 
 
 async def forward(attempt: Attempt) -> Response:
@@ -28,7 +28,7 @@ async def forward(attempt: Attempt) -> Response:
     # Where it stops, and stops billing, when the caller leaves; a job goes on whoever listens.
     stops = not destination.bills_after_disconnect and not isinstance(endpoint, JobEndpoint)
 
-    def sent(response: Response) -> None:
+    def sent(response: Listened) -> None:
         if stops:
             client.when_gone(response.hang_up)
         if isinstance(exchange.conversation, Beginning):

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.export_schema import export_log, export_set_aside, export_sinks
@@ -15,38 +14,8 @@ from proxy.times import rfc3339
 _MOST_COUNTED = 1_000_000
 
 
-class SinkShown(BaseModel):
-    """One sink."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    type: str
-    state: str = Field(
-        description="ok, behind (it takes nothing now), history (it gets what was there before), new (it has not begun), "
-        "removed (it is in the configuration no more)"
-    )
-    cursor: str | None = Field(description="The last entry that it has.")
-    exported_at: str | None = Field(description="When it took something last.")
-    lag_entries: int = Field(
-        description="What has come into the ledger since and waits; at most 1,000,000 are counted."
-    )
-    lag_seconds: float = Field(description="How long the oldest of these has waited.")
-    history_at: str | None = Field(
-        description="Of a sink that gets what was there before it: up to which time it has that."
-    )
-    sent: int
-    skipped: int = Field(description="Entries of which there is nothing to tell it.")
-    refused: int = Field(description="Events that it refused for good, so far.")
-    set_aside: int = Field(description="Those of them that wait for `taximeter exports retry`.")
-    failed: int = Field(description="Tries that did not work, and were made again.")
-    error: str | None
-    error_at: str | None
-    instance: str | None = Field(description="Which instance exports to it.")
-
-
 def sinks_shown(engine: Engine, configured: Mapping[str, str], now_us: int) -> list[dict[str, Any]]:
-    """Rows of `SinkShown`, by name. configured: what is in the configuration, name -> type."""
+    """Rows as the API shows them, by name. configured: what is in the configuration, name -> type."""
     with engine.connect() as connection:
         rows = connection.execute(sa.select(export_sinks)).mappings().all()
         aside = _set_aside(connection) if rows else {}
@@ -57,10 +26,11 @@ def sinks_shown(engine: Engine, configured: Mapping[str, str], now_us: int) -> l
 
 
 def _new(name: str, kind: str) -> dict[str, Any]:
-    counts = dict.fromkeys(("lag_entries", "sent", "skipped", "refused", "set_aside", "failed"), 0)
-    unknown = dict.fromkeys(("cursor", "exported_at", "history_at", "error", "error_at", "instance"))
-    known = {"name": name, "type": kind, "state": "new", "lag_seconds": 0.0, **counts, **unknown}
-    return {field: known[field] for field in SinkShown.model_fields}
+    nothing = dict.fromkeys(("sent", "skipped", "refused", "set_aside", "failed"), 0)
+    return {
+        "name": name, "type": kind, "state": "new", "cursor": None, "exported_at": None, "lag_entries": 0, "lag_seconds": 0.0,
+        "history_at": None, **nothing, "error": None, "error_at": None, "instance": None,
+    }  # fmt: skip
 
 
 def _set_aside(connection: Connection) -> dict[str, int]:

@@ -8,9 +8,9 @@ import math
 import socket
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from proxy.downstream.connection import Connection
+from proxy.downstream.connection import Connecting
 from proxy.downstream.server_state import ServerState, Serving
 
 log = logging.getLogger("taximeter.connections")
@@ -25,9 +25,7 @@ class Server:
     answered, for a socket that nobody accepts from keeps its clients waiting. app: an ASGI application, for a `protocol` that
     does not serve by itself."""
 
-    def __init__(
-        self, protocol: type[Connection], *, drain_s: float, app: Any = None, date_header: bool = False
-    ) -> None:
+    def __init__(self, protocol: Connecting, *, drain_s: float, app: Any = None, date_header: bool = False) -> None:
         self.state = ServerState()
         self.stopping = False
         self.listeners: list[asyncio.AbstractServer] = []
@@ -46,8 +44,8 @@ class Server:
         """Until `stop`, and then until nothing is open here any more, or what still is has been cancelled."""
         loop = asyncio.get_running_loop()
 
-        def connection() -> Connection:
-            return self._protocol(self._app, self.state, loop)
+        def connection() -> asyncio.Protocol:  # it has all of its methods, and needs none of them
+            return cast(asyncio.Protocol, self._protocol(self._app, self.state, loop))
 
         self.listeners = [await loop.create_server(connection, sock=each, backlog=_BACKLOG) for each in sockets]
         dating = asyncio.create_task(self._date()) if self._date_header else None

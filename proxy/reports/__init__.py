@@ -1,1 +1,1 @@
-"""What the ledger says, a question a file: rows out, for the API, the command line and the page."""
+"""What the ledger says, a question a file or folder: rows out, for the API, the command line and the page."""

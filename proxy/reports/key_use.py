@@ -61,7 +61,8 @@ def keys_shown(
     for key in configured:
         yield {
             "id": None,
-            **key.model_dump(include={"name", "team", "user", "customer", "labels"}),
+            **key.owner(),
+            "labels": key.labels,
             "models": None if key.models is None else list(key.models),
             "expires": None if key.expires is None else key.expires.isoformat(),
             **dict.fromkeys(("budget_usd", "budget_window", "rpm", "tpm")),

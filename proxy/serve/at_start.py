@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from operator import attrgetter
 
 from proxy.config.model import Config
@@ -28,5 +29,5 @@ def as_started(running: Config, new: Config) -> Config:
     """The new configuration with what only a start brings as it runs: a process that dies later is forked with it, and must
     neither write to another ledger than the others nor count elsewhere.
     """
-    server = new.server.model_copy(update={name: getattr(running.server, name) for name in OF_SERVER})
-    return new.model_copy(update={name: getattr(running, name) for name in AT_THE_TOP} | {"server": server})
+    server = replace(new.server, **{name: getattr(running.server, name) for name in OF_SERVER})
+    return replace(new, server=server, **{name: getattr(running, name) for name in AT_THE_TOP})

@@ -12,7 +12,7 @@ import stat
 import time
 from pathlib import Path
 
-from proxy.config.file import ConfigError, Problem
+from proxy.config.problems import ConfigError, Problem
 
 log = logging.getLogger("taximeter.supervisor")
 

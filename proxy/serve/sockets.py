@@ -6,7 +6,7 @@ import errno
 import socket
 from pathlib import Path
 
-from proxy.config.file import ConfigError, Problem
+from proxy.config.problems import ConfigError, Problem
 
 _OF_A_PORT = (errno.EADDRINUSE, errno.EACCES)
 

@@ -6,14 +6,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from proxy.config.checks import load_config
-from proxy.config.file import ConfigError, Problem
-from proxy.config.model import Config
-from proxy.config.without_file import keys_of_ours, local_tree, names_none, needs_local_model, provider_tree
+from proxy.config.model import Config, Loaded
+from proxy.config.problems import ConfigError, Problem
+from proxy.config.without_file import keys_of_ours, local_tree, needs_local_model, provider_tree
 from proxy.patterns import compiled_later
 from proxy.processes.descriptors import raise_limit, too_few
 from proxy.processes.garbage_collection import make_rare
@@ -21,8 +20,9 @@ from proxy.processes.heaps import one_heap
 from proxy.processes.orders import Orders
 from proxy.processes.sqlite_library import without_statistics
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir
+from proxy.serve.reading_apart import load_apart
 from proxy.serve.sockets import listen
-from proxy.serve.supervisor import CONTROL, Supervisor
+from proxy.serve.supervisor import CONTROL, Supervisor, import_what_is_shared
 from proxy.spool.kept import Kept
 from proxy.spool.reader import drop_unbegun, runs
 
@@ -56,40 +56,40 @@ def serve(config_path: Path | None, workers: int, *, standby: bool = False) -> i
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit(0))
     if config_path is None:
-        config, warnings = Config(), list[str]()
-        lock = lock_data_dir(Path(config.data_dir), wait=standby)  # before the local model writes there
+        loaded = Loaded(Config(), (), names_none=True)
+        lock = lock_data_dir(Path(loaded.config.data_dir), wait=standby)  # before the local model writes there
     else:
-        config, warnings, lock = _locked(config_path, wait=standby)
-    otherwise, local = prepare_embedded(Path(config.data_dir)) if names_none(config) else (None, None)
+        loaded, lock = _locked(config_path, wait=standby)
+    otherwise, local = prepare_embedded(Path(loaded.config.data_dir)) if loaded.names_none else (None, None)
     try:
         if otherwise is not None:
-            config, warnings = load_config(config_path, os.environ, otherwise)
-        return _serve(config, config_path, warnings, workers, local, otherwise)
+            loaded = load_apart(config_path, os.environ, otherwise)
+        return _serve(loaded.config, config_path, loaded.warnings, workers, local, otherwise)
     finally:
         if local is not None:
             local.stop()
         os.close(lock)
 
 
-def _locked(config_path: Path, *, wait: bool) -> tuple[Config, list[str], int]:
-    """The configuration, its warnings, and the lock of its data directory. While it is waited for, the file may become another,
-    and name another directory."""
-    config, warnings = load_config(config_path, os.environ)
+def _locked(config_path: Path, *, wait: bool) -> tuple[Loaded, int]:
+    """The configuration, and the lock of its data directory. While it is waited for, the file may become another, and name
+    another directory."""
+    loaded = load_apart(config_path, os.environ, meanwhile=import_what_is_shared)
     while True:
-        folder = config.data_dir
+        folder = loaded.config.data_dir
         lock = lock_data_dir(Path(folder), wait=wait)
         if not wait:
-            return config, warnings, lock
-        config, warnings = load_config(config_path, os.environ)
-        if config.data_dir == folder:
-            return config, warnings, lock
+            return loaded, lock
+        loaded = load_apart(config_path, os.environ)
+        if loaded.config.data_dir == folder:
+            return loaded, lock
         os.close(lock)
 
 
 def _serve(
     config: Config,
     config_path: Path | None,
-    warnings: list[str],
+    warnings: Sequence[str],
     workers: int,
     local: LocalModel | None,
     otherwise: Mapping[str, Any] | None,

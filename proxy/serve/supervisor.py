@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 from pricing.load import packaged_book
 from pricing.values import slotted
-from proxy.config.checks import load_config
-from proxy.config.file import ConfigError
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError
 from proxy.config.translation import translate_socket
 from proxy.processes.garbage_collection import make_rare, pause
 from proxy.processes.heaps import give_back
 from proxy.processes.not_installed import import_error_in, what_to_install
 from proxy.processes.orders import InFile, Orders
 from proxy.serve.at_start import as_started, needs_restart
+from proxy.serve.reading_apart import load_apart
 from proxy.serve.sockets import listen_at
 
 if TYPE_CHECKING:
@@ -53,7 +53,12 @@ _BOTH_CHILDREN = (
 """What the control process and the data planes import alike: once, before they are forked. What one of them needs alone is not
 imported here: of what it writes to (half of it, as objects are counted in place) there would be two copies."""
 
-_SHARED_BUDGETS = ("proxy.budgets.redis.store",)
+
+def import_what_is_shared() -> None:
+    """Once, for all that are forked."""
+    for module in _BOTH_CHILDREN:
+        importlib.import_module(module)
+    packaged_book()  # a megabyte and a half
 
 
 @slotted
@@ -119,9 +124,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
-        for module in (*_BOTH_CHILDREN, *(() if self.config.store == "memory" else _SHARED_BUDGETS)):
-            importlib.import_module(module)
-        packaged_book()  # a megabyte and a half, read once for all
+        import_what_is_shared()
+        if self.config.store != "memory":
+            importlib.import_module("proxy.budgets.redis.store")
         give_back()  # else each child has what is free in its own way
         make_rare()  # what is shared stays shared: no search touches it in the children
         for child in self._children:
@@ -273,7 +278,7 @@ class Supervisor:
             log.warning("there is no configuration file to reload")
             return
         try:
-            config, warnings = load_config(self._config_path, os.environ, self._otherwise)
+            config, warnings, _ = load_apart(self._config_path, os.environ, self._otherwise)
         except ConfigError as error:
             log.error("the new configuration is not taken, the old one stays:\n%s", error)
             self._tell_of_file(InFile(refused=tuple(map(str, error.problems))))

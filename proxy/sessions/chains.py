@@ -10,7 +10,6 @@ a guess.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -18,7 +17,7 @@ from typing import Protocol
 
 from proxy.bounded_table import BoundedTable
 from proxy.dialects import turns
-from proxy.sessions.keyed_hash import Chain, KeyedHash, framed, name_behind
+from proxy.sessions.keyed_hash import KeyedHash, framed
 from proxy.sessions.noted_turns import NO_TOOLS, REPLY, REPLYS, REPLYS_TEXT, SYSTEM, SYSTEMS, NotedTurns
 from proxy.types import Call
 
@@ -62,39 +61,24 @@ class Kept(Protocol):
         ...
 
 
-class _Begun:
-    """A conversation before its first turn. running: its hash, to be copied; digest: what that comes to."""
-
-    __slots__ = ("digest", "running")
-
-    def __init__(self, running: hashlib.blake2b) -> None:
-        self.running = running
-        self.digest = running.digest()
-
-    def with_system(self, system: bytes) -> _Begun:
-        """With its system prompt, behind everything else."""
-        running = self.running.copy()
-        running.update(framed(system))
-        return _Begun(running)
-
-
 class Conversation:
-    """A call's chain; which of its turns are answers of a model, and how these begin where they are text only.
+    """A call's chain: the digests of its turns, each with all before it. Which of these are answers of a model, and how they
+    begin where they are text only.
 
     system: the digest of its system prompt. asked: the turn that it ends with. pairs: its latest questions and answers in text.
     """
 
-    __slots__ = ("asked", "chain", "pairs", "replies", "system")
+    __slots__ = ("asked", "digests", "pairs", "replies", "system")
 
     def __init__(
         self,
-        chain: Chain,
+        digests: Sequence[bytes],
         replies: Sequence[tuple[int, bytes]],
         system: bytes,
         asked: bytes,
         pairs: Sequence[tuple[bytes, bytes]],
     ) -> None:
-        self.chain = chain
+        self.digests = digests
         self.replies = replies
         self.system = system
         self.asked = b"%b" % asked  # for as long as the call takes, without a spare buffer: see `wire/packed.py`
@@ -125,12 +109,11 @@ class Chains:
     """
 
     def __init__(self, keyed: KeyedHash, most: int = _MAX_NAMES, kept: Kept | None = None) -> None:
-        self._keyed = keyed
-        self._asked, self._pairs = keyed.begun((b"asked",)), keyed.begun((b"pair",))
-        # Of each key, client and dialect: before anything is said, and where there is no system prompt, as with most.
-        self._begun: BoundedTable[tuple[str, str], tuple[_Begun, _Begun]] = BoundedTable(_MAX_BEGINNINGS)
+        self._turns, self._asked, self._pairs = keyed.of(b"turns"), keyed.of(b"asked"), keyed.of(b"pair")
+        # Digests of each key, client and dialect: before anything is said, and where there is no system prompt, as with most.
+        self._begun: BoundedTable[tuple[str, str], tuple[bytes, bytes]] = BoundedTable(_MAX_BEGINNINGS)
         self._sessions: BoundedTable[int, str] = BoundedTable(most)  # by a name's hash: half of the memory of the name
-        self._known: BoundedTable[int, Chain] = BoundedTable(_MAX_CHAINS)
+        self._known: BoundedTable[int, list[bytes]] = BoundedTable(_MAX_CHAINS)
         self._kept = kept
         for name, session_id in kept.load(most) if kept is not None else ():
             self._sessions[hash(name)] = session_id
@@ -142,9 +125,9 @@ class Chains:
             return self._of_noted(begun, NotedTurns(call))
         spoken = turns.turns_of(call)
         if _LONG_TURNS <= len(spoken) <= _MOST_TURNS:
-            chain = self._chained(begun, [*map(hash, spoken)], partial(_behind, spoken))
+            digests = self._chained(begun, [*map(hash, spoken)], partial(_behind, spoken))
         else:
-            chain = self._keyed.chain(begun.running, spoken)
+            digests = self._turns.chain(begun, spoken)
         replies: list[tuple[int, bytes]] = []
         pairs: Sequence[tuple[bytes, bytes]] = ()
         first = 0
@@ -153,14 +136,14 @@ class Chains:
                 first += 1
             elif turn[:_REPLY_BYTES] == REPLY:  # in half the time of `startswith`
                 replies.append((number, turn[:_OPENING] if turn.endswith(NO_TOOLS) else b""))
-        system = chain.digests[first - 1] if first else begun.digest
+        system = digests[first - 1] if first else begun
         if replies:
             pairs = _latest_pairs(spoken, replies)
-        return Conversation(chain, replies, system, spoken[-1] if spoken else b"", pairs)
+        return Conversation(digests, replies, system, spoken[-1] if spoken else b"", pairs)
 
-    def _of_noted(self, begun: _Begun, spoken: NotedTurns) -> Conversation:
+    def _of_noted(self, begun: bytes, spoken: NotedTurns) -> Conversation:
         """The same of turns that are made where they are read: the new ones, and the latest texts."""
-        chain = self._chained(begun, spoken.hashes, spoken.behind)
+        digests = self._chained(begun, spoken.hashes, spoken.behind)
         kinds = spoken.kinds
         first = next((number for number, kind in enumerate(kinds) if kind != SYSTEMS), len(kinds))
         numbers = [number for number, kind in enumerate(kinds) if kind >= REPLYS]
@@ -174,30 +157,31 @@ class Chains:
             for number, text in replies[-_LATEST_PAIRS:]
             if number and text
         ]
-        system = chain.digests[first - 1] if first else begun.digest
-        return Conversation(chain, replies, system, spoken.turn(len(kinds) - 1) if kinds else b"", pairs)
+        system = digests[first - 1] if first else begun
+        return Conversation(digests, replies, system, spoken.turn(len(kinds) - 1) if kinds else b"", pairs)
 
-    def _chained(self, begun: _Begun, hashes: Sequence[int], behind: Callable[[int], Sequence[bytes]]) -> Chain:
+    def _chained(
+        self, begun: bytes, hashes: Sequence[int], behind: Callable[[int], Sequence[bytes]]
+    ) -> Sequence[bytes]:
         """The chain of a conversation by its turns' hashes. What of a long one was there in an earlier call is not hashed
         again, but recognised by Python's own hash, which takes a quarter of the time: enough for a guess, and it is never
         stored. behind: the turns themselves, but for the first so many."""
         if not _LONG_TURNS <= len(hashes) <= _MOST_TURNS:
-            return self._keyed.chain(begun.running, behind(0))
-        mark = hash(begun.digest)
+            return self._turns.chain(begun, behind(0))
+        mark = hash(begun)
         marks = [mark := hash((mark, one)) for one in hashes]
-        known = next(filter(None, map(self._known.get, reversed(marks))), None)
-        chain = self._known[mark] = self._keyed.chain(
-            begun.running, behind(len(known.digests) if known is not None else 0), known
-        )
-        return chain
+        known = next(filter(None, map(self._known.get, reversed(marks))), [])
+        new = self._turns.chain(known[-1] if known else begun, behind(len(known)))
+        digests = self._known[mark] = [*known, *new]
+        return digests
 
-    def _begun_of(self, whose: str, dialect: str, system: bytes) -> _Begun:
+    def _begun_of(self, whose: str, dialect: str, system: bytes) -> bytes:
         """A conversation before its first turn. What is remembered of it has no text."""
         known = self._begun.get((whose, dialect))
         if known is None:
-            begun = _Begun(self._keyed.begun((b"turns", whose.encode(), dialect.encode())))
-            known = self._begun[whose, dialect] = (begun, begun.with_system(b""))
-        return known[0].with_system(system) if system else known[1]
+            begun = self._turns.row((whose.encode(), dialect.encode()))
+            known = self._begun[whose, dialect] = (begun, self._turns.digest(begun))
+        return self._turns.digest(known[0] + system) if system else known[1]
 
     def session(self, conversation: Conversation) -> str | None:
         """The session of the latest call that this one extends."""
@@ -217,11 +201,11 @@ class Chains:
         """Note a call that was answered: who extends it is of its session. The names that it is known by from now on."""
         if isinstance(conversation, Beginning):
             conversation = conversation.read(self)
-        chain = conversation.chain
-        if not chain.digests or not answer:
+        digests = conversation.digests
+        if not digests or not answer:
             return []
         opening = answer[0][:_OPENING] if all(map(_is_text, answer)) else b""
-        names = [self._without_answer(chain.digests[-1], opening), chain.extended(answer)]
+        names = [self._without_answer(digests[-1], opening), self._turns.chain(digests[-1], answer)[-1].hex()]
         if opening and conversation.asked.startswith(_QUESTION):
             names.append(self._pair(conversation.system, conversation.asked, answer[0]))
         self._sessions.put(map(hash, names), session_id)
@@ -236,7 +220,7 @@ class Chains:
 
     def _names(self, conversation: Conversation) -> Iterator[str]:
         """What an earlier call may be known by, the likeliest first: with its answer, then without."""
-        digests, replies = conversation.chain.digests, conversation.replies
+        digests, replies = conversation.digests, conversation.replies
         if not replies:
             return
         for number in range(len(digests) - 1, max(replies[0][0], len(digests) - _LATEST_TURNS) - 1, -1):
@@ -255,7 +239,7 @@ class Chains:
         """By the question's first line, as a reminder may stand behind it, and the answer without its last line's end."""
         line = asked[len(_QUESTION) :][:_MAX_LINE].partition(b"\\n")[0].partition(b'"')[0]
         text = answer.removesuffix(b'"' + NO_TOOLS).rstrip(b"\\n ")
-        return name_behind(self._pairs, system, line, text)
+        return self._pairs.digest(system + framed(line) + text).hex()
 
     def _without_answer(self, digest: bytes, opening: bytes) -> str:
-        return name_behind(self._asked, digest, opening)
+        return self._asked.digest(digest + opening).hex()

@@ -1,68 +1,45 @@
-"""Keyed hashes of growing byte sequences: equal beginnings have equal digests, which say nothing without the key."""
+"""Keyed hashes of rows that grow: those that begin alike have digests that begin alike, which say nothing without the key."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 _DIGEST_BYTES = 16
-# Sizes as they are written in front of parts: to write one takes longer than to hash it.
-_MANY = 2048
-_WRITTEN = tuple([b"%d:" % size for size in range(_MANY)])
-
-
-class Chain:
-    """`digests[n]`: the row up to and with its n-th part; `running`: the hash that they were read from."""
-
-    __slots__ = ("digests", "running")
-
-    def __init__(self, digests: Sequence[bytes], running: hashlib.blake2b) -> None:
-        self.digests = digests
-        self.running = running
-
-    def extended(self, parts: Sequence[bytes]) -> str:
-        """The digest of this row with `parts` behind it, as hex."""
-        return name_behind(self.running, *parts)
 
 
 class KeyedHash:
-    """`secret` keeps the digests from saying anything about the text to who does not have it."""
+    """Digests of 16 bytes. `secret` keeps them from saying anything about the text to who does not have it.
 
-    def __init__(self, secret: bytes) -> None:
-        self._keyed = hashlib.blake2b(key=secret, digest_size=_DIGEST_BYTES)
+    Its key stands in front of what is hashed: as BLAKE2's own key it would be a block by itself, and a short text is one.
+    """
 
-    def begun(self, begin: Sequence[bytes]) -> hashlib.blake2b:
-        """The hash of a row that begins so: to be copied."""
-        running = self._keyed.copy()
-        for part in begin:
-            running.update(framed(part))
-        return running
+    def __init__(self, secret: bytes, kind: bytes = b"") -> None:
+        """kind: what is hashed; no two kinds have a digest in common."""
+        self._secret = secret
+        key = hashlib.blake2b(kind, key=secret, digest_size=_DIGEST_BYTES).digest()
+        self._begun = hashlib.blake2b(key, digest_size=_DIGEST_BYTES)
 
-    def chain(
-        self, begin: Sequence[bytes] | hashlib.blake2b, parts: Sequence[bytes], known: Chain | None = None
-    ) -> Chain:
-        """The digests of `parts`, one after another, behind `begin`. known: a row behind the same, which they go on with."""
-        if known is not None:
-            running, digests = known.running.copy(), [*known.digests]
-        else:
-            running = begin.copy() if isinstance(begin, hashlib.blake2b) else self.begun(begin)
-            digests = []
+    def of(self, kind: bytes) -> KeyedHash:
+        """The same secret's for another kind."""
+        return KeyedHash(self._secret, kind)
+
+    def digest(self, text: bytes) -> bytes:
+        running = self._begun.copy()
+        running.update(text)
+        return running.digest()
+
+    def row(self, parts: Iterable[bytes]) -> bytes:
+        """The digest of a row, which `chain` can go on with."""
+        return self.digest(b"".join(map(framed, parts)))
+
+    def chain(self, digest: bytes, parts: Iterable[bytes]) -> list[bytes]:
+        """The digests of a row with one of `parts` more, with two, with all of them. digest: the row's, before."""
+        digests = []
         for part in parts:
-            size = len(part)
-            running.update(_WRITTEN[size] if size < _MANY else b"%d:" % size)
-            running.update(part)
-            digests.append(running.digest())
-        return Chain(digests, running)
-
-
-def name_behind(begun: hashlib.blake2b, *parts: bytes) -> str:
-    """The digest of the row that begins so, with `parts` behind it, as hex."""
-    running = begun.copy()
-    for part in parts:
-        size = len(part)
-        running.update(_WRITTEN[size] if size < _MANY else b"%d:" % size)
-        running.update(part)
-    return running.hexdigest()
+            digest = self.digest(digest + part)
+            digests.append(digest)
+        return digests
 
 
 def framed(part: bytes) -> bytes:

@@ -42,10 +42,12 @@ class Kept:
         return segments
 
     def bring_back(self, run: str, number: int) -> None:
-        """It is to be read again."""
+        """It is to be read again. Where it is there already, its writer has put it back, with all that was in it since."""
         path = self._folder / f"{run}.{number:06d}{_KEPT}"
         with contextlib.suppress(FileNotFoundError):
-            path.rename(path.with_suffix(".spool"))
+            with contextlib.suppress(FileExistsError):
+                path.with_suffix(".spool").hardlink_to(path)
+            path.unlink()
 
     def drop_old(self, now_s: float) -> set[str]:
         """Delete what was kept for long enough, and what there is no room for, the oldest first; of which runs."""

@@ -43,6 +43,12 @@ class Source(Protocol):
     def hang_up(self) -> None: ...
 
 
+class Listened(Protocol):
+    """What somebody listens to, or does no more."""
+
+    def hang_up(self) -> None: ...
+
+
 class Response:
     """A response whose head has arrived: `status`, `headers` (lower-case names), and a body to `read`.
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.downstream.connection import Connection, connection_class
+from proxy.downstream.connection import Connection, connecting
 from proxy.downstream.timeouts import Limits
 from proxy.processes.http_server import Server
 
@@ -92,7 +92,7 @@ async def door(app: App = echo, **limits: Any) -> AsyncIterator[Door]:
     codes: list[str] = []
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = Server(connection_class(Limits(**limits), codes.append), app=app, drain_s=1)
+    server = Server(connecting(Limits(**limits), codes.append), app=app, drain_s=1)
     serving = asyncio.create_task(server.serve([listener]))
     while not server.listeners:
         await asyncio.sleep(0)

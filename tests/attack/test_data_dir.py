@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config.file import ConfigError
+from proxy.config.problems import ConfigError
 from proxy.serve import data_dir
 from proxy.serve.data_dir import lock_data_dir
 

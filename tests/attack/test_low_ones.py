@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from proxy import rate_limited_log
 from proxy.config.checks import load_config
-from proxy.config.file import ConfigError
+from proxy.config.problems import ConfigError
 from proxy.config.server import Server
 from proxy.control.api.auth import Guard
 from proxy.rate_limited_log import RateLimitedLog

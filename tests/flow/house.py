@@ -19,17 +19,25 @@ from proxy.downstream.head_cache import Notes
 from proxy.exchange.plane import Plane
 from proxy.spool.pending import Pending, keep
 from proxy.spool.reader import SpoolReader, runs
-from proxy.upstream.response import UpstreamError
+from proxy.upstream.pool import UpstreamClient
+from proxy.upstream.response import Response, Sink, UpstreamError
 
 KEY = "sk-test-0123456789abcdef"
 USAGE = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
 
 
-class Answer:
-    """What the upstream answers: a status and pieces of a body, or failures where an exception stands in their place."""
+class Nobody:
+    """Where an answer comes from that is all there."""
 
-    is_stream = False
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def break_off(self) -> None: ...
+    def hang_up(self) -> None: ...
+
+
+class Answer(Response):
+    """What the upstream answers: a status and pieces of a body, or failures where an exception stands in their place."""
 
     def __init__(
         self,
@@ -38,12 +46,13 @@ class Answer:
         kind: bytes = b"application/json",
         headers: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
+        super().__init__(Nobody())
         self.status = status
         self.headers = [(b"content-type", kind), (b"x-request-id", b"up-1"), *headers]
         self.pieces = list(pieces)
 
-    def header(self, name: bytes) -> bytes | None:
-        return dict(self.headers).get(name)
+    async def pump(self, sink: Sink) -> None:
+        """Piece by piece, and each is waited for."""
 
     def read_now(self) -> bytes | None:
         return None
@@ -140,6 +149,20 @@ class Odd:
         return getattr(self.store, name)
 
 
+class Upstreams(UpstreamClient):
+    """Whom a call is sent to; None: to the upstream that is configured."""
+
+    sending: Callable[..., Awaitable[Any]] | None
+
+    def __init__(self, real: UpstreamClient, sending: Callable[..., Awaitable[Any]]) -> None:
+        super().__init__()
+        self._pools = real._pools
+        self.sending = sending
+
+    async def send(self, *given: Any, **named: Any) -> Any:
+        return await (self.sending or super().send)(*given, **named)
+
+
 BOOK = load_book()
 
 
@@ -165,7 +188,8 @@ class House:
         self.answers: list[Any] = []
         self.answering: Callable[[dict[str, Any]], Awaitable[Any]] | None = None  # in place of `answers`, by the body
         self.sent: list[tuple[bytes, dict[str, Any]]] = []
-        self.plane.configured.upstreams.send = self._send  # type: ignore[method-assign, assignment]
+        self.upstreams = Upstreams(self.plane.configured.upstreams, self._send)
+        self.plane.configured.upstreams = self.upstreams  # type: ignore[misc]  # there is no other way in
         self.spool = folder / "data" / "spool"
         self.watch: Callable[[dict[str, Any]], None] = lambda message: None  # told of every message to the client
 

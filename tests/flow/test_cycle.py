@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState as ReferenceState
 
 from proxy.cohort import COHORT
-from proxy.downstream.connection import Connection, connection_class
+from proxy.downstream.connection import Connection, connecting
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import Limits
@@ -66,9 +66,9 @@ def config_of(app: App) -> uvicorn.Config:
     return config
 
 
-def connection_of(transport: Transport, kind: type[Any] = Connection, app: App | None = None) -> Any:
+def connection_of(transport: Transport, kind: Callable[..., Any] = Connection, app: App | None = None) -> Any:
     app, loop = app or echo, asyncio.get_running_loop()
-    ours = issubclass(kind, Connection)
+    ours = kind is not HttpToolsProtocol
     connection = kind(app, ServerState(), loop) if ours else kind(config_of(app), ReferenceState(), {}, loop)
     connection.connection_made(cast(asyncio.Transport, transport))
     return connection
@@ -110,7 +110,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"" if "pieces" in scope["path"] else body})
 
 
-async def _written(kind: type[Any], pieces: list[bytes], app: App) -> tuple[bytes, bool]:
+async def _written(kind: Callable[..., Any], pieces: list[bytes], app: App) -> tuple[bytes, bool]:
     transport = Transport()
     connection = connection_of(transport, kind, app)
     for piece in pieces:
@@ -329,7 +329,7 @@ async def test_a_request_ends_with_the_plane(ends: Callable[[Cycle], None], writ
         ends(cycle)
 
     transport = Transport()
-    connection = connection_of(transport, connection_class(Limits(), serve=serve))
+    connection = connection_of(transport, connecting(Limits(), serve=serve))
     connection.data_received(POST % b"")
     for _ in range(4):
         await asyncio.sleep(0)
@@ -354,7 +354,7 @@ async def test_a_call_that_is_cancelled_leaves_nothing_and_its_client_is_told() 
             ended.set()
 
     transport = Transport()
-    connection = connection_of(transport, connection_class(Limits(), serve=serve))
+    connection = connection_of(transport, connecting(Limits(), serve=serve))
     connection.data_received(POST % b"")
     await asyncio.sleep(0)
     (task,) = connection.tasks
@@ -370,7 +370,7 @@ async def test_a_target_that_is_none_is_no_answer_to_the_request_before_it(targe
         await asyncio.Event().wait()
 
     transport = Transport()
-    connection = connection_of(transport, connection_class(Limits(), serve=serve))
+    connection = connection_of(transport, connecting(Limits(), serve=serve))
     connection.data_received(POST % b"" + b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % target)
     await asyncio.sleep(0)
     assert (transport.writes, transport.closing) == ([], True)

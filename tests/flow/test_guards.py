@@ -10,6 +10,7 @@ import pytest
 from proxy.budgets.guards import Guards, repeated_tool
 from proxy.budgets.store import StoreUnavailable
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from tests.flow.house import Build, House, Odd, whole
 from tests.support.calls import call_of
 
@@ -59,7 +60,7 @@ async def test_what_it_spends_while_a_shared_store_is_away_is_counted_here(build
 
 
 def test_a_minute_later_it_may_spend_again() -> None:
-    guards = Guards(Config.model_validate({"guards": {"max_usd_per_minute": "1"}}).guards)
+    guards = Guards(read_section(Config, {"guards": {"max_usd_per_minute": "1"}}).guards)
     call = call_of("chat", message("hi"))
     guards.billed("s", 600_000_000, 0.0)
     guards.billed("s", 600_000_000, 30.0)
@@ -89,7 +90,7 @@ async def test_a_refusal_wears_the_dialects_shape(build: Build) -> None:
 
 
 def test_repeats_are_forgotten_in_time() -> None:
-    guards = Guards(Config.model_validate({"guards": {"loop": {"repeats": 2, "within_s": 10}}}).guards)
+    guards = Guards(read_section(Config, {"guards": {"loop": {"repeats": 2, "within_s": 10}}}).guards)
     call = call_of("chat", message("hi"))
     assert [guards.refusal("s", call, at) is None for at in (0, 1, 2, 11, 11.5, 12)] == [
         True,
@@ -137,7 +138,7 @@ async def test_a_tool_loop_is_refused_by_its_name(build: Build) -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("proxy.budgets.guards._MAX_SESSIONS", 10)
-    guards = Guards(Config.model_validate({"guards": {"loop": {"repeats": 2, "within_s": 10}}}).guards)
+    guards = Guards(read_section(Config, {"guards": {"loop": {"repeats": 2, "within_s": 10}}}).guards)
     for n in range(300):
         guards.refusal("s" if n < 200 else f"s{n}", call_of("chat", message(str(n))), n)
     assert len(guards._sessions) == 10

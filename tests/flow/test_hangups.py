@@ -43,8 +43,6 @@ def tokens(output: int) -> dict[str, int]:
 class Talk(Answer):
     """A stream that goes on until somebody says stop: then it ends, by a break (`abort`) or by its own end (`hang_up`)."""
 
-    is_stream = True
-
     def __init__(self, *pieces: bytes, line: Line, leaves_after: int = 1) -> None:
         super().__init__(*pieces, kind=b"text/event-stream")
         self.line, self.left_after, self.reads = line, leaves_after, 0
@@ -189,7 +187,7 @@ async def test_who_leaves_before_the_head_stops_it_too_and_pays_for_the_prompt(b
         await broken.wait()
         raise UpstreamError("reset", "broken off", sent=True)
 
-    house.plane.configured.upstreams.send = never  # type: ignore[method-assign, assignment]
+    house.upstreams.sending = never
     async with asyncio.timeout(5):
         await house.ask(stream=True, line=line)
     intent, end = house.records()

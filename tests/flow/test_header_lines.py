@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from proxy.dataplane.application import Application
-from proxy.downstream.connection import connection_class
+from proxy.downstream.connection import connecting
 from proxy.downstream.timeouts import Limits
 from proxy.upstream.response import UpstreamError
 from tests.flow.house import CHAT, KEY, Build, House, whole
@@ -33,7 +33,7 @@ async def sent_as(house: House, path: str, *lines: str, key: str = KEY, **fields
     """The answer to a request with these header lines."""
     body = orjson.dumps(CHAT | fields)
     transport = Transport()
-    connection = connection_of(transport, connection_class(Limits(), serve=Application(house.plane).serve))
+    connection = connection_of(transport, connecting(Limits(), serve=Application(house.plane).serve))
     house.answers.append(whole())
     head = [f"POST {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", f"authorization: Bearer {key}", *lines]
     connection.data_received("\r\n".join([*head, "", ""]).encode() + body)

@@ -52,7 +52,7 @@ def leaves(house: House, line: Line, broken: asyncio.Event) -> None:
         await broken.wait()
         raise UpstreamError("reset", "broken off", sent=True)
 
-    house.plane.configured.upstreams.send = answering  # type: ignore[method-assign, assignment]
+    house.upstreams.sending = answering
 
 
 async def test_a_whole_answer_that_nobody_waits_for_is_stopped_and_charged_by_the_servers_pace(build: Build) -> None:
@@ -95,7 +95,7 @@ async def test_a_hosted_provider_is_not_told_that_the_client_of_a_whole_answer_l
         assert told == []
         return whole()
 
-    house.plane.configured.upstreams.send = answering  # type: ignore[method-assign, assignment]
+    house.upstreams.sending = answering
     await house.ask(line=line)
     assert settled(house)["usage"] == {"input": 20, "output": 10}
 
@@ -115,7 +115,7 @@ async def test_a_stream_left_in_prefill_costs_its_prompt(build: Build, path: str
         sent(answer)
         return answer
 
-    house.plane.configured.upstreams.send = answering  # type: ignore[method-assign, assignment]
+    house.upstreams.sending = answering
     async with asyncio.timeout(5):
         await house.ask(line=line, path=path, chat=False, **body)
     end = settled(house)

@@ -9,10 +9,11 @@ from typing import Any
 from pricing.load import load_book
 from proxy.budgets.budget import compile_budgets
 from proxy.config.model import Budget, Config
+from proxy.config.reading import adapter, read_section
 from proxy.dataplane.redefined import definitions_of, redefine, take_seeds
 from proxy.exchange.configured import configure
 from proxy.times import now_s
-from tests.flow.house import HARD, Build, House, whole
+from tests.flow.house import HARD, Build, House, Upstreams, whole
 
 DEARER = [{"provider": "acme", "model": "m", "input": "100", "output": "200"}]
 
@@ -20,9 +21,9 @@ DEARER = [{"provider": "acme", "model": "m", "input": "100", "output": "200"}]
 def reload(house: House, **changes: Any) -> None:
     """What a data plane does at SIGHUP, with the same upstream behind it."""
     plane = house.plane
-    tree = plane.configured.config.model_dump(by_alias=True) | changes
-    configured = configure(Config.model_validate(tree), {}, load_book(), alone=plane.keys.is_single)
-    configured.upstreams.send = house._send  # type: ignore[method-assign, assignment]
+    tree = adapter(Config).dump_python(plane.configured.config, by_alias=True) | changes
+    configured = configure(read_section(Config, tree), {}, load_book(), alone=plane.keys.is_single)
+    configured.upstreams = Upstreams(configured.upstreams, house._send)  # type: ignore[misc]  # there is no other way in
     plane.configured = configured
 
 
@@ -133,7 +134,7 @@ async def test_what_the_ledger_says_before_the_reload_is_heard_here_is_kept_for_
     plane = house.plane
     before = definitions_of(plane)
     changed = HARD["budgets"][0] | {"match": {"team": ["t"]}}
-    (budget,) = compile_budgets([Budget.model_validate(changed)])
+    (budget,) = compile_budgets([read_section(Budget, changed)])
     seed = {
         "budget": "b", "group": "", "window_start": 0, "window_end": None, "measure": "usd", "limit": 10**7, "spent": 50_000,
         "base": 50_000,

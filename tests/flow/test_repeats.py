@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from proxy.dataplane.application import Application
-from proxy.downstream.connection import connection_class
+from proxy.downstream.connection import connecting
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.timeouts import Limits
 from tests.flow.house import KEY, Build, House, whole
@@ -60,10 +60,25 @@ LAST = [
 ]
 
 
+class _Watched:
+    """A connection's parser. is_fed: whether it was given anything."""
+
+    def __init__(self, parser: Any) -> None:
+        self._parser = parser
+        self.is_fed = False
+
+    def feed_data(self, data: bytes) -> None:
+        self.is_fed = True
+        self._parser.feed_data(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+
 async def _seen(pieces: list[bytes], *, recognises: bool) -> tuple[list[Any], bytes, bool, int]:
     """What an application sees of the requests in these reads of the socket, what is written, and how many were recognised."""
     seen: list[Any] = []
-    recognised: list[bytes] = []
+    recognised = 0
 
     async def serve(cycle: Cycle) -> None:
         body = cycle.take()
@@ -78,19 +93,19 @@ async def _seen(pieces: list[bytes], *, recognises: bool) -> tuple[list[Any], by
         cycle.over()
 
     transport = Transport()
-    connection = connection_of(transport, connection_class(Limits(), serve=serve))
-    if recognises:
-        again = connection._begins_again
-        connection._begins_again = lambda *given: again(*given) and not recognised.append(given[1])
-    else:
+    connection = connection_of(transport, connecting(Limits(), serve=serve))
+    if not recognises:
         connection.head_cache = None
+    connection.parser = parser = _Watched(connection.parser)
     for piece in pieces:
+        earlier, parser.is_fed = connection.cycle, False
         if not transport.closing:
             connection.data_received(piece)
+        recognised += connection.cycle is not earlier and not parser.is_fed
         for _ in range(6):
             await asyncio.sleep(0)
     connection.connection_lost(None)
-    return seen, b"".join(transport.writes), transport.closing, len(recognised)
+    return seen, b"".join(transport.writes), transport.closing, recognised
 
 
 async def test_a_request_that_is_recognised_is_the_one_that_is_parsed() -> None:
@@ -153,7 +168,7 @@ async def test_a_key_is_looked_up_again_in_each_request_and_may_change_on_a_conn
     house = build()
     keys = house.plane.keys
     identity = keys.identify({b"authorization": b"Bearer " + KEY.encode()}, 0)
-    connection = connection_of(Transport(), connection_class(Limits(), serve=Application(house.plane).serve))
+    connection = connection_of(Transport(), connecting(Limits(), serve=Application(house.plane).serve))
     assert [await ask(connection, house, KEY) for _ in range(3)] == [b"HTTP/1.1 200"] * 3
     assert connection.head_cache.head is not None
     assert await ask(connection, house, KEY + "x") == b"HTTP/1.1 401"

@@ -61,7 +61,7 @@ async def test_neither_request_nor_answer_waits_until_a_new_conversation_is_know
     build: Build, monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
     house, order = build(**SESSION_BUDGET), list[str]()
-    chains, send = house.plane.chains, house.plane.configured.upstreams.send
+    chains, send = house.plane.chains, house._send
     for name in ("conversation", "answered"):
         real = getattr(chains, name)
         monkeypatch.setattr(chains, name, lambda *given, name=name, real=real: (order.append(name), real(*given))[1])
@@ -72,7 +72,7 @@ async def test_neither_request_nor_answer_waits_until_a_new_conversation_is_know
             given[3](SimpleNamespace(hang_up=None))
         return await send(*given, **named)
 
-    monkeypatch.setattr(house.plane.configured.upstreams, "send", sending)
+    house.upstreams.sending = sending
     house.watch = lambda message: order.append(message["type"].removeprefix("http.response."))
     await talk(house, said("hi"), "hi")
     first = ["conversation", "start", "body", "answered"] if told else ["start", "body", "answered", "conversation"]

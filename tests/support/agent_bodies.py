@@ -330,7 +330,7 @@ def _conversation(call: Call) -> list[Any]:
     read = Chains(_KEY).conversation(call, "key")
     openings = [text.hex() for _, text in read.replies[-_LATEST:]]
     texts = [text.hex() for text in (read.system, read.asked, *[one for pair in read.pairs for one in pair])]
-    return [[digest.hex() for digest in read.chain.digests], [number for number, _ in read.replies], openings, texts]
+    return [[digest.hex() for digest in read.digests], [number for number, _ in read.replies], openings, texts]
 
 
 def main() -> None:

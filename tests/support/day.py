@@ -266,7 +266,7 @@ def running(folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = 
 
 
 def _fill(gateway: Gateway, folder: Path) -> None:
-    config, _ = load_config(gateway.config_file, {})
+    config, *_ = load_config(gateway.config_file, {})
     engine = open_ledger(gateway.ledger)
     (folder / "data").mkdir(mode=0o700, exist_ok=True)
     instance = name_of(folder / "data")

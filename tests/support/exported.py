@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.config.exports import Export
+from proxy.config.reading import read_section
 from proxy.exports.exporter import Exporter
 from proxy.exports.sinks import make_sink
 from proxy.ledger.beside.export_log import keep, take_place
@@ -57,7 +58,7 @@ def receiver(folder: Path) -> Iterator[Told]:
 
 def exporter(engine: Engine, row: dict[str, Any], since: int | None = None) -> Exporter:
     """Of a sink that has its place and is kept by this instance."""
-    checked = Export.model_validate(row)
+    checked = read_section(Export, row)
     take_place(engine, checked.key, checked.type, since, now_us())
     keep(engine, checked.key, INSTANCE, now_us(), now_us() + 3_600_000_000)
     return Exporter(engine, INSTANCE, checked.key, make_sink(checked, engine))

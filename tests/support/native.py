@@ -8,12 +8,13 @@ import ast
 import pkgutil
 import types
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from machine_code import constants
+from machine_code import constants, imported
 from proxy import money
 
 IS_NATIVE = money.__file__.endswith(".so")
@@ -44,7 +45,8 @@ def is_kept(module: Any, name: str) -> bool:
 def _kept_by(file: str) -> set[str]:
     machine_code = Path(file)
     source = machine_code.with_name(f"{machine_code.name.partition('.')[0]}.py").read_text(encoding="utf-8")
-    return {*constants(ast.parse(source))}
+    tree = ast.parse(source)
+    return {*constants(tree), *chain.from_iterable(imported(tree).values())}
 
 
 def setattr_checked(self: pytest.MonkeyPatch, target: Any, name: Any, *value: Any, **more: Any) -> None:

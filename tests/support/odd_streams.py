@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.translate.adapter import Adapter
 from proxy.translate.runs import Piece, Run
 from proxy.translate.server import Translation
@@ -259,7 +260,7 @@ def _config() -> Config:
         "bedrock": {"provider": "aws", "via": "litellm", "params": aws},
     }
     models: Any = {name: {"upstream": name, "model": model} for name, model in _MODELS.items()}
-    return Config(upstreams=rows, models=models)
+    return read_section(Config, {"upstreams": rows, "models": models})
 
 
 class _Answer(httpx.AsyncByteStream):

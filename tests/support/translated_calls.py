@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.translate.adapter import Adapter
 from proxy.translate.server import Translation
 from tests.support.translation_asked import PATHS, asked
@@ -131,7 +132,7 @@ async def _call(application: Translation, upstream: str, caller: str, body: dict
 async def called(adapter: Adapter, port: int, file: Path, *, every: bool) -> None:
     """port: that of a `tests.support.clouds`."""
     account = Path(os.environ["TRANSLATED_ACCOUNT"]).read_text().replace("127.0.0.1:0/", f"127.0.0.1:{port}/")
-    config = Config(**config_fields(upstreams(port, account)))
+    config = read_section(Config, config_fields(upstreams(port, account)))
     application = Translation(config, adapter)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as cloud:
         with file.open("w") as out:

@@ -26,9 +26,10 @@ import uvloop
 import tests.support.still_clock  # it works when it is imported
 from pricing.load import load_book
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.dataplane.application import Application
 from proxy.dataplane.process import build_plane
-from proxy.downstream.connection import connection_class
+from proxy.downstream.connection import connecting
 from proxy.downstream.server_state import ServerState
 from proxy.downstream.timeouts import Limits
 from proxy.spool.reader import SpoolReader, runs
@@ -78,7 +79,7 @@ def _config(folder: Path) -> Config:
         ],
         "data_dir": str(folder),
     }  # fmt: skip
-    return Config(**fields)
+    return read_section(Config, fields)
 
 
 def _said(chance: random.Random) -> str:
@@ -237,7 +238,7 @@ class _Provider:
 async def _told(app: Application, request: bytes, chance: random.Random) -> bytes:
     """What a client of its own is told. None leaves before: how far its call has come by then is up to the threads that count."""
     loop, got = asyncio.get_running_loop(), bytearray()
-    connection: Any = connection_class(Limits(), serve=app.serve)(app, ServerState(), loop)
+    connection: Any = connecting(Limits(), serve=app.serve)(app, ServerState(), loop)
     transport = _Transport(connection, got.extend)
     connection.connection_made(transport)
     for piece in _cut(request, chance, chance.choice([300, 100_000])):

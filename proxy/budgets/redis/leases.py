@@ -189,7 +189,9 @@ class Leases:
             lease.used += used
             # The rest goes back to Redis with the next report, except what is counted as taken ahead.
             free, given = lease.free + amount - used, lease.given
-            lease.free = min(given, free)
+            if free > given:  # noqa: PLR1730 - in a tenth of what `min` takes
+                free = given
+            lease.free = free
         if amounts is not None:
             self._unreported += 1
             self.hurried = self.hurried or self._unreported >= MOST_UNREPORTED // 2

@@ -35,11 +35,11 @@ class CommandError(Exception):
 
 
 class Link(asyncio.Protocol):
-    """Made by `connect`. on_news gets the messages of subscribed channels; on_lost is called once, at the end.
+    """Made by `connect`. on_news gets channel and message of what subscribed channels say; on_lost is called once, at the end.
     deadline_s: an answer that takes longer ends the connection.
     """
 
-    def __init__(self, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float) -> None:
+    def __init__(self, on_news: Callable[[str, str], None], on_lost: Callable[[], None], deadline_s: float) -> None:
         self._tick_s = deadline_s / _TICKS
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
@@ -135,7 +135,7 @@ class Link(asyncio.Protocol):
     def _take(self, answer: Any) -> None:
         if isinstance(answer, PushNotification):
             if answer[0] == "message":
-                self._on_news(answer[2])
+                self._on_news(answer[1], answer[2])
             return
         if not self._under_way:
             self.close()
@@ -150,7 +150,7 @@ class Link(asyncio.Protocol):
 
 
 async def connect(
-    address: Address, on_news: Callable[[str], None], on_lost: Callable[[], None], deadline_s: float
+    address: Address, on_news: Callable[[str, str], None], on_lost: Callable[[], None], deadline_s: float
 ) -> Link:
     """A connection that is logged in, in RESP3, on its database. Raises OSError (`LinkLost` is one), CommandError."""
     host, port = (address.host, address.port) if address.sentinels is None else await _master(address)
@@ -205,7 +205,7 @@ async def _master(address: Address) -> tuple[str, int]:
     places, service, user, password = address.sentinels
     problems = []
     for host, port in places:
-        link = Link(lambda _: None, lambda: None, _SENTINEL_ANSWERS_S)
+        link = Link(lambda *_: None, lambda: None, _SENTINEL_ANSWERS_S)
         try:
             await _open(link, None, host, port, address.tls)
             await _log_in(link, user, password)

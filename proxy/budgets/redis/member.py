@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from proxy.budgets.redis.link import CommandError, Link, LinkLost, connect
-from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, facts, problems, scripts
+from proxy.budgets.redis.scripts import EPOCHS, ROOT, bucket_of, end_of, facts, problems, scripts
 from proxy.budgets.store import StoreUnavailable
 from proxy.config.store_url import parse_address
 from proxy.rate_limited_log import RateLimitedLog
@@ -81,6 +81,8 @@ class Member:
         self._on_trouble = on_trouble
         self._link: Link | None = None
         self._trouble = asyncio.Event()
+        self._waking: list[asyncio.Event] = []
+        self._news = self.news()
         self._subscribed = ""
         self._unrestored: dict[str, None] = {}
         self._owed: deque[Owed] = deque()
@@ -100,6 +102,7 @@ class Member:
         down = False
         while True:
             self._trouble.clear()
+            self._news.clear()
             _refusals.tell()
             try:
                 link = self._link or await self._connect()
@@ -118,12 +121,31 @@ class Member:
                 await self._trouble.wait()
                 self._on_trouble()
             else:
-                await asyncio.sleep(_PAUSE_S)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_PAUSE_S):
+                        await self._news.wait()
+
+    def news(self) -> asyncio.Event:
+        """An event that is set whenever an epoch begins or opens, or somebody has done his part in rebuilding one. It may be
+        missed: whoever waits looks now and then all the same."""
+        event = asyncio.Event()
+        self._waking.append(event)
+        return event
+
+    def _hear_news(self, channel: str, message: str) -> None:
+        if channel != EPOCHS:
+            self._hear(message)
+            return
+        if message == "recovering":  # another epoch begins
+            self.ready.clear()
+            self._trouble.set()
+        for event in self._waking:
+            event.set()
 
     async def _connect(self) -> Link:
-        link = await connect(self._address, self._hear, self._lose, self._deadline_s)
-        for _, text in scripts().values():
-            await link.call("SCRIPT", "LOAD", text)
+        link = await connect(self._address, self._hear_news, self._lose, self._deadline_s)
+        link.subscribe(EPOCHS)
+        await asyncio.gather(*[link.call("SCRIPT", "LOAD", text) for _, text in scripts().values()])
         self.facts = facts(await link.call("INFO", "everything"))
         unfit, _ = problems(self.facts)
         if unfit:
@@ -249,10 +271,19 @@ class Member:
         answer: Sequence[str] = await self.call("rebase", epoch, state, *arguments)
         return answer[0] == "rebased"
 
-    async def open(self, epoch: str) -> None:
-        """The counters of this epoch are complete: let it grant."""
-        await self.call("open", epoch)
+    async def open(self, epoch: str, known: Iterable[str] = ()) -> bool:
+        """The counters of this epoch are complete: let it grant. False where somebody ships into the ledger that is not among
+        the `known`, so that the sums which they were made of may lack something."""
+        answer: Sequence[str] = await self.call("open", epoch, *known)
+        if answer[0] == "more":
+            return False
         self.ready.set()
+        return True
+
+    async def note(self, what: str, name: str, epoch: str = "") -> None:
+        """Put a name among those that have done something in an epoch, and have everybody look who waits for that."""
+        await self.command("SADD", self.name(what, epoch), name)
+        self.tell(("PUBLISH", EPOCHS, what))
 
     async def renew(self, epoch: str) -> None:
         """Replace an epoch whose counters are wrong by a new one, which is rebuilt."""

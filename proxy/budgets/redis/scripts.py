@@ -12,6 +12,9 @@ from proxy.types import Claim
 ROOT = "tm1"
 """Before every name in Redis; the number changes with the meaning of what lies there."""
 
+EPOCHS = f"{ROOT}:epochs"
+"""The channel on which whatever becomes of epochs is told: whoever waits for one looks again."""
+
 _NEARLY_FULL = 0.8  # of maxmemory
 _LUA = Path(__file__).parent / "lua"
 _VERBS = (

@@ -297,21 +297,20 @@ class RedisStore:
 
     def remaining(self, claim: Claim) -> int:
         """What was left to reserve when a call of this process last ended there."""
-        return max(0, self._left(claim))
+        spent, reserved = self._figures.get(counter_key(claim), _NOTHING)
+        return max(0, claim.limit - spent - reserved)
 
     def least_remaining(self, claims: Sequence[Claim]) -> int | None:
         least: int | None = None
+        figures = self._figures
         for claim in claims:
             if claim.measure == "usd":
-                left = self._left(claim)
+                key = (claim.budget, claim.group, claim.measure, claim.window_start)
+                spent, reserved = figures.get(key, _NOTHING)
+                left = claim.limit - spent - reserved
                 if least is None or left < least:
                     least = left
         return least if least is None or least > 0 else 0
-
-    def _left(self, claim: Claim) -> int:
-        key = (claim.budget, claim.group, claim.measure, claim.window_start)
-        spent, reserved = self._figures.get(key, _NOTHING)
-        return claim.limit - spent - reserved
 
     async def session_cost(self, team: str | None, session_id: str, nanousd: int, *, alone: bool = False) -> int | None:
         """What it has cost in all processes. One that is a single call is only told of, soon and with others: nobody else has

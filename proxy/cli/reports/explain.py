@@ -12,7 +12,7 @@ from proxy.cli.output import FormatOption, answer
 from proxy.cli.reports.options import SinceOption, UntilOption, ZoneOption, answer_of, exit_on_problem, names_of
 from proxy.config.own_prices import priced_by
 from proxy.reports.calendar import zone_named
-from proxy.reports.explain import ExplainQuestion, against_of, explain_answer
+from proxy.reports.explain.answer import ExplainQuestion, against_of, explain_answer
 from proxy.times import moment, now_s, now_us
 
 app = new_app()

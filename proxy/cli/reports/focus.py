@@ -11,9 +11,9 @@ import typer
 from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, opened, server_of
 from proxy.cli.output import FormatOption, answer, fail
 from proxy.cli.reports.options import SinceOption, UntilOption, answer_of, exit_on_problem, names_of
-from proxy.reports.focus_columns import COLUMNS, Version
-from proxy.reports.focus_rows import FocusExport, FocusQuestion, focus_answer, version_named
-from proxy.reports.parquet import NoParquet, write_parquet
+from proxy.reports.focus.columns import COLUMNS, Version
+from proxy.reports.focus.parquet import NoParquet, write_parquet
+from proxy.reports.focus.rows import FocusExport, FocusQuestion, focus_answer, version_named
 from proxy.reports.sheets import write_csv
 from proxy.times import moment, now_s, now_us
 

@@ -10,8 +10,8 @@ from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, op
 from proxy.cli.output import FormatOption, answer
 from proxy.cli.reports.options import SinceOption, UntilOption, ZoneOption, answer_of, exit_on_problem, names_of
 from proxy.reports.calendar import zone_named
-from proxy.reports.margin import Question
-from proxy.reports.margin_answer import margin_answer
+from proxy.reports.margin.answer import margin_answer
+from proxy.reports.margin.margin import Question
 from proxy.times import moment, now_s, now_us
 
 app = new_app()

@@ -11,8 +11,8 @@ from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, op
 from proxy.cli.output import FormatOption, answer
 from proxy.cli.reports.options import ZoneOption, answer_of, exit_on_problem, names_of
 from proxy.reports.calendar import zone_named
-from proxy.reports.month import MonthQuestion, mapping_of, mark_up_of
-from proxy.reports.month_answer import close_month, month_answer
+from proxy.reports.month.answer import close_month, month_answer
+from proxy.reports.month.charged import MonthQuestion, mapping_of, mark_up_of
 from proxy.reports.months import before, month_at, month_named
 from proxy.times import now_us
 

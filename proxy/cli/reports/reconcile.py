@@ -22,7 +22,7 @@ from proxy.config.own_prices import priced_by
 from proxy.ledger.notes.reconciliations import keep_reconciliation
 from proxy.reports.answers import Answer
 from proxy.reports.calendar import zone_named
-from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, printed, reconcile_answer, tolerance_of
+from proxy.reports.reconcile.answer import ReconcileQuestion, ReconcileShown, printed, reconcile_answer, tolerance_of
 from proxy.times import moment, now_s
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, op
 from proxy.cli.output import FormatOption, answer
 from proxy.cli.reports.options import SinceOption, UntilOption, answer_of, exit_on_problem
 from proxy.config.own_prices import priced_by
-from proxy.reports.reprice import reprice
-from proxy.reports.reprice_answer import reprice_answer
+from proxy.reports.reprice.answer import reprice_answer
+from proxy.reports.reprice.repriced import reprice
 from proxy.times import moment, now_s
 
 app = new_app()

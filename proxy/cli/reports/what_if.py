@@ -15,8 +15,8 @@ from proxy.cli.options import ConfigOption, ServerOption, config_of, new_app, op
 from proxy.cli.output import FormatOption, answer, fail
 from proxy.cli.reports.options import SinceOption, UntilOption, answer_of, exit_on_problem
 from proxy.config.own_prices import priced_by
-from proxy.reports.alternatives import Change, swap_of
-from proxy.reports.what_if import cache_share, check_change, learned_ratios, what_if_answer
+from proxy.reports.what_if.alternatives import Change, swap_of
+from proxy.reports.what_if.answer import cache_share, check_change, learned_ratios, what_if_answer
 from proxy.times import moment, now_s, now_us
 
 app = new_app()

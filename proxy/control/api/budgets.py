@@ -184,7 +184,7 @@ def raise_budget(name: str, new: NewRaise, state: Control) -> Raised:
 
 def _groups(state: ControlState, budget: Measured) -> set[str]:
     """The groups of which the data planes, the configuration or keys know."""
-    configured = [key.model_dump(include={"name", "team", "user", "customer"}) for key in state.config().keys]
+    configured = [key.owner() for key in state.config().keys]
     named = raises.named_groups(budget, [*configured, *ledger_keys.list_keys(state.engine)])
     return named | {row["group"] for row in state.standings() if row["budget"] == budget.name}
 

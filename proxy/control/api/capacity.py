@@ -10,8 +10,8 @@ from proxy.config.capacity import Capacity
 from proxy.control.api.errors import NOT_FOUND
 from proxy.control.api.questions import Control, Page, Span
 from proxy.control.state import ControlState
-from proxy.reports.capacity import capacity_report
-from proxy.reports.capacity_shapes import CapacityShown, capacity_shown
+from proxy.reports.capacity.costs import capacity_report
+from proxy.reports.capacity.shapes import CapacityShown, capacity_shown
 from proxy.times import now_us
 
 router = APIRouter()

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from proxy.control.pages.live import LiveZones
 
 
+_MOST_SCRAPES = 8  # at once; further ones wait for these
+
+
 class Front:
     """The control plane's ASGI application. All but `shipped` belongs to the loop."""
 
@@ -37,6 +40,7 @@ class Front:
         self._making: asyncio.Task[ASGIApp] | None = None
         self._live: LiveZones | None = None  # until the pages are there
         self._closed = False
+        self._scrapes = ThreadPoolExecutor(_MOST_SCRAPES, "scrape")
         self._own = {"/healthz": self._alive, "/readyz": self._ready, "/metrics": self._metrics}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,8 +95,9 @@ class Front:
 
     async def _metrics(self, request: Request) -> Response:
         self._guard.metrics(request)
-        # In a thread of the API's: scrapes that wait for a ledger must not keep the control process from its own work.
-        return await run_in_threadpool(scraped, self._state, request.headers.get("accept", ""))
+        # In threads of their own: scrapes that wait for a ledger must not keep the control process from its own work.
+        accept = request.headers.get("accept", "")
+        return await asyncio.get_running_loop().run_in_executor(self._scrapes, scraped, self._state, accept)
 
 
 async def _answered(answer: Callable[[Request], Awaitable[Response]], request: Request) -> Response:

@@ -14,21 +14,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from proxy.config.typed_price import typed_price
 from proxy.control.api.questions import Control, Filtered, Span
 from proxy.ledger.notes.reconciliations import keep_reconciliation
-from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.answers import Answer
 from proxy.reports.calendar import UTC, zone_named
-from proxy.reports.explain import ExplainQuestion, ExplainShown, against_of, explain_answer
-from proxy.reports.focus_rows import FocusQuestion, FocusShown, focus_answer
-from proxy.reports.margin import Question
-from proxy.reports.margin_answer import MarginShown, margin_answer
-from proxy.reports.month import MonthQuestion, mark_up_of
-from proxy.reports.month_answer import MonthShown, month_answer
+from proxy.reports.explain.answer import ExplainQuestion, ExplainShown, against_of, explain_answer
+from proxy.reports.focus.rows import FocusQuestion, FocusShown, focus_answer
+from proxy.reports.margin.answer import MarginShown, margin_answer
+from proxy.reports.margin.margin import Question
+from proxy.reports.month.answer import MonthShown, month_answer
+from proxy.reports.month.charged import MonthQuestion, mark_up_of
 from proxy.reports.months import before, month_at, month_named
-from proxy.reports.reconcile_answer import ReconcileQuestion, ReconcileShown, reconcile_answer
-from proxy.reports.reprice import reprice as find_repricings
-from proxy.reports.reprice_answer import RepriceShown, reprice_answer
+from proxy.reports.reconcile.answer import ReconcileQuestion, ReconcileShown, reconcile_answer
+from proxy.reports.reprice.answer import RepriceShown, reprice_answer
+from proxy.reports.reprice.repriced import reprice as find_repricings
 from proxy.reports.sheets import csv_text, table_text
-from proxy.reports.what_if import WhatIfShown, cache_share, learned_ratios, what_if_answer
+from proxy.reports.what_if.alternatives import Change, swap_of
+from proxy.reports.what_if.answer import WhatIfShown, cache_share, learned_ratios, what_if_answer
 from proxy.times import DAY_US, BadQuestion, moment, now_s, now_us
 
 router = APIRouter(prefix="/reports")

@@ -33,7 +33,7 @@ from proxy.ledger.capacity.watch import EVER, Life, final_until, forget, lives, 
 from proxy.ledger.capacity_schema import capacities, capacity_samples
 from proxy.ledger.database import upsert, writing
 from proxy.rate_limited_log import RateLimitedLog
-from proxy.reports.compared_prices import compared_prices
+from proxy.reports.capacity.compared_prices import compared_prices
 from proxy.spool.writer import SpoolWriter
 from proxy.times import DAY_US, MINUTE_US, now_us
 

@@ -5,7 +5,7 @@ total), and the last hour, which only the instance that keeps the books reports.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,9 +15,10 @@ from proxy.control.state import ControlState
 from proxy.ledger.capacity.books import Books, read_books
 from proxy.ledger.capacity.totals import share_of
 from proxy.money import NANO
-from proxy.reports.capacity import closed_report
-from proxy.reports.capacity_shapes import PerMillion, capacity_shown
 from proxy.times import HOUR_US
+
+if TYPE_CHECKING:
+    from proxy.reports.capacity.shapes import PerMillion
 
 _MJ = 1000
 
@@ -64,6 +65,10 @@ def _sums(name: str, totals: Mapping[str, Any]) -> Iterator[Gauge]:
 
 
 def _lately(connection: Connection, books: Books) -> Iterator[Gauge]:
+    # Where there is a capacity: with pydantic.
+    from proxy.reports.capacity.costs import closed_report  # noqa: PLC0415 - see above
+    from proxy.reports.capacity.shapes import capacity_shown  # noqa: PLC0415 - see above
+
     shown = capacity_shown(closed_report(connection, books.name, books.closed_until - HOUR_US, books.closed_until))
     if shown.busy_ratio is not None:
         yield "capacity_busy_ratio", {"capacity": books.name}, f"{shown.busy_ratio:.6f}"

@@ -8,8 +8,8 @@ from proxy.control.pages import attributes, view
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table, nano
-from proxy.reports.capacity import capacity_report
-from proxy.reports.capacity_shapes import CapacityShown, capacity_shown
+from proxy.reports.capacity.costs import capacity_report
+from proxy.reports.capacity.shapes import CapacityShown, capacity_shown
 from proxy.times import BadQuestion
 
 

@@ -16,8 +16,8 @@ from proxy.control.pages.tables import Column, Row, Table, nano
 from proxy.money import usd_text
 from proxy.reports.calendar import spend_by, total_of
 from proxy.reports.known_cost import known_cost
-from proxy.reports.margin import Question, RevenueLine, revenue_lines
-from proxy.reports.margin_answer import MarginItem, MarginShown
+from proxy.reports.margin.answer import MarginItem, MarginShown
+from proxy.reports.margin.margin import Question, RevenueLine, revenue_lines
 from proxy.reports.spend import SpendRow
 from proxy.times import moment, rfc3339
 

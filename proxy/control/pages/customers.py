@@ -13,8 +13,8 @@ from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
 from proxy.control.pages.trial_plans import lines_of, trial_plans
 from proxy.reports.known_cost import known_cost
-from proxy.reports.margin import Economy, Margins, Question, margins, plans_by_name
-from proxy.reports.margin_answer import MarginItem, MarginPlan, MarginShown, ahead_of, cost_of, item_of, shown_of
+from proxy.reports.margin.answer import MarginItem, MarginPlan, MarginShown, ahead_of, cost_of, item_of, shown_of
+from proxy.reports.margin.margin import Economy, Margins, Question, margins, plans_by_name
 
 _BY = ("customer",)
 

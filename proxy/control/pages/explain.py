@@ -9,8 +9,8 @@ from proxy.control.pages.address import Address
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table, nano
-from proxy.reports.explain import ExplainQuestion, ExplainShown, explain_answer
-from proxy.reports.split import PARTS
+from proxy.reports.explain.answer import ExplainQuestion, ExplainShown, explain_answer
+from proxy.reports.explain.split import PARTS
 from proxy.times import BadQuestion
 
 TITLES = {

@@ -12,10 +12,10 @@ from proxy.control.pages.address import Address
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, nano, top_of
-from proxy.reports.month import MonthQuestion, Values, mark_up_of
-from proxy.reports.month_answer import MonthItem, MonthShown, close_month, month_answer, unknown_in
+from proxy.reports.month.answer import MonthItem, MonthShown, close_month, month_answer, unknown_in
+from proxy.reports.month.charged import MonthQuestion, Values, mark_up_of
 from proxy.reports.months import before, month_at, month_named
-from proxy.reports.reconciled import reconciled
+from proxy.reports.reconcile.reconciled import reconciled
 
 _CHOICES = ("team", "customer", "key", "user", "label.cost_centre", "model")
 _MONTHS_OFFERED = 12

@@ -21,7 +21,7 @@ from proxy.money import NANO
 from proxy.reports import calls as queries
 from proxy.reports import overview
 from proxy.reports.calendar import spend_by, total_of
-from proxy.reports.explain import ExplainQuestion, periods
+from proxy.reports.explain.answer import ExplainQuestion, periods
 from proxy.reports.known_cost import known_cost
 from proxy.times import DAY_US, HOUR_US, MINUTE_US, now_s, now_us, rfc3339
 

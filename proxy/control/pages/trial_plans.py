@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from proxy.config.plans import Plan
+from proxy.config.reading import adapter, read_section
 from proxy.control.pages import attributes
 from proxy.control.pages.address import Address
 from proxy.times import BadQuestion
@@ -38,7 +39,7 @@ def trial_plans(configured: Sequence[Plan], address: Address) -> TrialPlans:
         if plan is shown[plan.name]:
             typed = {field: address.get(f"{name}.{plan.name}").strip() for name, field in FIELDS.items()}
             given = {field: text for field, text in typed.items() if text}
-        other = _checked(plan.name, plan.model_dump(by_alias=True) | given)
+        other = _checked(plan.name, adapter(Plan).dump_python(plan, by_alias=True) | given)
         plans.append(other)
         if other != plan:
             changed.append(plan.name)
@@ -67,7 +68,7 @@ def _match(text: str) -> dict[str, str]:
 
 def _checked(name: str, fields: Mapping[str, Any]) -> Plan:
     try:
-        return Plan.model_validate(fields)
+        return read_section(Plan, fields)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
@@ -76,7 +77,7 @@ def _checked(name: str, fields: Mapping[str, Any]) -> Plan:
 
 def lines_of(plans: Sequence[Plan]) -> str:
     """The configuration's `plans` with what is tried, as YAML."""
-    rows = [plan.model_dump(mode="json", by_alias=True, exclude_defaults=True) for plan in plans]
+    rows = [adapter(Plan).dump_python(plan, mode="json", by_alias=True, exclude_defaults=True) for plan in plans]
     for row in rows:
         if "match" in row:
             row["match"] = {name: values[0] if len(values) == 1 else values for name, values in row["match"].items()}

@@ -15,10 +15,10 @@ from proxy.control.pages.address import Address
 from proxy.control.pages.api_address import api_address
 from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table, nano
-from proxy.reports.alternatives import Change, swap_of
 from proxy.reports.calendar import spend_by
 from proxy.reports.spend import SpendRow
-from proxy.reports.what_if import WhatIfShown, cache_share, learned_ratios, what_if_answer
+from proxy.reports.what_if.alternatives import Change, swap_of
+from proxy.reports.what_if.answer import WhatIfShown, cache_share, learned_ratios, what_if_answer
 from proxy.times import DAY_US, BadQuestion
 
 _MILLION = 1_000_000

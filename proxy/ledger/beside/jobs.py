@@ -93,9 +93,14 @@ def find_jobs(engine: Engine, digests: Sequence[str]) -> list[dict[str, Any]]:
 
 def running_jobs(engine: Engine) -> list[dict[str, Any]]:
     """All whose reservations stand."""
-    with reading(engine).connect() as connection:
-        query = sa.select(jobs).where(jobs.c.state == RUNNING)
-        return [job_fields(dict(row)) for row in connection.execute(query).mappings()]
+    with engine.connect() as connection:
+        return running_in(connection)
+
+
+def running_in(connection: Connection) -> list[dict[str, Any]]:
+    """As `running_jobs`, by what a transaction sees."""
+    query = sa.select(jobs).where(jobs.c.state == RUNNING)
+    return [job_fields(dict(row)) for row in connection.execute(query).mappings()]
 
 
 def take_due(

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Engine, RowMapping
 
 from proxy.budgets.budget import Budget
 from proxy.jobs.machine import RUNNING
+from proxy.ledger.database import reading
 from proxy.ledger.planes.snapshot import MOST_ASKED, seeds_of
 from proxy.ledger.schema import budget_bases, budget_spend, entries
 
@@ -30,7 +31,7 @@ def spent(engine: Engine, budget: str, measure: str, window_start: int) -> dict[
 def sums(engine: Engine, budget: str, measure: str, window_start: int) -> dict[str, Sum]:
     """As `spent`, in its parts; in the order of the groups' names."""
     read: list[dict[str, int]] = []
-    with engine.connect() as connection:
+    with reading(engine).connect() as connection:
         for table in (budget_spend, budget_bases):
             query = sa.select(table.c.group, table.c.amount).where(
                 table.c.budget == budget, table.c.window_start == window_start, table.c.measure == measure
@@ -46,7 +47,7 @@ def spent_by(engine: Engine, buckets: Sequence[tuple[str, str, int, str]]) -> li
     groups: dict[tuple[str, str, int], list[str]] = {}
     for budget, measure, start, group in buckets:
         groups.setdefault((budget, measure, start), []).append(group)
-    with engine.connect() as connection:
+    with reading(engine).connect() as connection:
         for table in (budget_spend, budget_bases):
             for (budget, measure, start), named in groups.items():
                 # Not as rows of four values: PostgreSQL would read all groups of the budget for that.
@@ -77,10 +78,13 @@ def ended_amounts(engine: Engine, ids: Sequence[str]) -> dict[str, list[int]]:
 
 def budget_seeds(engine: Engine, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:
     """What each counter of the current windows has, as `seeds_of` says it."""
-    if not budgets:
-        return []
-    with engine.connect() as connection:
-        counted, bases = [rows_now(connection, table, budgets, now_s) for table in (budget_spend, budget_bases)]
+    with reading(engine).connect() as connection:
+        return seeds_in(connection, budgets, now_s)
+
+
+def seeds_in(connection: Connection, budgets: Sequence[Budget], now_s: float) -> list[dict[str, Any]]:
+    """As `budget_seeds`, by what a transaction sees."""
+    counted, bases = [rows_now(connection, table, budgets, now_s) for table in (budget_spend, budget_bases)]
     return seeds_of(budgets, counted, bases, now_s)
 
 

@@ -62,8 +62,13 @@ class Definition(NamedTuple):
 def definitions(engine: Engine) -> dict[str, Definition]:
     """Those in force, by the names of budgets."""
     with engine.connect() as connection:
-        rows = connection.execute(sa.select(budget_definitions))
-        return {row.budget: Definition(row.digest, int(row.since_at)) for row in rows}
+        return definitions_in(connection)
+
+
+def definitions_in(connection: Connection) -> dict[str, Definition]:
+    """As `definitions`, by what a transaction sees."""
+    rows = connection.execute(sa.select(budget_definitions))
+    return {row.budget: Definition(row.digest, int(row.since_at)) for row in rows}
 
 
 def _changed(connection: Connection, budgets: Sequence[Budget]) -> list[Budget]:

@@ -51,9 +51,10 @@ class FirstLook:
         query = "SELECT * FROM raises WHERE until_at IS NULL OR until_at > ? ORDER BY id"
         return self._rows(query, now_us)
 
-    def definitions(self) -> dict[str, str]:
-        """By which digest each budget was defined last."""
-        return {row["budget"]: row["digest"] for row in self._rows("SELECT budget, digest FROM budget_definitions")}
+    def definitions(self) -> dict[str, tuple[str, int]]:
+        """By which digest each budget was defined last, and when that was, in epoch microseconds."""
+        rows = self._rows("SELECT budget, digest, since_at FROM budget_definitions")
+        return {row["budget"]: (row["digest"], row["since_at"]) for row in rows}
 
     def spent(self, budgets: Sequence[Budget], now_s: float) -> tuple[list[Row], list[Row]]:
         """What entries counted in the current windows, and the bases of these."""

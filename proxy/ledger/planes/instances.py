@@ -1,4 +1,4 @@
-"""Which instances there are: each says every second that it lives, in the one place that all of them share.
+"""Which instances there are: each says every few seconds that it lives, in the one place that all of them share.
 
 After the budget store lost what it knew, nothing is granted until every instance that may have calls in flight has reported.
 """

@@ -69,6 +69,7 @@ class Pairing:
         self._open: dict[str, Open] = {}
         self._waiting: set[str] = set()
         self._expired: set[str] = set()
+        self._unused: dict[str, Open] = {}  # of which nobody has said yet that the shared store released them
         self.lately = Lately(lately)
         self.leased: deque[Leased] = deque(maxlen=lately)
 
@@ -77,6 +78,8 @@ class Pairing:
         store; else `behind`."""
         if self.leased:
             behind = min(behind, self.leased[0].at)
+        for *_, segment, start in self._unused.values():
+            behind = min(behind, Position(segment, start))
         for *_, segment, start in self._open.values():
             return min(behind, Position(segment, start))
         return behind
@@ -229,9 +232,15 @@ class Pairing:
                 if begun is not None and value.get("unanswered"):
                     batch.add(self._void(begun, "refused", value["at"]))
         elif kind == "unused":
+            left = self._open.get(value["id"])
             self._close(value["id"])
-            if not is_known and (intent := value.get("intent")):
-                batch.add(self._void(intent, "unused", value["at"]))
+            self._unused.pop(value["id"], None)
+            if intent := value.get("intent"):
+                if not is_known:
+                    batch.add(self._void(intent, "unused", value["at"]))
+            elif left is not None and "epoch" in value:
+                self._unused[value["id"]] = left
+                self.lately.note([self._void(_whole(left), "unused", value["at"], _text(value["epoch"]))])
         elif kind == "tally":
             if not is_known:
                 batch.tallies.append(_sound_tally(value))
@@ -278,16 +287,18 @@ class Pairing:
 
     def crashed(self, batch: Batch, ended_at: int) -> None:
         """The run is over. Its open INTENTs may have been billed, so each is charged at its ceiling, `unconfirmed`; but
-        one that was waiting for room had reserved nothing and sent nothing, and an expired one is charged already."""
+        one that was waiting for room had reserved nothing and sent nothing, and an expired one is charged already. What it did
+        not use may expire, or has."""
         for attempt_id, begun in self._open.items():
             intent = _whole(begun)
             if attempt_id in self._waiting:
                 batch.add(self._void(intent, "crashed", ended_at))
             elif attempt_id not in self._expired:
                 batch.add(self._at_its_ceiling(intent, "crashed", ended_at))
-        self._open.clear()
-        self._waiting.clear()
-        self._expired.clear()
+        for begun in self._unused.values():
+            batch.add(self._void(_whole(begun), "unused", ended_at))
+        for some in (self._open, self._waiting, self._expired, self._unused):
+            some.clear()
 
     def _running(self, value: records.JobBegun) -> Entry:
         """The entry of a job that has begun: it counts as nothing until its end."""
@@ -302,8 +313,8 @@ class Pairing:
             end["stored_facts"] = facts
         return entry_of(value["job"]["intent"], end, self._instance)
 
-    def _void(self, intent: records.Intent, outcome: str, ended_at: Any) -> Entry:
-        end: records.Void = {"t": "void", "id": intent["id"], "ended_at": ended_at, "outcome": outcome}
+    def _void(self, intent: records.Intent, outcome: str, ended_at: Any, epoch: str = "") -> Entry:
+        end: records.Void = {"t": "void", "id": intent["id"], "ended_at": ended_at, "outcome": outcome, "epoch": epoch}
         return entry_of(intent, end, self._instance)
 
     def _at_its_ceiling(self, intent: records.Intent, outcome: str, ended_at: Any, epoch: Any = None) -> Entry:

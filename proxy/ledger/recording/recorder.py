@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import logging
 import threading
 import time
@@ -16,18 +15,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import orjson
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.ledger.checkpoints import Checkpoints
 from proxy.ledger.entries.entry import Entry, Shipped
 from proxy.ledger.recording.batch import Batch, RefusedCall
+from proxy.ledger.recording.markers import MARKER_BEGINS, epoch_of
 from proxy.ledger.recording.outage import GivenUpError, Outage
 from proxy.ledger.recording.pairing import Leased
 from proxy.ledger.recording.runs import Run, Runs
 from proxy.ledger.recording.shipping import LedgerMovedError, Metrics, Positions, Shipper
+from proxy.ledger.recording.unrecorded import keep_rejected, keep_unreadable
 from proxy.rate_limited_log import RateLimitedLog
-from proxy.spool.frames import Record, Records
+from proxy.spool.frames import Records
 from proxy.spool.kept import Kept
 from proxy.spool.records import Intent
 from proxy.times import now_s, now_us
@@ -44,16 +45,6 @@ _CHECK_EVERY_S, _DROP_EVERY_S = 1.0, 5.0
 _INTENT_AFTER_US = 2_000_000  # a call's INTENT is written that long after it began at most
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _shortages = RateLimitedLog(log, logging.ERROR)
-_MARKER = b'{"t":"epoch"'
-
-
-def _epoch_of(marker: bytes) -> str | None:
-    """None where it says none: then it is one more record that cannot be read."""
-    try:
-        epoch = orjson.loads(marker)["epoch"]
-    except (orjson.JSONDecodeError, LookupError):
-        return None
-    return epoch if isinstance(epoch, str) else None
 
 
 def _at_once(step: Callable[[], int], _: bool) -> int:
@@ -93,7 +84,8 @@ class ShippingGate(Protocol):
 class Recorder:
     """Reads every run in `folder` and writes the ledger. One for each data directory; not for several threads at once.
 
-    on_shipped gets the entries that are new in the ledger, and the calls that were refused, after each commit.
+    on_shipping gets what is about to be shipped, and once more where it raises SQLAlchemyError; on_shipped gets the entries
+    that are new in the ledger, and the calls that were refused, after each commit.
     """
 
     def __init__(
@@ -103,6 +95,7 @@ class Recorder:
         *,
         instance: str,
         metrics: Metrics,
+        on_shipping: Callable[[Shipped], object] = lambda _: None,
         on_shipped: Callable[[Shipped, Sequence[RefusedCall]], None] | None = None,
         gate: ShippingGate | None = None,
         kept: Kept | None = None,
@@ -111,8 +104,10 @@ class Recorder:
         self._folder = folder
         self._most = _MAX_ENTRIES_OF_A_SERVER if engine.dialect.name == "postgresql" else _MAX_ENTRIES
         self._shipper = Shipper(engine, instance, metrics, capacity_of)
+        self._checkpoints = Checkpoints(engine)
         self._capacity_of = capacity_of
         self._metrics = metrics
+        self._on_shipping = on_shipping
         self._on_shipped = on_shipped
         self._gate = gate
         self._kept = kept or Kept(folder)
@@ -122,6 +117,8 @@ class Recorder:
         self._drop_at = 0.0
         self._check_at = 0.0  # monotonic
         self.checked_at = 0.0  # monotonic: when the database was found to be where this process left it
+        self.batch: int | None = None  # the last one in the ledger; None while another is on its way
+        self.is_at_rest = True  # what may be shipped is asked before anything else is done
         self._short_of_files = False
         self._turn = 0  # which batch this is
         self._behind = False  # the last batch is not all that was there
@@ -158,9 +155,10 @@ class Recorder:
     def step(self) -> int:
         """Ship one batch; how many records it had, or 1 where something else is left to write down. Waits while the database
         is away; raises GivenUpError."""
-        if self._gate is not None and not self._gate.may_ship():
-            return 0
+        self.is_at_rest = False
         try:
+            if self._gate is not None and not self._gate.may_ship():
+                return 0
             count = self._step()
             self._note_complete()
             return count
@@ -176,6 +174,8 @@ class Recorder:
             if self._gate is not None:
                 self._gate.moved()
             return 1
+        finally:
+            self.is_at_rest = True
 
     def _note_complete(self) -> None:
         if upstreams := self._capacity_of():
@@ -195,6 +195,9 @@ class Recorder:
             if self._check() and not self._short_of_files:
                 self.caught_up_at = read_at
             return 0
+        self.batch = None
+        if batch.count:
+            self.outage.insist(lambda: self._on_shipping(batch.entries))
         if self._gate is not None:
             if batch.entries:
                 self._gate.count(batch.entries)
@@ -206,13 +209,15 @@ class Recorder:
         self._note_markers()
         if self._gate is not None and self._shipper.refuted:
             self._gate.ended(self._shipper.refuted)
-        self._keep_unreadable(batch.unreadable)
+        self.unreadable_records += keep_unreadable(self._folder, batch.unreadable)
         self._tell(inserted, batch.refusals)
+        self.batch = self._shipper.number
         if not self._behind and not self._short_of_files:
             self.caught_up_at = read_at
         try:
             self._runs.committed(positions)
             self._drop_kept()
+            self._checkpoints.committed(len(inserted))
         except OSError as error:
             self._put_off(error)
         _shortages.tell()
@@ -229,7 +234,7 @@ class Recorder:
         """Begin at the positions in the database; its batch number is read first, so that a change in between is noticed."""
         self._shipper.begin_again()
         self._runs.begin_again()
-        self._begun = True
+        self.batch, self._begun = self._shipper.number, True
 
     def _check(self) -> bool:
         """Now and then where there is nothing to ship, and always before a rebuild may add up the ledger; False where the
@@ -356,8 +361,8 @@ class Recorder:
         if self._gate is None:
             return records
         for number, payload in enumerate(records.payloads):
-            if payload.startswith(_MARKER):
-                epoch = _epoch_of(payload)
+            if payload.startswith(MARKER_BEGINS):
+                epoch = epoch_of(payload)
                 if epoch is not None and not self._gate.may_pass(epoch):
                     run.marker = epoch
                     run.reader.position = records[number].start_position
@@ -377,24 +382,5 @@ class Recorder:
 
     def _ship(self, batch: Batch, positions: Positions) -> Shipped:
         inserted = self._shipper.ship(batch, positions)
-        for entry in self._shipper.rejected:
-            self._keep(f"{entry.row.id}.rejected", orjson.dumps(entry.row._asdict(), default=str))
+        self.unreadable_records += keep_rejected(self._folder, self._shipper.rejected)
         return inserted
-
-    def _keep_unreadable(self, records: Sequence[Record]) -> None:
-        for record in records:
-            # Of two runs the records may stand at the same place.
-            which = hashlib.sha256(record.payload).hexdigest()[:8]
-            name = f"{record.segment:06d}.{record.start}.{which}.unreadable"
-            log.error(
-                "a record of %d bytes in the spool cannot be read; it is kept there as %s", len(record.payload), name
-            )
-            self._keep(name, record.payload)
-
-    def _keep(self, name: str, data: bytes) -> None:
-        """For a person: what could not be recorded, in a file that only the owner can read."""
-        self.unreadable_records += 1
-        path = self._folder / name
-        with contextlib.suppress(OSError):
-            path.touch(mode=0o600)
-            path.write_bytes(data)

@@ -127,6 +127,11 @@ class Shipper:
         self.rejected: list[Entry] = []
         self.refuted: list[Entry] = []  # attempts whose reservations expired although they had ended, as they ended
 
+    @property
+    def number(self) -> int:
+        """Of the last batch that is known to be committed; 0: none."""
+        return self._number or 0
+
     def begin_again(self) -> None:
         """Take the database as it is: its number of batches, its metrics, both of one copy. Raises SQLAlchemyError."""
         with self._engine.connect() as connection:
@@ -205,10 +210,7 @@ class Shipper:
             raise LedgerMovedError(last, self._last_number(connection))
 
     def _last_number(self, connection: Connection) -> int:
-        query = sa.select(metric_state.c.value).where(
-            metric_state.c.instance == self._instance, metric_state.c.name == BATCH_NUMBER
-        )
-        return int(connection.execute(query).scalar() or 0)
+        return last_batch(connection, self._instance)
 
     def _metric_rows(self, connection: Connection) -> list[tuple[str, str, str]]:
         query = sa.select(metric_state.c.name, metric_state.c.labels, metric_state.c.value).where(
@@ -343,6 +345,14 @@ class Shipper:
             connection.execute(sa.delete(spool_positions).where(spool_positions.c.run.in_(positions.finished)))
         if positions.rows:
             self._set_position.write(connection, [tuple(row[name] for name in _POSITION) for row in positions.rows])
+
+
+def last_batch(connection: Connection, instance: str) -> int:
+    """The number of the last batch that an instance has committed; 0: none."""
+    query = sa.select(metric_state.c.value).where(
+        metric_state.c.instance == instance, metric_state.c.name == BATCH_NUMBER
+    )
+    return int(connection.execute(query).scalar() or 0)
 
 
 def _to_export(inserted: Shipped) -> Iterator[tuple[str, str]]:

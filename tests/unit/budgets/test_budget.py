@@ -1,6 +1,7 @@
 """Calendar windows: every instant lies in exactly one, and clock changes neither repeat nor drop any."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -58,12 +59,12 @@ def test_windows_tile_time(window: str, moment: datetime, zone: str) -> None:
 
 ROUTE = Route("m", "up", "fake", "m")
 BUDGETS = compile_budgets([
-    config.Budget(name="company", limit_usd="5", window="total"),
-    config.Budget(name="blue", match={"team": ("blue",)}, limit_usd="5", window="total"),
-    config.Budget(name="each-team", per=("team",), limit_usd="5", window="total"),
-    config.Budget(name="pairs", per=("key", "agent"), limit_usd="5", window="total"),
-    config.Budget(name="writers", match={"agent": ("writer",)}, limit_usd="5", window="total"),
-    config.Budget(name="labels", match={"label.env": ("prod",)}, limit_usd="5", window="total"),
+    config.Budget(name="company", limit_usd=Decimal(5), window="total"),
+    config.Budget(name="blue", match={"team": ("blue",)}, limit_usd=Decimal(5), window="total"),
+    config.Budget(name="each-team", per=("team",), limit_usd=Decimal(5), window="total"),
+    config.Budget(name="pairs", per=("key", "agent"), limit_usd=Decimal(5), window="total"),
+    config.Budget(name="writers", match={"agent": ("writer",)}, limit_usd=Decimal(5), window="total"),
+    config.Budget(name="labels", match={"label.env": ("prod",)}, limit_usd=Decimal(5), window="total"),
 ])  # fmt: skip
 
 
@@ -117,9 +118,9 @@ def test_a_key_that_may_name_anybody_is_held_to_what_holds_whomever_it_names() -
     """A file is uploaded before anything says for which customer or label its batch will run: another team's budget, or that of
     a label, says nothing of it."""
     named = [
-        config.Budget(name="user", match={"user": ("ann",)}, limit_usd="5", window="total"),
-        config.Budget(name="key", match={"key": ("k*",)}, per=("customer",), limit_usd="5", window="total"),
-        config.Budget(name="model", match={"model": ("other",)}, limit_usd="5", window="total"),
+        config.Budget(name="user", match={"user": ("ann",)}, limit_usd=Decimal(5), window="total"),
+        config.Budget(name="key", match={"key": ("k*",)}, per=("customer",), limit_usd=Decimal(5), window="total"),
+        config.Budget(name="model", match={"model": ("other",)}, limit_usd=Decimal(5), window="total"),
     ]
     index = BudgetIndex((*BUDGETS, *compile_budgets(named)))
     trusted = Identity("id", "k1", team="red", user="ann", trust_labels=True)

@@ -9,7 +9,7 @@ import pytest
 from proxy.budgets.budget import Amounts, BudgetIndex, Raise
 from proxy.budgets.key_limits import WINDOWS, KeyLimits, key_budgets
 from proxy.config.checks import load_config
-from proxy.config.file import ConfigError
+from proxy.config.problems import ConfigError
 from proxy.control.runtime_settings import runtime_settings
 from proxy.ledger.database import open_ledger
 from proxy.ledger.planes import keys

@@ -9,6 +9,7 @@ from proxy.budgets.budget import Raise, compile_budgets
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Standing
 from proxy.config import model as config
+from proxy.config.reading import read_section
 
 NOW_S = 1_800_000_000.0
 
@@ -22,7 +23,7 @@ def test_totals_are_the_sums_over_all_groups_the_idle_ones_too() -> None:
         "overrides": {"g1": "10", "g2": "0.000000001"},
         "alert_at": [0.5, 1.0],
     }
-    (budget,) = compile_budgets([config.Budget.model_validate(row)], [Raise("each", "g3", 10**9, None)])
+    (budget,) = compile_budgets([read_section(config.Budget, row)], [Raise("each", "g3", 10**9, None)])
     chance = random.Random(5)
     spent = {f"g{number}": chance.randrange(2 * 10**9) for number in range(1000)} | {"g2": 1, "g3": 15 * 10**8}
     store = MemoryStore(most_counters=100)
@@ -38,6 +39,6 @@ def test_totals_are_the_sums_over_all_groups_the_idle_ones_too() -> None:
 
 
 def test_a_budget_without_counters_has_spent_nothing() -> None:
-    (budget,) = compile_budgets([config.Budget.model_validate({"name": "b", "limit_usd": "1", "window": "day"})], [])
+    (budget,) = compile_budgets([read_section(config.Budget, {"name": "b", "limit_usd": "1", "window": "day"})], [])
     (totals,) = MemoryStore().totals([budget], NOW_S)
     assert (totals.spent, totals.reserved) == (0, 0)

@@ -42,6 +42,20 @@ def test_a_composed_character_before_a_mark_is_counted_in_its_parts() -> None:
             assert normalised_bytes(composed + mark) <= bound(composed + mark), (composed, mark)
 
 
+def test_what_is_got_ready_a_little_at_a_time_is_what_the_first_text_would_make() -> None:
+    made = rendered._known()
+    everything = (rendered._known, rendered._suspects, rendered._growing, rendered._coming_apart)
+    for one in everything:
+        one.cache_clear()
+    steps = sum(1 for _ in rendered.getting_ready())
+    known = rendered._known()
+    assert steps > 100
+    assert known is not made
+    assert [one.cache_info().currsize for one in everything] == [1, 1, 1, 1]
+    for name in ("grows", "apart", "marks", "most", "harmless"):
+        assert getattr(known, name) == getattr(made, name)
+
+
 _SOME = st.one_of(
     st.sampled_from(sorted(rendered._known().apart)),
     st.sampled_from(sorted(rendered._known().grows)),

@@ -98,7 +98,7 @@ def test_it_is_told_what_is_wrong_a_line_each_and_without_the_library(tmp_path: 
 
 @pytest.mark.parametrize(
     ("name", "module"),
-    [("serve", "proxy.config.file"), ("serve", "proxy.serve.supervisor"), ("spend", "proxy.cli.main")],
+    [("serve", "proxy.config.problems"), ("serve", "proxy.serve.supervisor"), ("spend", "proxy.cli.main")],
 )
 def test_an_interrupt_while_it_starts_is_its_exit_code(name: str, module: str) -> None:
     code = (

@@ -13,6 +13,7 @@ import pytest
 
 from proxy.cli.verify import _compare_store
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.ledger.audit import store
 from proxy.ledger.database import open_ledger
 from proxy.money import usd_text
@@ -66,12 +67,13 @@ def ask(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
 
 
 def settings(database: str, port: int) -> Config:
-    return Config.model_validate(
+    return read_section(
+        Config,
         {
             "ledger": database,
             "budgets": [{"name": "company", "limit_usd": 5, "window": "total"}],
             "server": {"admin_port": port, "admin_key": "sk-admin"},
-        }
+        },
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from proxy.config.addresses import wrong_with_host, wrong_with_path, wrong_with_url
 from proxy.config.checks import build
-from proxy.config.file import ConfigError, Expansion
+from proxy.config.file import Expansion
+from proxy.config.problems import ConfigError
 
 UPSTREAM = {"base_url": "http://127.0.0.1:1/v1", "provider": "openai"}
 

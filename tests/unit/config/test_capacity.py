@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from proxy.config.checks import build
-from proxy.config.file import ConfigError, Expansion
+from proxy.config.file import Expansion
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError
 
 UPSTREAMS = {"v": {"base_url": "http://h/v1"}, "w": {"base_url": "http://h/v1"}}
 POOL: dict[str, Any] = {"name": "pool", "upstreams": ["v"], "usd_per_hour": "2.50"}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from proxy.config.checks import load_config
-from proxy.config.file import ConfigError
+from proxy.config.problems import ConfigError
+from proxy.config.reading import read_section
 from proxy.config.upstream import Upstream
 
 GOOD = """
@@ -28,7 +29,7 @@ ENVIRON = {"OPENAI_KEY": "sk-x"}
 def load(folder: Path, text: str, environ: dict[str, str] | None = None) -> tuple[Any, list[str]]:
     file = folder / "c.yaml"
     file.write_text(text)
-    return load_config(file, ENVIRON if environ is None else environ)
+    return load_config(file, ENVIRON if environ is None else environ)[:2]
 
 
 def problems(folder: Path, text: str, environ: dict[str, str] | None = None) -> dict[str, str]:
@@ -139,7 +140,7 @@ def test_an_empty_value_is_as_if_absent(tmp_path: Path) -> None:
 def test_bedrock_is_spoken_where_nothing_else_is_said(
     row: dict[str, Any], dialects: tuple[str, ...], problem: str | None
 ) -> None:
-    upstream = Upstream.model_validate(row)
+    upstream = read_section(Upstream, row)
 
     assert upstream.spoken("u") == dialects
     problems = [
@@ -233,6 +234,6 @@ def test_whole_numbers_come_from_the_environment_as_others_do(
         with pytest.raises(ConfigError):
             load_config(file, {})
         return
-    config, _ = load_config(file, {"SET": "4200"})
+    config, *_ = load_config(file, {"SET": "4200"})
     section, name = path.split(".")
     assert getattr(getattr(config, section), name) == number

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 
 from docs.generate import SCHEMA
 from proxy.config.checks import load_config
-from proxy.config.file import ConfigError
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError
 
 ROUTES = """
 upstreams: {openai: {base_url: "https://api.openai.com/v1", api_key: x}, vllm: {base_url: "http://h/v1", provider: vllm}}

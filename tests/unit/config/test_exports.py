@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from proxy.config.checks import build
-from proxy.config.file import ConfigError, Expansion
+from proxy.config.file import Expansion
+from proxy.config.problems import ConfigError
 
 
 def problems(*exports: dict[str, Any]) -> dict[str, str]:

@@ -194,7 +194,7 @@ def test_a_dump_brings_keys_teams_users_and_budgets(tmp_path: Path) -> None:
 
     assert done.exit_code == 0, done.stderr
     check_moved(yaml.safe_load(out.read_text()), done.stderr)
-    config, _ = load_config(out, VARIABLES)
+    config, *_ = load_config(out, VARIABLES)
     assert {key.name for key in config.keys} >= {"checkout"}
 
 

@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError
 
 from proxy.config.checks import build
-from proxy.config.file import ConfigError, Expansion
+from proxy.config.file import Expansion
 from proxy.config.ledger_url import parse_postgres
+from proxy.config.problems import ConfigError
 from proxy.ledger.database import connect, open_ledger, why_not_opened
 from tests.support.rows import each_row
 

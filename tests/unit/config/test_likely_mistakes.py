@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from proxy.config.checks import build
-from proxy.config.file import ConfigError, Expansion
+from proxy.config.file import Expansion
+from proxy.config.problems import ConfigError
 
 UPSTREAM = {"base_url": "https://api.openai.com/v1", "api_key": "k", "provider": "openai"}
 FINE: dict[str, Any] = {

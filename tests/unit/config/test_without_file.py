@@ -10,8 +10,9 @@ import pytest
 
 from pricing.load import load_book
 from proxy.config.checks import build, load_config
-from proxy.config.file import ConfigError, Expansion
-from proxy.config.without_file import _PROVIDERS, keys_of_ours, local_tree, names_none, needs_local_model, provider_tree
+from proxy.config.file import Expansion
+from proxy.config.problems import ConfigError
+from proxy.config.without_file import _PROVIDERS, keys_of_ours, local_tree, needs_local_model, provider_tree
 from proxy.control.banner import banner
 from tests.support.rows import each_row
 
@@ -63,11 +64,12 @@ LOCAL = local_tree("http://127.0.0.1:9/v1", "small", 2048, "sk-local-0123456789a
 def test_a_file_that_names_no_upstream_has_what_is_served_without_one(tmp_path: Path) -> None:
     file = tmp_path / "taximeter.yaml"
     file.write_text("server: {port: 4200}\nbudgets: [{name: all, limit_usd: 1, window: day}]\n")
-    config, warnings = load_config(file, {}, LOCAL)
+    config, warnings, alone = load_config(file, {}, LOCAL)
+    assert alone
     assert (list(config.upstreams), list(config.models), warnings) == (["local"], ["small", "local"], [])
     assert (config.server.port, config.budgets[0].name, config.prices) == (4200, "all", tuple(LOCAL["prices"]))
-    alone, warnings = load_config(file, {})
-    assert names_none(alone)
+    _, warnings, alone = load_config(file, {})
+    assert alone
     assert "`serve` takes the providers whose keys are set" in warnings[0]
 
 
@@ -83,15 +85,15 @@ def test_a_file_that_names_upstreams_or_models_has_its_own_alone(text: str) -> N
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "taximeter.yaml"
         file.write_text(text)
-        config, _ = load_config(file, {}, LOCAL)
+        config, _, alone = load_config(file, {}, LOCAL)
         assert "local" not in config.upstreams
-        assert not names_none(config)
+        assert not alone
 
 
 def test_the_operators_price_of_the_local_model_takes_the_place_of_the_invented_one(tmp_path: Path) -> None:
     file = tmp_path / "taximeter.yaml"
     file.write_text("prices: [{provider: llama.cpp, model: '*', input: '1', output: '2'}]\n")
-    config, _ = load_config(file, {}, LOCAL)
+    config, *_ = load_config(file, {}, LOCAL)
     assert [row["input"] for row in config.prices] == ["1"]
     file.write_text("prices: cheap\n")
     with pytest.raises(ConfigError, match="prices"):

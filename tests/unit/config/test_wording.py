@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from proxy.config.checks import load_config
-from proxy.config.file import ConfigError, Lines
+from proxy.config.file import Lines
+from proxy.config.problems import ConfigError
 
 
 def told(folder: Path, text: str) -> list[str]:

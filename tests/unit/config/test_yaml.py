@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from proxy.config import file
-from proxy.config.file import ConfigError, parse_yaml
+from proxy.config.file import parse_yaml
+from proxy.config.problems import ConfigError
 
 SOUND = """\
 # a comment

@@ -21,6 +21,7 @@ from pricing.book import Book
 from pricing.load import load_book
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.control.api.app import create_app
 from proxy.control.auditing import Auditor
 from proxy.control.metrics.series import MetricState
@@ -136,7 +137,7 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 @pytest.fixture(scope="module")
 def served(ledger: Engine, loop: asyncio.AbstractEventLoop) -> Iterator[Control]:
     """The application, made once for a module's tests: a fifth of what one of them costs. `control` is what each gets."""
-    config = Config.model_validate(CONFIG)
+    config = read_section(Config, CONFIG)
     link, refreshed = Link(), list[float]()
 
     async def refresh() -> None:

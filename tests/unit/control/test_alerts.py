@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from proxy.budgets.budget import compile_budgets
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.control import alerts as alerts_module
 from proxy.control.alerts import Alerts, blocks, overruns, payload
 from proxy.ledger.database import open_ledger
@@ -30,7 +31,7 @@ class Office:
 
     def __init__(self, folder: Path, webhook: str | None, instance: str = "i", **budget: Any) -> None:
         row = {"name": "b", "limit_usd": 10, "window": "day"} | budget
-        self.config = Config.model_validate({"budgets": [row], "alerts": {"webhook": webhook}})
+        self.config = read_section(Config, {"budgets": [row], "alerts": {"webhook": webhook}})
         self.engine = open_ledger(f"sqlite:///{folder}/l.db")
         budgets = compile_budgets(self.config.budgets)
         self.start = budgets[0].window_now(time.time())[0]
@@ -158,7 +159,7 @@ def test_what_answers_something_else_is_tried_again(tmp_path: Path, hook: tuple[
         office = Office(tmp_path, f"http://127.0.0.1:{server.getsockname()[1]}/hook")
         office.spend(5 * 10**9)
         answering.join()
-        office.config = Config.model_validate({"alerts": {"webhook": url}})
+        office.config = read_section(Config, {"alerts": {"webhook": url}})
         wait_until("it is delivered", lambda: len(taken.taken) == 1)
         office.alerts.stop()
     assert taken.taken[0]["event"]["threshold"] == "0.5"

@@ -12,18 +12,24 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.config.model import Config
-from proxy.control.first_snapshot import first_snapshot
+from proxy.config.reading import read_section
+from proxy.control.first_snapshot import first_said
 from proxy.control.runtime_settings import runtime_settings
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.planes import keys, raises
 from proxy.ledger.planes.counters import budget_seeds
-from proxy.ledger.planes.definitions import take_definitions
+from proxy.ledger.planes.definitions import definitions, take_definitions
 from proxy.ledger.version import HEAD
 from proxy.times import now_s
 from tests.support.bought import bought
 from tests.support.made_up import fill
 
 OPENING = {"usd": "2.5", "at": "2026-01-01T00:00:00Z"}
+
+
+def first_snapshot(config: Config) -> dict[str, Any] | None:
+    first = first_said(config)
+    return None if first is None else first.snapshot
 
 
 def config_in(folder: Path, **changes: Any) -> Config:
@@ -37,7 +43,7 @@ def config_in(folder: Path, **changes: Any) -> Config:
             {"name": "today", "limit_usd": 5, "window": "day"},
         ],
     }
-    return Config.model_validate(tree | changes)
+    return read_section(Config, tree | changes)
 
 
 def defined(config: Config) -> dict[str, str]:
@@ -84,6 +90,20 @@ def test_it_is_what_the_ledger_says(tmp_path: Path) -> None:
     assert [key["key"] for key in settings.keys] == ["one"]
     assert len(settings.limits) == 2
     assert len(settings.raises) == 1
+
+
+def test_of_shared_budgets_it_says_when_their_definitions_were_taken_and_not_what_is_spent(tmp_path: Path) -> None:
+    a_month(tmp_path)
+    config = config_in(tmp_path, store="redis://localhost")
+    engine = open_ledger(config.ledger)
+    settings, taken = runtime_settings(engine), definitions(engine)
+    engine.dispose()
+
+    first = first_said(config)
+    assert first is not None
+    assert first.snapshot == settings.snapshot() | {"early": True}
+    assert first.counted.taken_at == {name: one.since for name, one in taken.items()}
+    assert {"company", "teams", "today"} < {budget.name for budget in first.counted.budgets}
 
 
 def test_there_may_be_more_budgets_than_a_question_takes(tmp_path: Path) -> None:
@@ -172,7 +192,6 @@ SOMETHING_TO_DO = {
     "in a server": where_it_is(ledger="postgresql://localhost/none"),
     "in memory": where_it_is(ledger="sqlite:///:memory:"),
     "with options": where_it_is(ledger="sqlite:///ledger.db?timeout=1"),
-    "shared budgets": where_it_is(store="redis://localhost"),
     "a capacity": where_it_is(capacity=[{"name": "c", "usd_per_hour": 1, "upstreams": ["u"]}]),
     "an export": where_it_is(exports=[{"name": "e", "type": "file", "path": "e.jsonl"}]),
 }

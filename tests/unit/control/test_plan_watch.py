@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.control.alerts import Alerts
 from proxy.control.plan_watch import PlanWatch
 from proxy.ledger.database import open_ledger
@@ -26,7 +27,7 @@ def test_who_passes_the_plans_revenue_is_told_once_a_month(tmp_path: Path) -> No
         {"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 1, "fee": "0.1"},
         {"name": "rest", "usd_per_month": 50},
     ]
-    config = Config.model_validate({"plans": plans})
+    config = read_section(Config, {"plans": plans})
     engine = open_ledger(f"sqlite:///{tmp_path}/l.db")
     told = Alerts(engine, "i", lambda: config, lambda: ())
     watch = PlanWatch(engine, lambda: config, told)
@@ -49,10 +50,10 @@ def test_who_passes_the_plans_revenue_is_told_once_a_month(tmp_path: Path) -> No
 
 def test_what_cannot_be_imported_ends_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first plans may come with a reload, when Taximeter's files are another version's."""
-    config = Config.model_validate({"plans": [{"name": "pro", "usd_per_month": 1}]})
+    config = read_section(Config, {"plans": [{"name": "pro", "usd_per_month": 1}]})
     engine = open_ledger(f"sqlite:///{tmp_path}/l.db")
     watch = PlanWatch(engine, lambda: config, Alerts(engine, "i", lambda: config, lambda: ()))
-    monkeypatch.setitem(sys.modules, "proxy.reports.margin", None)
+    monkeypatch.setitem(sys.modules, "proxy.reports.margin.margin", None)
 
     watch.look(NOVEMBER + DAY_US)
 
@@ -61,7 +62,7 @@ def test_what_cannot_be_imported_ends_nothing_else(tmp_path: Path, monkeypatch: 
 
 
 def test_the_count_is_of_the_running_month(tmp_path: Path) -> None:
-    config = Config.model_validate({"plans": [{"name": "pro", "usd_per_month": 1}]})
+    config = read_section(Config, {"plans": [{"name": "pro", "usd_per_month": 1}]})
     engine = open_ledger(f"sqlite:///{tmp_path}/l.db")
     watch = PlanWatch(engine, lambda: config, Alerts(engine, "i", lambda: config, lambda: ()))
     fill(engine, [bought(NOVEMBER, "2", customer=name) for name in ("a", "b", None)])

@@ -8,6 +8,8 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,13 +18,15 @@ import httpx
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from proxy.config.model import Config
+from proxy.config.model import Budget, Config
+from proxy.config.reading import read_section
 from proxy.control import opening, process
 from proxy.control.alerts import Alerts
 from proxy.control.process import Control
 from proxy.control.runtime_settings import RuntimeSettings
 from proxy.ledger.database import open_ledger
 from proxy.ledger.recording import outage
+from proxy.ledger.recording.initial_state import InitialState, initial_state
 from proxy.ledger.recording.recorder import Recorder
 from proxy.processes.link import ControlServer
 from proxy.processes.orders import Orders
@@ -31,7 +35,7 @@ from proxy.processes.orders import Orders
 @pytest.fixture
 def control(tmp_path: Path) -> Iterator[Control]:
     interrupt = signal.getsignal(signal.SIGINT)
-    config = Config.model_validate({"data_dir": str(tmp_path), "ledger": f"sqlite:///{tmp_path}/ledger.db"})
+    config = read_section(Config, {"data_dir": str(tmp_path), "ledger": f"sqlite:///{tmp_path}/ledger.db"})
     orders = Orders()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield Control(config, listener, 4100, orders, announce=False, workers=1)
@@ -107,14 +111,14 @@ async def test_a_key_that_is_revoked_while_a_data_plane_is_told_what_is_spent_is
     """It is no data plane yet, so that nothing is pushed to it; and it hears of no key again before another one changes."""
     control._engine = open_ledger(control.config.ledger)
     control._shared = None
-    control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0))
+    control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0, batch=0))
     control._made = RuntimeSettings([{"key_id": "revoked"}], [], [])
 
-    def running(_: object) -> list[Any]:
+    def asked(*question: Any) -> Any:
         control._made = RuntimeSettings([], [], [])
-        return []
+        return initial_state(*question)
 
-    monkeypatch.setattr(process.jobs, "running_jobs", running)
+    monkeypatch.setattr(process, "initial_state", asked)
     told = await control._first_snapshot("data-0")
     control._engine.dispose()
 
@@ -128,19 +132,19 @@ async def test_a_repricing_that_comes_while_a_data_plane_is_told_what_is_spent_i
     """It is pushed to those that are there; this one is not yet, and takes no charges from before its seeds."""
     control._engine = open_ledger(control.config.ledger)
     control._shared = None
-    control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0))
+    control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0, batch=0))
     control._link = cast(Any, SimpleNamespace(push=lambda _: None))
     ledger, coming = [100], [-40]
 
-    def running(_: object) -> list[Any]:
+    def asked(*_: object) -> InitialState:
+        said = InitialState(0, [{"spent": sum(ledger)}], {}, [])
         while coming:
             charge = coming.pop()
             ledger.append(charge)
             control._charge([["c", [["b", "", 0, "usd", charge]]]])
-        return []
+        return said
 
-    monkeypatch.setattr(process, "budget_seeds", lambda *_: [{"spent": sum(ledger)}])
-    monkeypatch.setattr(process.jobs, "running_jobs", running)
+    monkeypatch.setattr(process, "initial_state", asked)
     told = await control._first_snapshot("data-0")
     control._engine.dispose()
 
@@ -157,11 +161,11 @@ async def test_a_key_that_is_revoked_while_budgets_are_seeded_anew_stays_revoked
     pushed: list[Any] = []
     control._link = cast(Any, SimpleNamespace(push=pushed.append))
 
-    def seeds(*_: object) -> list[Any]:
+    def asked(*question: Any) -> Any:
         control._made = RuntimeSettings([], [], [])
-        return []
+        return initial_state(*question)
 
-    monkeypatch.setattr(process, "budget_seeds", seeds)
+    monkeypatch.setattr(process, "initial_state", asked)
     await control._seed_defined(0.0)
     control._engine.dispose()
 
@@ -186,11 +190,7 @@ async def test_a_reload_during_the_start_is_not_lost(control: Control, monkeypat
     """It was: there was no link yet to send the new budgets' beginnings over, and nobody heard of the error."""
     pushed: list[Any] = []
     monkeypatch.setattr(ControlServer, "push", lambda _, snapshot: pushed.append(snapshot))
-    control._take(
-        control.config.model_validate(
-            control.config.model_dump() | {"budgets": [{"name": "new", "limit_usd": "1", "window": "day"}]}
-        )
-    )
+    control._take(replace(control.config, budgets=(Budget(name="new", limit_usd=Decimal(1), window="day"),)))
     serving = asyncio.create_task(control.serve())
     while not pushed:
         await asyncio.sleep(0.01)

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,15 +19,19 @@ import sqlalchemy as sa
 import yaml
 
 from proxy.budgets.budget import compile_budgets
+from proxy.budgets.redis import member
 from proxy.budgets.redis.member import Held
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted, StoreUnavailable
+from proxy.cli.corrections import write_corrections
 from proxy.config.checks import load_config
 from proxy.config.model import Config
 from proxy.control import rebuilding
 from proxy.control.dropping import drop_groups
 from proxy.control.rebuilding import SharedBudgets
 from proxy.ledger.database import open_ledger
+from proxy.ledger.entries.corrections import repricing_of
+from proxy.ledger.entries.entry import entry_of
 from proxy.ledger.planes import instances
 from proxy.ledger.planes.counters import ended_amounts, spent, sums
 from proxy.ledger.planes.definitions import definitions, take_definitions
@@ -152,6 +157,26 @@ async def test_an_empty_store_is_filled_from_the_ledger(a: Instance) -> None:
     await a.begin()
     await a.opens()
     assert await a.figures() == (750, 0)
+
+
+async def test_who_waits_is_told_that_an_epoch_opens_and_that_another_begins(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks by himself within this test: not the data plane, nor the control process once it is at rest."""
+    monkeypatch.setattr(member, "_PAUSE_S", 3600.0)
+    monkeypatch.setattr(rebuilding, "_AT_REST_S", 3600.0)
+    store, _, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.joined.wait(), 5)
+    await a.begin()
+    await asyncio.wait_for(store.member.ready.wait(), 5)
+    first = store.epoch
+    await a.shared.store.member.renew(first)
+    async with asyncio.timeout(5):
+        while store.epoch == first or not store.member.ready.is_set():
+            await asyncio.sleep(0.01)
+    assert store.epoch == a.shared.store.epoch
+    running.cancel()
+    await store.close()
 
 
 async def test_nothing_opens_before_every_living_instance_has_reported(tmp_path: Path, a: Instance) -> None:
@@ -544,10 +569,10 @@ async def test_nothing_goes_of_what_is_being_added_up(a: Instance, monkeypatch: 
     member = a.shared.store.member
     member_open = member.open
 
-    async def late(epoch: str) -> None:
+    async def late(*opened: Any) -> bool:
         added.set()
         await go_on.wait()
-        await member_open(epoch)
+        return await member_open(*opened)
 
     monkeypatch.setattr(member, "open", late)
     await a.begin()
@@ -845,3 +870,176 @@ async def test_a_jobs_group_is_in_use_too(a: Instance, monkeypatch: pytest.Monke
     assert (await a.shared.store.counters("usd:0:s")) == ({"s-700": 700}, {"s-700": 250})
     assert await a.shared.store.settle("j", [100]) == "settled"
     assert await a.figures(group) == (800, 0)
+
+
+def left_behind(instance: Instance, amount: int) -> None:
+    """A run that is over, with a call that went on without its budgets; it has no marker of any epoch."""
+    writer = SpoolWriter(instance.spool, "gone")
+    one = intent(budgets=[["b", "", 0, "usd", amount]])
+    append(writer, one, settle(one, amount, budgets=[["b", "", 0, "usd", amount]], flags=["budget_unverified"]))
+    writer.close()
+
+
+async def is_counted(instance: Instance, entries: int, amount: int) -> None:
+    """In the ledger and in Redis, once."""
+    await asyncio.wait_for(instance.shipped(entries), 60)
+    while list(instance.spool.glob("*.spool")):
+        await asyncio.sleep(0.01)
+    await instance.shared.store.member.deliver()
+    assert (await instance.figures(), spent(instance.engine, "b", "usd", 0)) == ((amount, 0), {"": amount})
+
+
+async def test_what_is_shipped_as_soon_as_an_epoch_is_open_is_counted_in_it(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recorder took it for one that is still being made of the ledger, until somebody looked again."""
+    a.recorder_may_step.clear()
+    member_open = a.shared.store.member.open
+
+    async def opened(*known: Any) -> Any:
+        said = await member_open(*known)
+        left_behind(a, 300)
+        await asyncio.to_thread(a.recorder.step)
+        return said
+
+    monkeypatch.setattr(a.shared.store.member, "open", opened)
+    await a.begin()
+    await a.opens(60)
+    a.recorder_may_step.set()
+    await is_counted(a, 1, 300)
+
+
+async def test_a_run_that_comes_once_the_sums_are_read_is_counted(a: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command's corrections, a worker that started while Redis was away: there is no marker to hold it at."""
+
+    def late(*question: Any) -> Any:
+        found = sums(*question)
+        left_behind(a, 300)
+        a.recorder.step()
+        return found
+
+    a.recorder_may_step.clear()
+    monkeypatch.setattr(rebuilding, "sums", late)
+    await a.begin()
+    await a.opens(60)
+    a.recorder_may_step.set()
+    await is_counted(a, 1, 300)
+
+
+async def test_an_instance_that_comes_once_the_sums_are_read_has_them_read_again(
+    tmp_path: Path, a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ships what a crash left there, and nobody waited for it: it was not there to be waited for."""
+    b = Instance(tmp_path, "b", a.server, [B])
+    left_behind(b, 300)
+    loop, came = asyncio.get_running_loop(), []
+
+    def late(*question: Any) -> Any:
+        found = sums(*question)
+        if not came:
+            came.append(b)
+            asyncio.run_coroutine_threadsafe(b.begin(), loop).result(60)
+            asyncio.run_coroutine_threadsafe(b.shipped(1), loop).result(60)
+        return found
+
+    monkeypatch.setattr(rebuilding, "sums", late)
+    await a.begin()
+    await a.opens(60)
+    await b.opens(60)
+    await is_counted(a, 1, 300)
+    await b.end()
+
+
+async def test_an_instance_that_comes_back_in_an_epoch_that_it_has_reported_in_ships_behind_it(
+    tmp_path: Path, a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    b = Instance(tmp_path, "b", a.server, [B])
+    await b.shared.beat()
+    await a.begin()
+    member = a.shared.store.member
+    while not member.epoch or not await member.command("SCARD", member.name("reported")):
+        await asyncio.sleep(0.01)
+    for task in a.tasks:
+        task.cancel()
+    await asyncio.gather(*a.tasks, return_exceptions=True)
+    again = Instance(tmp_path, "a", a.server, [B])
+    loop, came = asyncio.get_running_loop(), []
+
+    def late(*question: Any) -> Any:
+        found = sums(*question)
+        if not came:
+            came.append(again)
+            left_behind(again, 300)
+            asyncio.run_coroutine_threadsafe(again.begin(), loop).result(60)
+            with contextlib.suppress(TimeoutError):
+                asyncio.run_coroutine_threadsafe(again.shipped(1), loop).result(0.5)
+        return found
+
+    monkeypatch.setattr(rebuilding, "sums", late)
+    await b.begin()
+    await b.opens(60)
+    await again.opens(60)
+    await is_counted(again, 1, 300)
+    await again.end()
+    await b.end()
+
+
+async def test_what_the_ledger_has_already_is_not_counted_once_more(a: Instance) -> None:
+    """Two commands found the same correction; the counters were made of the ledger between them."""
+    await a.begin()
+    await a.opens(60)
+    one = intent(budgets=[["b", "", 0, "usd", 300]])
+    for number in range(2):
+        writer = SpoolWriter(a.spool, "gone")
+        append(writer, one, settle(one, 300, budgets=[["b", "", 0, "usd", 300]], flags=["budget_unverified"]))
+        writer.close()
+        await is_counted(a, 1, 300)
+        if not number:
+            before = a.shared.store.epoch
+            a.server.flush()
+            while a.shared.store.epoch == before:
+                await asyncio.sleep(0.01)
+                await asyncio.gather(a.shared.store.sweep(0), return_exceptions=True)
+            await a.opens(60)
+
+
+async def test_what_a_worker_reserved_for_nothing_is_released_though_it_was_killed_before(a: Instance) -> None:
+    """It stood until its deadline, and was charged whole then."""
+    await a.begin()
+    store, writer, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 60)
+    one = intent(budgets=[["b", "", 0, "usd", 300]])
+    append(writer, one)
+    await store.reserve(one["id"], [CLAIM._replace(amount=300)], time.time(), time.time() + 99, b"{}")
+    append(writer, {"t": "unused", "id": one["id"], "at": 1, "epoch": store.epoch})
+    running.cancel()
+    store.member._hang_up()
+    writer.close()
+    await asyncio.wait_for(a.shipped(1), 60)
+    await a.shared.store.member.deliver()
+    assert (await a.figures(), spent(a.engine, "b", "usd", 0)) == ((0, 0), {})
+
+
+async def test_corrections_that_a_command_writes_while_the_server_is_stopped_reach_its_budgets(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They went into the ledger alone, and Redis counted without them until it was rebuilt."""
+    await a.begin()
+    await a.opens(60)
+    data = a.folder / "a"
+    data.chmod(0o700)
+    settings = replace(a.config, data_dir=str(data), ledger=str(a.engine.url))
+    one: Any = intent()
+    ended: Any = settle(one, 400)
+    charged = entry_of(one, ended, "a").row
+    correction = repricing_of(charged._asdict(), {"cost_lines": None, "price_version": "v"}, 650, 400, 0)
+    a.recorder_may_step.clear()
+    await asyncio.sleep(0.1)
+    for _ in range(2):  # the second time by somebody who does not see that the first waits
+        write_corrections(settings, a.engine, [correction], "reprice")
+    a.recorder_may_step.set()
+    await a.shipped(1)
+    while list(a.spool.glob("*.spool")):
+        await asyncio.sleep(0.01)
+    assert await a.figures() == (250, 0)
+    assert spent(a.engine, "b", "usd", 0) == {"": 250}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxy.budgets.budget import compile_budgets
 from proxy.config import model as config
+from proxy.config.reading import read_section
 from proxy.control.seeding import began_in, began_mark, seeding_of
 
 DAY = 86_400
@@ -14,7 +15,7 @@ BUCKET = f"usd:{START}:b"
 
 def test_what_marks_say() -> None:
     row = {"name": "b", "limit_usd": 1, "window": "day"}
-    (budget,) = compile_budgets([config.Budget.model_validate(row)])
+    (budget,) = compile_budgets([read_section(config.Budget, row)])
     before, after = (START - 5) * 1_000_000, (START + 5) * 1_000_000
     began, lately = f"began {START}", f"began {START + 1}"
     # marks, when the definition was taken -> is_done, is_counted, is_whole, adopts, is_unclear

@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.control import start
 from proxy.control.answers import answers
 from proxy.control.process import Control
@@ -110,7 +111,7 @@ def test_all_questions_that_the_ledger_answers_can_be_asked_before() -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config.model_validate({
+    return read_section(Config, {
         "data_dir": str(tmp_path),
         "ledger": f"sqlite:///{tmp_path}/ledger.db",
         "keys": [{"name": "app", "key": "sk-app-0000-abcdefghijklmnop"}],

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config.file import ConfigError
 from proxy.config.model import Config
+from proxy.config.problems import ConfigError
 from proxy.dataplane import process
 from proxy.processes.orders import Orders
 from proxy.serve.supervisor import _say_why

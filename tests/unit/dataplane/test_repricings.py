@@ -10,6 +10,7 @@ import pytest
 from proxy.budgets.budget import compile_budgets
 from proxy.budgets.memory import MemoryStore
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.dataplane.repricings import charge_repricings
 from proxy.times import now_s
 
@@ -19,7 +20,7 @@ async def test_a_running_window_gets_the_difference_once_and_others_nothing(know
     rows: list[dict[str, Any]] = [
         {"name": "day", "limit_usd": 10, "window": "day"}, {"name": "calls", "limit_requests": 5, "window": "total"},
     ]  # fmt: skip
-    budgets = compile_budgets(Config.model_validate({"budgets": rows}).budgets)
+    budgets = compile_budgets(read_section(Config, {"budgets": rows}).budgets)
     start = budgets[0].window_now(now_s())[0]
     store = MemoryStore()
     plane: Any = SimpleNamespace(store=store, configured=SimpleNamespace(budgets=SimpleNamespace(budgets=budgets)))

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from proxy.budgets.redis.leased import LeasedStore
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.dataplane.shared_store import shared_store
 from tests.support.rows import each_row
 
@@ -21,6 +22,6 @@ SPOOL = cast(Any, SimpleNamespace(run="run", append_end=lambda _: None, write_ow
 def test_the_configuration_says_how_long_redis_may_take(
     settings: dict[str, Any], answers_in_s: float, leased: bool
 ) -> None:
-    store = shared_store(Config.model_validate({"store": "redis://127.0.0.1:1/0"} | settings), SPOOL)
+    store = shared_store(read_section(Config, {"store": "redis://127.0.0.1:1/0"} | settings), SPOOL)
 
     assert (store.member._deadline_s, isinstance(store, LeasedStore)) == (answers_in_s, leased)

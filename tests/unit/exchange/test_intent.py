@@ -15,6 +15,7 @@ from pricing.catalog import Catalog
 from pricing.load import load_book
 from proxy.access.keys import identity_of
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.dataplane.process import build_plane
 from proxy.dialects import find
 from proxy.dialects.openai import parse_chat
@@ -56,7 +57,7 @@ def of_a_call(folder: Path) -> tuple[Exchange, Plan]:
         "keys": [{"name": "k", "key": "sk-some-key-0000-0000"}],
         "data_dir": str(folder),
     }
-    plane = build_plane(Config.model_validate(config), "0", {}, load_book())
+    plane = build_plane(read_section(Config, config), "0", {}, load_book())
     endpoint = find("POST", "/v1/chat/completions", b"")
     assert endpoint is not None
     identity = identity_of(plane.configured.config.keys[0])

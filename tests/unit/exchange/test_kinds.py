@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pricing.load import load_book
 from proxy.access.keys import identity_of
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.dataplane.process import build_plane
 from proxy.dialects import find, openai
 from proxy.dialects.openai import parse_chat
@@ -109,7 +110,7 @@ def plane_in(folder: Path, **changes: Any) -> Plane:
         ],
         "data_dir": str(folder),
     } | changes
-    return build_plane(Config(**config), "0", {}, load_book())
+    return build_plane(read_section(Config, config), "0", {}, load_book())
 
 
 def planned(plane: Plane, name: str, body: dict[str, Any], started_at: int = 0) -> Any:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.config.exports import Export
+from proxy.config.reading import read_section
 from proxy.exports import running
 from proxy.exports.exporter import Exporter
 from proxy.exports.sink import Event, Later, Sink
@@ -137,7 +138,7 @@ def test_who_kept_a_sink_before_takes_nothing_back(engine: Engine, told: Told, m
     """Frozen while it sent: another has got further since, and stopped, and it is this one's again."""
     one, hour = exporter(engine, row(told)), 3_600_000_000
     fill(engine, made_up(20))
-    other = Exporter(engine, "other", "meter", make_sink(Export.model_validate(row(told)), engine))
+    other = Exporter(engine, "other", "meter", make_sink(read_section(Export, row(told)), engine))
     send, places = one._sink.send, []
 
     def frozen(events: Sequence[Event]) -> Mapping[str, str]:
@@ -219,7 +220,7 @@ def test_a_sink_that_cannot_begin_holds_up_no_other(
         return make_sink(which, engine)
 
     monkeypatch.setattr(running, "make_sink", made)
-    rows = [Export.model_validate(row(told, name=name)) for name in ("broken", "meter")]
+    rows = [read_section(Export, row(told, name=name)) for name in ("broken", "meter")]
     exports = running.Exports(sqlite, "i", lambda: rows)
     exports.start()
     try:

@@ -14,7 +14,7 @@ import pytest
 
 from proxy.cohort import COHORT
 from proxy.downstream import timeouts
-from proxy.downstream.connection import connection_class
+from proxy.downstream.connection import connecting
 from proxy.downstream.cycle import Cycle
 from proxy.downstream.server_state import Serving
 from proxy.downstream.timeouts import Limits
@@ -46,7 +46,7 @@ class Slow:
 async def served(app: App, *, drain_s: float = 10, date: bool = False) -> AsyncIterator[tuple[Server, int]]:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = Server(connection_class(Limits()), app=app, drain_s=drain_s, date_header=date)
+    server = Server(connecting(Limits()), app=app, drain_s=drain_s, date_header=date)
     serving = asyncio.create_task(server.serve([listener]))
     async with asyncio.timeout(10):
         yield server, port
@@ -218,7 +218,7 @@ async def test_a_call_that_is_cancelled_writes_its_end_down_before_the_server_ha
             cycle.over()
 
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(connection_class(Limits(), serve=serve), drain_s=0)
+    server = Server(connecting(Limits(), serve=serve), drain_s=0)
     serving = asyncio.create_task(server.serve([listener]))
     async with asyncio.timeout(10), connected(listener.getsockname()[1]) as (_, writer):
         writer.write(ASK)
@@ -237,7 +237,7 @@ async def test_a_call_that_is_cancelled_before_it_has_begun_keeps_no_server_wait
     async def call() -> None:
         begun.append("call")
 
-    server = Server(connection_class(Limits(), serve=None), drain_s=0)
+    server = Server(connecting(Limits(), serve=None), drain_s=0)
     late = begin(call())  # which takes itself off `tasks` at its end only
     late.cancel()
     server.state.tasks.add(late)

@@ -19,7 +19,7 @@ def test_a_signal_during_a_reload_has_its_reload_afterwards(monkeypatch: pytest.
     supervisor = Supervisor(Config(), Path("config.yaml"), None)
     first, second = (Config(server=Server(budget_status=status)) for status in (402, 429))
     versions = iter([first, second])
-    monkeypatch.setattr("proxy.serve.supervisor.load_config", lambda *_: (next(versions), []))
+    monkeypatch.setattr("proxy.serve.supervisor.load_apart", lambda *_: (next(versions), [], False))
     sent: list[str] = []
 
     class Orders:

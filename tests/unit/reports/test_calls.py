@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +105,8 @@ def test_lists_are_the_same_in_both(both: tuple[Engine, Engine]) -> None:
 @pytest.mark.needs("postgres")
 def test_seeds_of_budgets_are_the_same_in_both(both: tuple[Engine, Engine]) -> None:
     rows = [
-        config.Budget(name="company", limit_usd="5", window="total"),
-        config.Budget(name="each-session", per=("session",), limit_usd="5", window="total"),
+        config.Budget(name="company", limit_usd=Decimal(5), window="total"),
+        config.Budget(name="each-session", per=("session",), limit_usd=Decimal(5), window="total"),
         config.Budget(name="hourly", per=("key",), limit_requests=100, window="hour"),
     ]
     now_s = (START + 7 * HOUR_US) / 1e6

@@ -15,18 +15,19 @@ from sqlalchemy.engine import Engine
 from pricing.load import load_book
 from pricing.operator import parse_rows
 from proxy.config.plans import Plan
+from proxy.config.reading import read_section
 from proxy.ledger.database import open_ledger
-from proxy.reports.alternatives import Change, swap_of
-from proxy.reports.explain import ExplainQuestion, explain_answer
-from proxy.reports.focus_rows import FocusQuestion, focus_answer
-from proxy.reports.margin import Question
-from proxy.reports.margin_answer import margin_answer
-from proxy.reports.month import MonthQuestion
-from proxy.reports.month_answer import month_answer
+from proxy.reports.explain.answer import ExplainQuestion, explain_answer
+from proxy.reports.focus.rows import FocusQuestion, focus_answer
+from proxy.reports.margin.answer import margin_answer
+from proxy.reports.margin.margin import Question
+from proxy.reports.month.answer import month_answer
+from proxy.reports.month.charged import MonthQuestion
 from proxy.reports.months import month_named
-from proxy.reports.reconcile_answer import ReconcileQuestion, reconcile_answer
-from proxy.reports.reprice import reprice
-from proxy.reports.what_if import what_if_answer
+from proxy.reports.reconcile.answer import ReconcileQuestion, reconcile_answer
+from proxy.reports.reprice.repriced import reprice
+from proxy.reports.what_if.alternatives import Change, swap_of
+from proxy.reports.what_if.answer import what_if_answer
 from tests.support.made_up import fill
 from tests.support.month import DAY_US, END, START, november
 
@@ -52,7 +53,7 @@ def cost(of: list[dict[str, Any]]) -> int:
 
 
 def test_margin(ledger: Engine) -> None:
-    plans = [Plan.model_validate({"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20, "fee": "0.029"})]
+    plans = [read_section(Plan, {"name": "pro", "match": {"label.plan": "pro"}, "usd_per_month": 20, "fee": "0.029"})]
 
     shown: Any = margin_answer(ledger, plans, Question(since=START, until=END), END).shown
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.serve.at_start import AT_THE_TOP, OF_SERVER, as_started, needs_restart
 from tests.support.rows import each_row
 
@@ -26,7 +27,7 @@ def tree(path: str, value: Any) -> dict[str, Any]:
 
 @each_row("path", CHANGED)
 def test_a_reload_names_it_each_time_and_keeps_it_as_it_runs(path: str) -> None:
-    running, new = Config(), Config.model_validate(tree(path, CHANGED[path]))
+    running, new = Config(), read_section(Config, tree(path, CHANGED[path]))
 
     kept = as_started(running, new)
 
@@ -36,7 +37,7 @@ def test_a_reload_names_it_each_time_and_keeps_it_as_it_runs(path: str) -> None:
 
 
 def test_what_a_reload_brings_is_taken() -> None:
-    new = Config.model_validate({"server": {"port": 4860, "max_body_mb": 5}, "session_guess": "enforce"})
+    new = read_section(Config, {"server": {"port": 4860, "max_body_mb": 5}, "session_guess": "enforce"})
 
     kept = as_started(Config(), new)
 

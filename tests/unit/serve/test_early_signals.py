@@ -48,7 +48,7 @@ module.Orders = Orders
 """
 _RELOAD = """
 module.packaged_book = lambda: come(signal.SIGHUP)
-module.load_config = lambda *_: (Config(), [])
+module.load_apart = lambda *_: (Config(), [], False)
 
 def add_translators():
     translator = module.Child("translate", begins("translate"), socket.socket())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.config.file import ConfigError
+from proxy.config.problems import ConfigError
 from proxy.serve.sockets import listen
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config.file import ConfigError
+from proxy.config.problems import ConfigError
 from proxy.serve import start
 from proxy.serve.data_dir import check_ledger_folder, lock_data_dir, make_data_dir
 
@@ -60,9 +60,9 @@ def test_who_stands_by_holds_the_folder_that_the_file_names_in_the_end(
         return lock_data_dir(path, wait=wait)
 
     monkeypatch.setattr(start, "lock_data_dir", lock)
-    config, _, held = start._locked(file, wait=True)
+    loaded, held = start._locked(file, wait=True)
     assert waited == [first, second]
-    assert config.data_dir == str(second)
+    assert loaded.config.data_dir == str(second)
     os.close(lock_data_dir(first))
     with pytest.raises(ConfigError):
         lock_data_dir(second, patience_s=0)

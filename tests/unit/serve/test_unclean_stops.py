@@ -10,6 +10,7 @@ import pytest
 # The data plane asks for the stop as soon as it is there, and then does what the case says.
 _PROGRAM = r"""import logging, os, signal, socket, sys
 from proxy.config.model import Config
+from proxy.config.server import Server
 from proxy.serve import supervisor as module
 
 logging.basicConfig(format="%(message)s")
@@ -22,7 +23,7 @@ def data(_):
     while True:
         signal.pause()
 
-supervisor = module.Supervisor(Config(server={"drain_timeout_s": drain_s}), None, None)
+supervisor = module.Supervisor(Config(server=Server(drain_timeout_s=drain_s)), None, None)
 supervisor.add("data-0", data, socket.socket())
 sys.exit(supervisor.run())
 """

@@ -14,6 +14,8 @@
 --   leases      leases by deadline
 --   lease:<run> what a data plane has leased: amounts by counter, and the number of its last report
 --   f:<bucket>  what of it is free, of all leases, by group
+--   joined      runs that are in this epoch     reported    instances that ship nothing more before it is open
+--   shipping    instances that may ship into the ledger while it is not open
 --   clock       the latest time that was seen here, to the second
 --   waited      counters that somebody waits for -> until when; their changes are told on the channel `room`
 --
@@ -144,8 +146,8 @@ local function finish(reservation, amounts)
     local group = reservation[5][i]
     local reserved = let_go(bucket, group, reservation[6][i])
     local spent = add('s:', bucket, group, amounts and amounts[i] or '0')
-    figures[#figures + 1] = digits(spent)
-    figures[#figures + 1] = digits(reserved)
+    figures[#figures + 1] = spent
+    figures[#figures + 1] = reserved
   end
   for i, bucket in ipairs(reservation[4]) do tell(bucket, reservation[5][i]) end
   return figures
@@ -169,7 +171,7 @@ local function resolve(id, amounts)
       add('s:', bucket, group, used)
       spent = add('s:', bucket, group, amount == '0' and '0' or '-' .. amount)
     end
-    figures[#figures + 1] = digits(spent)
+    figures[#figures + 1] = spent
     figures[#figures + 1] = redis.call('HGET', base .. 'r:' .. bucket, group) or '0'
     tell(bucket, group)
   end
@@ -246,7 +248,8 @@ end
 
 -- Charge at most `most` reservations whose deadline is over; leases too, which are not counted.
 local function sweep(now, most)
-  local due = redis.call('ZRANGEBYSCORE', base .. 'deadlines', '-inf', string.format('%.6f', now), 'LIMIT', 0, most)
+  local till = string.format('%.6f', now)
+  local due = redis.call('ZRANGEBYSCORE', base .. 'deadlines', '-inf', till, 'LIMIT', 0, most)
   for _, id in ipairs(due) do
     local reservation = load(id)
     finish(reservation, reservation[6])
@@ -255,7 +258,7 @@ local function sweep(now, most)
     redis.call('RPUSH', base .. 'expired', id)
     redis.call('ZREM', base .. 'deadlines', id)
   end
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', base .. 'leases', '-inf', string.format('%.6f', now), 'LIMIT', 0, most)) do
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', base .. 'leases', '-inf', till, 'LIMIT', 0, most)) do
     expire(name)
   end
   return #due

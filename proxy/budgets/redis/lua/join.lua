@@ -6,6 +6,7 @@ local id, how, began_on = string.match(found or '', '^(%S+) (%S+) (%S+)')
 if began_on ~= server then
   id, how = ARGV[2], 'recovering'
   redis.call('SET', root .. ':epoch', id .. ' ' .. how .. ' ' .. server)
+  redis.call('PUBLISH', root .. ':epochs', how)
 end
 base = root .. ':' .. id .. ':'
 return {id, how, string.format('%.6f', clock())}

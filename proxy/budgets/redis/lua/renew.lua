@@ -3,4 +3,5 @@
 if not state() then return {'over'} end
 local server = string.match(redis.call('GET', root .. ':epoch'), '(%S+)$')
 redis.call('SET', root .. ':epoch', ARGV[2] .. ' recovering ' .. server)
+redis.call('PUBLISH', root .. ':epochs', 'recovering')
 return {'renewed'}

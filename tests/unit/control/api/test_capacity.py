@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from proxy.control.pages.capacity import levers_text
 from proxy.ledger.capacity.books import open_books
 from proxy.ledger.database import writing
-from proxy.reports.capacity_shapes import CapacityShown
+from proxy.reports.capacity.shapes import CapacityShown
 from proxy.times import now_us
 from tests.unit.control.conftest import Control
 

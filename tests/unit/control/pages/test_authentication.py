@@ -9,6 +9,7 @@ import pytest
 from starlette.requests import Request
 
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.control.api.auth import Guard
 from proxy.control.pages.authentication import COOKIE, LIFE_S, Authenticator
 from proxy.types import Identity
@@ -28,7 +29,7 @@ class Keys:
 
 
 def door_of(server: dict[str, Any], keys: Keys | None = None) -> Authenticator:
-    config = Config.model_validate({"server": server, "keys": [{"name": "file", "key": "sk-of-the-file"}]})
+    config = read_section(Config, {"server": server, "keys": [{"name": "file", "key": "sk-of-the-file"}]})
     return Authenticator(lambda: config, keys or Keys(), Guard(lambda: config.server))
 
 

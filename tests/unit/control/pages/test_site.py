@@ -24,6 +24,7 @@ from sqlalchemy.exc import OperationalError
 
 from pricing.units import UNITS
 from proxy.config.plans import Plan
+from proxy.config.reading import read_section
 from proxy.control.pages import month, overview, tables
 from proxy.control.pages.authentication import COOKIE
 from proxy.control.pages.overview import live_queries
@@ -34,8 +35,8 @@ from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.notes.reconciliations import Reconciliation, keep_reconciliation
 from proxy.ledger.planes import keys, raises
 from proxy.reports import call_lists
-from proxy.reports.margin import Question
-from proxy.reports.margin_answer import margin_answer
+from proxy.reports.margin.answer import margin_answer
+from proxy.reports.margin.margin import Question
 from proxy.times import now_us
 from tests.support.made_up import fill, made_up
 from tests.unit.control.conftest import ADMIN_KEY, Control
@@ -343,9 +344,13 @@ def test_a_plan_is_tried_on_the_same_calls_and_its_lines_are_those_to_put_into_t
     path = f"/customers?{SINCE}&plan=new&plan_match=label.plan%3Dpro&usd=25.50&fee=0.029&target=0.3"
     page = control.client.get(path).text
     lines = html.unescape(re.search(r"<pre[^>]*><code>(.*?)</code>", page, re.DOTALL)[1])  # type: ignore[index]
-    (plan,) = [Plan.model_validate(row) for row in yaml.safe_load(lines)["plans"]]
+    (plan,) = [read_section(Plan, row) for row in yaml.safe_load(lines)["plans"]]
     assert plan == Plan(
-        name="new", match={"label.plan": ("pro",)}, usd_per_month="25.50", fee="0.029", target_margin="0.3"
+        name="new",
+        match={"label.plan": ("pro",)},
+        usd_per_month=Decimal("25.50"),
+        fee=Decimal("0.029"),
+        target_margin=Decimal("0.3"),
     )
     span = {"since": 1_795_392_000_000_000, "until": 1_795_651_200_000_000}
     wanted: Any = margin_answer(control.engine, [plan], Question(**span), now_us()).shown

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.budgets.budget import Budget, compile_budgets
 from proxy.config import model as config
+from proxy.config.reading import read_section
 from proxy.ledger.database import open_ledger
 from proxy.ledger.planes.counters import budget_seeds, spent
 from proxy.ledger.planes.definitions import take_definitions
@@ -33,7 +34,7 @@ def ledger(database: str) -> Iterator[Engine]:
 def budget(**changes: Any) -> list[Budget]:
     opening = {"usd": "2.5", "at": "2026-11-29T06:00:00Z"}
     row = {"name": "b", "limit_usd": 10, "window": "day", "opening": opening} | changes
-    return list(compile_budgets([config.Budget.model_validate(row)]))
+    return list(compile_budgets([read_section(config.Budget, row)]))
 
 
 def counters(engine: Engine, budgets: list[Budget], now_s: float) -> dict[str, float]:
@@ -81,7 +82,7 @@ MANY: list[dict[str, Any]] = [
 
 def many() -> list[Budget]:
     rows = [{} if "limit_tokens" in row or "limit_requests" in row else {"limit_usd": 9} for row in MANY]
-    return list(compile_budgets([config.Budget.model_validate(row | one) for row, one in zip(rows, MANY, strict=True)]))
+    return list(compile_budgets([read_section(config.Budget, row | one) for row, one in zip(rows, MANY, strict=True)]))
 
 
 def bases(engine: Engine) -> set[tuple[Any, ...]]:
@@ -120,7 +121,7 @@ def test_a_thousand_new_budgets_ask_no_more_of_the_entries_than_a_few(ledger: En
             for number in range(count)
         ]
         asked.clear()
-        budgets = compile_budgets([config.Budget.model_validate(row) for row in rows])
+        budgets = compile_budgets([read_section(config.Budget, row) for row in rows])
         assert len(take_definitions(ledger, budgets, NOON)) == count
         bases(ledger)
         return sum("FROM entries" in text for text in asked)

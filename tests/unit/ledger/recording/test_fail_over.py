@@ -183,6 +183,26 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_writer, "_CHECK_SIZE_EVERY_BYTES", 500)
 
 
+def test_a_segment_that_its_writer_put_back_is_not_replaced_by_what_was_kept_of_it(ledger: Copied) -> None:
+    """Without its lock the run was over, and what it had written was kept; then the worker had its files again, and went on."""
+    writer = SpoolWriter(ledger.folder, "w")
+    call(writer)
+    ledger.ship()
+    ledger.copy()
+    call(writer)
+    (ledger.folder / f"{writer.run}.lock").unlink()
+    ledger.ship()
+    assert writer.keep_named()
+    call(writer)
+    ledger.fail_over()
+    ledger.ship()
+    call(writer)
+    ledger.ship()
+    writer.close()
+    ledger.ship()
+    check(ledger, 4)
+
+
 @pytest.mark.usefixtures("small_segments")
 def test_a_call_that_was_open_at_the_end_of_its_segment_finds_its_beginning_again(ledger: Copied) -> None:
     """The copy has read on into the next segment, but for that call it needs the one before."""

@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from tests.support.waiting import wait_until
 
 KEPT = START + 2 * DAY_US  # of three days and a half
 NOW = KEPT + 10 * DAY_US + HOUR_US
-BUDGETS = compile_budgets([config.Budget(name="company", limit_usd="5", window="total")])
+BUDGETS = compile_budgets([config.Budget(name="company", limit_usd=Decimal(5), window="total")])
 
 
 @pytest.fixture(scope="module")

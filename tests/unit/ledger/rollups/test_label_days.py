@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import Engine
 
 from proxy.config.model import Config
+from proxy.config.reading import read_section
 from proxy.control.labels import label_names
 from proxy.ledger.audit.verify import verify
 from proxy.ledger.database import open_ledger
@@ -368,7 +369,7 @@ def test_the_audit_compares_them(ledger: Engine, tmp_path: Path, database: str) 
 
 
 def test_plans_budgets_and_keys_name_the_labels() -> None:
-    config = Config.model_validate({
+    config = read_section(Config, {
         "plans": [{"name": "p", "match": {"label.plan": "pro"}, "per": "label.tenant", "usd_per_month": 1}],
         "budgets": [{"name": "b", "match": {"team": "x"}, "per": ["label.region"], "limit_usd": 1, "window": "day"}],
         "keys": [{"name": "k", "key": "sk-a", "labels": {"plan": "pro", "cost_centre": "7", "un named": "x"}}],
