@@ -293,7 +293,8 @@ def _hold(lock: Path, is_synced: Position | None) -> int:
         if is_synced is not None:
             synced.note(fd, is_synced)
 
-    return _made(lock, lock.with_suffix(".lock-begun"), os.O_EXCL, hold)
+    begun = lock.with_suffix(".lock-begun")
+    return _made(lock, begun, os.O_EXCL, hold)
 
 
 def _begin(segment: Path, content: Iterable[bytes]) -> int:
