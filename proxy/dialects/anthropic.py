@@ -268,7 +268,7 @@ def refusal_body(refusal: Refusal) -> bytes:
     return orjson.dumps({"type": "error", "error": {"type": kind, "message": refusal.message}})
 
 
-def stream_end(refusal: Refusal) -> bytes:
+def stream_end(refusal: Refusal, _: Sequence[Any] = ()) -> bytes:
     """The last bytes of a stream that we cut: an error event, which SDKs raise. Its message names the reason's code."""
     kind = _TYPES.get(refusal.status, "api_error")
     error = {"type": kind, "message": f"{refusal.code}: {refusal.message}"}

@@ -7,7 +7,7 @@ ConverseStream, InvokeModel, InvokeModelWithResponseStream, CountTokens), as bot
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -323,7 +323,7 @@ def refusal_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
     return [(b"x-amzn-errortype", _exception(refusal).encode())]
 
 
-def stream_end(refusal: Refusal) -> bytes:
+def stream_end(refusal: Refusal, _: Sequence[Any] = ()) -> bytes:
     """The last message of a stream that we cut: an exception, which SDKs raise."""
     name = _exception(refusal)
     if name not in _IN_STREAMS:

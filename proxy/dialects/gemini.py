@@ -6,7 +6,7 @@ take both, so bounded ones are put into camelCase as they are read, and what was
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -255,7 +255,7 @@ def refusal_body(refusal: Refusal) -> bytes:
     return orjson.dumps({"error": _error(refusal)})
 
 
-def stream_end(refusal: Refusal) -> bytes:
+def stream_end(refusal: Refusal, _: Sequence[Any] = ()) -> bytes:
     """The last bytes of a stream that we cut: an error, which SDKs raise."""
     return b"data: " + orjson.dumps({"error": _error(refusal)}) + b"\n\n"
 

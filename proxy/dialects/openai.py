@@ -5,7 +5,7 @@ Shapes: OpenAI's API reference (platform.openai.com/docs/api-reference). How res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -287,7 +287,7 @@ def refusal_body(refusal: Refusal) -> bytes:
     return orjson.dumps({"error": error_of(refusal)})
 
 
-def stream_end(refusal: Refusal) -> bytes:
+def stream_end(refusal: Refusal, _: Sequence[Any] = ()) -> bytes:
     """The last bytes of a stream that we cut: an error object, which SDKs raise, and no [DONE]."""
     return b"data: " + orjson.dumps({"error": error_of(refusal)}) + b"\n\n"
 

@@ -17,6 +17,7 @@ from proxy.dialects.tool_bounds import ToolBounds
 from proxy.errors import Refusal, invalid_request
 from proxy.meters.openai_responses import container_sessions
 from proxy.types import Call
+from proxy.wire import lenient
 
 _BOUNDED = frozenset({
     "model", "input", "instructions", "max_output_tokens", "max_tool_calls", "stream", "stream_options", "tools", "n",
@@ -36,6 +37,13 @@ _SAYS_ALL = {
 _SUMMARY = "compaction_trigger"
 _SEALED = frozenset({"reasoning", "compaction"})  # bring all that they say in `encrypted_content`
 _TEXT_PARTS = frozenset({"input_text", "output_text", "summary_text", "reasoning_text", "text", "refusal"})
+# What every response has (openai SDK 3.57, `types/responses/response.py`): clients take a last event that lacks some of it for
+# damaged, and tell its error to nobody (async-openai 0.43, Agent Framework 1.17). Its names, where none were said; the rest.
+_NAMED: dict[str, Any] = {"id": "", "created_at": 0, "model": ""}
+_WHOLE: dict[str, Any] = {
+    "object": "response", "status": "failed", "output": [], "incomplete_details": None, "instructions": None, "metadata": {},
+    "parallel_tool_calls": True, "temperature": None, "tool_choice": "auto", "tools": [], "top_p": None, "usage": None,
+}  # fmt: skip
 # Tools that the client runs itself; every other type runs at the provider.
 CLIENT_TOOLS = ("function", "custom", "computer", "local_shell", "apply_patch", "namespace", "tool_search")
 _BILLED_CALLS = (
@@ -260,13 +268,13 @@ def cap(body: Mapping[str, Any], tokens: int, provider: str) -> dict[str, Any]:
     return {"max_output_tokens": tokens}
 
 
-def stream_end(refusal: Refusal) -> bytes:
-    """The last event of a stream that we cut: a response that failed, with the reason's code (Codex reads it)."""
-    response = {
-        "object": "response",
-        "status": "failed",
-        "output": [],
-        "error": {"code": refusal.code, "message": refusal.message},
-    }
-    event = {"type": "response.failed", "response": response}
-    return b"event: response.failed\ndata: " + orjson.dumps(event) + b"\n\n"
+def stream_end(refusal: Refusal, seen: Sequence[Any] = ()) -> bytes:
+    """The last event of a stream that we cut: the response that had begun, failed, with the reason's code (Codex reads it)."""
+    events = [event for event in seen if isinstance(event, dict)]
+    responses = [event["response"] for event in events if isinstance(event.get("response"), dict)]
+    begun = responses[0] if responses else {}
+    error = {"code": refusal.code, "message": refusal.message}
+    response = _WHOLE | {name: begun.get(name, other) for name, other in _NAMED.items()} | {"error": error}
+    numbers = [event["sequence_number"] for event in events if isinstance(event.get("sequence_number"), int)]
+    event = {"type": "response.failed", "sequence_number": max(numbers, default=-1) + 1, "response": response}
+    return b"event: response.failed\ndata: " + lenient.dumps(event) + b"\n\n"

@@ -205,7 +205,7 @@ class Client:
     async def refuse(self, family: Family, refusal: Refusal) -> None:
         """Say no in the dialect's own shape; in a stream that has begun, as its proper end."""
         if self.started:
-            await self.end(family.stream_end(refusal))
+            await self.end(family.stream_end(refusal, ()))
             return
         headers: list[Header] = [_JSON, *family.refusal_headers(refusal), *refusal.headers]
         if refusal.final:

@@ -291,16 +291,21 @@ class Attempt(Linked):
         """End a session's reservation that no turn used: without an entry, unless it may have been charged already."""
         if not self.closed:
             self.closed = True
+            store = self.exchange.plane.store
             record: records.Unused = {"t": "unused", "id": self.id, "at": now_us()}
+            if store.epoch and self.claims:
+                record["epoch"] = store.epoch
             self._append(orjson.dumps(record))
             if self.claims:
                 ending = None
                 try:
-                    ending = await self.exchange.plane.store.release(self.id)
+                    ending = await store.release(self.id)
                 finally:
                     if ending != "released":
                         second: records.Unused = {**record, "intent": self.intent_record()}
                         self._append(orjson.dumps(second))
+                    elif "epoch" in record:
+                        self._append(orjson.dumps({**record, "released": True}))
 
     async def settle(self, settlement: Settlement, *, before_answer: bool = False) -> None:
         """Charge what was used (or, unconfirmed, the whole ceiling), on disk first and then in the budgets.

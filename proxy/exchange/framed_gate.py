@@ -96,14 +96,14 @@ class FramedGate(Gate):
             self.phase = Phase.TORN
         return then
 
-    def finish(self, too_early: bytes) -> bytes:
-        """As `close`, where the upstream ended as it should; `too_early` follows where it did so in the middle."""
+    def finish(self, too_early: Callable[[], bytes]) -> bytes:
+        """As `close`, where the upstream ended as it should; what `too_early` gives follows where it did so in the middle."""
         rest = self.close()
         if self.phase is Phase.UNOBSERVED or self.fault is Fault.SAID:
             return rest
         if self.phase is Phase.TORN or (self._form.must_end and not self.complete):
             self.fault = Fault.SILENT
-            return rest + too_early
+            return rest + too_early()
         self.phase = Phase.DONE
         return rest
 

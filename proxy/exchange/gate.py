@@ -170,8 +170,9 @@ class StreamGate(Gate):
         self.fault = Fault.SAID if failed else Fault.NONE
         return self._redact(body) if failed else body
 
-    def finish(self, too_early: bytes) -> bytes:
-        """As `close`, where the upstream ended as it should; `too_early` follows where it did so in the middle.
+    def finish(self, too_early: Callable[[], bytes]) -> bytes:
+        """As `close`, where the upstream ended as it should; what `too_early` gives follows where it did so in the
+        middle.
 
         Some dialects end without saying so.
         """
@@ -181,7 +182,7 @@ class StreamGate(Gate):
             if self.fault is Fault.SAID:
                 return rest
             self.fault = Fault.SILENT
-            return rest + behind + too_early
+            return rest + behind + too_early()
         if self.phase is Phase.DONE or self._before_done is None:
             return rest
         self.phase = Phase.DONE

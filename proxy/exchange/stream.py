@@ -10,7 +10,7 @@ from pricing.cost import Cost
 from pricing.usage import Reading
 from proxy.downstream.client import stream_cost_wish
 from proxy.downstream.flow import Flow
-from proxy.errors import upstream_unreachable
+from proxy.errors import Refused, upstream_unreachable
 from proxy.exchange.answering import Answering, fault
 from proxy.exchange.attempt import Attempt
 from proxy.exchange.drain import Drain
@@ -79,7 +79,6 @@ class Streamed(Answering):
     async def relay(self, first: bytes | None) -> None:
         """first: what has been read of it already; None where the client's stream begins before the upstream's does."""
         response, client, gate, drain = self.response, self.client, self._gate, self._drain
-        endpoint = self.exchange.endpoint
         await client.start(response.status, passed_headers(response.headers) + _NO_CACHE)
         every_s = self.exchange.configured.config.server.keepalive_comment_s
         alive = KeepAlive(every_s, gate, client) if first is None else None
@@ -91,7 +90,7 @@ class Streamed(Answering):
             drain.end()
             if alive is not None:
                 alive.stop()
-        rest = gate.finish(endpoint.family.stream_end(upstream_unreachable(_ENDED_EARLY).refusal))
+        rest = gate.finish(lambda: self._broken_end(upstream_unreachable(_ENDED_EARLY)))
         self._note_stored()
         await self._settle_whole()
         await client.end(rest)
@@ -238,11 +237,15 @@ class Streamed(Answering):
         if client.gone:
             return
         if whole:
-            await client.end(gate.finish(b""))
+            await client.end(gate.finish(bytes))
         elif client.started:
-            await client.end(gate.close(self.exchange.endpoint.family.stream_end(fault(error).refusal)))
+            await client.end(gate.close(self._broken_end(fault(error))))
         else:
             raise fault(error)
+
+    def _broken_end(self, why: Refused) -> bytes:
+        """What the client reads behind a stream that is not whole."""
+        return self.exchange.endpoint.family.stream_end(why.refusal, self._gate.watch.events_seen())
 
     def timings(self) -> Timings:
         timings = super().timings()

@@ -137,10 +137,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
-    """WAL: readers never wait for the recorder. FULL: what is committed is on disk, as the spool deletes what is shipped."""
+    """WAL: readers never wait for the recorder. FULL: what is committed is on disk, as the spool deletes what is shipped. No
+    connection checkpoints by itself, but the last one as it is closed: `checkpoints.py`."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
+    for pragma in ("journal_mode = WAL", "wal_autocheckpoint = 0", "synchronous = FULL", "temp_store = MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

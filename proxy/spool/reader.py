@@ -8,7 +8,8 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
-from proxy.spool.frames import Position, Record, first_bytes, frames, next_sound
+from proxy.spool.frames import NONE, Position, Records, first_bytes, frames, next_sound
+from proxy.spool.synced import noted
 
 _READ_BYTES = 512 * 1024  # at once: what is read takes five times as much as values
 _LONG_BYTES = 4 * 1024 * 1024  # where that is not one record
@@ -24,6 +25,7 @@ class SpoolReader:
         self.position = start
         self.more = False  # something was left behind what was read last
         self.damaged_bytes = 0  # between sound records: no crash leaves that
+        self._synced: Position | None = None  # nothing behind it may be read yet
         self._gaps: dict[int, int] = {}  # which segment follows, where the next one is missing
 
     def _name(self, number: int) -> str:
@@ -34,38 +36,43 @@ class SpoolReader:
         try:
             fd = os.open(f"{self._begin}.lock", os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
+            self._synced = None
             return True
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            self._synced = noted(fd)
             return False
         finally:
             os.close(fd)
+        self._synced = None
         return True
 
-    def read(self, *, over: bool) -> list[Record]:
-        """The records that are there, of half a megabyte at most (or one that is longer); [] when there are no more now.
+    def read(self, *, over: bool) -> Records:
+        """The records that are there, of half a megabyte at most (or one that is longer); none when there are no more now.
 
         over: the writer is gone, so an incomplete frame at the end will never be completed: it is passed over.
         """
         segment, offset = self.position
         # Asked before reading, as `is_over` is: what is read of a segment that is finished is all of it.
-        finished = self._has_next(segment)
+        finished, end = self._has_next(segment), None
+        if self._synced is not None and segment >= self._synced.segment:
+            finished, end = False, self._synced.offset
         path, data = self._name(segment), b""
         with contextlib.suppress(FileNotFoundError):
-            if os.stat(path).st_size != offset:  # noqa: PTH116 - at rest it is all that is asked, several times a second
-                data, records, used, full = _portion(path, segment, offset)
+            if os.stat(path).st_size != offset and offset != end:  # noqa: PTH116 - at rest all that is asked, several times a second
+                data, records, used, full = _portion(path, segment, offset, end)
         self.more = False
         if not data:
             if finished:
                 self.position = Position(self._gaps.get(segment, segment + 1), 0)
                 return self.read(over=over)
-            return []
+            return NONE
         if used < len(data) and (not full or not records):
             used += self._damage(data[used:], segment, offset + used, last=over or finished)
         self.position = Position(segment, offset + used)
         if not records:
-            return self.read(over=over) if used else []
+            return self.read(over=over) if used else NONE
         self.more = full or finished
         return records
 
@@ -125,12 +132,12 @@ class SpoolReader:
         (self.folder / f"{self.run}.lock").unlink(missing_ok=True)
 
 
-def _portion(path: str, segment: int, offset: int) -> tuple[bytes, list[Record], int, bool]:
-    """What is read at once, the records in it, how many bytes they take, and whether the segment may go on."""
+def _portion(path: str, segment: int, offset: int, end: int | None) -> tuple[bytes, Records, int, bool]:
+    """What is read at once, the records in it, how many bytes they take, and whether the segment may go on. end: no further."""
     fd, most = os.open(path, os.O_RDONLY | os.O_CLOEXEC), _READ_BYTES
     try:
         while True:
-            data = os.pread(fd, most, offset)
+            data = os.pread(fd, most if end is None else min(most, end - offset), offset)
             records, used = frames(data, segment, offset)
             if records or len(data) < most:
                 break

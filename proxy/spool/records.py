@@ -11,7 +11,7 @@
 | `settle` | an attempt, charged; whoever sees a job's end | pairing, metrics, stored ids, `jobs` | the end: its entry |
 | `job` | an attempt whose provider has begun a job | pairing, `jobs` | it runs on: an entry `running` until its end |
 | `expired` | whoever sweeps overdue reservations | pairing | the end: charged at its ceiling |
-| `unused` | a session, whose reservation no turn used | pairing | the end: no entry, but where it may have expired |
+| `unused` | a session, whose reservation no turn used | pairing | the end: no entry, unless it may expire or has |
 | `correction` | a report with `--apply`; a capacity | pairing | its entry is there, or comes with the next start |
 | `tally` | `spool/tally`, once a second | metrics | the last second's counts are lost |
 | `epoch` | each worker, when a shared store begins anew | the recorder | what stands before it is counted first |
@@ -117,6 +117,10 @@ class Unused(TypedDict):
     # Present in a second one: the store did not say that it was released, so that it has expired, or may. Then the ledger has
     # an entry of this attempt, as of one that was refused without an answer.
     intent: NotRequired[Intent]
+    # Of a shared store, in which the reservation may stand although this process is gone; then a second one says that it was
+    # released, where the store did. Where none comes, nobody knows.
+    epoch: NotRequired[str]
+    released: NotRequired[bool]
 
 
 class Void(TypedDict):

@@ -5,7 +5,7 @@ it lives: who can take that lock knows that the run is over. What is appended is
 process leaves at most one torn frame, at the end.
 
 `write` mode: appended is safe from the death of the process; a thread syncs to disk every 50 ms, off the event loop.
-`fsync` mode: synced before `append` returns.
+`fsync` mode: synced before `append` returns, and read by nobody before that (`synced.py`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from zlib import crc32
 import orjson
 
 from proxy.ids import Ids
-from proxy.spool.frames import HEAD, frame
+from proxy.spool import synced
+from proxy.spool.frames import HEAD, Position, frame
 from proxy.spool.kept import give_way
 from proxy.spool.records import VERSION, Open
 from proxy.times import now_us
@@ -60,7 +61,8 @@ class SpoolWriter:
         self._until_check = 0
         self._given_up = False
         self._lock = folder / f"{self._run}.lock"
-        self._lock_fd = _hold(self._lock)
+        self._synced = Position(0, 0) if self._fsync else None
+        self._lock_fd = _hold(self._lock, self._synced)
         self._owed: deque[bytes] = deque()
         self._refusal = ""
         self._dirty = threading.Event()
@@ -109,6 +111,7 @@ class SpoolWriter:
                 count, size = self._keep_whole(payloads, written)
             if self._fsync:
                 self._sync()
+                self._note_synced(self._size + size)
         except OSError as error:
             self._cut(self._size)
             if error.errno == errno.ENOSPC and give_way(self._folder):
@@ -138,9 +141,13 @@ class SpoolWriter:
         self._cut(self._size + size)
         return count, size
 
+    def _note_synced(self, size: int) -> None:
+        """So far the recorder may read."""
+        self._synced = Position(self._number - 1, size)
+        synced.note(self._lock_fd, self._synced)
+
     def _sync(self) -> None:
-        """What was written is on disk. Where it is not, it is taken back by who called; but the recorder may have read it, and
-        would read on behind it."""
+        """What was written is on disk. Where it is not, who called takes it back."""
         try:
             os.fdatasync(self._fd)
         except OSError:
@@ -212,6 +219,10 @@ class SpoolWriter:
         opening: Open = {"t": "open", "v": VERSION, "run": self._run, "segment": self._number}
         header = frame(orjson.dumps(opening))
         try:
+            if self._fsync and self._fd >= 0:
+                os.ftruncate(
+                    self._fd, self._size
+                )  # all of it may be read from here on: no record that was refused stays in it
             fd = _begin(path, (header,))
         except OSError as error:
             raise self._refused(error) from None
@@ -219,6 +230,8 @@ class SpoolWriter:
         self._empty_size = len(header)
         self._given_up = False
         self._number += 1
+        if self._fsync:
+            self._note_synced(self._size)
         if old >= 0:
             os.fdatasync(old)
             os.close(old)
@@ -233,7 +246,7 @@ class SpoolWriter:
                 return None
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not is_held:  # first: a run without a lock is over, and what is read of it deleted
-                old, self._lock_fd = self._lock_fd, _hold(self._lock)
+                old, self._lock_fd = self._lock_fd, _hold(self._lock, self._synced)
                 os.close(old)
             if not is_named:
                 old, self._fd = self._fd, _begin(self._path, _content(self._fd))
@@ -272,10 +285,16 @@ class SpoolWriter:
         return left
 
 
-def _hold(lock: Path) -> int:
+def _hold(lock: Path, is_synced: Position | None) -> int:
     """The file that says that a run lives, held. It has its name once it is: a run whose lock is free is over, and deleted."""
+
+    def hold(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if is_synced is not None:
+            synced.note(fd, is_synced)
+
     begun = lock.with_suffix(".lock-begun")
-    return _made(lock, begun, os.O_EXCL, lambda fd: fcntl.flock(fd, fcntl.LOCK_EX))
+    return _made(lock, begun, os.O_EXCL, hold)
 
 
 def _begin(segment: Path, content: Iterable[bytes]) -> int:

@@ -272,7 +272,7 @@ class _Call:
         """Say no, in the caller's dialect; in the middle of a stream as its last event, behind what is known of the usage."""
         if self._started:
             reading = translated.event(self._reading(None))
-            end = reading + self._family.stream_end(refusal)
+            end = reading + self._family.stream_end(refusal, ())
             await self._send({"type": "http.response.body", "body": end})
             return
         headers = self._answer_headers()

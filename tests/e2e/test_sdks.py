@@ -383,6 +383,8 @@ def test_a_broken_response_ends_as_failed(rig: SdkRig) -> None:
     assert events[-1].type == "response.failed"
     assert events[-1].response.error is not None
     assert str(events[-1].response.error.code) == "upstream_unreachable"
+    assert events[0].type == "response.created"
+    assert (events[-1].response.id, events[-1].response.model) == (events[0].response.id, "broken-gpt")
 
 
 def test_a_broken_message_ends_with_an_error_event(rig: SdkRig) -> None:

@@ -66,6 +66,31 @@ async def test_an_error_is_an_event_of_its_own_behind_one_that_lacks_its_end(bui
     assert last_event(told.body)["error"]["code"] == "upstream_unreachable"
 
 
+@pytest.mark.parametrize("broken", [True, False], ids=["the connection broke", "the stream ended"])
+async def test_a_response_that_is_cut_fails_under_the_names_that_it_began_with(build: Build, broken: bool) -> None:
+    begun = {
+        "object": "response",
+        "id": "resp_1",
+        "created_at": 5,
+        "model": "m-2",
+        "status": "in_progress",
+        "usage": None,
+    }
+    piece = {"type": "response.output_text.delta", "sequence_number": 1, "delta": "Zebras"}
+    pieces: list[bytes | Exception] = [
+        named({"type": "response.created", "sequence_number": 0, "response": begun}), named(piece), *([RESET] if broken else []),
+    ]  # fmt: skip
+    told = last_event((await build().ask(Answer(*pieces, kind=KIND), path="/v1/responses", stream=True)).body)
+    assert (told["type"], told["sequence_number"]) == ("response.failed", 2)
+    response = told["response"]
+    assert (response["id"], response["created_at"], response["model"], response["status"]) == (
+        "resp_1",
+        5,
+        "m-2",
+        "failed",
+    )
+
+
 async def test_a_line_end_that_is_cut_in_two_is_no_half_event(build: Build) -> None:
     stream = CHUNK.replace(b"\n", b"\r\n") + b"data: [DONE]\r\n\r\n"
     told = await build().ask(Answer(stream[:-1], stream[-1:], kind=KIND), stream=True)

@@ -75,6 +75,27 @@ async def test_of_a_reservation_that_nothing_used_the_records_say_whether_it_may
     assert [end["intent"]["budgets"] for end in ends if "intent" in end] == [intent["budgets"]] * told
 
 
+class _Shared(Odd):
+    """Stays when this process is killed."""
+
+    epoch = "e"
+
+
+async def test_of_what_nothing_used_the_records_say_that_a_shared_store_released_it(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would know, where this process is killed between the two."""
+    house = build(**HARD)
+    house.plane.store = cast(Any, _Shared())
+    monkeypatch.setattr(Attempt, "settle", lambda attempt, *_, **__: attempt.unused())
+    await house.ask()
+    _, *ends = house.records()
+    assert [(end["t"], end["epoch"], end.get("released")) for end in ends] == [
+        ("unused", "e", None),
+        ("unused", "e", True),
+    ]
+
+
 @pytest.mark.parametrize("budget", [{"on_store_down": "allow"}, {"action": "warn"}])
 async def test_where_no_budget_denies_the_call_goes_on_and_is_charged_later(
     build: Build, budget: dict[str, Any]

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 from mypy import state
 
-from machine_code import COMPILED, natively
+from machine_code import COMPILED, ROOT, natively
 from tests.house.source import Source, imports, product
 from tests.support.native import is_kept, setattr_checked
 
@@ -131,6 +131,50 @@ def test_no_text_that_mypyc_is_given_is_put_together_by_format() -> None:
         if isinstance(node, ast.FormattedValue) and node.conversion == ord("s")
     ]
     assert found == []
+
+
+def test_what_is_made_or_imported_once_is_kept_but_for_types_and_what_tests_set() -> None:
+    given = natively(
+        """from __future__ import annotations
+
+import orjson
+from bisect import insort
+from collections import deque
+from proxy import meters
+from proxy.errors import Refused, starting
+from proxy.times import now_us
+from proxy.upstream.connect import open_transport
+A, B = 1, {2}
+BOTH = (A, B)
+
+def of(row: deque[int]) -> bytes:
+    return orjson.dumps([*row])
+"""
+    )
+    assert given.splitlines()[2:] == [
+        "import orjson; _orjson_dumps: Final = orjson.dumps; _orjson_fragment: Final = orjson.Fragment",
+        "from bisect import insort as _insort_; insort: Final = _insort_",
+        "from collections import deque",  # a type
+        "from proxy import meters",  # a package
+        "from proxy.errors import Refused, starting as _starting_; starting: Final = _starting_",
+        "from proxy.times import now_us",  # compiled, too
+        "from proxy.upstream.connect import open_transport",  # tests set it
+        "A: Final = 1; B: Final = {2}",
+        "BOTH: Final = (A, B)",
+        "",
+        "def of(row: deque[int]) -> bytes:",
+        "    return _orjson_dumps([*row])",
+    ]
+
+
+def test_a_value_is_no_concern_of_the_collector_and_what_tests_have_kinds_of_is_open() -> None:
+    given = natively((ROOT / "pricing/usage.py").read_text(encoding="utf-8"))
+    assert (
+        "@mypyc_attr(acyclic=True, free_list_len=1)\n@dataclass(unsafe_hash=True, init=False)\nclass Reading(Value)"
+        in given
+    )
+    given = natively((ROOT / "proxy/upstream/response.py").read_text(encoding="utf-8"))
+    assert "@mypyc_attr(allow_interpreted_subclasses=True)\nclass Response:" in given
 
 
 @pytest.mark.skipif(not state.__file__.endswith(".so"), reason="mypy is interpreted on this kind of machine")

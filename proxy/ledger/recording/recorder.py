@@ -18,6 +18,7 @@ from typing import Protocol
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from proxy.ledger.checkpoints import Checkpoints
 from proxy.ledger.entries.entry import Entry, Shipped
 from proxy.ledger.recording.batch import Batch, RefusedCall
 from proxy.ledger.recording.markers import MARKER_BEGINS, epoch_of
@@ -27,7 +28,7 @@ from proxy.ledger.recording.runs import Run, Runs
 from proxy.ledger.recording.shipping import LedgerMovedError, Metrics, Positions, Shipper
 from proxy.ledger.recording.unrecorded import keep_rejected, keep_unreadable
 from proxy.rate_limited_log import RateLimitedLog
-from proxy.spool.frames import Record
+from proxy.spool.frames import Records
 from proxy.spool.kept import Kept
 from proxy.spool.records import Intent
 from proxy.times import now_s, now_us
@@ -103,6 +104,7 @@ class Recorder:
         self._folder = folder
         self._most = _MAX_ENTRIES_OF_A_SERVER if engine.dialect.name == "postgresql" else _MAX_ENTRIES
         self._shipper = Shipper(engine, instance, metrics, capacity_of)
+        self._checkpoints = Checkpoints(engine)
         self._capacity_of = capacity_of
         self._metrics = metrics
         self._on_shipping = on_shipping
@@ -215,6 +217,7 @@ class Recorder:
         try:
             self._runs.committed(positions)
             self._drop_kept()
+            self._checkpoints.committed(len(inserted))
         except OSError as error:
             self._put_off(error)
         _shortages.tell()
@@ -341,7 +344,7 @@ class Recorder:
         self._short_of_files = True
         _shortages.note(f"files cannot be opened ({errno.errorcode[error.errno]}); what is in the spool waits")
 
-    def _sound_records(self, run: Run) -> list[Record]:
+    def _sound_records(self, run: Run) -> Records:
         damaged = run.reader.damaged_bytes
         records = run.reader.read(over=run.over)
         if run.reader.damaged_bytes > damaged:
@@ -352,18 +355,18 @@ class Recorder:
             )  # fmt: skip
         return records
 
-    def _up_to_marker(self, run: Run, records: list[Record]) -> list[Record]:
+    def _up_to_marker(self, run: Run, records: Records) -> Records:
         """The records that may be shipped now; the run goes on from there."""
         run.marker = None
         if self._gate is None:
             return records
-        for number, record in enumerate(records):
-            if record.payload.startswith(MARKER_BEGINS):
-                epoch = epoch_of(record.payload)
+        for number, payload in enumerate(records.payloads):
+            if payload.startswith(MARKER_BEGINS):
+                epoch = epoch_of(payload)
                 if epoch is not None and not self._gate.may_pass(epoch):
                     run.marker = epoch
-                    run.reader.position = record.start_position
-                    return records[:number]
+                    run.reader.position = records[number].start_position
+                    return records.first(number)
         return records
 
     def _note_markers(self) -> None:

@@ -1031,6 +1031,23 @@ async def test_what_the_ledger_has_already_is_not_counted_once_more(a: Instance)
             await a.opens(60)
 
 
+async def test_what_a_worker_reserved_for_nothing_is_released_though_it_was_killed_before(a: Instance) -> None:
+    """It stood until its deadline, and was charged whole then."""
+    await a.begin()
+    store, writer, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.ready.wait(), 60)
+    one = intent(budgets=[["b", "", 0, "usd", 300]])
+    append(writer, one)
+    await store.reserve(one["id"], [CLAIM._replace(amount=300)], time.time(), time.time() + 99, b"{}")
+    append(writer, {"t": "unused", "id": one["id"], "at": 1, "epoch": store.epoch})
+    running.cancel()
+    store.member._hang_up()
+    writer.close()
+    await asyncio.wait_for(a.shipped(1), 60)
+    await a.shared.store.member.deliver()
+    assert (await a.figures(), spent(a.engine, "b", "usd", 0)) == ((0, 0), {})
+
+
 async def test_corrections_that_a_command_writes_while_the_server_is_stopped_reach_its_budgets(
     a: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,9 @@ from proxy.errors import Refusal, Refused
 from proxy.types import Identity
 from tests.support.rows import each_row
 
+# Of a response (openai SDK 3.57, `types/responses/response.py`), and of what strict clients besides ask for.
+REQUIRED = {"created_at", "id", "model", "object", "output", "parallel_tool_calls", "status", "tool_choice", "tools"}
+
 
 def parse(**changes: Any) -> Any:
     return responses.parse(orjson.dumps({"model": "m", "input": "hi"} | changes))
@@ -133,6 +136,27 @@ def test_ids_belong_to_the_team_that_made_them() -> None:
 def test_a_cut_stream_ends_as_a_failed_response() -> None:
     event = orjson.loads(responses.stream_end(Refusal(402, "budget_exceeded", "why")).split(b"data: ")[1])
     assert (event["type"], event["response"]["error"]["code"]) == ("response.failed", "budget_exceeded")
+    assert not REQUIRED - event["response"].keys()
+
+
+def test_a_cut_stream_ends_with_the_response_that_it_began_with() -> None:
+    begun = {"id": "resp_1", "created_at": 5, "model": "m", "status": "in_progress", "tools": [{"type": "function"}]}
+    seen = [
+        {"type": "response.created", "sequence_number": 0, "response": begun},
+        {"type": "response.output_text.delta", "sequence_number": 1, "delta": "Zebras"},
+        "no event",
+        {"response": "none either", "sequence_number": "2"},
+    ]
+    event = orjson.loads(responses.stream_end(Refusal(502, "upstream_unreachable", "why"), seen).split(b"data: ")[1])
+    assert event["sequence_number"] == 2
+    response = event["response"]
+    assert (response["id"], response["created_at"], response["model"], response["status"]) == (
+        "resp_1",
+        5,
+        "m",
+        "failed",
+    )
+    assert not REQUIRED - response.keys()
 
 
 @pytest.mark.parametrize(("name", "value"), [("stream", True), ("store", False)])

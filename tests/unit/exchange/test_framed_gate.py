@@ -55,7 +55,7 @@ def gate(invoke: bool = False, **more: Any) -> FramedGate:
 def test_every_byte_passes_and_the_usage_is_read(data: st.DataObject, frames: list[bytes], invoke: bool) -> None:
     made = gate(invoke)
 
-    out = b"".join(made.feed(part) for part in parts_of(b"".join(frames), data)) + made.finish(TOO_EARLY)
+    out = b"".join(made.feed(part) for part in parts_of(b"".join(frames), data)) + made.finish(lambda: TOO_EARLY)
 
     assert out == b"".join(frames)
     assert made.final_reading().usage == USAGE
@@ -66,7 +66,7 @@ def test_every_byte_passes_and_the_usage_is_read(data: st.DataObject, frames: li
 def test_a_stream_that_ends_before_its_last_word_gets_ours(passed: int) -> None:
     made = gate()
 
-    out = made.feed(b"".join(CONVERSE[:passed]) + CONVERSE[passed][:20]) + made.finish(TOO_EARLY)
+    out = made.feed(b"".join(CONVERSE[:passed]) + CONVERSE[passed][:20]) + made.finish(lambda: TOO_EARLY)
 
     assert out == b"".join(CONVERSE[:passed]) + TOO_EARLY
     assert (made.complete, made.fault) == (False, Fault.SILENT)
@@ -75,7 +75,7 @@ def test_a_stream_that_ends_before_its_last_word_gets_ours(passed: int) -> None:
 def test_a_stream_whose_usage_alone_is_missing_is_whole() -> None:
     made = gate()
 
-    out = made.feed(b"".join(CONVERSE[:3])) + made.finish(TOO_EARLY)
+    out = made.feed(b"".join(CONVERSE[:3])) + made.finish(lambda: TOO_EARLY)
 
     assert (out, made.complete, made.watch.final) == (b"".join(CONVERSE[:3]), True, False)
 
@@ -86,7 +86,7 @@ def test_an_exception_is_a_failure_and_its_secrets_are_blotted_out() -> None:
     plain = encode_exception("throttlingException", b'{"message":"slow down"}')
     telling = encode_exception("validationException", b'{"message":"bedrock-api-key is wrong"}')
 
-    out = made.feed(CONVERSE[0] + plain + telling) + made.finish(TOO_EARLY)
+    out = made.feed(CONVERSE[0] + plain + telling) + made.finish(lambda: TOO_EARLY)
 
     assert out.startswith(CONVERSE[0] + plain)
     assert (secret in out, b"[redacted] is wrong" in out, TOO_EARLY in out) == (False, True, False)
@@ -99,7 +99,7 @@ def test_what_cannot_be_read_passes_unobserved(garbage: bytes, behind: int) -> N
     good = b"".join(CONVERSE[:behind])
 
     out = made.feed(good)
-    out += made.feed(b"\xff" * 12 + garbage) + made.feed(garbage) + made.finish(TOO_EARLY)
+    out += made.feed(b"\xff" * 12 + garbage) + made.feed(garbage) + made.finish(lambda: TOO_EARLY)
 
     assert out == good + b"\xff" * 12 + garbage + garbage
     assert made.phase is Phase.UNOBSERVED
@@ -110,7 +110,7 @@ def test_what_stands_before_it_in_the_same_read_is_observed(garbage: bytes) -> N
     made = gate()
     sent = b"".join(CONVERSE) + b"\xff" * 12 + garbage
 
-    out = made.feed(sent) + made.feed(garbage) + made.finish(TOO_EARLY)
+    out = made.feed(sent) + made.feed(garbage) + made.finish(lambda: TOO_EARLY)
 
     assert out == sent + garbage
     assert made.final_reading().usage == USAGE

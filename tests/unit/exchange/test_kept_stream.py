@@ -121,7 +121,7 @@ def what_becomes_of(reads: list[bytes], dialect: str, form: StreamForm) -> dict[
     )  # fmt: skip
     passed = [fed(gate, read) for read in reads]
     so_far = bytes(gate.watch.kept), gate.watch.only_comments, gate.watch.so_far, gate.between_events
-    passed.append(gate.finish(b"data: cut\n\n"))
+    passed.append(gate.finish(lambda: b"data: cut\n\n"))
     watch = gate.watch
     return {
         "passed": passed, "kept": so_far, "size": watch.kept.size, "events": watch.events, "share": watch.share_seen,

@@ -68,6 +68,50 @@ def test_a_reservation_that_no_turn_used_costs_nothing_though_it_expired(
     assert {row["outcome"] for row in ledger.rows()} <= {"unused", "expired"}
 
 
+@pytest.mark.parametrize("first", ["killed", "expired"])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_reservation_whose_worker_was_killed_before_it_was_released_costs_nothing(
+    ledger: Ledger, tmp_path: Path, first: str, restarts: bool
+) -> None:
+    """It stands in a shared store, and expires for whoever sweeps."""
+    asked = intent()
+    mine = SpoolWriter(ledger.folder, "w")
+    elsewhere = Recorder(ledger.engine, tmp_path / "other", instance="other", metrics=Counts())
+    append(mine, asked, {"t": "unused", "id": asked["id"], "at": AT + 1, "epoch": "e"})
+    ledger.ship()
+    if restarts:
+        ledger.start()
+    append(SpoolWriter(tmp_path / "other", "w"), {"t": "expired", "id": asked["id"], "at": AT + 2, "intent": asked})
+
+    def is_over() -> None:
+        mine.close()
+        ledger.ship()
+
+    def expires() -> None:
+        while elsewhere.step():
+            pass
+
+    steps = [is_over, expires]
+    for step in steps if first == "killed" else reversed(steps):
+        step()
+
+    assert ledger.spent() == 0
+    assert sum(row["cost_nanousd"] or 0 for row in ledger.rows()) == 0
+    assert {row["outcome"] for row in ledger.rows()} <= {"unused", "expired"}
+    assert len(elsewhere._shipper.refuted) == (first == "killed")
+
+
+def test_a_reservation_that_the_shared_store_released_has_no_entry(ledger: Ledger) -> None:
+    asked = intent()
+    writer = SpoolWriter(ledger.folder, "w")
+    unused = {"t": "unused", "id": asked["id"], "at": AT + 1, "epoch": "e"}
+    append(writer, asked, unused, unused | {"released": True})
+    ledger.ship()
+    writer.close()
+    ledger.ship()
+    assert ledger.rows() == []
+
+
 def test_a_reservation_that_was_released_has_no_entry(ledger: Ledger) -> None:
     asked = intent()
     append(SpoolWriter(ledger.folder, "w"), asked, {"t": "unused", "id": asked["id"], "at": AT + 1})
