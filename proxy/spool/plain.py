@@ -185,11 +185,11 @@ def plain_records(payloads: Sequence[bytes], places: Sequence[int] | None = None
             if begin is payload:
                 begin, mark, settle_rest = payload.rpartition(SETTLE_COMMON)
                 settle_end = mark + settle_rest if mark else _NO_END
-            own, _, said = begin.partition(COST_LINES)
+            own, has_lines, said = begin.partition(COST_LINES)
             settles.append(own)
             settles_at.append(place)
             rests.append(settle_rest)
-            lines.append(said or _NO_LINE)
+            lines.append(said if has_lines else _NO_LINE)
         elif kind == _INTENT:
             begin = payload.removesuffix(intent_end)
             if begin is payload:
@@ -234,10 +234,6 @@ def _all_there(said: list[_R] | None, texts: Sequence[bytes]) -> TypeGuard[list[
 
 
 def _common_of(rest: bytes) -> Common | None:
-    try:
-        rest.decode()  # labels are taken as they stand, and may not become text before the call ends
-    except ValueError:
-        return None
     common = _read(_common, b"{" + INTENT_COMMON[1:] + rest)
     if common is not None and len(rest) <= _MOST_BYTES:  # a client's names may be long
         if len(_known) >= _MOST_KNOWN:
@@ -319,11 +315,12 @@ def lines_texts(lines: Sequence[bytes]) -> list[str | None]:
 
 
 def _read(decoder: msgspec.json.Decoder[_R], payload: bytes) -> _R | None:
-    """What is taken as it stands is looked at for text that no other reader takes: half a pair. Bytes that are no UTF-8 fail
-    where they become text."""
+    """What is taken as it stands is looked at for text that no other reader takes: half a pair, bytes that are no UTF-8."""
     if b"\\" in payload and b"\\u" in payload:  # one byte is found ten times as fast as two
         return None
     try:
+        if not payload.isascii():
+            payload.decode()
         return decoder.decode(payload)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return None

@@ -47,8 +47,11 @@ def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def taken(intent: dict[str, Any], end: dict[str, Any]) -> tuple[Pairing, Batch]:
     """What comes of the two records."""
+    return taken_as_written([orjson.dumps(intent), orjson.dumps(end)])
+
+
+def taken_as_written(payloads: Iterable[bytes]) -> tuple[Pairing, Batch]:
     pairing, batch = Pairing("i", Position(0, 0), lately=5), Batch()
-    payloads = orjson.dumps(intent), orjson.dumps(end)
     pairing.take(as_read(payloads), batch)
     return pairing, batch
 
@@ -124,6 +127,24 @@ def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyP
         assert listed(pairing.leased) == listed(thorough.leased)
         count += 1
     assert count > 900
+
+
+@pytest.mark.parametrize("text", [b'"\xff"', b'{"a":"\xff"}', b'[["b","\xed\xa0\x80",0,"usd",400]]', b"", b"[" * 3000 + b"]" * 3000])
+def test_what_nobody_can_read_is_kept_in_either_way(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    """In the place of any field: bytes that are no text, none at all, and JSON that is too deep for a reader."""
+    for number, name in [(0, name) for name in whole_intent()] + [(1, name) for name in whole_settle(**_LEASED)]:
+        records = [whole_intent(), whole_settle(**_LEASED)]
+        records[number][name] = "HERE"
+        payloads = [orjson.dumps(record).replace(b'"HERE"', text) for record in records]
+        with monkeypatch.context() as patched:
+            patched.setattr("proxy.ledger.recording.pairing.plain_records", lambda payloads: plain_records([]))
+            thorough, expected = taken_as_written(payloads)
+
+        pairing, batch = taken_as_written(payloads)
+
+        assert batch.unreadable == expected.unreadable != [], name
+        assert list(map(exactly, batch.entries)) == list(map(exactly, expected.entries)), name
+        assert pairing.in_flight() == thorough.in_flight(), name
 
 
 def test_records_taken_together_come_to_what_each_comes_to() -> None:
