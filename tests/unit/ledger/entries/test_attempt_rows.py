@@ -129,7 +129,9 @@ def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyP
     assert count > 900
 
 
-@pytest.mark.parametrize("text", [b'"\xff"', b'{"a":"\xff"}', b'[["b","\xed\xa0\x80",0,"usd",400]]', b"", b"[" * 3000 + b"]" * 3000])
+@pytest.mark.parametrize(
+    "text", [b'"\xff"', b'{"a":"\xff"}', b'[["b","\xed\xa0\x80",0,"usd",400]]', b"", b"[" * 3000 + b"]" * 3000]
+)
 def test_what_nobody_can_read_is_kept_in_either_way(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
     """In the place of any field: bytes that are no text, none at all, and JSON that is too deep for a reader."""
     for number, name in [(0, name) for name in whole_intent()] + [(1, name) for name in whole_settle(**_LEASED)]:
