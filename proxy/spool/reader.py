@@ -60,7 +60,7 @@ class SpoolReader:
             finished, end = False, self._synced.offset
         path, data = self._name(segment), b""
         with contextlib.suppress(FileNotFoundError):
-            if os.stat(path).st_size != offset and offset != end:  # noqa: PTH116 - at rest all that is asked, several times a second
+            if os.stat(path).st_size != offset and (end is None or offset < end):  # noqa: PTH116 - at rest all that is asked, several times a second
                 data, records, used, full = _portion(path, segment, offset, end)
         self.more = False
         if not data:

@@ -123,7 +123,7 @@ class Pairing:
 
     def _take_plain(self, shipped: Records, begun: Begun, ended: Ended, batch: Batch) -> None:
         """INTENTs and SETTLEs between which nothing else stands."""
-        if self._taken_together(shipped, begun, ended, batch):
+        if not (begun.places or ended.places) or self._taken_together(shipped, begun, ended, batch):
             return
         places = sorted((*begun.places, *ended.places))
         if len(places) == 1:

@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from proxy.spool import writer as writing
-from proxy.spool.frames import Position
+from proxy.spool.frames import Position, frame
 from proxy.spool.reader import SpoolReader
-from proxy.spool.synced import noted
+from proxy.spool.synced import note, noted
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 from tests.support.spooled import Ledger, append, intent, settle
 
@@ -97,7 +97,7 @@ def test_what_its_writer_died_upon_is_read(tmp_path: Path, monkeypatch: pytest.M
         append(writer, intent())
     assert not reader.is_over()
     assert len(reader.read(over=False)) == 2  # with what opens the segment
-    assert reader.read(over=False) == []
+    assert not reader.read(over=False)
     fcntl.flock(writer._lock_fd, fcntl.LOCK_UN)
     assert reader.is_over()
     assert len(reader.read(over=True)) == 1
@@ -108,3 +108,18 @@ def test_only_who_syncs_each_record_says_how_far_it_is(tmp_path: Path, mode: str
     writer = SpoolWriter(tmp_path, "w", mode=mode)
     append(writer, intent())
     assert noted(writer._lock_fd) == (Position(0, writer._size) if says else None)
+
+
+def test_who_has_read_further_than_is_synced_waits(tmp_path: Path) -> None:
+    """As a version did that knew no such bound, and took down how far it had come."""
+    writer = SpoolWriter(tmp_path, "w", mode="fsync")
+    append(writer, intent())
+    reader = SpoolReader(tmp_path, writer.run, Position(0, writer._size))
+    note(writer._lock_fd, Position(0, 10))
+    assert not reader.is_over()
+    append_unsynced(writer)
+    assert not reader.read(over=False)
+
+
+def append_unsynced(writer: SpoolWriter) -> None:
+    os.write(writer._fd, frame(orjson.dumps(intent())))
