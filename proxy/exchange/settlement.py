@@ -135,10 +135,11 @@ def _of_this_call(settlement: Settlement, charged: Charged) -> dict[str, Any]:
         record["stored"], record["stored_model"] = settlement.stored, charged.route.requested
         if settlement.stored_facts is not None:
             record["stored_facts"] = settlement.stored_facts
-    if lines := cost.lines if cost is not None else settlement.lines:
-        record["cost_lines"] = orjson.Fragment(cost_lines.written(lines))
     if cost is not None and cost.provider_reported_cost_usd is not None:
         record["provider_cost_nanousd"] = to_nanousd(cost.provider_reported_cost_usd)
+    # Last: the recorder takes them off from there.
+    if lines := cost.lines if cost is not None else settlement.lines:
+        record["cost_lines"] = orjson.Fragment(cost_lines.written(lines))
     return record
 
 

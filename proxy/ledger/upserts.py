@@ -6,14 +6,15 @@ SQLAlchemy's own would be put together anew with every batch, which costs as muc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 
-_TOGETHER = 16  # rows of one statement of SQLite's: a statement costs as much as a row
+from proxy.ledger.together import TOGETHER, Layout
+
+_MOST_STATEMENTS = 16  # of a table
 _PG_TYPES = {sa.Text: "text", sa.BigInteger: "bigint", sa.Integer: "integer"}
 
 
@@ -23,7 +24,6 @@ class Upsert:
     def __init__(self, table: sa.Table, dialect: Dialect, changes: Mapping[str, str | None] | None = None) -> None:
         quote, columns = dialect.identifier_preparer.quote, list(table.columns)
         self._at_once = dialect.name == "postgresql"  # one statement for all rows, a column at a time
-        names = ", ".join(quote(column.name) for column in columns)
         key = ", ".join(quote(column.name) for column in table.primary_key)
         stated = []
         for column in columns:
@@ -32,16 +32,15 @@ class Upsert:
                 name = quote(column.name)
                 text = change.format(there=f"{table.name}.{name}", new=f"excluded.{name}")
                 stated.append(f"{name} = {text}")
-        begin = f"INSERT INTO {table.name} ({names})"
-        end = f"ON CONFLICT ({key}) DO UPDATE SET {', '.join(stated)}"
+        self._table, self._names = table.name, [quote(column.name) for column in columns]
+        self._conflict = f"ON CONFLICT ({key}) DO UPDATE SET {', '.join(stated)}"
         if self._at_once:
             arrays = ", ".join(f"%s::{_PG_TYPES[type(column.type)]}[]" for column in columns)
-            self._statement = f"{begin} SELECT * FROM unnest({arrays}) {end}"  # noqa: S608 - our own names
+            values = f"SELECT * FROM unnest({arrays})"  # noqa: S608 - our own names
         else:
-            row = f"({', '.join('?' * len(columns))})"
-            self._statement, self._together = (
-                f"{begin} VALUES {', '.join([row] * count)} {end}" for count in (1, _TOGETHER)
-            )
+            values = f"VALUES ({', '.join('?' * len(columns))})"
+        self._statement = f"INSERT INTO {table.name} ({', '.join(self._names)}) {values} {self._conflict}"
+        self._of_some: dict[Layout, str] = {}
 
     def write(self, connection: Connection, rows: list[tuple[Any, ...]]) -> None:
         """rows: a value for each column, in the table's order; in the order of their keys, so that no two writers wait for each
@@ -49,12 +48,23 @@ class Upsert:
         if self._at_once:
             connection.exec_driver_sql(self._statement, tuple(map(_array, zip(*rows, strict=True))))
             return
-        whole = len(rows) - len(rows) % _TOGETHER
+        whole = len(rows) - len(rows) % TOGETHER
         if whole:
-            some = [tuple(chain(*rows[first : first + _TOGETHER])) for first in range(0, whole, _TOGETHER)]
-            connection.exec_driver_sql(self._together, some)
+            self._write_some(connection, list(zip(*rows[:whole], strict=True)))
         if whole < len(rows):
             connection.exec_driver_sql(self._statement, rows[whole:])
+
+    def _write_some(self, connection: Connection, columns: Sequence[Sequence[Any]]) -> None:
+        count = len(columns[0])
+        varied = [at for at, column in enumerate(columns) if column.count(column[0]) < count]
+        alike, own = [at for at in range(len(columns)) if at not in varied], [columns[at] for at in varied]
+        layout = Layout.of(alike, varied, own)
+        statement = self._of_some.get(layout)
+        if statement is None:
+            if len(self._of_some) >= _MOST_STATEMENTS:
+                self._of_some.clear()
+            statement = self._of_some[layout] = layout.insert(self._table, self._names, self._conflict)
+        connection.exec_driver_sql(statement, layout.bound(own, [columns[at][0] for at in alike]))
 
 
 def _array(column: Sequence[Any]) -> str | list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import compress
 from typing import Any, cast
@@ -20,7 +20,7 @@ from proxy.money import NANO, usd_text
 from proxy.times import with_a_date
 
 _refusals = logging.getLogger("taximeter.refused")
-_AT_ONCE = 100  # lines: memory for more is fetched from the kernel each time, and given back
+_AT_ONCE = 250  # lines: memory for more is fetched from the kernel each time, and given back
 _QUIET = ("alembic", "asyncio")
 
 
@@ -101,20 +101,40 @@ def _json(columns: Mapping[str, Sequence[Any]]) -> str:
         _each(columns["reasoning_tokens"]), ',"duration_ms":',
         _each(_rounded(columns["duration_ms"])), "}\n",
     )  # fmt: skip
-    count = len(columns["id"])
-    laid_out = [""] * (len(pieces) * count)
-    for at, piece in enumerate(pieces):
-        laid_out[at :: len(pieces)] = [piece] * count if isinstance(piece, str) else piece
+    return _laid_out(pieces, len(columns["id"]))
+
+
+def _laid_out(pieces: Iterable[str | Sequence[str]], count: int) -> str:
+    """So many lines, of pieces that each has or all have. What all of them have is one piece with what is beside it."""
+    merged: list[str | Sequence[str]] = [""]
+    for piece in pieces:
+        same = piece if isinstance(piece, str) else _same(piece)
+        before = merged[-1]
+        if same is not None and isinstance(before, str):
+            merged[-1] = before + same
+        else:
+            merged.append(piece if same is None else same)
+    laid_out = [""] * (len(merged) * count)
+    for at, piece in enumerate(merged):
+        laid_out[at :: len(merged)] = [piece] * count if isinstance(piece, str) else piece
     return "".join(laid_out)
+
+
+def _same(texts: Sequence[str]) -> str | None:
+    """What all of them are."""
+    first = texts[0]
+    return first if texts[-1] == first and texts.count(first) == len(texts) else None
 
 
 def _texts(texts: Sequence[str | None]) -> tuple[str, Sequence[str], str]:
     """Each as JSON has it, between what stands before and behind each."""
-    if None not in texts:
-        there = cast("Sequence[str]", texts)
+    there = cast("Sequence[str]", texts)
+    try:
         together = "".join(there)
-        if together.isascii() and len(_encode(together)) == len(together) + 2:  # nothing is escaped
-            return '"', there, '"'
+    except TypeError:  # None is among them, and takes longer to look for
+        return "", _each(texts), ""
+    if together.isascii() and len(_encode(together)) == len(together) + 2:  # nothing is escaped
+        return '"', there, '"'
     return "", _each(texts), ""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -41,21 +43,64 @@ class Record(Struct, gc=False, frozen=True):
         return Position(self.segment, self.end)
 
 
-def frames(data: bytes, segment: int, offset: int) -> tuple[list[Record], int]:
+class Records(Sequence[Record]):
+    """Records that stand one behind another in a segment, as nearly all are looked at by their payloads alone; a `Record` only
+    of one that somebody asks for. Never changed.
+
+    bounds: where the first frame begins, and where each of them ends.
+    """
+
+    __slots__ = ("bounds", "payloads", "segment")
+
+    def __init__(self, payloads: Sequence[bytes], segment: int, bounds: Sequence[int]) -> None:
+        self.payloads = payloads
+        self.segment = segment
+        self.bounds = bounds
+
+    def __len__(self) -> int:
+        return len(self.payloads)
+
+    def __getitem__(self, at: int) -> Record:  # type: ignore[override]  # no slices: `first`
+        place = range(len(self.payloads))[at]
+        return Record(self.payloads[place], self.segment, self.bounds[place], self.bounds[place + 1])
+
+    def first(self, count: int) -> Records:
+        """So many of them, from the first."""
+        return Records(self.payloads[:count], self.segment, self.bounds[: count + 1])
+
+    def ended_by(self, position: Position) -> int:
+        """How many of them end there or before."""
+        if self.segment != position.segment:
+            return len(self) if self.segment < position.segment else 0
+        return max(0, bisect_right(self.bounds, position.offset) - 1)
+
+
+NONE = Records((), 0, (0,))
+
+
+def frames(data: bytes, segment: int, offset: int) -> tuple[Records, int]:
     """The whole, sound frames at the beginning of `data`, and how many bytes they take."""
-    records: list[Record] = []
-    unpack, crc32 = HEAD.unpack_from, zlib.crc32
-    begin, start, end = 0, offset, len(data)
-    payload_at = HEAD.size
-    while payload_at <= end:
-        length, crc = unpack(data, begin)
-        begin = payload_at + length
-        payload = data[payload_at:begin]
-        if crc32(payload) != crc or begin > end or not length:
-            return records, payload_at - HEAD.size
-        payload_at = begin + HEAD.size
-        records.append(Record(payload, segment, start, start := offset + begin))
-    return records, begin
+    payloads: list[bytes] = []
+    stated: list[int] = []  # their checksums
+    bounds = [offset]
+    unpack, head, end = HEAD.unpack_from, HEAD.size, len(data)
+    payload_at = head
+    while True:
+        if payload_at > end:
+            break
+        length, crc = unpack(data, payload_at - head)
+        frame_end = payload_at + length
+        if frame_end > end or not length:
+            break
+        payloads.append(data[payload_at:frame_end])
+        stated.append(crc)
+        bounds.append(offset + frame_end)
+        payload_at = frame_end + head
+    # All at once: what is read behind a damaged length is dropped with it.
+    if (sums := list(map(zlib.crc32, payloads))) != stated:
+        sound = next(at for at, pair in enumerate(zip(sums, stated, strict=True)) if pair[0] != pair[1])
+        del payloads[sound:], bounds[sound + 1 :]
+    return Records(payloads, segment, bounds), bounds[-1] - offset
 
 
 def first_bytes(data: bytes) -> int:

@@ -7,8 +7,10 @@ says what has no field here, it is read whole, as JSON.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from operator import add
+from typing import Annotated, Any, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 import orjson
@@ -23,8 +25,10 @@ _EMPTY = frozenset(("null", "{}", "[]", '""', "0", "false"))
 _LONGEST_EMPTY = 5
 _NO_END = b"\0"  # which stands in no JSON
 
-INTENT_BEGINS, SETTLE_BEGINS = b'{"t":"intent",', b'{"t":"settle",'
+_KIND_AT, _INTENT, _SETTLE = 6, b"i"[0], b"s"[0]  # no other kind of a record begins with the letters of these two
 INTENT_COMMON, SETTLE_COMMON = b',"dialect":', b',"status":'  # where what is common begins
+_NO_LINE = b"null"
+COST_LINES = b',"cost_lines":'  # of a SETTLE, what it says of itself ends with them
 _MOST_KNOWN, _MOST_BYTES = 1024, 2000
 
 
@@ -69,7 +73,7 @@ class Common(Struct, gc=False, frozen=True, eq=False, forbid_unknown_fields=True
 
 
 class OfSettle(Struct, gc=False, frozen=True, forbid_unknown_fields=True, tag_field="t", tag="settle"):
-    """`records.Settle`: what an end says of itself. job, stored: only whether they are there."""
+    """`records.Settle`: what an end says of itself, but for its cost's lines. job, stored: only whether they are there."""
 
     id: str
     ended_at: _Integer
@@ -83,7 +87,6 @@ class OfSettle(Struct, gc=False, frozen=True, forbid_unknown_fields=True, tag_fi
     itl_ms_sum: _Number = None
     itl_count: _Integer | None = 0
     upstream_request_id: str | None = None
-    cost_lines: Raw = _NULL
     provider_cost_nanousd: _Sum | None = None
     epoch: str | None = None
     lease: Raw = _NULL
@@ -121,13 +124,34 @@ class Part(Struct, gc=False, frozen=True):
     cost_usd: float
 
 
-_own = msgspec.json.Decoder(OfIntent | OfSettle)
-_all_own = msgspec.json.Decoder(list[OfIntent | OfSettle])
+class Begun(NamedTuple):
+    """INTENTs among records that were read: their places, what each says of itself, what it has in common with others."""
+
+    places: list[int]
+    own: list[OfIntent]
+    common: list[Common]
+
+
+class Ended(NamedTuple):
+    """SETTLEs among them. common: a `CommonEnd` that is not read yet, behind `SETTLE_COMMON`. lines: its cost's, as they stand
+    there, and what they say; None where there are none."""
+
+    places: list[int]
+    own: list[OfSettle]
+    common: list[bytes]
+    lines: list[bytes]
+    parts: list[list[Part] | None]
+
+
+_P = TypeVar("_P", Begun, Ended)
+
+_intents = msgspec.json.Decoder(list[OfIntent])
+_settles = msgspec.json.Decoder(list[OfSettle])
+_parts = msgspec.json.Decoder(list[list[Part] | None], strict=False)
 _common = msgspec.json.Decoder(Common)
 _common_end = msgspec.json.Decoder(CommonEnd)
 _usage = msgspec.json.Decoder(dict[str, _Integer | float | str])
 _lines = msgspec.json.Decoder(list[Line])
-_all_parts = msgspec.json.Decoder(list[list[Part]], strict=False)
 _amounts = msgspec.json.Decoder(list[tuple[str, str, _Integer, str, _Integer]])
 _lease = msgspec.json.Decoder(tuple[_Integer | None, _Integer | None])
 _flags = msgspec.json.Decoder(list[str])
@@ -136,53 +160,84 @@ _flags = msgspec.json.Decoder(list[str])
 _known: dict[bytes, Common] = {}
 
 
-def plain_records(payloads: Sequence[bytes]) -> tuple[Sequence[OfIntent | OfSettle | None], Sequence[Any]]:
-    """What the plain INTENT or SETTLE in each of these records says of itself, None where it is another, or has less, or other
-    fields, or in another order; and what it has in common with others: of an INTENT a `Common`, of a SETTLE a `CommonEnd` that
-    is not read yet, behind `SETTLE_COMMON`. All of them are read at once: a call of the reader for each takes as long as half
-    of what it reads."""
-    begins: list[bytes] = []  # of each record what it says of itself; empty where it is another
-    commons: list[Any] = []
+def plain_records(payloads: Sequence[bytes], places: Sequence[int] | None = None) -> tuple[Begun, Ended]:
+    """The plain INTENTs and SETTLEs among these records; not those that have less, or other fields, or in another order. All of
+    them are read at once: a call of the reader for each takes as long as half of what it reads.
+
+    places: where each stands, if not behind one another."""
+    places = range(len(payloads)) if places is None else places
+    intents: list[bytes] = []  # what each says of itself
+    intents_at: list[int] = []
+    commons: list[Common] = []
+    settles: list[bytes] = []
+    settles_at: list[int] = []
+    rests: list[bytes] = []
+    lines: list[bytes] = []
     # What is common of the last of each kind, with its mark: the next may end so, too.
     intent_end = settle_end = _NO_END
-    intent_common: Common | None = None
+    common: Common | None = None
     settle_rest = b""
-    for payload in payloads:
+    for place, payload in zip(places, payloads, strict=True):
         # Where it ends otherwise it is parted from behind, where the shorter part is.
-        if payload.startswith(SETTLE_BEGINS):
+        kind = payload[_KIND_AT] if len(payload) > _KIND_AT else None
+        if kind == _SETTLE:
             begin = payload.removesuffix(settle_end)
             if begin is payload:
                 begin, mark, settle_rest = payload.rpartition(SETTLE_COMMON)
                 settle_end = mark + settle_rest if mark else _NO_END
-            begins.append(begin)
-            commons.append(settle_rest)
-        elif payload.startswith(INTENT_BEGINS):
+            own, _, said = begin.partition(COST_LINES)
+            settles.append(own)
+            settles_at.append(place)
+            rests.append(settle_rest)
+            lines.append(said or _NO_LINE)
+        elif kind == _INTENT:
             begin = payload.removesuffix(intent_end)
             if begin is payload:
                 begin, mark, rest = payload.rpartition(INTENT_COMMON)
-                intent_common = (_known.get(rest) or _common_of(rest)) if mark else None
-                intent_end = _NO_END if intent_common is None else mark + rest
-            begins.append(begin if intent_common is not None else b"")
-            commons.append(intent_common if intent_common is not None else b"")
-        else:
-            begins.append(b"")
-            commons.append(b"")
-    return _owns(begins), commons
+                common = (_known.get(rest) or _common_of(rest)) if mark else None
+                intent_end = _NO_END if common is None else mark + rest
+            if common is not None:
+                intents.append(begin)
+                intents_at.append(place)
+                commons.append(common)
+    begun, ended = _read(_intents, _listed(intents, b"}")), _read(_settles, _listed(settles, b"}"))
+    parts = _read(_parts, _listed(lines))
+    if _all_there(begun, intents) and _all_there(ended, settles) and _all_there(parts, lines):
+        return Begun(intents_at, begun, commons), Ended(settles_at, ended, rests, lines, parts)
+    if len(payloads) == 1:
+        return Begun([], [], []), Ended([], [], [], [], [])
+    # One of them is odd.
+    half = len(payloads) // 2
+    first, last = plain_records(payloads[:half], places[:half]), plain_records(payloads[half:], places[half:])
+    return Begun(*map(add, first[0], last[0])), Ended(*map(add, first[1], last[1]))
 
 
-def _owns(begins: Sequence[bytes]) -> Sequence[OfIntent | OfSettle | None]:
-    """What these records say of themselves, by their beginnings; None for an empty one."""
-    if all(begins):
-        owns = _read(_all_own, b"".join((b"[", b"},".join(begins), b"}]"))) if begins else []
-        if owns is not None and len(owns) == len(begins):
-            return owns
-    elif any(begins):
-        there = iter(_owns(list(filter(None, begins))))
-        return [next(there) if begin else None for begin in begins]
-    return [_read(_own, begin + b"}") if begin else None for begin in begins]  # one of them is odd
+def between(some: _P, first: int, last: int) -> _P:
+    """Those from one place to before another."""
+    begin, end = bisect_left(some.places, first), bisect_left(some.places, last)
+    whole = end - begin == len(some.places)
+    made: Callable[..., _P] = type(some)
+    return some if whole else made(*(column[begin:end] for column in some))
+
+
+def _listed(texts: Sequence[bytes], end: bytes = b"") -> bytes:
+    """As a JSON list; end: of each. Copied once."""
+    if not texts:
+        return b"[]"
+    pieces = [b"[" + texts[0], *texts[1:]]
+    pieces[-1] += end + b"]"
+    return (end + b",").join(pieces)
+
+
+def _all_there(said: list[_R] | None, texts: Sequence[bytes]) -> TypeGuard[list[_R]]:
+    return said is not None and len(said) == len(texts)
 
 
 def _common_of(rest: bytes) -> Common | None:
+    try:
+        rest.decode()  # labels are taken as they stand, and may not become text before the call ends
+    except ValueError:
+        return None
     common = _read(_common, b"{" + INTENT_COMMON[1:] + rest)
     if common is not None and len(rest) <= _MOST_BYTES:  # a client's names may be long
         if len(_known) >= _MOST_KNOWN:
@@ -219,17 +274,9 @@ def is_said(raw: Raw) -> bool:
     return raw is not NOTHING and raw != _NULL
 
 
-def lines_of(raw: Raw) -> Sequence[Line]:
+def lines_of(text: str) -> Sequence[Line]:
     """The lines of a cost. Raises ValueError where they are none."""
-    return () if raw == _NULL else _lines.decode(raw)
-
-
-def parts_of(raws: Sequence[Raw]) -> Sequence[Sequence[Part]]:
-    """The lines of each cost, of which none says nothing. Raises ValueError where one has none."""
-    parts = _all_parts.decode(b"[%b]" % b",".join(raws))
-    if len(parts) != len(raws):
-        raise ValueError(raws)
-    return parts
+    return _lines.decode(text)
 
 
 def usage_of(raw: Raw) -> dict[str, Any]:
@@ -261,17 +308,22 @@ def texts_of(raws: Sequence[Raw]) -> list[str | None]:
     """As `text_of`, of each."""
     if raws.count(_NULL) == len(raws):
         return [None] * len(raws)
-    texts = [str(raw, "utf-8") for raw in raws]
-    return [None if len(text) <= _LONGEST_EMPTY and text in _EMPTY else text for text in texts]
+    return [
+        None if len(text) <= _LONGEST_EMPTY and text in _EMPTY else text for text in [str(raw, "utf-8") for raw in raws]
+    ]
+
+
+def lines_texts(lines: Sequence[bytes]) -> list[str | None]:
+    """As `text_of`, of each cost's lines."""
+    return [None if line in (_NO_LINE, b"[]") else line.decode() for line in lines]
 
 
 def _read(decoder: msgspec.json.Decoder[_R], payload: bytes) -> _R | None:
-    """What is taken as it stands is looked at for text that no other reader takes: half a pair, bytes that are no UTF-8."""
+    """What is taken as it stands is looked at for text that no other reader takes: half a pair. Bytes that are no UTF-8 fail
+    where they become text."""
     if b"\\" in payload and b"\\u" in payload:  # one byte is found ten times as fast as two
         return None
     try:
-        if not payload.isascii():
-            payload.decode()
         return decoder.decode(payload)
     except (msgspec.MsgspecError, ValueError):
         return None

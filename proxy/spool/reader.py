@@ -8,7 +8,7 @@ import os
 from itertools import pairwise
 from pathlib import Path
 
-from proxy.spool.frames import Position, Record, first_bytes, frames, next_sound
+from proxy.spool.frames import NONE, Position, Records, first_bytes, frames, next_sound
 from proxy.spool.synced import noted
 
 _READ_BYTES = 512 * 1024  # at once: what is read takes five times as much as values
@@ -48,8 +48,8 @@ class SpoolReader:
         self._synced = None
         return True
 
-    def read(self, *, over: bool) -> list[Record]:
-        """The records that are there, of half a megabyte at most (or one that is longer); [] when there are no more now.
+    def read(self, *, over: bool) -> Records:
+        """The records that are there, of half a megabyte at most (or one that is longer); none when there are no more now.
 
         over: the writer is gone, so an incomplete frame at the end will never be completed: it is passed over.
         """
@@ -67,12 +67,12 @@ class SpoolReader:
             if finished:
                 self.position = Position(self._gaps.get(segment, segment + 1), 0)
                 return self.read(over=over)
-            return []
+            return NONE
         if used < len(data) and (not full or not records):
             used += self._damage(data[used:], segment, offset + used, last=over or finished)
         self.position = Position(segment, offset + used)
         if not records:
-            return self.read(over=over) if used else []
+            return self.read(over=over) if used else NONE
         self.more = full or finished
         return records
 
@@ -132,7 +132,7 @@ class SpoolReader:
         (self.folder / f"{self.run}.lock").unlink(missing_ok=True)
 
 
-def _portion(path: str, segment: int, offset: int, end: int | None) -> tuple[bytes, list[Record], int, bool]:
+def _portion(path: str, segment: int, offset: int, end: int | None) -> tuple[bytes, Records, int, bool]:
     """What is read at once, the records in it, how many bytes they take, and whether the segment may go on. end: no further."""
     fd, most = os.open(path, os.O_RDONLY | os.O_CLOEXEC), _READ_BYTES
     try:

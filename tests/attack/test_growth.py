@@ -224,7 +224,6 @@ async def _steps_of_answer(folder: Path, operation: str, body: bytes, piece: int
         given = {"contents": [{"parts": [{"text": "hi"}]}]}
     paths = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
     answer = Answer(*pieces, kind=b"text/event-stream" if stream else b"application/json")
-    answer.is_stream = stream
     with counted_steps() as steps:
         told = await house.ask(
             answer, path=paths.get(operation, "/v1beta/models/m:generateContent"), chat=False, **given

@@ -49,9 +49,7 @@ def _answer(call: dict[str, Any]) -> Answer:
     frames = [
         b"event: %s\n" % frame.get("type", "x").encode() + b"data: " + orjson.dumps(frame) for frame in call["frames"]
     ]
-    answer = Answer(b"\n\n".join([*frames, b"data: [DONE]\n\n"]), kind=b"text/event-stream")
-    answer.is_stream = True
-    return answer
+    return Answer(b"\n\n".join([*frames, b"data: [DONE]\n\n"]), kind=b"text/event-stream")
 
 
 def _made_before(house: House, call: dict[str, Any]) -> None:

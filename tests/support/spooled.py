@@ -15,6 +15,7 @@ from proxy.ledger.database import open_ledger
 from proxy.ledger.entries.entry import Entry
 from proxy.ledger.recording.recorder import Recorder
 from proxy.ledger.schema import budget_spend, entries, metric_state
+from proxy.spool.frames import Records, frame, frames
 from proxy.spool.writer import SpoolWriter
 
 IDS = Ids()
@@ -64,6 +65,11 @@ class Seen:
         pass
 
 
+def as_read(payloads: Iterable[bytes]) -> Records:
+    """Records as they are read, from a segment's beginning."""
+    return frames(b"".join(map(frame, payloads)), 0, 0)[0]
+
+
 def intent(**fields: Any) -> dict[str, Any]:
     return {
         "t": "intent", "id": IDS.new(AT), "request_id": "r", "attempt": 1, "started_at": AT, "dialect": "openai.chat",
@@ -100,14 +106,15 @@ def whole_settle(**fields: Any) -> dict[str, Any]:
     own = {
         "t": "settle", "id": "a", "ended_at": AT + 5, "usage": {"input": 7, "web_search": 2, "output": 3},
         "cost_nanousd": 400, "budgets": [["b", "", 0, "usd", 400]], "duration_ms": 5.5, "overhead_ms": 1.5,
-        "upstream_request_id": "up",
-        "cost_lines": [{"unit": "input", "cost_usd": "0.0000004"}], "provider_cost_nanousd": 17,
+        "upstream_request_id": "up", "provider_cost_nanousd": 17,
     }  # fmt: skip
+    lines = {"cost_lines": [{"unit": "input", "cost_usd": "0.0000004"}]}
     common = {
         "status": "settled", "outcome": "ok", "http_status": 200, "model": "m2", "service_tier": None,
         "usage_source": "provider", "cost_source": "computed", "flags": ["partial"], "price_version": "v2",
     }  # fmt: skip
-    return own | {name: value for name, value in fields.items() if name not in common} | common | fields
+    said = own | {name: value for name, value in fields.items() if name not in common | lines} | lines | common
+    return said | fields
 
 
 class Ledger:

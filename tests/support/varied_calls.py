@@ -18,7 +18,6 @@ import random
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -290,8 +289,9 @@ async def _lines(calls: int, seed: int, folder: Path) -> None:
     for standing in sorted(map(str, plane.store.standings())):
         say("stands", standing.encode())
     reader = SpoolReader(folder / "spool", runs(folder / "spool")[0])
-    for record in chain.from_iterable(iter(lambda: reader.read(over=False), [])):
-        say("spooled", record.payload)
+    while records := reader.read(over=False):
+        for payload in records.payloads:
+            say("spooled", payload)
 
 
 def main() -> None:

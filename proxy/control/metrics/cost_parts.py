@@ -10,66 +10,67 @@ from math import fsum
 from typing import Any
 
 import orjson
-from msgspec import Raw
 
 from proxy.money import NANO
-from proxy.spool.plain import Line, lines_of, parts_of
+from proxy.spool.plain import Line, Part, lines_of
 
 _TENS = tuple(10 ** (9 - places) for places in range(10))  # nano-dollars, by the decimals of a number of dollars
 _MOST_USD = 1e6
 
 
 def apportion(
-    total_nanousd: int, said: Raw | Sequence[Mapping[str, Any] | Line], status: str = "settled"
+    total_nanousd: int, said: str | Sequence[Mapping[str, Any] | Line], status: str = "settled"
 ) -> Iterable[tuple[str, int]]:
     """A total dealt out to its cost lines' units, by largest remainder: the parts are integers and add up to the total.
 
     A total without lines (the ceiling of an unconfirmed attempt, a cost that only the provider states) is one part, and so
     is one whose lines cannot be read.
     """
-    lines = _read(said) if isinstance(said, Raw) else said
+    lines = _read(said) if isinstance(said, str) else said
     parts = _whole_parts(lines)
     if parts is not None and sum(parts.values()) == total_nanousd:
         return parts.items()  # nothing is to be rounded: what nearly every cost is
     return _dealt(total_nanousd, lines, status)
 
 
-def apportion_all(costs: Iterable[tuple[int, Raw, str]]) -> Mapping[str, int]:
-    """What several costs (the total, its lines as a record has them, the status) come to by unit. Parts of a nano-dollar are
+def apportion_all(
+    totals: Sequence[int], parts: Sequence[Sequence[Part]], lines: Sequence[str], statuses: Sequence[str]
+) -> Mapping[str, int]:
+    """What several costs come to by unit. parts, lines: what each one's lines say, and their text. Parts of a nano-dollar are
     dealt out of all of them where that leaves nothing over, and else of each."""
-    totals, said, statuses = zip(*costs, strict=True)
-    parts = _sums(said)
-    if parts is None or sum(parts.values()) != sum(totals):
-        parts = defaultdict(int)
-        for total, lines, status in zip(totals, said, statuses, strict=True):
-            for unit, nanousd in apportion(total, lines, status):
-                parts[unit] += nanousd
-    return parts
+    sums = _sums(parts)
+    if sums is None or sum(sums.values()) != sum(totals):
+        sums = defaultdict(int)
+        for total, said, status in zip(totals, lines, statuses, strict=True):
+            for unit, nanousd in apportion(total, said, status):
+                sums[unit] += nanousd
+    return sums
 
 
-def _sums(said: Sequence[Raw]) -> dict[str, int] | None:
+def _sums(each: Iterable[Sequence[Part]]) -> dict[str, int] | None:
     """What each unit costs in all of these lines, to the nearest nano-dollar; None where that is not certain.
 
     Floats are certain here: their sum is rounded once, and what is written is nearer to them than half a nano-dollar in all.
     """
     costs: dict[str, list[float]] = defaultdict(list)
+    for part in chain.from_iterable(each):
+        costs[part.unit].append(part.cost_usd)
     try:
-        for part in chain.from_iterable(parts_of(said)):
-            costs[part.unit].append(part.cost_usd)
-        if any(fsum(map(abs, each)) > _MOST_USD for each in costs.values()):
+        sums = {unit: fsum(some) for unit, some in costs.items()}
+        if any(usd > _MOST_USD or min(costs[unit]) < 0 for unit, usd in sums.items()):
             return None
-        return {unit: round(fsum(each) * NANO) for unit, each in costs.items()}
+        return {unit: round(usd * NANO) for unit, usd in sums.items()}
     except (ValueError, ArithmeticError):
         return None
 
 
-def _read(said: Raw) -> Sequence[Mapping[str, Any] | Line]:
+def _read(said: str) -> Sequence[Mapping[str, Any] | Line]:
     try:
         return lines_of(said)
     except ValueError:
         pass
     try:
-        lines: Sequence[Mapping[str, Any]] = orjson.loads(bytes(said))
+        lines: Sequence[Mapping[str, Any]] = orjson.loads(said)
     except orjson.JSONDecodeError:
         return ()
     return lines

@@ -5,14 +5,14 @@ Entries are collected by their labels first and become series at the end of the 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import pairwise
+from operator import sub
 from typing import Any
-
-from msgspec import Raw
 
 from pricing.units import is_token
 from proxy.control.metrics.cost_parts import apportion, apportion_all
@@ -25,7 +25,6 @@ from proxy.ledger.entries.row_checks import MOST
 from proxy.ledger.rollups.sums import units_of
 from proxy.ledger.schema import NOT_COUNTED, TOKEN_COLUMNS
 from proxy.spool import records
-from proxy.spool.plain import NOTHING
 
 log = logging.getLogger("taximeter.metrics")
 
@@ -65,7 +64,8 @@ class _Counted:
         self.between_us: list[int] = []
         self.tokens: dict[str, int] = defaultdict(int)  # millionths
         self.cost: dict[str, int] = defaultdict(int)
-        self.costs: list[tuple[int, Raw, str]] = []  # that are not dealt out yet: as `apportion_all` has them
+        # Costs that are not dealt out yet, as `apportion_all` has them: totals, parts, lines, statuses.
+        self.costs: tuple[list[Any], ...] = [], [], [], []
 
 
 class Observed:
@@ -142,20 +142,23 @@ class Observed:
 
     def _observe_attempts(self, shipped: Shipped, alike: _Counted) -> None:
         """Take in those at `alike.places`."""
-        ids, costs, statuses, streams = map(shipped.column, ("id", "cost_nanousd", "status", "stream"))
-        ends, lines_of, odd = shipped.ends, shipped.lines, []
-        for place in alike.places:
-            cost, end, lines, status = costs[place], ends[place], lines_of[place], statuses[place]
-            # What says nothing is not always the same object, but equal to it.
-            if lines != NOTHING and cost is not None and not streams[place] and "flags" not in end:
-                alike.costs.append((cost, lines, status))
-            elif not self._tried(ids[place], self._observe_end, end, lines, cost, status, streams[place], alike):
-                odd.append(place)
-        places = [place for place in alike.places if place not in odd] if odd else alike.places
-        is_all = len(places) == len(shipped)
+        ids, costs, lines, statuses, streams = map(
+            shipped.column, ("id", "cost_nanousd", "cost_lines", "status", "stream")
+        )
+        parts, ends, places = shipped.parts, shipped.ends, alike.places
+        ordinary = [
+            place
+            for place in places
+            if parts[place] and costs[place] is not None and not streams[place] and "flags" not in ends[place]
+        ]
+        for kept, column in zip(alike.costs, (costs, parts, lines, statuses), strict=True):
+            kept.extend(_at(column, ordinary))
+        if len(ordinary) < len(places):
+            others = set(places).difference(ordinary)
+            odd = {place for place in others if not self._tried(ids[place], self._observe_end, shipped[place], alike)}
+            places = [place for place in places if place not in odd]
         for name, values in alike.columns.items():
-            column = shipped.column(name)
-            values.extend(column if is_all else [column[place] for place in places])
+            values.extend(_at(shipped.column(name), places))
         alike.numbers += [self._entries + place + 1 for place in places]
         usages = shipped.column("usage")
         if usages.count(None) < len(usages):
@@ -190,22 +193,22 @@ class Observed:
             self._known_alike[names] = alike
         return alike
 
-    def _observe_end(
-        self, end: Any, lines: Raw, cost: int | None, status: str, stream: bool | None, alike: _Counted
-    ) -> None:
+    def _observe_end(self, entry: Entry, alike: _Counted) -> None:
         """What its end says; what stands in columns is added up for all alike at the end of the batch (`spread`)."""
-        flags = end.get("flags")
+        row, end, parts = entry.row, entry.end, entry.parts
+        cost, flags = row.cost_nanousd, end.get("flags")
         if cost is None or (flags and "partial" in flags):
             alike.unpriced += 1
         if flags and "unexpected_model" in flags:
             self._count("unexpected_models_total", (alike.labels[6], alike.labels[1]))
         if cost is not None:
-            if lines != NOTHING:
-                alike.costs.append((cost, lines, status))
+            if parts and row.cost_lines:
+                for kept, value in zip(alike.costs, (cost, parts, row.cost_lines, row.status), strict=True):
+                    kept.append(value)
             else:
-                for unit, nanousd in apportion(cost, end.get("cost_lines") or (), status):
+                for unit, nanousd in apportion(cost, end.get("cost_lines") or (), row.status):
                     alike.cost[unit] += nanousd
-        if stream and (between_ms := between_tokens_ms(end)) is not None:
+        if row.stream and (between_ms := between_tokens_ms(end)) is not None:
             alike.between_us.append(int(between_ms * 1000))
 
     def _observe_session(self, session: Session) -> None:
@@ -262,8 +265,8 @@ class Observed:
                 self._count("unpriced_requests_total", (provider, model), alike.unpriced)
             for unit, millionths in alike.tokens.items():
                 self._count("tokens_total", (provider, model, unit, team), millionths)
-            if alike.costs:
-                for unit, nanousd in apportion_all(alike.costs).items():
+            if alike.costs[0]:
+                for unit, nanousd in apportion_all(*alike.costs).items():
                     alike.cost[unit] += nanousd
             for unit, nanousd in alike.cost.items():
                 self._count("cost_usd_total", (provider, model, unit, team, client), nanousd)
@@ -283,18 +286,23 @@ class Observed:
                 alike.tokens[unit] += tokens * MICRO
         costs = columns["cost_nanousd"]
         self._observe_with_exemplar("request_cost_usd", (model, operation), costs, alike)
-        left = [
-            None if cost is None or reserved is None else reserved - cost
-            for cost, reserved in zip(costs, columns["reserved_nanousd"], strict=True)
-        ]
-        if overrun := -sum(each for each in left if each is not None and each < 0):
-            self._count("overrun_usd_total", (), overrun)
-        errors = [None if each is None or each < 0 else each for each in left]
-        self._observe_with_exemplar("reservation_error_usd", (), errors, alike)
+        self._observe_with_exemplar("reservation_error_usd", (), self._left(costs, columns["reserved_nanousd"]), alike)
         for name, column in _TIMES:
             self._observe_with_exemplar(name, (provider, model, upstream), _microseconds(columns[column]), alike)
         if alike.between_us:
             self._observe("inter_token_latency_seconds", (provider, model, upstream), alike.between_us)
+
+    def _left(self, costs: Sequence[int | None], reserved: Sequence[int | None]) -> Sequence[int | None]:
+        """What costs left of their reservations; those beyond are counted, and have None."""
+        with contextlib.suppress(TypeError):  # nearly all have both, and to look for None takes longer
+            within: list[int] = list(map(sub, reserved, costs))
+            if min(within) >= 0:
+                return within
+        pairs = zip(costs, reserved, strict=True)
+        left = [None if cost is None or most is None else most - cost for cost, most in pairs]
+        if overrun := -sum(each for each in left if each is not None and each < 0):
+            self._count("overrun_usd_total", (), overrun)
+        return [None if each is None or each < 0 else each for each in left]
 
     def _model(self, row: Row) -> str:
         """A model that has answered is a label; names that clients make up never answer."""
@@ -315,6 +323,11 @@ class Observed:
             return team
         self._count("label_overflow_total", ("team",))
         return OVERFLOW
+
+
+def _at(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
+    """What stands there, in any order of a column's own."""
+    return column if len(places) == len(column) else [column[place] for place in places]
 
 
 def between_tokens_ms(end: records.Settle) -> float | None:

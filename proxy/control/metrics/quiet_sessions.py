@@ -59,10 +59,13 @@ def call_of(row: Row) -> Call | None:
 
 def calls_of(shipped: Shipped) -> list[Call]:
     """As `call_of`, of each of these that says something of its session."""
-    columns = zip(*map(shipped.column, _CALL), strict=True)
+    columns = list(map(shipped.column, _CALL))
+    sources, sessions, roots, *_ = columns
+    if sessions == roots and sources.count("none") == len(sources):
+        return []  # each call is a session of its own
     return [
         Call(root, team or "", client or "other", ended_at, 1 if kind == "attempt" else 0, cost or 0)
-        for source, session, root, status, kind, team, client, ended_at, cost in columns
+        for source, session, root, status, kind, team, client, ended_at, cost in zip(*columns, strict=True)
         if not (source == "none" and root == session) and root and status not in NOT_COUNTED
     ]
 

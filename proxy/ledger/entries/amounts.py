@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import orjson
 from msgspec import Raw, Struct
@@ -53,22 +53,25 @@ _MOST_KNOWN, _MOST_CHARS = 1024, 1000
 
 def plain_amounts(
     stated: Sequence[Raw], costs: Sequence[int | None], kinds: Sequence[States]
-) -> tuple[list[str | None], list[Amounts]]:
+) -> tuple[Sequence[str | None], Sequence[Amounts]]:
     """What ordinary calls add to the budgets: as the text of their rows, and as amounts. Raises ValueError where not all of it
     can be added."""
-    texts: list[str | None] = texts_of(stated)
+    numbers = orjson.dumps(costs).decode()[1:-1]
+    guesses = [kind.stated for kind in kinds]
+    if all(guesses) and "null" not in numbers:
+        known = cast("Sequence[Known]", guesses)
+        texts = list(map(str.join, [f",{number}]" for number in numbers.split(",")], [guess.around for guess in known]))
+        # They are right where they come to the same text.
+        if "\n".join(texts).encode() == b"\n".join(stated):
+            return texts, list(map(SameAmount, [guess.counters for guess in known], cast("Sequence[int]", costs)))
+    said = texts_of(stated)
     each: list[Amounts] = []
-    numbers = orjson.dumps(costs).decode()[1:-1].split(",")
-    for at, (text, cost, number, kind) in enumerate(zip(texts, costs, numbers, kinds, strict=True)):
-        guess = kind.stated
-        # It is right where it comes to the same text.
-        if guess is not None and cost is not None and text == f",{number}]".join(guess.around):
-            each.append(SameAmount(guess.counters, cost))
-        else:
-            amounts = _stated(stated[at], cost, kind)
-            texts[at] = text if amounts else None
-            each.append(amounts)
-    return texts, each
+    for at, (cost, kind) in enumerate(zip(costs, kinds, strict=True)):
+        amounts = _stated(stated[at], cost, kind)
+        each.append(amounts)
+        if not amounts:
+            said[at] = None
+    return said, each
 
 
 def _stated(raw: Raw, cost: int | None, kind: States) -> Amounts:

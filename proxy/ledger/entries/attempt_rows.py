@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta, Raw
@@ -20,7 +20,17 @@ from proxy.ledger.entries.row import Columns, Row, columns_of, json_text
 from proxy.ledger.entries.row_checks import MOST
 from proxy.ledger.schema import TOKEN_COLUMNS
 from proxy.spool import records
-from proxy.spool.plain import Common, OfIntent, OfSettle, common_end_of, flags_of, text_of, texts_of, usage_of
+from proxy.spool.plain import (
+    Common,
+    OfIntent,
+    OfSettle,
+    common_end_of,
+    flags_of,
+    lines_texts,
+    text_of,
+    texts_of,
+    usage_of,
+)
 
 # What a row has where its records say nothing: every column, every key of both records.
 _SILENT: dict[str, Any] = {
@@ -90,7 +100,7 @@ _OF_KIND = (
     "cost_source", "flags", "price_version", "client",
 )  # fmt: skip
 _alike_of_kind = itemgetter(*map(_OF_KIND.index, ALIKE))
-_kinds: dict[tuple[Common, bytes], Kind] = {}
+_kinds: dict[tuple[Common | None, bytes], Kind] = {}
 
 
 _OWN, _ENDED = OfIntent.__struct_fields__, OfSettle.__struct_fields__
@@ -106,24 +116,29 @@ def _places() -> itemgetter[Any]:
 
 _in_order = _places()
 _REQUEST, _SESSION, _ROOT = map(_OWN.index, ("request_id", "session_id", "root_session_id"))
-_USAGE, _TOLD, _LINES = map(_ENDED.index, ("usage", "told_usage", "cost_lines"))
+_USAGE, _TOLD = map(_ENDED.index, ("usage", "told_usage"))
 
 
 def plain_columns(
     intents: Sequence[OfIntent],
     ended: Sequence[Sequence[Any]],
+    lines: Sequence[bytes],
     kinds: Sequence[Kind],
     budgets: Sequence[str | None],
     instance: str,
 ) -> Columns:
-    """The columns of ordinary calls' rows, as `any_row` has each. ended: a column for each field of `OfSettle`. Raises
-    ValueError where a usage is none."""
+    """The columns of ordinary calls' rows, as `any_row` has each. ended: a column for each field of `OfSettle`. lines: of each
+    cost. Raises ValueError where a usage is none."""
     count, first = len(intents), kinds[0]
     own = list(zip(*map(astuple, intents), strict=True))
     for at in (_SESSION, _ROOT):  # of a call that is a session of its own: one text for all three
-        own[at] = tuple(
-            [request if name == request else name for name, request in zip(own[at], own[_REQUEST], strict=True)]
-        )
+        requests = own[_REQUEST]
+        if own[at] == requests:
+            own[at] = requests
+        else:
+            own[at] = tuple(
+                [request if name == request else name for name, request in zip(own[at], requests, strict=True)]
+            )
     tokens, others = _usages(ended[_USAGE])
     if kinds.count(first) == count:
         of_kind: Columns = [[value] * count for value in first.values]
@@ -131,7 +146,7 @@ def plain_columns(
         of_kind = columns_of([kind.values for kind in kinds])
     columns = (
         *own, *ended, *of_kind,
-        others, texts_of(ended[_TOLD]), texts_of(ended[_LINES]), budgets, [instance] * count, *tokens, [None] * count,
+        others, texts_of(ended[_TOLD]), lines_texts(lines), budgets, [instance] * count, *tokens, [None] * count,
     )  # fmt: skip
     in_order: Columns = _in_order(columns)
     return in_order
@@ -149,14 +164,17 @@ def _usages(raws: Sequence[Raw]) -> tuple[Sequence[Sequence[int]], Sequence[str 
     return list(zip(*tokens, strict=True)), list(map(json_text, others))
 
 
-def kind_of(common: Common, end: bytes) -> Kind | None:
-    """What the rows have in common of calls that begin and end alike; None where they are not ordinary. Raises ValueError."""
-    return _kinds.get((common, end)) or _made(common, end)
+def kinds_of(commons: Sequence[Common | None], ends: Sequence[bytes]) -> list[Kind] | None:
+    """What the rows have in common of calls that begin and end so; None where one of them is not ordinary."""
+    kinds: list[Kind | None] = list(map(_kinds.get, zip(commons, ends, strict=True)))
+    if not all(kinds):
+        kinds = [kind or _made(common, end) for kind, common, end in zip(kinds, commons, ends, strict=True)]
+    return cast("list[Kind]", kinds) if all(kinds) else None
 
 
-def _made(begun: Common, end: bytes) -> Kind | None:
+def _made(begun: Common | None, end: bytes) -> Kind | None:
     ended = common_end_of(end)
-    if ended is None or ended.status in ENDS_NOTHING or ended.outcome == "expired":
+    if begun is None or ended is None or ended.status in ENDS_NOTHING or ended.outcome == "expired":
         return None
     said = {name: getattr(begun, name) for name in begun.__struct_fields__}
     said |= {name: getattr(ended, name) for name in ended.__struct_fields__}

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, overload
 
 import orjson
-from msgspec import Raw, Struct
+from msgspec import Struct
 from msgspec.structs import astuple
 
 from proxy.ledger.entries.amounts import Amounts, Counter, budget_amounts, plain_amounts
@@ -18,8 +18,8 @@ from proxy.ledger.entries.end_checks import check_stored
 from proxy.ledger.entries.row import Columns, Row, columns_of
 from proxy.ledger.entries.row_checks import is_valid, repaired, valid_amounts
 from proxy.spool import records
-from proxy.spool.frames import Record
-from proxy.spool.plain import NOTHING, OfIntent, OfSettle, is_said
+from proxy.spool.frames import Records
+from proxy.spool.plain import NOTHING, Ended, OfIntent, OfSettle, Part, is_said
 
 NO_END: Any = {}
 """Of a correction, and of an entry as the ledger has it."""
@@ -30,13 +30,13 @@ class Entry(Struct, gc=False, frozen=True):
 
     values: the row's; a `Row` only where somebody asks for one, as most are looked at column by column. end: the record, which
     need not say everything; of an ordinary call (`plain_entries`) only what has no column, and mostly `NO_END`; that, too,
-    where none ended it. lines: of an ordinary call, its cost's lines as they stand in the record.
+    where none ended it. parts: of an ordinary call, what its cost's lines say.
     """
 
     values: tuple[Any, ...]
     end: Any
     budgets: Amounts
-    lines: Raw = NOTHING
+    parts: Sequence[Part] | None = None
 
     @property
     def row(self) -> Row:
@@ -44,7 +44,7 @@ class Entry(Struct, gc=False, frozen=True):
         return values if type(values) is Row else Row._make(values)
 
     def with_row(self, row: Row) -> Entry:
-        return Entry(row, self.end, self.budgets, self.lines)
+        return Entry(row, self.end, self.budgets, self.parts)
 
 
 _AT = {name: at for at, name in enumerate(Row._fields)}
@@ -55,7 +55,7 @@ class Shipped(Sequence[Entry]):
     """Entries column by column, as nearly all that becomes of them is made so; an `Entry` only of one that somebody asks for.
     Never changed.
 
-    columns: of their rows, in the order of `Row`; none where there are no entries. ends, budgets, lines: as an `Entry` has
+    columns: of their rows, in the order of `Row`; none where there are no entries. ends, budgets, parts: as an `Entry` has
     each. alike: what each has in common with others, where that is known.
     """
 
@@ -64,13 +64,13 @@ class Shipped(Sequence[Entry]):
         columns: Columns,
         ends: Sequence[Any],
         budgets: Sequence[Amounts],
-        lines: Sequence[Raw],
+        parts: Sequence[Sequence[Part] | None],
         alike: Sequence[Alike] | None = None,
     ) -> None:
         self.columns = columns
         self.ends = ends
         self.budgets = budgets
-        self.lines = lines
+        self.parts = parts
         self._alike = alike
 
     def __len__(self) -> int:
@@ -83,8 +83,8 @@ class Shipped(Sequence[Entry]):
     def __getitem__(self, at: int | slice) -> Entry | Shipped:
         if isinstance(at, slice):
             columns = [column[at] for column in self.columns]
-            return Shipped(columns, self.ends[at], self.budgets[at], self.lines[at], self.alike[at])
-        return Entry(tuple([column[at] for column in self.columns]), self.ends[at], self.budgets[at], self.lines[at])
+            return Shipped(columns, self.ends[at], self.budgets[at], self.parts[at], self.alike[at])
+        return Entry(tuple([column[at] for column in self.columns]), self.ends[at], self.budgets[at], self.parts[at])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
@@ -104,7 +104,7 @@ class Shipped(Sequence[Entry]):
         """The same with other values in a column that is none of `ALIKE`."""
         at = _AT[name]
         columns = [*self.columns[:at], values, *self.columns[at + 1 :]]
-        return Shipped(columns, self.ends, self.budgets, self.lines, self.alike)
+        return Shipped(columns, self.ends, self.budgets, self.parts, self.alike)
 
     @cached_property
     def alike(self) -> Sequence[Alike]:
@@ -131,7 +131,7 @@ def as_shipped(entries: Iterable[Entry]) -> Shipped:
         return entries
     each = list(entries)
     columns = columns_of([entry.values for entry in each])
-    return Shipped(columns, *([getattr(entry, name) for entry in each] for name in ("end", "budgets", "lines")))
+    return Shipped(columns, *([getattr(entry, name) for entry in each] for name in ("end", "budgets", "parts")))
 
 
 def joined(parts: Sequence[Shipped]) -> Shipped:
@@ -140,13 +140,12 @@ def joined(parts: Sequence[Shipped]) -> Shipped:
     if len(some) == 1:
         return some[0]
     columns = [list(chain.from_iterable(each)) for each in zip(*[part.columns for part in some], strict=True)]
-    beside = zip(*[(part.ends, part.budgets, part.lines, part.alike) for part in some], strict=True)
+    beside = zip(*[(part.ends, part.budgets, part.parts, part.alike) for part in some], strict=True)
     return Shipped(columns, *([*chain.from_iterable(each)] for each in beside)) if some else as_shipped(())
 
 
-_LINES = OfSettle.__struct_fields__.index("cost_lines")
 _looked_at = itemgetter(
-    *map(OfSettle.__struct_fields__.index, ("budgets", "cost_nanousd", "itl_count", "epoch", "stored"))
+    *map(OfSettle.__struct_fields__.index, ("budgets", "cost_nanousd", "itl_count", "epoch", "job", "stored"))
 )
 
 
@@ -161,33 +160,29 @@ def entry_of(intent: records.Intent, end: records.End, instance: str) -> Entry:
     return Entry(row if plain and is_valid(row) else repaired(row, amounts), ended, amounts)
 
 
-Ended = tuple[OfIntent, OfSettle, Kind, Record]
-"""An ordinary call: its INTENT, the SETTLE that ended it, what both have in common with others, and the record of its end."""
-
-
-def plain_entries(ended: Sequence[Ended], instance: str) -> Shipped:
-    """The entries of ordinary calls, as `entry_of` has each; at least one. Raises ValueError where that has to look."""
-    intents, ends, kinds, records = zip(*ended, strict=True)
-    said = list(zip(*map(astuple, ends), strict=True))
-    budgets, costs, counts, epochs, stored = _looked_at(said)
+def plain_entries(
+    intents: Sequence[OfIntent], ended: Ended, kinds: Sequence[Kind], shipped: Records, instance: str
+) -> Shipped:
+    """The entries of ordinary calls, as `entry_of` has each; at least one. Raises ValueError where that has to look. kinds:
+    what each INTENT and its end have in common with others. shipped: the records that the ends are of."""
+    said = list(zip(*map(astuple, ended.own), strict=True))
+    budgets, costs, counts, epochs, jobs, stored = _looked_at(said)
+    if jobs.count(NOTHING) < len(jobs) and any(map(is_said, jobs)):
+        raise ValueError(jobs)
     texts, amounts = plain_amounts(budgets, costs, kinds)
-    beside = [
-        _beside_its_row(end, kind, record)
-        if each is not NOTHING or count or epoch is not None or kind.flags
-        else NO_END
-        for end, kind, record, each, count, epoch in zip(ends, kinds, records, stored, counts, epochs, strict=True)
-    ]
-    columns = plain_columns(intents, said, kinds, texts, instance)
-    lines: Sequence[Raw] = said[_LINES]
-    if stored.count(NOTHING) < len(stored):  # a whole record has them
-        lines = [NOTHING if "t" in end else raw for end, raw in zip(beside, lines, strict=True)]
-    return Shipped(columns, beside, amounts, lines, [kind.alike for kind in kinds])
+    beside = [NO_END] * len(costs)
+    is_bare = not any(counts) and stored.count(NOTHING) + epochs.count(None) == 2 * len(costs)
+    if not is_bare or any(kind.flags for kind in {*kinds}):
+        each = zip(ended.own, kinds, ended.places, strict=True)
+        beside = [_beside_its_row(end, kind, shipped.payloads[place]) for end, kind, place in each]
+    columns = plain_columns(intents, said, ended.lines, kinds, texts, instance)
+    return Shipped(columns, beside, amounts, ended.parts, [kind.alike for kind in kinds])
 
 
-def _beside_its_row(end: OfSettle, kind: Kind, record: Record) -> Any:
+def _beside_its_row(end: OfSettle, kind: Kind, payload: bytes) -> Any:
     """What it says that has no column, or is needed in another form. Raises ValueError."""
     if is_said(end.stored):
-        whole = orjson.loads(record.payload)
+        whole = orjson.loads(payload)
         check_stored(whole)
         return whole
     said: dict[str, Any] = {}
@@ -197,4 +192,4 @@ def _beside_its_row(end: OfSettle, kind: Kind, record: Record) -> Any:
         said["itl_ms_sum"], said["itl_count"] = end.itl_ms_sum, end.itl_count
     if end.epoch is not None:
         said["epoch"] = end.epoch
-    return said
+    return said or NO_END

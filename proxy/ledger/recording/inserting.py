@@ -14,17 +14,18 @@ from proxy.ledger.entries.attempt_rows import ALIKE
 from proxy.ledger.entries.entry import Shipped
 from proxy.ledger.entries.row import Columns, Row
 from proxy.ledger.schema import entries
+from proxy.ledger.together import TOGETHER, Layout
 
 _ALL = range(len(Row._fields))
 _DEFAULTS = [None if column.server_default is None else 0 for column in entries.columns]  # a column's default
 _MOST_STATEMENTS = 64
-_TOGETHER = 16  # rows of one statement: twice as many gain nothing
 # What many calls have in common beside `ALIKE`. All of that is bound once for the rows of a statement.
 _ALIKE_BESIDE = tuple(map(Row._fields.index, ("attempt", "session_source", "instance")))
 _ALIKE = (*map(Row._fields.index, ALIKE), *_ALIKE_BESIDE)
 _VARIED = tuple(at for at in _ALL if at not in _ALIKE)
 _SMALL = [Row._fields.index(column.name) for column in entries.columns if type(column.type) is sa.Integer]
 _MOST_SMALL = 2**31 - 1
+_CONFLICT = "ON CONFLICT (id) DO NOTHING"
 _COPIED_AS = {sa.Text: "text", sa.BigInteger: "int8", sa.Integer: "int4", sa.Boolean: "bool", sa.Double: "float8"}
 
 
@@ -35,7 +36,7 @@ class Inserting:
         self._names = [dialect.identifier_preparer.quote(name) for name in Row._fields]
         self._mark = "?" if dialect.name == "sqlite" else "%s"
         self._insert = self._statement(_ALL)
-        self._inserts: dict[tuple[tuple[int, ...], tuple[int, ...]], str] = {}  # by the columns that they name
+        self._inserts: dict[Layout, str] = {}
         self._copies = dialect.name == "postgresql"
         self._copy = f"COPY entries ({', '.join(self._names)}) FROM STDIN (FORMAT BINARY)"
         self._types = [_COPIED_AS[type(column.type)] for column in entries.columns]
@@ -43,7 +44,7 @@ class Inserting:
     def _statement(self, present: Sequence[int]) -> str:
         """An INSERT of these columns."""
         names, marks = ", ".join(self._names[at] for at in present), ", ".join([self._mark] * len(present))
-        return f"INSERT INTO entries ({names}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 - our own names
+        return f"INSERT INTO entries ({names}) VALUES ({marks}) {_CONFLICT}"  # noqa: S608 - our own names
 
     def all(self, connection: Connection, shipped: Shipped) -> bool:
         """Whether every row is new, and now there. Where one is not, rows may be there all the same: in a savepoint. shipped:
@@ -67,45 +68,33 @@ class Inserting:
         by_kind: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for place, kind in enumerate(zip(shipped.alike, *[columns[at] for at in _ALIKE_BESIDE], strict=True)):
             by_kind[kind].append(place)
-        together: dict[tuple[int, ...], list[Any]] = defaultdict(list)  # by the columns that are alike and said
+        together: dict[Layout, list[Any]] = defaultdict(list)
         for (alike, *beside), places in by_kind.items():
             own = [columns[at] for at in varied]
             if len(places) < len(shipped):
                 own = [[column[place] for place in places] for column in own]
             kind = (*alike.values, *beside)
-            whole = len(places) - len(places) % _TOGETHER
+            whole = len(places) - len(places) % TOGETHER
             single += [(*kind, *rest) for rest in zip(*[column[whole:] for column in own], strict=True)]
             if whole:
                 said = [value for value in kind if value is not None]
-                some = _side_by_side([column[:whole] for column in own])
-                length = _TOGETHER * len(own)
-                present = tuple([at for at, value in zip(_ALIKE, kind, strict=True) if value is not None])
-                together[present] += [(*some[first : first + length], *said) for first in range(0, len(some), length)]
-        for present, statements in together.items():
-            count += connection.exec_driver_sql(self._known(present, varied), statements).rowcount
+                present = [at for at, value in zip(_ALIKE, kind, strict=True) if value is not None]
+                own = [column[:whole] for column in own]
+                layout = Layout.of(present, varied, own)
+                together[layout] += layout.bound(own, said)
+        for layout, statements in together.items():
+            count += connection.exec_driver_sql(self._of_some(layout), statements).rowcount
         if single:
-            count += connection.exec_driver_sql(self._known((), (*_ALIKE, *varied)), single).rowcount
+            count += connection.exec_driver_sql(self._statement((*_ALIKE, *varied)), single).rowcount
         return count
 
-    def _known(self, alike: tuple[int, ...], varied: tuple[int, ...]) -> str:
-        """The INSERT of these columns: of one row, or of some that are alike in some columns."""
-        statement = self._inserts.get((alike, varied))
+    def _of_some(self, layout: Layout) -> str:
+        statement = self._inserts.get(layout)
         if statement is None:
             if len(self._inserts) >= _MOST_STATEMENTS:
                 self._inserts.clear()
-            statement = self._inserts[alike, varied] = self._many(alike, varied) if alike else self._statement(varied)
+            statement = self._inserts[layout] = layout.insert("entries", self._names, _CONFLICT)
         return statement
-
-    def _many(self, alike: Sequence[int], varied: Sequence[int]) -> str:
-        """An INSERT of some rows: their own values row by row, then those that they have in common."""
-        names = ", ".join(self._names[at] for at in (*varied, *alike))
-        own = ", ".join(f"v{at}" for at in varied)
-        row = ", ".join("?" * len(varied))
-        values = ", ".join([f"({row})"] * _TOGETHER)
-        return (
-            f"INSERT INTO entries ({names}) WITH own ({own}) AS (VALUES {values}) "  # noqa: S608 - our own names
-            f"SELECT {own}, {', '.join('?' * len(alike))} FROM own WHERE true ON CONFLICT (id) DO NOTHING"
-        )
 
     def _copied(self, connection: Connection, shipped: Shipped) -> None:
         """By COPY: a quarter of the CPU of an INSERT here, and half of the time in the database."""
@@ -129,11 +118,3 @@ def _said(places: Sequence[int], columns: Columns) -> tuple[int, ...]:
     """Those of these columns in which a row has another value than the column's default."""
     count = len(columns[0])
     return tuple(at for at in places if columns[at][0] != _DEFAULTS[at] or columns[at].count(_DEFAULTS[at]) < count)
-
-
-def _side_by_side(columns: Columns) -> list[Any]:
-    """The values row by row."""
-    values: list[Any] = [None] * (len(columns) * len(columns[0]))
-    for at, column in enumerate(columns):
-        values[at :: len(columns)] = column
-    return values

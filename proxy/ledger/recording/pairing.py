@@ -7,28 +7,32 @@ Nothing that a record may say can raise beyond `Pairing`.
 from __future__ import annotations
 
 import operator
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Container, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Container
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import orjson
 
 from proxy.jobs.machine import RUNNING
 from proxy.ledger.entries.amounts import Amounts
-from proxy.ledger.entries.attempt_rows import Kind, kind_of
+from proxy.ledger.entries.attempt_rows import kinds_of
 from proxy.ledger.entries.end_checks import check_end, check_job, check_stored
-from proxy.ledger.entries.entry import NO_END, Ended, Entry, entry_of, plain_entries
+from proxy.ledger.entries.entry import NO_END, Entry, entry_of, plain_entries
 from proxy.ledger.entries.row import row_of
 from proxy.ledger.entries.row_checks import bounded_amount, is_amount, is_valid
 from proxy.ledger.recording.batch import Batch, Lately, RefusedCall
 from proxy.spool import records
-from proxy.spool.frames import Position, Record
+from proxy.spool.frames import Position, Record, Records
 from proxy.spool.plain import (
     NOTHING,
+    Begun,
     Common,
+    Ended,
     OfIntent,
     OfSettle,
+    between,
     is_said,
     lease_of,
     plain_records,
@@ -36,8 +40,9 @@ from proxy.spool.plain import (
     whole_of,
 )
 
-Open = tuple[records.Intent | OfIntent, Common | None, Record]
-"""An open INTENT, read whole, or plainly with what it has in common with others; and its record."""
+Open = tuple[records.Intent | OfIntent, Common | None, bytes, int, int]
+"""An open INTENT, read whole, or plainly with what it has in common with others; its record, and where that begins: the segment
+and the byte in it."""
 _GRACE_US = 60_000_000  # whoever sweeps overdue reservations has that long to say so
 
 
@@ -73,23 +78,23 @@ class Pairing:
         store; else `behind`."""
         if self.leased:
             behind = min(behind, self.leased[0].at)
-        for _, _, record in self._unused.values():
-            behind = min(behind, record.start_position)
-        for _, _, record in self._open.values():
-            return min(behind, record.start_position)
+        for *_, segment, start in self._unused.values():
+            behind = min(behind, Position(segment, start))
+        for *_, segment, start in self._open.values():
+            return min(behind, Position(segment, start))
         return behind
 
     def in_flight(self) -> list[records.Intent]:
         """The open INTENTs whose reservations stand. From any thread."""
         without = self._waiting | self._expired
-        return [_whole(*begun) for name, begun in list(self._open.items()) if name not in without]
+        return [_whole(begun) for name, begun in list(self._open.items()) if name not in without]
 
     def open_since(self, upstreams: Container[str]) -> int | None:
         """When the first of the attempts at these upstreams began that have no end; those whose deadline is over run on."""
         return min(
             (
                 started_at
-                for intent, common, _ in self._open.values()
+                for intent, common, *_ in self._open.values()
                 if said_by(intent, common, "upstream") in upstreams
                 and isinstance(started_at := said_by(intent, common, "started_at"), int)
             ),
@@ -99,61 +104,71 @@ class Pairing:
     def overdue(self, at_us: int) -> int:
         """How many attempts have no end, though their reservations' deadlines are over. Work grows with these alone."""
         count = 0
-        for intent, common, _ in self._open.values():
+        for intent, common, *_ in self._open.values():
             deadline_at = said_by(intent, common, "deadline_at")
             if not isinstance(deadline_at, int) or deadline_at + _GRACE_US > at_us:
                 break
             count += 1
         return count
 
-    def take(self, shipped: Sequence[Record], batch: Batch) -> None:
+    def take(self, shipped: Records, batch: Batch) -> None:
         """Never raises: a record that makes no sense is kept in `batch.unreadable`, and its attempt is charged all the same."""
-        ended: dict[str, Ended] = {}  # ordinary calls, by their ids; their INTENTs are open still
-        is_open = self._open
-        for record, own, common in zip(shipped, *plain_records([record.payload for record in shipped]), strict=True):
-            if type(own) is OfSettle:
-                begun: Any = is_open.get(own.id)
-                if begun is not None and begun[1] is not None and own.id not in ended:
-                    kind = _kind_of(begun[1], common) if own.job is NOTHING or not is_said(own.job) else None
-                    if kind is not None:
-                        ended[own.id] = begun[0], own, kind, record
-                        continue
-            elif type(own) is OfIntent and own.id not in ended:
-                is_open[own.id] = own, common, record
-                continue
-            self._end_plain(ended, batch)
-            ended.clear()
-            if type(own) is OfIntent:
-                is_open[own.id] = own, common, record
-            else:
-                self._take_whole(record, batch)
-        self._end_plain(ended, batch)
+        begun, ended = plain_records(shipped.payloads)
+        first, others = 0, set(range(len(shipped))).difference(begun.places, ended.places)
+        for place in (*sorted(others), len(shipped)):
+            self._take_plain(shipped, between(begun, first, place), between(ended, first, place), batch)
+            if place in others:
+                self._take_whole(shipped[place], batch)
+            first = place + 1
 
-    def _end_plain(self, ended: Mapping[str, Ended], batch: Batch) -> None:
-        """Ends of ordinary calls, in their order."""
-        if not ended:
+    def _take_plain(self, shipped: Records, begun: Begun, ended: Ended, batch: Batch) -> None:
+        """INTENTs and SETTLEs between which nothing else stands."""
+        if self._taken_together(shipped, begun, ended, batch):
             return
-        each = list(ended.values())
+        places = sorted((*begun.places, *ended.places))
+        if len(places) == 1:
+            self._take_whole(shipped[places[0]], batch)
+            return
+        # One of them is odd.
+        first, half, last = places[0], places[len(places) // 2], places[-1] + 1
+        self._take_plain(shipped, between(begun, first, half), between(ended, first, half), batch)
+        self._take_plain(shipped, between(begun, half, last), between(ended, half, last), batch)
+
+    def _taken_together(self, shipped: Records, begun: Begun, ended: Ended, batch: Batch) -> bool:
+        """Whether they could be, so that it comes to what one by one does."""
+        payloads = [shipped.payloads[place] for place in begun.places]
+        starts = [shipped.bounds[place] for place in begun.places]
+        opened = zip(begun.own, begun.common, payloads, repeat(shipped.segment), starts)
+        new, ids = dict(zip([own.id for own in begun.own], opened, strict=True)), [own.id for own in ended.own]
+        is_open = self._open | new
+        theirs = [is_open.pop(attempt_id, None) for attempt_id in ids]
+        if len(new) < len(payloads) or not all(theirs):  # one is said twice, or ends what did not begin
+            return False
+        if not ids:
+            self._open = is_open
+            return True
+        intents, commons, *_ = zip(*theirs, strict=True)
         try:
-            made = plain_entries(each, self._instance)
-            leases = [_lease_of(end) for _, end, _, _ in each]
-        except (TypeError, ValueError):  # one of them is odd
-            for attempt_id, ended_call in ended.items():
-                if len(ended) > 1:
-                    self._end_plain({attempt_id: ended_call}, batch)
-                else:
-                    self._take_whole(ended_call[-1], batch)  # and charged at the ceiling, where that makes no sense
-            return
-        for lease, budgets, (_, end, _, record) in zip(leases, made.budgets, each, strict=True):
+            kinds = kinds_of(commons, ended.common)
+            if kinds is None:
+                return False
+            made = plain_entries(intents, ended, kinds, shipped, self._instance)
+            leased = {at: _lease_of(end) for at, end in enumerate(ended.own) if end.lease is not NOTHING}
+        except (TypeError, ValueError):
+            return False
+        for number, lease in leased.items():
             if lease is not None and (report := self._told_by(lease)) is not None:
-                self.leased.append(Leased(end.id, end.epoch or "", report, budgets, record.start_position))
-        for attempt_id in ended:
-            del self._open[attempt_id]
-        self._waiting.difference_update(ended)
-        self._expired.difference_update(ended)
+                end, budgets, place = ended.own[number], made.budgets[number], ended.places[number]
+                at = Position(shipped.segment, shipped.bounds[place])
+                self.leased.append(Leased(end.id, end.epoch or "", report, budgets, at))
+        self._open = is_open
+        if self._waiting or self._expired:
+            self._waiting.difference_update(ids)
+            self._expired.difference_update(ids)
         self.lately.note(made)
-        known = sum(1 for *_, record in takewhile(lambda ended_call: self._is_known(ended_call[-1]), each))
+        known = bisect_left(ended.places, shipped.ended_by(self._done))
         batch.add_all(made[known:] if known else made)
+        return True
 
     def _take_whole(self, record: Record, batch: Batch) -> None:
         value = None
@@ -170,12 +185,12 @@ class Pairing:
 
     def _begun(self, attempt_id: str) -> records.Intent:
         """What an open INTENT says. Raises KeyError."""
-        return _whole(*self._open[attempt_id])
+        return _whole(self._open[attempt_id])
 
     def _take(self, value: Any, record: Record, batch: Batch) -> None:
         kind, is_known = value["t"], self._is_known(record)
         if kind == "intent":
-            self._open[value["id"]] = value, None, record
+            self._open[value["id"]] = value, None, record.payload, record.segment, record.start
         elif kind in ("settle", "void"):
             if value.get("lease") is not None and (report := self._told_by(value["lease"])) is not None:
                 budgets: list[Any] = [tuple(item) for item in value["budgets"] if is_amount(item)]
@@ -225,7 +240,7 @@ class Pairing:
                     batch.add(self._void(intent, "unused", value["at"]))
             elif left is not None and "epoch" in value:
                 self._unused[value["id"]] = left
-                self.lately.note([self._void(_whole(*left), "unused", value["at"], _text(value["epoch"]))])
+                self.lately.note([self._void(_whole(left), "unused", value["at"], _text(value["epoch"]))])
         elif kind == "tally":
             if not is_known:
                 batch.tallies.append(_sound_tally(value))
@@ -253,13 +268,13 @@ class Pairing:
     def _reserved_after_all(self, value: records.Reserved) -> None:
         """The reservation stands after a wait, or is smaller than the INTENT says."""
         self._waiting.discard(value["id"])
-        record = self._open[value["id"]][2]
+        *_, payload, segment, start = self._open[value["id"]]
         smaller: records.Intent = {
             **self._begun(value["id"]),
             "reserved_nanousd": value["reserved_nanousd"],
             "budgets": value["budgets"],
         }
-        self._open[value["id"]] = smaller, None, record
+        self._open[value["id"]] = smaller, None, payload, segment, start
 
     def _end_unread(self, value: Any) -> Entry | None:
         """The end of an attempt could not be read: it may have been billed, and is charged at its ceiling."""
@@ -275,13 +290,13 @@ class Pairing:
         one that was waiting for room had reserved nothing and sent nothing, and an expired one is charged already. What it did
         not use may expire, or has."""
         for attempt_id, begun in self._open.items():
-            intent = _whole(*begun)
+            intent = _whole(begun)
             if attempt_id in self._waiting:
                 batch.add(self._void(intent, "crashed", ended_at))
             elif attempt_id not in self._expired:
                 batch.add(self._at_its_ceiling(intent, "crashed", ended_at))
         for begun in self._unused.values():
-            batch.add(self._void(_whole(*begun), "unused", ended_at))
+            batch.add(self._void(_whole(begun), "unused", ended_at))
         for some in (self._open, self._waiting, self._expired, self._unused):
             some.clear()
 
@@ -310,17 +325,9 @@ class Pairing:
         return entry_of(intent, end, self._instance)
 
 
-def _kind_of(common: Common, end: bytes) -> Kind | None:
-    """None where it is no ordinary call's end."""
-    try:
-        return kind_of(common, end)
-    except ValueError:
-        return None
-
-
 def _lease_of(end: OfSettle) -> tuple[int | None, int | None] | None:
     """Raises ValueError or TypeError where an end that was granted out of a lease does not say of which."""
-    if end.lease is NOTHING or not is_said(end.lease):
+    if not is_said(end.lease):
         return None
     lease = lease_of(end.lease)
     if lease[0] is not None:
@@ -328,9 +335,11 @@ def _lease_of(end: OfSettle) -> tuple[int | None, int | None] | None:
     return lease
 
 
-def _whole(intent: Any, common: Common | None, record: Record) -> records.Intent:
+def _whole(begun: Open) -> records.Intent:
     """All that an INTENT says."""
-    whole: records.Intent = intent if common is None else whole_of(intent, common, record.payload)
+    intent: Any
+    intent, common, payload, *_ = begun
+    whole: records.Intent = intent if common is None else whole_of(intent, common, payload)
     return whole
 
 

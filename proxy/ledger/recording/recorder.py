@@ -28,7 +28,7 @@ from proxy.ledger.recording.runs import Run, Runs
 from proxy.ledger.recording.shipping import LedgerMovedError, Metrics, Positions, Shipper
 from proxy.ledger.recording.unrecorded import keep_rejected, keep_unreadable
 from proxy.rate_limited_log import RateLimitedLog
-from proxy.spool.frames import Record
+from proxy.spool.frames import Records
 from proxy.spool.kept import Kept
 from proxy.spool.records import Intent
 from proxy.times import now_s, now_us
@@ -344,7 +344,7 @@ class Recorder:
         self._short_of_files = True
         _shortages.note(f"files cannot be opened ({errno.errorcode[error.errno]}); what is in the spool waits")
 
-    def _sound_records(self, run: Run) -> list[Record]:
+    def _sound_records(self, run: Run) -> Records:
         damaged = run.reader.damaged_bytes
         records = run.reader.read(over=run.over)
         if run.reader.damaged_bytes > damaged:
@@ -355,18 +355,18 @@ class Recorder:
             )  # fmt: skip
         return records
 
-    def _up_to_marker(self, run: Run, records: list[Record]) -> list[Record]:
+    def _up_to_marker(self, run: Run, records: Records) -> Records:
         """The records that may be shipped now; the run goes on from there."""
         run.marker = None
         if self._gate is None:
             return records
-        for number, record in enumerate(records):
-            if record.payload.startswith(MARKER_BEGINS):
-                epoch = epoch_of(record.payload)
+        for number, payload in enumerate(records.payloads):
+            if payload.startswith(MARKER_BEGINS):
+                epoch = epoch_of(payload)
                 if epoch is not None and not self._gate.may_pass(epoch):
                     run.marker = epoch
-                    run.reader.position = record.start_position
-                    return records[:number]
+                    run.reader.position = records[number].start_position
+                    return records.first(number)
         return records
 
     def _note_markers(self) -> None:

@@ -5,12 +5,14 @@ Void entries count nowhere; a correction changes cost and usage, but is no reque
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
@@ -156,7 +158,9 @@ def roll_up(columns: Columns, named_from: str | None = None) -> Rolled:
         # In an order in which the names of either kind of roll-up stand together.
         names = zip(providers, upstreams, agents, keys, teams, models, users, customers, strict=True)
         places: dict[tuple[int, Names], list[int]] = defaultdict(list)
-        for place, hour in enumerate(zip([at - at % HOUR_US for at in started], names, strict=True)):
+        first, last = (start_of(edge(started), HOUR_US) for edge in (min, max))
+        hours = repeat(first, len(started)) if first == last else [start_of(at, HOUR_US) for at in started]
+        for place, hour in enumerate(zip(hours, names, strict=True)):
             places[hour].append(place)
         for hour, some in places.items():
             group = by_hour[hour] = _Group()
@@ -287,9 +291,9 @@ def session_group(name: str | None, named_from: str | None) -> str:
 
 def _session_groups(names: Sequence[str | None], named_from: str | None) -> Sequence[str]:
     """The key of each of these sessions."""
-    if named_from is not None and None not in names:
-        said = cast("Sequence[str]", names)
-        if min(said, default="") >= named_from and are_ids(said):
+    said = cast("Sequence[str]", names)
+    with contextlib.suppress(TypeError):  # one is None, for which to look takes longer
+        if named_from is not None and min(said, default="") >= named_from and are_ids(said):
             return said
     return [session_group(name, named_from) for name in names]
 

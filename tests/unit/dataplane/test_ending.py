@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from proxy.config.model import Config
 from proxy.dataplane.process import _DataPlane
@@ -33,12 +33,18 @@ async def test_its_link_stands_until_everything_is_written(tmp_path: Path) -> No
         await control.all_serve(1, 60)
         linked: list[list[str]] = []
 
-        async def close() -> None:
-            for _ in range(TURNS):
-                await asyncio.sleep(0)
-            linked.append(list(control.workers))
+        store = process._plane.store
 
-        process._plane.store.close = close  # type: ignore[method-assign]
+        class Slow:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(store, name)
+
+            async def close(self) -> None:
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
+                linked.append(list(control.workers))
+
+        process._plane.store = cast(Any, Slow())
         process._stop()
         await asyncio.wait_for(serving, 60)
     await control.stop()

@@ -10,8 +10,6 @@ import pytest
 
 from proxy.spool import plain, records
 from proxy.spool.plain import (
-    INTENT_BEGINS,
-    SETTLE_BEGINS,
     Common,
     CommonEnd,
     OfIntent,
@@ -26,32 +24,30 @@ from tests.support.spooled import whole_intent, whole_settle
 
 
 def read(record: dict[str, Any] | bytes) -> Any:
-    (own,), (common,) = plain_records([record if isinstance(record, bytes) else orjson.dumps(record)])
-    return None if own is None else (own, common)
+    found = plain_records([record if isinstance(record, bytes) else orjson.dumps(record)])
+    return next((tuple(column[0] for column in some[1:]) for some in found if some.places), None)
 
 
 def test_every_key_of_a_record_is_a_field() -> None:
     """A key that a record gets must not be passed over in silence."""
     fields = [*OfIntent.__struct_fields__, *Common.__struct_fields__]
     assert sorted(["t", *fields]) == sorted(records.Intent.__annotations__)
-    fields = [*OfSettle.__struct_fields__, *CommonEnd.__struct_fields__]
+    fields = [*OfSettle.__struct_fields__, "cost_lines", *CommonEnd.__struct_fields__]
     assert sorted(["t", *fields]) == sorted(records.Settle.__annotations__)
 
 
 def test_what_a_data_plane_writes_is_read() -> None:
     intent, end = orjson.dumps(whole_intent()), orjson.dumps(whole_settle())
-    assert intent.startswith(INTENT_BEGINS)
-    assert end.startswith(SETTLE_BEGINS)
-    (begun, ended), (common, common_end) = plain_records([intent, end])
-    assert isinstance(begun, OfIntent)
-    assert isinstance(ended, OfSettle)
+    begun, ended = plain_records([intent, end])
+    assert (begun.places, ended.places) == ([0], [1])
+    common, own = begun.common[0], ended.own[0]
     assert (common.customer, text_of(common.labels), text_of(common.untrusted_labels)) == ("c", '{"plan":"pro"}', None)
-    assert (usage_of(ended.usage), ended.duration_ms, is_said(ended.stored)) == (
+    assert (usage_of(own.usage), own.duration_ms, is_said(own.stored)) == (
         {"input": 7, "web_search": 2, "output": 3},
         5.5,
         False,
     )
-    said = common_end_of(common_end)
+    said = common_end_of(ended.common[0])
     assert said is not None
     assert (said.outcome, said.model, said.price_version) == ("ok", "m2", "v2")
 

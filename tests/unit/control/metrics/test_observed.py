@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from math import nan
 from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Raw
 
 from proxy.control.metrics.cost_parts import _dealt, apportion, apportion_all
+from proxy.spool.plain import Part
 
 AMOUNTS = st.one_of(
     st.integers(0, 10**15).map(lambda nanousd: str(Decimal(nanousd) / 10**9)),
@@ -54,9 +55,8 @@ def test_many_at_once_come_to_what_each_comes_to(lines: list[list[dict[str, str]
     """But for parts of a nano-dollar, which may be another unit's then."""
     totals = [int(sum((Decimal(line["cost_usd"]) for line in some), Decimal()) * 10**9) for some in lines]
     totals[0] += off
-    together = apportion_all(
-        [(total, Raw(orjson.dumps(some)), "settled") for total, some in zip(totals, lines, strict=True)]
-    )
+    parts = [[Part(line["unit"], float(line["cost_usd"])) for line in some] for some in lines]
+    together = apportion_all(totals, parts, [orjson.dumps(some).decode() for some in lines], ["settled"] * len(lines))
     assert sum(together.values()) == sum(totals)
     if any(Decimal(line["cost_usd"]) * 10**9 % 1 for some in lines for line in some):
         return
@@ -68,7 +68,7 @@ def test_many_at_once_come_to_what_each_comes_to(lines: list[list[dict[str, str]
     "odd", ["[7]", "{}", '[{"unit":"a","cost_usd":7}]', '[{"unit":"a","cost_usd":"NaN"}]', "7", "[1e999]"]
 )
 def test_odd_lines_among_many_lose_no_money(odd: str) -> None:
-    lines = Raw(b'[{"unit":"a","cost_usd":"0.00000010"}]')
-    parts = apportion_all([(100, lines, "settled"), (7, Raw(odd.encode()), "settled"), (100, lines, "settled")])
+    lines, said = '[{"unit":"a","cost_usd":"0.00000010"}]', [Part("a", 0.0000001)]
+    parts = apportion_all([100, 7, 100], [said, [Part("a", nan)], said], [lines, odd, lines], ["settled"] * 3)
     assert sum(parts.values()) == 207
     assert parts["a"] in (200, 207)

@@ -24,9 +24,9 @@ from proxy.ledger.recording.pairing import Pairing
 from proxy.ledger.schema import entries
 from proxy.reports.spend import spend
 from proxy.spool.frames import Position
-from proxy.spool.reader import Record
 from proxy.times import HOUR_US, MINUTE_US
 from tests.support.machines import MORNING, POOL, TERMS, call, finish, ship, simulate, sums
+from tests.support.spooled import as_read
 
 IDS = Ids()
 BY_TIME = TERMS._replace(share="time", milliwatts=None)
@@ -209,7 +209,7 @@ def test_minutes_wait_for_a_call_whose_reservation_has_expired() -> None:
         "deadline_at": MORNING + 5,
     }
     records = [orjson.dumps(intent), orjson.dumps({"t": "expired", "id": intent["id"], "at": MORNING + 6})]
-    pairing.take([Record(payload, 0, 10 * n, 10 * n + 10) for n, payload in enumerate(records)], Batch())
+    pairing.take(as_read(records), Batch())
     assert pairing.open_since({"gpu"}) == MORNING
     assert pairing.open_since({"another"}) is None
     pairing.crashed(Batch(), MORNING + 9)

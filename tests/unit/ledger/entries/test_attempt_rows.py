@@ -14,9 +14,9 @@ from proxy.ledger.entries import attempt_rows
 from proxy.ledger.entries.entry import Entry, entry_of
 from proxy.ledger.recording.batch import Batch
 from proxy.ledger.recording.pairing import Leased, Pairing
-from proxy.spool.frames import Position, Record
-from proxy.spool.plain import NOTHING
-from tests.support.spooled import AT, whole_intent, whole_settle
+from proxy.spool.frames import Position, Records
+from proxy.spool.plain import Part, plain_records
+from tests.support.spooled import AT, as_read, whole_intent, whole_settle
 
 _GONE = object()
 _ODD: tuple[Any, ...] = (
@@ -49,7 +49,7 @@ def taken(intent: dict[str, Any], end: dict[str, Any]) -> tuple[Pairing, Batch]:
     """What comes of the two records."""
     pairing, batch = Pairing("i", Position(0, 0), lately=5), Batch()
     payloads = orjson.dumps(intent), orjson.dumps(end)
-    pairing.take([Record(payload, 0, at * 9000, at * 9000 + 8999) for at, payload in enumerate(payloads)], batch)
+    pairing.take(as_read(payloads), batch)
     return pairing, batch
 
 
@@ -59,7 +59,10 @@ def listed(leased: Iterable[Leased]) -> list[Leased]:
 
 def exactly(entry: Entry) -> list[tuple[type, Any]]:
     """Its row with the types of the values, its amounts, and what the metrics look at beside them."""
-    said = (orjson.loads(bytes(entry.lines)) if entry.lines != NOTHING else entry.end.get("cost_lines")) or []
+    said = entry.end.get("cost_lines") or []
+    if entry.parts is not None:
+        said = orjson.loads(entry.row.cost_lines or "[]")
+        assert list(entry.parts) == [Part(line["unit"], float(line["cost_usd"])) for line in said]
     named = [entry.end.get(name) for name in ("epoch", "stored", "stored_model", "job")]
     named.append((entry.end.get("itl_count") and (entry.end.get("itl_ms_sum"), entry.end.get("itl_count"))) or None)
     flags = entry.end.get("flags") or []
@@ -110,9 +113,7 @@ def test_both_ways_come_to_the_same_whatever_is_said(monkeypatch: pytest.MonkeyP
     count = 0
     for intent, end in records_with_odd_values():
         with monkeypatch.context() as patched:
-            patched.setattr(
-                "proxy.ledger.recording.pairing.plain_records", lambda payloads: ([None] * len(payloads),) * 2
-            )
+            patched.setattr("proxy.ledger.recording.pairing.plain_records", lambda payloads: plain_records([]))
             thorough, expected = taken(intent, end)
 
         pairing, batch = taken(intent, end)
@@ -136,13 +137,13 @@ def test_records_taken_together_come_to_what_each_comes_to() -> None:
     random.Random(7).shuffle(pairs)
     payloads = [orjson.dumps(record) for pair in pairs for record in pair]
     payloads += [payloads[1], b"{", orjson.dumps(whole_settle(id="w1")), orjson.dumps(whole_intent(id="w2"))]  # again
-    shipped = [Record(payload, 0, at * 9000, at * 9000 + 8999) for at, payload in enumerate(payloads)]
+    shipped = as_read(payloads)
     together, singly = Batch(), Batch()
     pairing = Pairing("i", Position(0, 0), lately=5)
     pairing.take(shipped, together)
     one_by_one = Pairing("i", Position(0, 0), lately=5)
-    for record in shipped:
-        one_by_one.take([record], singly)
+    for at, payload in enumerate(shipped.payloads):
+        one_by_one.take(Records([payload], 0, shipped.bounds[at : at + 2]), singly)
 
     assert len(singly.entries) > 100
     assert list(map(exactly, together.entries)) == list(map(exactly, singly.entries))
@@ -160,7 +161,7 @@ def test_what_is_no_text_is_no_row(name: str, text: bytes) -> None:
     """A JSON that nobody can read again would stop every report of its day."""
     plain = orjson.dumps(whole_intent() | {name: "HERE"}).replace(b'"HERE"', text)
     pairing, batch = Pairing("i", Position(0, 0)), Batch()
-    pairing.take([Record(plain, 0, 0, 8999), Record(orjson.dumps(whole_settle()), 0, 9000, 9999)], batch)
+    pairing.take(as_read([plain, orjson.dumps(whole_settle())]), batch)
 
     assert [record.payload for record in batch.unreadable] == [plain, orjson.dumps(whole_settle())]
     assert batch.entries == []
@@ -170,7 +171,7 @@ def test_a_number_that_is_none_costs_no_call_its_entry() -> None:
     """It passes where nobody looks at it, and not where all of the INTENT is read."""
     plain = orjson.dumps(whole_intent() | {"labels": 77}).replace(b"77", b'{"a":1e999}')
     pairing, batch = Pairing("i", Position(0, 0)), Batch()
-    pairing.take([Record(plain, 0, 0, 8999)], batch)
+    pairing.take(as_read([plain]), batch)
     pairing.crashed(batch, AT)
     assert [(entry.row.cost_nanousd, entry.row.key, entry.row.labels) for entry in batch.entries] == [(1000, "k", None)]
 

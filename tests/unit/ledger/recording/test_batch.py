@@ -10,8 +10,8 @@ import pytest
 from proxy.ledger.entries.entry import Entry, Shipped, as_shipped, joined
 from proxy.ledger.recording.batch import Batch, Lately
 from proxy.ledger.recording.pairing import Pairing
-from proxy.spool.frames import Record
 from tests.support.made_up import made_up
+from tests.support.spooled import as_read
 from tests.unit.ledger.entries.test_attempt_rows import whole_intent, whole_settle
 
 
@@ -62,7 +62,7 @@ def test_the_last_are_the_last(some: list[Entry], most: int) -> None:
 def test_of_ends_that_are_read_again_only_new_ones_count() -> None:
     pairs = [(whole_intent(id=f"a{at}"), whole_settle(id=f"a{at}")) for at in range(4)]
     payloads = [orjson.dumps(record) for pair in pairs for record in pair]
-    records = [Record(payload, 0, at * 9000, at * 9000 + 8999) for at, payload in enumerate(payloads)]
+    records = as_read(payloads)
     pairing, batch = Pairing("i", records[3].end_position, lately=9), Batch()
     pairing.take(records, batch)
     assert named(batch.entries) == ["a2", "a3"]
