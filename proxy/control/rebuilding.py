@@ -131,15 +131,15 @@ class SharedBudgets:
         if owed and self.recorder is not None:
             there = self.recorder.outage.insist(lambda: ended_amounts(self._engine, [entry.row.id for entry in owed]))
             # What the ledger has already, as it is, was counted then.
-            self._hand_over(self._charge([e for e in owed if there.get(e.row.id) != [item[4] for item in e.budgets]]))
+            owed = [e for e in owed if there.get(e.row.id) != [item[4] for item in e.budgets]]
+            self._hand_over(self._charge(owed, seen.epoch))
 
     def over(self, run: str, lately: Sequence[Entry], leased: Sequence[Leased]) -> None:
         """A data plane is gone. What it wrote last it may not have told the budgets."""
         self._leases[run] = _Ending(leased)
         self._hand_over(self._end_leases())
-        of_this_epoch = [entry for entry in lately if entry.end.get("epoch") == self.store.epoch]
-        if of_this_epoch:
-            self.ended(of_this_epoch)
+        epoch = self.store.epoch
+        self._hand_over(self._end([entry for entry in lately if entry.end.get("epoch") == epoch], epoch))
         self._hand_over(self._end_what_is_in_the_ledger())
 
     def gone(self, run: str) -> None:
@@ -166,7 +166,7 @@ class SharedBudgets:
 
     def ended(self, entries: Sequence[Entry]) -> None:
         """This is how they ended, if it is not known yet."""
-        self._hand_over(self._end(entries))
+        self._hand_over(self._end(entries, self.store.epoch))
 
     def moved(self) -> None:
         """The ledger got older. Nothing more is shipped before the counters' epoch, made of its sums, is over."""
@@ -186,16 +186,17 @@ class SharedBudgets:
             for name, amounts in (await asyncio.to_thread(ended_amounts, self._engine, standing)).items():
                 await self.store.settle(name, amounts)
 
-    async def _charge(self, entries: Sequence[Entry]) -> None:
+    async def _charge(self, entries: Sequence[Entry], epoch: str) -> None:
+        """Should another epoch begin meanwhile, its sums have the rest: this instance has not reported there yet."""
         windows = {budget.name: budget for budget in self._budgets()}
         for entry in entries:
             claims = [_claim(amount, windows.get(amount[0])) for amount in entry.budgets]
-            await self.store.charge(entry.row.id, claims, [claim.amount for claim in claims])
+            await self.store.charge_in(epoch, entry.row.id, claims, [claim.amount for claim in claims])
 
-    async def _end(self, entries: Sequence[Entry]) -> None:
+    async def _end(self, entries: Sequence[Entry], epoch: str) -> None:
         for entry in entries:
             if "budget_unverified" in (entry.row.flags or ""):
-                await self._charge([entry])
+                await self._charge([entry], epoch)
             elif entry.row.status == "void":
                 await self.store.release(entry.row.id)
             else:
@@ -374,8 +375,7 @@ class SharedBudgets:
             began = time.monotonic()
             if began >= self._read_again_at:
                 self._standings = await self._read_standings()
-                took = time.monotonic() - began
-                self._read_again_at = began + took * _READ_SHARE
+                self._read_again_at = began + (time.monotonic() - began) * _READ_SHARE
             return self._standings
 
     async def _read_standings(self) -> list[dict[str, Any]]:

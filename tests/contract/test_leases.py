@@ -177,6 +177,30 @@ async def test_of_a_dead_plane_what_it_did_not_report_is_charged_and_the_rest_co
     assert await standing(control) == (35, 0)
 
 
+async def test_no_end_of_a_dead_plane_is_charged_in_an_epoch_that_begins_meanwhile(
+    plane: Plane, control: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sums that it is made of have them."""
+    await calls(plane, "abc")
+    report = plane.store.leases.reported + 1
+    await plane.end()
+    ends = [LeasedEnd(name, control.epoch, report, [claim(7)]) for name in "abc"]
+    member, first = control.member, control.epoch
+    call = member.call
+
+    async def charged(verb: str, *arguments: Value, late: bool = False) -> Any:
+        answer = await call(verb, *arguments, late=late)
+        if verb == "charge" and member.epoch == first:
+            await member.renew(first)
+            await _joins(control)
+        return answer
+
+    monkeypatch.setattr(member, "call", charged)
+    await control.end_lease("run-1", ends, counted=False)
+    await member.open(control.epoch)
+    assert await standing(control) == (0, 0)
+
+
 async def test_a_lease_that_is_not_heard_of_is_charged_until_it_is(plane: Plane, control: RedisStore) -> None:
     leased = (await standing(control))[1]
     await calls(plane, "a")

@@ -158,6 +158,31 @@ async def test_a_server_that_repeats_what_it_does_not_know_tells_nobody_the_pass
     assert "hush" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("rights", "lacks"),
+    [(ACL.replace("&tm1:*", "resetchannels"), "channel"), (ACL.replace("+@scripting", ""), "script")],
+    ids=["no channel", "no scripts"],
+)
+async def test_a_user_of_too_few_rights_is_told_and_leaves_no_connections_behind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, rights: str, lacks: str
+) -> None:
+    """Each try left one open, ten a second, until the server took none any more."""
+    with PortServer(tmp_path / "redis") as server:
+        assert server.say("ACL", "SETUSER", "taximeter", "on", ">pw", *rights.split()).startswith("+OK")
+        store = RedisStore(f"redis://taximeter:pw@127.0.0.1:{server.port}", deadline_s=2)
+        with caplog.at_level(logging.ERROR):
+            running = asyncio.create_task(store.run())
+            while server.say("INFO", "commandstats").count("cmdstat_hello:calls=5,") == 0:
+                await asyncio.sleep(0.01)
+        assert server.say("CLIENT", "LIST").count("name=taximeter") <= 1
+        with pytest.raises(StoreUnavailable):
+            await store.reserve("a", [claim(1)], time.time(), LATER)
+        running.cancel()
+        await store.close()
+    assert "the budget store cannot be used: NOPERM" in caplog.text
+    assert lacks in caplog.text
+
+
 @pytest.mark.needs("valkey-server")
 async def test_on_valkey(tmp_path: Path) -> None:
     with ValkeyServer(tmp_path) as server:

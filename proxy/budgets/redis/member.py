@@ -144,13 +144,16 @@ class Member:
 
     async def _connect(self) -> Link:
         link = await connect(self._address, self._hear_news, self._lose, self._deadline_s)
-        link.subscribe(EPOCHS)
-        await asyncio.gather(*[link.call("SCRIPT", "LOAD", text) for _, text in scripts().values()])
-        self.facts = facts(await link.call("INFO", "everything"))
-        unfit, _ = problems(self.facts)
-        if unfit:
+        try:
+            link.subscribe(EPOCHS)
+            await asyncio.gather(*[link.call("SCRIPT", "LOAD", text) for _, text in scripts().values()])
+            self.facts = facts(await link.call("INFO", "everything"))
+            unfit, _ = problems(self.facts)
+            if unfit:
+                raise StoreUnavailable("; ".join(unfit))
+        except BaseException:
             link.close()
-            raise StoreUnavailable("; ".join(unfit))
+            raise
         self._link = link
         return link
 
@@ -295,9 +298,10 @@ class Member:
         """Whether a reservation of ours may not have come into this epoch yet, so that it cannot just be settled there."""
         return reservation_id in self._unrestored
 
-    async def end(self, verb: str, reservation_id: str, *arguments: Value) -> Sequence[str]:
-        """Deliver an end, or keep it until it can be: it is in the spool already, so nobody need wait for it."""
-        epoch = self.epoch
+    async def end(self, verb: str, reservation_id: str, *arguments: Value, epoch: str = "") -> Sequence[str]:
+        """Deliver an end, or keep it until it can be: it is in the spool already, so nobody need wait for it. epoch: ours where
+        none is said."""
+        epoch = epoch or self.epoch
         try:
             answer: Sequence[str] = await self.call(verb, epoch, reservation_id, *arguments)
         except StoreUnavailable:

@@ -136,8 +136,8 @@ class RedisStore:
         busy: list[Standing] = []
         for at in range(1, len(answer), 4):
             why, number, spent, reserved = answer[at : at + 4]
-            standing = standing_of(claims[int(number) - 1], int(spent), int(reserved))
-            (exceeded if why == "exceeded" else busy).append(standing)
+            among = exceeded if why == "exceeded" else busy
+            among.append(standing_of(claims[int(number) - 1], int(spent), int(reserved)))
         if busy and not exceeded:
             if len(self._denied) >= _MOST_NEWS:
                 self._denied.clear()
@@ -160,11 +160,17 @@ class RedisStore:
         return _ending(await self.member.end("release", reservation_id))
 
     async def charge(self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int]) -> Ending | None:
+        return await self.charge_in(self.member.epoch, reservation_id, claims, amounts)
+
+    async def charge_in(
+        self, epoch: str, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int]
+    ) -> Ending | None:
+        """As `charge`, but nothing in any later epoch, whose sums have it."""
         self.member.held.pop(reservation_id, None)
         arguments: list[Value] = []
         for claim, amount in zip(claims, amounts, strict=True):
             arguments += (bucket_of(claim), claim.group, end_of(claim), min(amount, MOST))
-        return _ending(await self.member.end("charge", reservation_id, *arguments))
+        return _ending(await self.member.end("charge", reservation_id, *arguments, epoch=epoch))
 
     async def restore(
         self, reservation_id: str, claims: Sequence[Claim], amounts: Sequence[int], deadline_s: float, record: bytes
@@ -189,7 +195,7 @@ class RedisStore:
         if answer[0]:  # else it has no lease in this epoch, and so everything is told
             for end in ends:
                 if end.report > int(answer[1]) and end.epoch == epoch:
-                    await self.charge(end.id, end.claims, [claim.amount for claim in end.claims])
+                    await self.charge_in(epoch, end.id, end.claims, [claim.amount for claim in end.claims])
         await self.member.deliver()
         if counted:
             await self.member.call("unlease", epoch, run, "end")
@@ -211,8 +217,7 @@ class RedisStore:
             for at in range(0, 3 * int(count), 3):
                 budget, measure, start = unbucket(parts[at])
                 charged.append((budget, parts[at + 1], start, measure, int(parts[at + 2])))
-            nanousd = int(smaller) if smaller else None
-            expired.append(Expired(reservation_id, nanousd, tuple(charged), record.encode()))
+            expired.append(Expired(reservation_id, int(smaller) if smaller else None, tuple(charged), record.encode()))
         return expired
 
     async def written(self, reservation_ids: Sequence[str]) -> None:
@@ -389,10 +394,6 @@ class RedisStore:
             standing_of(claim, int(answer[2 * index + 1]), int(answer[2 * index + 2]))
             for index, claim in enumerate(claims)
         ]
-
-
-def _end(claim: Claim) -> str | int:
-    return "" if claim.window_end is None else claim.window_end
 
 
 def _ending(answer: Sequence[str]) -> Ending | None:

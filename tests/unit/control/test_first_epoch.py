@@ -25,6 +25,13 @@ from tests.unit.control.test_rebuilding import CLAIM, NARROW, B, Instance, data_
 pytestmark = pytest.mark.needs("redis-server")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no store that is away."""
+    monkeypatch.setattr(subject, "_ANSWERS_S", 60.0)
+    monkeypatch.setattr(subject, "_JOINED_S", 60.0)
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     with RedisServer(tmp_path) as running:

@@ -984,6 +984,34 @@ async def test_an_instance_that_comes_back_in_an_epoch_that_it_has_reported_in_s
     await b.end()
 
 
+async def test_what_is_being_told_when_another_epoch_begins_is_told_to_that_no_more(
+    a: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a command's many corrections the first were told; the sums of the next epoch have all of them."""
+    await a.begin()
+    await a.opens(60)
+    member, first = a.shared.store.member, a.shared.store.epoch
+    call = member.call
+
+    async def told(verb: str, *arguments: Any, **options: Any) -> Any:
+        answer = await call(verb, *arguments, **options)
+        if verb == "charge" and member.epoch == first:
+            await member.renew(first)
+            while member.epoch == first:
+                await asyncio.sleep(0)
+        return answer
+
+    monkeypatch.setattr(member, "call", told)
+    a.recorder_may_step.clear()
+    await asyncio.sleep(0.1)
+    for _ in range(3):
+        left_behind(a, 100)
+    a.recorder_may_step.set()
+    await asyncio.wait_for(a.shipped(3), 60)
+    await a.opens(60)
+    await is_counted(a, 3, 300)
+
+
 async def test_what_the_ledger_has_already_is_not_counted_once_more(a: Instance) -> None:
     """Two commands found the same correction; the counters were made of the ledger between them."""
     await a.begin()
