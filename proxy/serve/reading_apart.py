@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from proxy.config.problems import ConfigError, Problem
 from proxy.processes.exit_reason import exit_reason
+from proxy.processes.installed import OTHER_VERSION, is_another_version
 
 if TYPE_CHECKING:
     from proxy.config.model import Loaded
@@ -22,22 +23,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LOOK_S = 0.5
-_RULES = Path(__file__).parents[1] / "config"
 
 
 def _nothing() -> None:
     pass
-
-
-def _installed() -> list[tuple[str, int, int]]:
-    """The files of which a reading imports those that this process does without."""
-    with contextlib.suppress(OSError), os.scandir(_RULES) as entries:
-        files = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".py")]
-        return sorted((name, status.st_size, status.st_mtime_ns) for name, status in files)
-    return []
-
-
-_AT_START = _installed()
 
 
 def load_apart(
@@ -57,9 +46,8 @@ def load_apart(
 
             return load_config(path, environ, otherwise)
         finally:
-            if _installed() != _AT_START:  # half of the rules would be the new ones, and half those of before
-                why = "another version of Taximeter has been installed since this one was started; start it again"
-                raise ConfigError([Problem("", why)])
+            if is_another_version():  # half of the rules would be the new ones, and half those of before
+                raise ConfigError([Problem("", OTHER_VERSION)])
 
     return in_a_fork(load, meanwhile, is_over)
 

@@ -27,6 +27,7 @@ from proxy.config.translation import translate_socket
 from proxy.processes.exit_reason import exit_reason
 from proxy.processes.garbage_collection import make_rare, pause
 from proxy.processes.heaps import give_back
+from proxy.processes.installed import OTHER_VERSION, is_another_version
 from proxy.processes.not_installed import import_error_in, what_to_install
 from proxy.processes.orders import InFile, Orders
 from proxy.serve.at_start import as_started, needs_restart
@@ -207,6 +208,8 @@ class Supervisor:
             self._do_without(child)
             return
         log.error("the %s process ended unexpectedly (%s); it is started again", child.name, exit_reason(code))
+        if is_another_version():
+            log.error("%s. Until then the %s process is made of parts of both", OTHER_VERSION, child.name)
         if time.monotonic() - child.started_at < 5:
             time.sleep(_RESTART_PAUSE_S)
         self._fork(child)

@@ -98,3 +98,19 @@ def test_a_stop_ends_a_reading_that_does_not_end(tmp_path: Path) -> None:
     supervisor._on_reload()
 
     assert "still being read when the stop came" in supervisor.in_file.refused[0]
+
+
+def test_a_process_that_begins_anew_with_another_version_s_files_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    begun: list[str] = []
+    supervisor = Supervisor(Config(), None, None)
+    monkeypatch.setattr(supervisor, "_fork", lambda child: begun.append(child.name))
+    child: Any = SimpleNamespace(name="data-0", started_at=-10.0)
+    supervisor._restart(child, 9)
+    assert "another version" not in caplog.text
+
+    monkeypatch.setattr("proxy.processes.installed._COMPARED", tmp_path)
+    supervisor._restart(child, 9)
+    assert "another version of Taximeter has been installed since this one was started; start it again." in caplog.text
+    assert begun == ["data-0", "data-0"]

@@ -180,7 +180,7 @@ def test_by_the_rules_of_another_version_nothing_is_read(
     rules = tmp_path / "config"
     rules.mkdir()
     (rules / "checks.py").write_text("")
-    monkeypatch.setattr("proxy.serve.reading_apart._RULES", rules)
+    monkeypatch.setattr("proxy.processes.installed._COMPARED", rules)
 
     with pytest.raises(ConfigError) as told:
         load_apart(written(tmp_path, text), {})
