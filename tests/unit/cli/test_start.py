@@ -111,6 +111,20 @@ def test_an_interrupt_while_it_starts_is_its_exit_code(name: str, module: str) -
     assert (done.returncode, done.stderr) == (130, "")
 
 
+def test_an_interrupt_that_an_import_swallows_ends_it_all_the_same() -> None:
+    """Compiled modules do: what goes on then has half of one, and each of its processes would be killed by signal 11."""
+    code = (
+        "import os, signal, sys\nclass Swallowed:\n    @staticmethod\n    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'proxy.serve.supervisor':\n            try:\n                os.kill(os.getpid(), signal.SIGINT)\n"
+        "                for _ in range(9): pass\n            except KeyboardInterrupt:\n                pass\n"
+        "sys.meta_path.insert(0, Swallowed)\nfrom proxy.cli.start import main\nmain()\nprint('goes on')"
+    )
+    program = [sys.executable, "-c", code, "serve", "--config", "nowhere.yaml"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_that_is_what_the_library_makes_of_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> int:
         raise KeyboardInterrupt
