@@ -1,5 +1,10 @@
 """`python -m proxy` is `taximeter`."""
 
-from proxy.cli.start import main
+import sys
+
+try:
+    from proxy.cli.start import main
+except KeyboardInterrupt:
+    sys.exit(130)  # as a shell says it of SIGINT
 
 main()

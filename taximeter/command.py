@@ -16,3 +16,5 @@ def main() -> None:
         if sentence is None:
             raise
         sys.exit(f"error: {sentence}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell says it of SIGINT

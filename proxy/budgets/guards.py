@@ -192,4 +192,4 @@ def _limit(message: str, retry_after_s: int | None = None) -> Refusal:
 
 
 def _refusal(code: str, message: str, retry_after_s: int | None = None) -> Refusal:
-    return Refusal(429, code, message, kind="rate_limit_exceeded", retry_after_s=retry_after_s, final=True)
+    return Refusal(429, code, message, kind="insufficient_quota", retry_after_s=retry_after_s, final=True)

@@ -18,15 +18,19 @@ from proxy.money import usd_text
 # header, so that whoever uses OpenAI's SDK for Python gets them too. Tried 2026-11-29: 8 requests in 32 s without, 1 with them.
 _FOR_AIDER = ' (insufficient credits, "code":402)'
 _AIDER_S_SDKS = frozenset({"openai-python", "litellm"})
+# The type by which async-openai 0.43 knows a 429 as final; at any other it sleeps until `Retry-After`, if that is next month.
+_FINAL = "insufficient_quota"
+_SHORT_S = 60  # what a client may well wait for by itself
 
 
 def exceeded(standing: Standing, ceiling: int, now_s: float, *, client: str, status: int) -> Refusal:
     """The call would not fit even with nothing in flight. `ceiling` is in the budget's measure."""
     wait = None if standing.window_end is None else max(1, math.ceil(standing.window_end - now_s))
     if standing.measure != "usd":
+        final = wait is None or wait > _SHORT_S
         return Refusal(
-            429, "rate_limit_exceeded", _message(standing, ceiling), kind="rate_limit_exceeded", retry_after_s=wait,
-            final=wait is None or wait > 60, **_counter(standing),
+            429, "rate_limit_exceeded", _message(standing, ceiling), kind=_FINAL if final else "rate_limit_exceeded",
+            retry_after_s=wait, final=final, **_counter(standing),
         )  # fmt: skip
     if client == "codex":
         detail = {"resets_at": standing.window_end}
@@ -38,7 +42,7 @@ def exceeded(standing: Standing, ceiling: int, now_s: float, *, client: str, sta
     if status == 402 and client in _AIDER_S_SDKS:
         message += _FOR_AIDER
     return Refusal(
-        status, "budget_exceeded", message, kind="insufficient_quota", retry_after_s=wait,
+        status, "budget_exceeded", message, kind=_FINAL, retry_after_s=wait,
         final=True, **_counter(standing), detail={"budget": _facts(standing)},
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ process four megabytes for as long as it runs, and 25 ms at its start. All other
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ def main() -> None:
 
             command()
         else:
+            # No exception: it may come in a compiled module's import, which swallows it and goes on with half a module.
+            signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
             report_errors(lambda: _serve(options))
     except KeyboardInterrupt:  # before there was anything to stop; what the library makes of it later
         sys.exit(_INTERRUPTED)

@@ -77,6 +77,7 @@ _Strict.add_constructor("tag:yaml.org,2002:float", _construct_float)
 # What libyaml takes and PyYAML does not, or reads otherwise: a tab or a question mark in a word, a tag that is `!` alone, `|#`,
 # and what ends a line or stands before a text in Unicode; and what is so deep that PyYAML refuses it.
 _READ_OTHERWISE = re.compile("[\t?!\x85\u2028\u2029\ufeff]|[|>][-+0-9]*#|(?:- +){100}")
+_UNFIT = (TypeError, ValueError, LookupError, AttributeError)  # by which PyYAML fails at a value
 _MOST_OPENED = 10_000  # each in another, of 100,000 the calls in C would end the process: no stack is that large
 
 
@@ -91,7 +92,7 @@ def _quickly(text: str) -> Any:
 
     try:
         return yaml.load(text, Loader=Loader)  # noqa: S506 - as below
-    except (yaml.YAMLError, RecursionError, TypeError, ValueError):
+    except (yaml.YAMLError, RecursionError, *_UNFIT):
         return None
 
 
@@ -109,6 +110,9 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
         raise ConfigError([Problem(name, "is nested too deeply")]) from None
     except (TypeError, ValueError) as error:  # an unhashable key, an impossible date
         raise ConfigError([Problem(name, str(error))]) from None
+    except _UNFIT:
+        why = "has a tag that its value does not fit, as `!!bool x`; write the value itself"
+        raise ConfigError([Problem(name, why)]) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):

@@ -32,6 +32,7 @@ log = logging.getLogger("taximeter.alerts")
 _PAUSES_S = (0.5, 60.0)  # first and longest
 _HOUR_S = 3600
 _GIVEN_UP_S = 86_400  # an event that nobody took for a day is old news
+_TO_NOBODY = 0
 _LOOK_UP = 200
 _MAX_KNOWN = 100_000
 _LOOPS = ("loop_detected", "session_limit_reached")
@@ -186,7 +187,7 @@ class Alerts:
                     "id": self._ids.new(at),
                     "instance": self._instance,
                     "created_at": at,
-                    "delivered_at": None if self._webhook(event.budget) else now_us,
+                    "delivered_at": None if self._webhook(event.budget) else _TO_NOBODY,
                 }
                 done = connection.execute(insert_into(connection, alerts).values(row).on_conflict_do_nothing())
                 if done.rowcount == 1:
@@ -246,11 +247,14 @@ class Alerts:
             if webhook in failing or self._stopping.is_set():
                 continue
             given_up = row["created_at"] < (now_s() - _GIVEN_UP_S) * 1e6
-            if webhook and not given_up and not _post(webhook, payload(dict(row))):
-                failing.add(webhook)
-                continue
+            delivered_at = _TO_NOBODY
+            if webhook and not given_up:
+                if not _post(webhook, payload(dict(row))):
+                    failing.add(webhook)
+                    continue
+                delivered_at = now_us()
             with writing(self._engine).begin() as connection:
-                done = sa.update(alerts).where(alerts.c.id == row["id"]).values(delivered_at=now_us())
+                done = sa.update(alerts).where(alerts.c.id == row["id"]).values(delivered_at=delivered_at)
                 connection.execute(done)
         return bool(failing)
 

@@ -91,7 +91,7 @@ class Control:
         self._charges = Charges()
         self._ending: asyncio.Task[None] | None = None
         self.in_file = InFile()
-        self.has_served = False
+        self.has_served = self.is_spool_empty = False
         self._made = NO_RUNTIME_SETTINGS
         self._compiled: tuple[Config | None, RuntimeSettings, tuple[Budget, ...]] = (None, NO_RUNTIME_SETTINGS, ())
 
@@ -123,7 +123,8 @@ class Control:
             self._start_recorder(ending)
             tasks = await ending.enter_async_context(asyncio.TaskGroup())
             if self._shared is not None:  # an earlier life may have ended between a definition and this
-                ending.callback(tasks.create_task(self._shared.seed()).cancel)
+                seeding = self._seed_defined(now_s()) if self._defines_later else self._shared.seed()
+                ending.callback(tasks.create_task(seeding).cancel)
             if self.config.capacity or self.config.exports:  # their books and places begin before the first call
                 await self._begin_services(loop)
             ending.push_async_callback(link.stop)
@@ -179,6 +180,11 @@ class Control:
                 await asyncio.wait([completing])
         completing.result()
 
+    @property
+    def _defines_later(self) -> bool:
+        """Nothing that was left is shipped before Redis is known, and a definition's base is made of the ledger."""
+        return self._shared is not None and not self.is_spool_empty
+
     def _complete(self, budgets: Sequence[Budget]) -> None:
         """What an earlier life left, the definitions of budgets since, and a first key."""
         outage = self._recorder.outage
@@ -186,7 +192,8 @@ class Control:
         self._recorder.catch_up()
         if self.has_served and outage.insist(lambda: is_empty(self._engine)):
             say_that_it_is_another(self.config.ledger, self._data_dir)
-        outage.insist(lambda: take_definitions(self._engine, budgets, now_s()))
+        if not self._defines_later:
+            outage.insist(lambda: take_definitions(self._engine, budgets, now_s()))
         self._first_key = outage.insist(self._make_first_key)
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.budgets.budget import Budget
 from proxy.budgets.redis.member import Member
-from proxy.budgets.redis.scripts import bucket
+from proxy.budgets.redis.scripts import CONVERSATION, bucket
 from proxy.budgets.redis.store import RedisStore
 
 if TYPE_CHECKING:
@@ -130,10 +130,10 @@ async def exchange_bases(
 
 
 async def drop_other_epochs(member: Member, epoch: str) -> None:
-    cursor = "0"
+    cursor, kept = "0", (f"{member.root}:epoch", CONVERSATION, member.name("", epoch))
     while True:
         cursor, names = await member.command("SCAN", cursor, "MATCH", f"{member.root}:*", "COUNT", 1000)
-        old = [name for name in names if name != f"{member.root}:epoch" and not name.startswith(member.name("", epoch))]
+        old = [name for name in names if not name.startswith(kept)]
         if old:
             await member.command("UNLINK", *old)
         if cursor == "0":

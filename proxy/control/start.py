@@ -97,7 +97,7 @@ def run_control(
         # In a thread: data planes ask meanwhile.
         process = await asyncio.to_thread(_import_process)
         control = process.Control(config, listener, data_port, orders, announce=announce, workers=workers)
-        control.in_file, control.has_served = in_file, has_served
+        control.in_file, control.has_served, control.is_spool_empty = in_file, has_served, is_spool_empty
         await control.serve(beginning)
 
     uvloop.run(serve())

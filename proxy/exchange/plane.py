@@ -35,7 +35,7 @@ from proxy.times import now_s
 _MAX_READERS = 1000  # a target may hold an id, so there is no end of them
 
 # Sessions' names, or digests of stored things, in; what the ledger has of them out (`reports.one_session.recalled`,
-# `ledger.stored.find_stored`); None where it does not answer.
+# `ledger.beside.stored.find_stored`); None where it does not answer.
 Recall = Callable[[Sequence[str]], Awaitable[Sequence[Mapping[str, Any]] | None]]
 
 

@@ -184,6 +184,7 @@ budget_bases = Table(
 )
 
 # What operators were told of: once for each kind, budget, group, window and detail (a threshold).
+# delivered_at: when a webhook took it; 0 where nobody is told, null while it waits.
 alerts = Table(
     "alerts",
     metadata,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,7 @@ def serve(config_path: Path | None, workers: int, *, standby: bool = False) -> i
     Raises ConfigError before anything is served."""
     if standby:  # the first process of a container has no handlers, and would not end
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: sys.exit(0))
+            signal.signal(number, lambda *_: os._exit(0))
     if config_path is None:
         loaded = Loaded(Config(), (), names_none=True)
         lock = lock_data_dir(Path(loaded.config.data_dir), wait=standby)  # before the local model writes there

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 from pricing.load import packaged_book
 from pricing.values import slotted
 from proxy.config.model import Config
-from proxy.config.problems import ConfigError
+from proxy.config.problems import ConfigError, Problem
 from proxy.config.translation import translate_socket
+from proxy.processes.exit_reason import exit_reason
 from proxy.processes.garbage_collection import make_rare, pause
 from proxy.processes.heaps import give_back
+from proxy.processes.installed import OTHER_VERSION, is_another_version
 from proxy.processes.not_installed import import_error_in, what_to_install
 from proxy.processes.orders import InFile, Orders
 from proxy.serve.at_start import as_started, needs_restart
@@ -205,7 +207,9 @@ class Supervisor:
         if code == _CANNOT_IMPORT:
             self._do_without(child)
             return
-        log.error("the %s process ended unexpectedly (%s); it is started again", child.name, _reason(code))
+        log.error("the %s process ended unexpectedly (%s); it is started again", child.name, exit_reason(code))
+        if is_another_version():
+            log.error("%s. Until then the %s process is made of parts of both", OTHER_VERSION, child.name)
         if time.monotonic() - child.started_at < 5:
             time.sleep(_RESTART_PAUSE_S)
         self._fork(child)
@@ -216,7 +220,10 @@ class Supervisor:
         # One that was just begun has not learned yet what SIGTERM means.
         if code not in (0, -signal.SIGTERM, -signal.SIGINT) and not (self._killed and code == -signal.SIGKILL):
             log.error(
-                "the %s process ended unexpectedly (%s) while it stopped; %s", child.name, _reason(code), _NEXT_START
+                "the %s process ended unexpectedly (%s) while it stopped; %s",
+                child.name,
+                exit_reason(code),
+                _NEXT_START,
             )
 
     def _do_without(self, child: Child) -> None:
@@ -278,10 +285,19 @@ class Supervisor:
             log.warning("there is no configuration file to reload")
             return
         try:
-            config, warnings, _ = load_apart(self._config_path, os.environ, self._otherwise)
+            config, warnings, _ = load_apart(
+                self._config_path, os.environ, self._otherwise, is_over=lambda: self._stopping
+            )
         except ConfigError as error:
-            log.error("the new configuration is not taken, the old one stays:\n%s", error)
-            self._tell_of_file(InFile(refused=tuple(map(str, error.problems))))
+            self._refuse(error.problems)
+            return
+        except Exception as error:  # noqa: BLE001 - it must not end what serves
+            missing = import_error_in(error)
+            why = what_to_install(missing) if missing else None
+            if why is None:  # what the error says may be a secret
+                why = f"the configuration cannot be read, by a fault of Taximeter ({type(error).__name__})"
+                log.error("%s:\n%s", why, "".join(getattr(error, "__notes__", ())))
+            self._refuse([Problem("", why)])
             return
         for warning in warnings:
             log.warning("%s", warning)
@@ -302,19 +318,17 @@ class Supervisor:
             log.error("translated upstreams fail until Taximeter is started again: %s", error)
         log.info("the new configuration is in force")
 
+    def _refuse(self, problems: Sequence[Problem]) -> None:
+        refused = tuple(map(str, problems))
+        log.error("the new configuration is not taken, the old one stays:\n%s", "\n".join(refused))
+        self._tell_of_file(InFile(refused=refused))
+
     def _tell_of_file(self, in_file: InFile) -> None:
         """The control process, which people and machines ask; one that is not there yet is forked with it."""
         self.in_file = in_file
         for child in self._children:
             if child.pid and child.name == CONTROL:
                 child.orders.send(in_file)
-
-
-def _reason(code: int) -> str:
-    """For a person who may have killed nothing."""
-    if code == -signal.SIGKILL:
-        return "killed: by a person, or by the kernel where memory ran out, which `dmesg` says then"
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _say_why(name: str, error: BaseException) -> int:

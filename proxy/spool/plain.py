@@ -18,7 +18,7 @@ from msgspec import Meta, Raw, Struct
 
 _R = TypeVar("_R")
 _Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-_Sum = Annotated[int, Meta(ge=-(2**53), le=2**53)]  # what can be added up: `ledger.row_checks.MOST`
+_Sum = Annotated[int, Meta(ge=-(2**53), le=2**53)]  # what can be added up: `ledger.entries.row_checks.MOST`
 _Number = float | _Integer | None
 _NULL, _EMPTY_LIST = Raw(b"null"), Raw(b"[]")  # what is raw equals only what is raw
 _EMPTY = frozenset(("null", "{}", "[]", '""', "0", "false"))

@@ -45,7 +45,7 @@ async def plane(server: RedisServer, control: RedisStore) -> AsyncIterator[Plane
     """It has leased 200 of a budget of 10,000, of which nothing is in flight."""
     made = Plane(server.url, "run-1")
     await made.up()
-    for name in map(str, range(20)):
+    for name in map(str, range(10)):
         assert await made.store.reserve(name, [claim(10)], NOW, LATER)
         await made.store.release(name)
     made.store.leases.measure()
@@ -242,7 +242,7 @@ async def test_a_call_for_which_only_our_own_lease_leaves_no_room_is_granted(pla
 
 async def test_near_the_end_of_a_window_the_store_is_asked(plane: Plane) -> None:
     day = claim(10)._replace(window_start=int(NOW) - 100, window_end=int(NOW) + 1000)
-    for name in map(str, range(20)):
+    for name in map(str, range(10)):
         assert await plane.store.reserve(name, [day], NOW, LATER)
         await plane.store.release(name)
     plane.store.leases.measure()

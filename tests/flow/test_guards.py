@@ -33,6 +33,7 @@ async def test_a_session_makes_only_so_many_calls(build: Build) -> None:
     assert await statuses(house, 5) == [200, 200, 200, 429, 429]
     told = await house.ask(headers=SESSION)
     assert (told.code, told.headers["x-should-retry"]) == ("session_limit_reached", "false")
+    assert orjson.loads(told.body)["error"]["type"] == "insufficient_quota"  # async-openai waits at others
     assert (await house.ask(headers={"x-taximeter-session-id": "other"})).status == 200
     assert house.kinds()[-4:] == ["intent", "refused", "intent", "settle"]
     assert house.plane.tally.refusals == {}, "it is counted by the record that closes its intent"

@@ -165,13 +165,27 @@ def test_a_link_that_leads_nowhere_is_seen() -> None:
 
 
 _FILE_NAME = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|lua|toml|jsonl|html|js|css))`")
+_DOTTED = re.compile(r"`(?:proxy\.)?([a-z]+(?:\.[a-z_]+)+\.\w+)`")  # `ledger.entries.row.Row`; settings have one dot
 _OF_SDKS = re.compile(r"(?:types|entrypoints|serve)/\w|_exceptions\.py|\w+_(?:params?|usage)\.py")
 
 
 def unknown_files(text: str, known: frozenset[str]) -> list[str]:
     """Files that a text names in backticks and that the repository does not have."""
     named = [name for name in _FILE_NAME.findall(text) if not _OF_SDKS.match(name) and "NAME" not in name]
-    return [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in known)]
+    lost = [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in known)]
+    return lost + [name for name in _DOTTED.findall(text) if not _is_of_a_module(name, known)]
+
+
+def _is_of_a_module(dotted: str, known: frozenset[str]) -> bool:
+    """Whether a module of ours is named, or what is in one; or nothing of ours."""
+    folder, *_ = dotted.split(".")
+    if not any(path.startswith(f"proxy/{folder}/") for path in known):
+        return True
+    here = tuple(
+        f"proxy/{name.replace('.', '/')}{end}"
+        for name, end in ((dotted, "/"), (dotted, ".py"), (dotted.rpartition(".")[0], ".py"))
+    )
+    return any(path.startswith(here) for path in known)
 
 
 def test_files_that_comments_and_documents_name_are_there() -> None:
@@ -190,6 +204,7 @@ def test_files_that_comments_and_documents_name_are_there() -> None:
 def test_a_file_that_is_gone_is_seen() -> None:
     """The check itself, both ways."""
     assert unknown_files("`gone.py`, `wire/sse.py`", frozenset({"proxy/wire/sse.py"})) == ["gone.py"]
+    assert unknown_files("`wire.sse.Event`, `wire.gone.Event`", frozenset({"proxy/wire/sse.py"})) == ["wire.gone.Event"]
 
 
 def named_tests(text: str) -> list[str]:

@@ -223,6 +223,7 @@ ALLOWED: dict[Rule, dict[str, str]] = {
         "proxy/exchange/framed_gate.py:FramedGate._observe": "the observer must not break the observed",
         "proxy/upstream/aws/login.py:main": "a process's last word: told to the one that asked",
         "proxy/serve/reading_apart.py:_answer": "a process's last word: raised in the one that asked",
+        "proxy/serve/supervisor.py:Supervisor._reload": "what serves goes on by the old configuration: logged, told by /health",
         "proxy/exchange/realtime/session.py:Lane._work": "a session's last word: it is closed as our fault, and logged; others go on",
         "proxy/translate/inline.py:Executor.submit": "what the work raises is handed to who waits for it, as a thread would",
         "proxy/translate/internals.py:_is_listed": "LiteLLM raises a bare Exception for a model it does not know",

@@ -76,6 +76,7 @@ class Slice:
     def ran_out(self) -> None:
         """Calls go on to ask for it, for as much as by now at least: what that comes to is not waited for."""
         if self.lately_calls >= _LIVELY:
+            self.calls, self.amount = max(self.calls, self.lately_calls), max(self.amount, self.lately)
             self.wanted = max(self.wanted, math.ceil(self.lately * _AHEAD))
 
     def measure(self) -> None:

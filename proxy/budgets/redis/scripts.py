@@ -15,6 +15,9 @@ ROOT = "tm1"
 EPOCHS = f"{ROOT}:epochs"
 """The channel on which whatever becomes of epochs is told: whoever waits for one looks again."""
 
+CONVERSATION = f"{ROOT}:conversation:"
+"""Before the name of one, whatever epoch runs."""
+
 _NEARLY_FULL = 0.8  # of maxmemory
 _LUA = Path(__file__).parent / "lua"
 _VERBS = (

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from proxy.budgets.budget import Budget
 from proxy.budgets.redis.member import Held, Member, Value
-from proxy.budgets.redis.scripts import ROOT, bucket_of, end_of, scripts, unbucket
+from proxy.budgets.redis.scripts import CONVERSATION, ROOT, bucket_of, end_of, scripts, unbucket
 from proxy.budgets.redis.session_costs import SharedSessionCosts
 from proxy.budgets.store import (
     MOST,
@@ -42,7 +42,6 @@ _ASK_AGAIN_S = 30  # reserve.lua has the news of a counter told for 60 s after i
 _MOST_NEWS = 10_000
 _NOTHING = (0, 0)
 _AT_ONCE = 100
-_CONVERSATION = f"{ROOT}:conversation:"
 _TOLD_EVERY_S = 0.25
 _SESSIONS_NOTED_S = 3600  # at most three names of some 150 bytes for each call that names no session
 
@@ -350,14 +349,14 @@ class RedisStore:
             await self.add_to_sessions(some)
 
     def note_session(self, names: Sequence[str], session_id: str) -> None:
-        self.member.tell(*[("SET", _CONVERSATION + name, session_id, "EX", _SESSIONS_NOTED_S) for name in names])
+        self.member.tell(*[("SET", CONVERSATION + name, session_id, "EX", _SESSIONS_NOTED_S) for name in names])
 
     def send_notes(self) -> None:
         """Its client may have all of the answer before the loop's next turn, and ask another process then."""
         self.member.flush()
 
     async def noted_sessions(self, names: Sequence[str]) -> Sequence[str | None]:
-        answer: list[str | None] = await self.member.command("MGET", *(_CONVERSATION + name for name in names))
+        answer: list[str | None] = await self.member.command("MGET", *(CONVERSATION + name for name in names))
         return answer
 
     async def guarded(self, session_id: str, request: str, limits: GuardLimits) -> Seen | None:

@@ -8,6 +8,7 @@ The same three paths are routes of the API too, for its schema; both answer with
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -23,10 +24,12 @@ from proxy.control.api.auth import Guard
 from proxy.control.api.own_thread import in_own_thread
 from proxy.control.api.probes import LEDGER_AWAY, SECURITY_HEADERS, missing, problem, scraped
 from proxy.control.state import ControlState, Unavailable
+from proxy.processes.installed import OTHER_VERSION, is_another_version
 
 if TYPE_CHECKING:
     from proxy.control.pages.live import LiveZones
 
+log = logging.getLogger("taximeter.control")
 
 _MOST_SCRAPES = 8  # at once; further ones wait for these
 
@@ -61,6 +64,8 @@ class Front:
 
     def _make(self) -> ASGIApp:
         """In a thread: it takes half a second."""
+        if is_another_version():
+            log.error("%s. Until then the API and the pages are made of parts of both", OTHER_VERSION)
         from proxy.control.api.app import create_app  # noqa: PLC0415 - who is asked for metrics only needs none of it
         from proxy.control.pages.live import LiveZones  # noqa: PLC0415 - as above
         from proxy.control.pages.overview import live_queries  # noqa: PLC0415 - as above

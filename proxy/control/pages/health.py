@@ -190,7 +190,7 @@ def _refused(request: PageRequest) -> Table:
 def _alerts(request: PageRequest) -> Table:
     rows = [
         Row(
-            {"at": row["created_at"], "kind": row["kind"], "text": row["text"], "delivered": row["delivered_at"]},
+            {"at": row["created_at"], "kind": row["kind"], "text": row["text"], "delivered": _delivered_at(row)},
             {"kind": view.alert_link(row)},
         )
         for row in overview.latest_alerts(request.state.engine, 0, 30)
@@ -202,6 +202,12 @@ def _alerts(request: PageRequest) -> Table:
         Column("delivered", "Sent to the webhook", "moment"),
     ]
     return Table("alerts", "Latest alerts", columns, rows, empty="No alert yet.")
+
+
+def _delivered_at(alert: Mapping[str, Any]) -> int | None:
+    """Earlier versions noted the moment of an alert itself where there was no webhook."""
+    at: int | None = alert["delivered_at"]
+    return at if at is not None and at > alert["created_at"] else None
 
 
 PAGE = Page("/health", "Health", show, ranged=False, shortcut="h")

@@ -39,3 +39,16 @@ def test_codex_gets_the_limit_that_it_understands() -> None:
     refusal = refused("codex")
 
     assert (refusal.status, refusal.code, refusal.detail) == (429, "usage_limit_reached", {"resets_at": int(NOW) + 60})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kind"), [(60, "rate_limit_exceeded"), (61, "insufficient_quota"), (None, "insufficient_quota")]
+)
+def test_a_limit_that_no_client_should_wait_for_is_told_as_a_quota(seconds: int | None, kind: str) -> None:
+    """async-openai 0.43 (`middleware/retry/openai.rs`) sleeps for as long as `Retry-After` says at any 429 of another type."""
+    end = None if seconds is None else NOW + seconds
+    standing = Standing("b", "", 0, end if end is None else int(end), "requests", limit=1, spent=1, reserved=0)
+    refusal = exceeded(standing, 1, NOW, client="other", status=402)
+
+    assert (refusal.status, refusal.code, refusal.kind) == (429, "rate_limit_exceeded", kind)
+    assert refusal.final is (kind == "insufficient_quota")

@@ -96,6 +96,16 @@ def test_it_is_told_what_is_wrong_a_line_each_and_without_the_library(tmp_path: 
     assert loaded == []
 
 
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_it_ends_as_it_should_where_nobody_can_be_told(tmp_path: Path, closed: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("server: {port: 99999}\n")
+    program = f'exec "$0" -m proxy serve --config "$1" {closed}'
+    done = subprocess.run(["sh", "-c", program, sys.executable, str(file)], check=False)
+
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize(
     ("name", "module"),
     [("serve", "proxy.config.problems"), ("serve", "proxy.serve.supervisor"), ("spend", "proxy.cli.main")],
@@ -109,6 +119,20 @@ def test_an_interrupt_while_it_starts_is_its_exit_code(name: str, module: str) -
     done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_an_interrupt_that_an_import_swallows_ends_it_all_the_same() -> None:
+    """Compiled modules do: what goes on then has half of one, and each of its processes would be killed by signal 11."""
+    code = (
+        "import os, signal, sys\nclass Swallowed:\n    @staticmethod\n    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'proxy.serve.supervisor':\n            try:\n                os.kill(os.getpid(), signal.SIGINT)\n"
+        "                for _ in range(9): pass\n            except KeyboardInterrupt:\n                pass\n"
+        "sys.meta_path.insert(0, Swallowed)\nfrom proxy.cli.start import main\nmain()\nprint('goes on')"
+    )
+    program = [sys.executable, "-c", code, "serve", "--config", "nowhere.yaml"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_that_is_what_the_library_makes_of_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:

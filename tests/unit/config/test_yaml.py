@@ -48,7 +48,7 @@ ODD = [
 ]
 MISTAKES = [
     "a: 1\na: 2", "a: [", "a: b: c", "- 1", "a: 010", "a: 1:30", "{a: 1}: 2", "a: 2026-13-45", "a: *none", "a: !x y", "[" * 3000,
-    "{" * 3000, "a: &x [*x]", "? [a]\n: b", "a:\n\t- b", "a: \x00", "a: !!python/name:os.system x", "---\na: 1\n---\nb: 2",
+    "{" * 3000, "a: &x [*x]", "? [a]\n: b", "a:\n\t- b", "a: \x00", "a: !!python/name:os.system x", "a: !!bool x", "a: !!timestamp x", "a: !!int ''", "---\na: 1\n---\nb: 2",
     "- " * 100_000 + "x", "a: " + "[" * 30_000 + "]" * 30_000,
 ]  # fmt: skip
 _CHARACTERS = ":{}[],&*#?|-<>!%@`\"'\\ \t\n\x07\x85\u2028\ufeffé0a~"

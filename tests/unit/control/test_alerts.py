@@ -51,6 +51,10 @@ class Office:
             rows = connection.execute(sa.select(alerts).order_by(alerts.c.id)).mappings().all()
         return [(row["kind"], row["group"], row["detail"]) for row in rows]
 
+    def sent(self) -> list[int | None]:
+        with self.engine.connect() as connection:
+            return list(connection.execute(sa.select(alerts.c.delivered_at).order_by(alerts.c.id)).scalars())
+
 
 def entry(*budgets: Any, cost: int = 1, reserved: int = 1) -> Entry:
     intent = {
@@ -98,6 +102,26 @@ def test_each_group_has_its_own(tmp_path: Path) -> None:
     office.spend(12 * 10**9, "s1")
     assert office.kept() == [("threshold", "s1", "1"), ("threshold", "s2", "1")]
     office.alerts.stop()
+
+
+def test_what_nobody_was_told_is_not_said_to_be_sent(
+    tmp_path: Path, hook: tuple[str, type[Hook]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page had a time under "Sent to the webhook" without any, and for what was given up."""
+    url, taken = hook
+    office = Office(tmp_path, None)
+    office.spend(5 * 10**9)
+    office.config = read_section(Config, {"alerts": {"webhook": "http://127.0.0.1:9/gone"}})
+    office.spend(8 * 10**9)
+    office.alerts.stop()
+    monkeypatch.setattr(alerts_module, "_GIVEN_UP_S", 0)
+    again = Office(tmp_path, url)
+    wait_until("it is given up", lambda: None not in again.sent())
+    monkeypatch.setattr(alerts_module, "_GIVEN_UP_S", 86_400)
+    again.spend(10 * 10**9)
+    wait_until("it is sent", lambda: len(taken.taken) == 1 and None not in again.sent())
+    again.alerts.stop()
+    assert [bool(at) for at in again.sent()] == [False, False, True]
 
 
 @pytest.mark.long

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -30,6 +31,10 @@ from proxy.ledger.recording.initial_state import InitialState, initial_state
 from proxy.ledger.recording.recorder import Recorder
 from proxy.processes.link import ControlServer
 from proxy.processes.orders import Orders
+from proxy.spool.writer import SpoolWriter
+from proxy.times import now_us
+from tests.support.redis import RedisServer
+from tests.support.spooled import append, intent, settle
 
 
 @pytest.fixture
@@ -184,6 +189,35 @@ async def test_a_part_that_fails_ends_all(control: Control, ended: list[str], mo
 
     assert failure.group_contains(ZeroDivisionError)
     assert ended == ["link", "recorder", "alerts", "ledger"]
+
+
+@pytest.mark.needs("redis-server")
+async def test_a_budget_that_is_new_at_a_start_has_what_a_crash_left_in_the_spool(
+    control: Control, tmp_path: Path
+) -> None:
+    """With Redis nothing is shipped before its epoch is known; by then the budget was defined by the ledger as it was."""
+    writer = SpoolWriter(tmp_path / "spool", "gone")
+    one = intent(budgets=[], started_at=now_us())
+    append(writer, one, settle(one, 400, budgets=[], ended_at=now_us()))
+    writer.close()
+    with RedisServer(tmp_path) as server:
+        budgets = (Budget(name="new", limit_usd=Decimal(1), window="total"),)
+        control.config = replace(control.config, store=server.url, budgets=budgets)
+        control.is_spool_empty = False
+        serving = asyncio.create_task(control.serve())
+        async with asyncio.timeout(60):
+            while control._services is None or not control._shared or not control._shared.store.up:
+                await asyncio.sleep(0.01)
+            store = control._shared.store
+            counted: Any = None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(10):
+                    while (counted := await store.counters("usd:0:new")) != ({"": 400}, {}):
+                        await asyncio.sleep(0.02)
+        control._stop.set()
+        await serving
+
+    assert counted == ({"": 400}, {})
 
 
 async def test_a_reload_during_the_start_is_not_lost(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:

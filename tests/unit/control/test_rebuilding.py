@@ -424,13 +424,20 @@ async def test_standings_are_the_stores(a: Instance) -> None:
 
 
 async def test_the_keys_of_an_epoch_that_is_over_are_dropped(a: Instance) -> None:
+    """Conversations are no epoch's: another worker goes on with one that was under way."""
     a.server.say("SET", "tm1:old:s:x", "1")
     a.server.say("SET", "mine", "1")
+    store, _, running = await data_plane(a, "w")
+    await asyncio.wait_for(store.member.joined.wait(), 60)
+    store.note_session(["name"], "session")
     await a.begin()
     await a.opens()
     while "tm1:old" in a.server.say("KEYS", "*"):
         await asyncio.sleep(0.01)
     assert "mine" in a.server.say("KEYS", "*")
+    assert await store.noted_sessions(["name"]) == ["session"]
+    running.cancel()
+    await store.close()
 
 
 def sessions(a: Instance, count: int) -> None:

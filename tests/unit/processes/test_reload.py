@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ def test_a_signal_during_a_reload_has_its_reload_afterwards(monkeypatch: pytest.
     supervisor = Supervisor(Config(), Path("config.yaml"), None)
     first, second = (Config(server=Server(budget_status=status)) for status in (402, 429))
     versions = iter([first, second])
-    monkeypatch.setattr("proxy.serve.supervisor.load_apart", lambda *_: (next(versions), [], False))
+    monkeypatch.setattr("proxy.serve.supervisor.load_apart", lambda *_, **__: (next(versions), [], False))
     sent: list[str] = []
 
     class Orders:
@@ -57,3 +58,59 @@ def test_the_control_process_alone_is_told_what_of_the_file_does_not_hold(
     supervisor._on_reload()
     assert told["control"][-1] == supervisor.in_file == InFile(restart=("server.port",))
     assert [type(order) for order in told["data-0"]] == [Config]
+
+
+@pytest.mark.parametrize(
+    ("fault", "refused"),
+    [
+        (KeyError("sk-a-secret"), "the configuration cannot be read, by a fault of Taximeter (KeyError)"),
+        (
+            ModuleNotFoundError("No module named 'yaml'", name="yaml"),
+            "the package yaml is not installed: run `make install`",
+        ),
+    ],
+    ids=["a fault of ours", "a package that is gone"],
+)
+def test_no_fault_of_a_reload_ends_what_serves(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fault: Exception, refused: str
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        fault.add_note("File checks.py, line 1")
+        raise fault
+
+    monkeypatch.setattr("proxy.serve.supervisor.load_apart", load)
+    running = Config()
+    supervisor = Supervisor(running, Path("config.yaml"), None)
+    supervisor._on_reload()
+
+    assert supervisor.config is running
+    assert [why.startswith(refused) for why in supervisor.in_file.refused] == [True]
+    assert "the new configuration is not taken, the old one stays" in caplog.text
+    assert ("File checks.py, line 1" in caplog.text) == isinstance(fault, KeyError)
+    assert "sk-a-secret" not in caplog.text
+
+
+def test_a_stop_ends_a_reading_that_does_not_end(tmp_path: Path) -> None:
+    file = tmp_path / "taximeter.yaml"
+    os.mkfifo(file)
+    supervisor = Supervisor(Config(), file, None)
+    supervisor._stopping = True
+    supervisor._on_reload()
+
+    assert "still being read when the stop came" in supervisor.in_file.refused[0]
+
+
+def test_a_process_that_begins_anew_with_another_version_s_files_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    begun: list[str] = []
+    supervisor = Supervisor(Config(), None, None)
+    monkeypatch.setattr(supervisor, "_fork", lambda child: begun.append(child.name))
+    child: Any = SimpleNamespace(name="data-0", started_at=-10.0)
+    supervisor._restart(child, 9)
+    assert "another version" not in caplog.text
+
+    monkeypatch.setattr("proxy.processes.installed._COMPARED", tmp_path)
+    supervisor._restart(child, 9)
+    assert "another version of Taximeter has been installed since this one was started; start it again." in caplog.text
+    assert begun == ["data-0", "data-0"]

@@ -48,7 +48,7 @@ module.Orders = Orders
 """
 _RELOAD = """
 module.packaged_book = lambda: come(signal.SIGHUP)
-module.load_apart = lambda *_: (Config(), [], False)
+module.load_apart = lambda *_, **__: (Config(), [], False)
 
 def add_translators():
     translator = module.Child("translate", begins("translate"), socket.socket())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,18 +101,88 @@ def test_a_fault_there_is_raised_here_and_says_where_it_was() -> None:
     assert "in _fails" in "".join(fault.value.__notes__)
 
 
+def _told_of(work: Callable[[], object], **more: Any) -> str:
+    with pytest.raises(ConfigError) as told:
+        in_a_fork(work, list, **more)
+    return str(told.value)
+
+
 @pytest.mark.parametrize(
-    "work",
-    [lambda: os._exit(0), lambda: os.kill(os.getpid(), signal.SIGTERM), lambda: lambda: None],
-    ids=["exit", "signal", "no answer that could be sent"],
+    ("work", "why"),
+    [
+        (lambda: os._exit(0), "exit code 0"),
+        (lambda: os.kill(os.getpid(), signal.SIGTERM), "signal 15"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "by the kernel where memory ran out"),
+        (lambda: lambda: None, "exit code 1"),
+    ],
+    ids=["exit", "signal", "killed", "no answer that could be sent"],
 )
-def test_an_end_without_an_answer_is_told(work: Callable[[], object]) -> None:
+def test_an_end_without_an_answer_is_told(work: Callable[[], object], why: str) -> None:
     """No signal is heard there as here, where it would stop everything."""
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
     try:
-        with pytest.raises(RuntimeError, match="ended before it had read it"):
-            in_a_fork(work, list)
+        told = _told_of(work)
     finally:
         signal.signal(signal.SIGTERM, before)
+    assert "the process that reads it ended before it had" in told
+    assert why in told
     assert heard == []
+
+
+def _out_of_memory() -> None:
+    raise MemoryError
+
+
+def test_memory_that_ran_out_there_is_told() -> None:
+    assert _told_of(_out_of_memory).endswith("memory ran out meanwhile; free some, or raise its limit")
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [("os.fork", errno.EAGAIN), ("proxy.serve.reading_apart.Pipe", errno.EMFILE)],
+    ids=["no process", "no file"],
+)
+def test_without_another_process_that_is_told_and_signals_are_heard_as_before(
+    monkeypatch: pytest.MonkeyPatch, place: str, error: int
+) -> None:
+    def refused(**_: object) -> None:
+        raise OSError(error, os.strerror(error))
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    monkeypatch.setattr(place, refused)
+    told = _told_of(list)
+
+    assert f"no process can be begun that reads it ({os.strerror(error)}); free memory, or raise `ulimit" in told
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+def test_a_file_that_never_ends_is_waited_for_until_nobody_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.serve.reading_apart._LOOK_S", 0.001)
+    os.mkfifo(tmp_path / "secret")  # nobody writes into it
+    file = written(tmp_path, "alerts: {webhook: '${file:secret}'}")
+    looks = iter([False, False, True])
+
+    with pytest.raises(ConfigError, match="still being read when the stop came"):
+        load_apart(file, {}, is_over=lambda: next(looks))
+
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("text", ["log: {sample: 1}", "log: {sample: 2}"], ids=["right", "wrong"])
+def test_by_the_rules_of_another_version_nothing_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Half of them would be the new ones, and the values those of before."""
+    rules = tmp_path / "config"
+    rules.mkdir()
+    (rules / "checks.py").write_text("")
+    monkeypatch.setattr("proxy.processes.installed._COMPARED", rules)
+
+    with pytest.raises(ConfigError) as told:
+        load_apart(written(tmp_path, text), {})
+
+    assert str(told.value).startswith("another version of Taximeter has been installed since this one was started")

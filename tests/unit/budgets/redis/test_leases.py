@@ -48,3 +48,18 @@ def test_a_burst_is_not_waited_out_until_its_time_is_over() -> None:
     again = leases.report()
     assert again is not None
     assert again.rows[0].wanted == 260
+
+
+def test_what_a_load_that_begins_has_leased_is_not_given_back_within_the_same_time() -> None:
+    """It went back at the next report, and five calls in a quarter of a second asked Redis again and again."""
+    leases = Leases(longest_s=600)
+    claim = Claim("b", "", 0, None, 10_000, 10, "usd", True)
+    for number in range(5):
+        leases.grant(f"{number}", [claim], 100.0, 110.0, b"")
+    report = leases.report()
+    assert report is not None
+    leases.note_reply(report, [report.rows[0].wanted])
+    leases.measure()
+    assert leases.report() is None
+    for number in range(5):
+        assert leases.grant(f"more-{number}", [claim], 100.0, 110.0, b"") is not None

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,3 +184,12 @@ def test_what_is_imported_later_has_to_be_installed_at_once() -> None:
     with pytest.raises(ModuleNotFoundError, match="nowhere_to_be_found") as raised:
         require("jinja2", "nowhere_to_be_found")
     assert raised.value.name == "nowhere_to_be_found"
+
+
+def test_an_api_that_is_made_with_another_version_s_files_is_told(
+    control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("proxy.processes.installed._COMPARED", tmp_path)
+    Door(control).front._make()
+
+    assert "another version of Taximeter has been installed since this one was started; start it again." in caplog.text

@@ -173,6 +173,22 @@ def test_a_session_has_its_tree_and_its_calls(control: Control) -> None:
     assert sum(Decimal(call["cost_usd"] or 0) for call in calls) == Decimal(item["cost_usd"])
 
 
+def test_an_alert_is_sent_when_a_webhook_took_it(control: Control) -> None:
+    """Not where there is none (0; an earlier version noted the alert's own moment), nor while it waits."""
+    at = 1_795_600_000_000_000
+    about = {"kind": "block", "budget": "", "group": "", "window_start": 0, "text": "t", "instance": "x"}
+    with writing(control.engine).begin() as connection:
+        for number, delivered_at in enumerate([None, 0, at + 2, at + 1_000_000]):
+            row = {"id": str(number), "detail": str(number), "created_at": at + number, "delivered_at": delivered_at}
+            connection.execute(sa.insert(schema.alerts).values(about | row))
+    try:
+        rows = rows_of(control, "/health?csv=alerts")
+    finally:
+        with writing(control.engine).begin() as connection:
+            connection.execute(sa.delete(schema.alerts))
+    assert [bool(row["delivered"]) for row in rows] == [True, False, False, False]
+
+
 def test_a_session_says_where_a_guard_stopped_it(control: Control) -> None:
     name = next(item["session"] for item in control.get("/api/sessions", order="cost")["items"] if item["session"])
     path = f"/sessions/{name}"
