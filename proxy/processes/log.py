@@ -6,6 +6,7 @@ The lines of calls come from the recorder, out of the very rows that are in the 
 from __future__ import annotations
 
 import logging
+import os
 import random
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from proxy.times import with_a_date
 
 _refusals = logging.getLogger("taximeter.refused")
 _AT_ONCE = 250  # lines: memory for more is fetched from the kernel each time, and given back
+_STREAMS = (0, 1, 2)
 _QUIET = ("alembic", "asyncio")
 
 
@@ -39,12 +41,24 @@ class _JsonLines(logging.Formatter):
 
 def set_up() -> None:
     """The process's logging: to standard error, as JSON unless it is a terminal."""
+    _have_streams()
     handler = logging.StreamHandler(sys.stderr)
     terminal = sys.stderr.isatty()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s") if terminal else _JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _have_streams() -> None:
+    """A process that was begun without one of its three streams (`2>&-`) has one into nothing: else the file that it opens
+    first stands there, and gets what a library writes."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STREAMS[-1]:
+        os.set_inheritable(number, True)
+    os.close(number)
+    for name, number in zip(("stdin", "stdout", "stderr"), _STREAMS, strict=True):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def call_logger(sample: float) -> Callable[[Mapping[str, Sequence[Any]]], None]:

@@ -96,6 +96,16 @@ def test_it_is_told_what_is_wrong_a_line_each_and_without_the_library(tmp_path: 
     assert loaded == []
 
 
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_it_ends_as_it_should_where_nobody_can_be_told(tmp_path: Path, closed: str) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("server: {port: 99999}\n")
+    program = f'exec "$0" -m proxy serve --config "$1" {closed}'
+    done = subprocess.run(["sh", "-c", program, sys.executable, str(file)], check=False)
+
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize(
     ("name", "module"),
     [("serve", "proxy.config.problems"), ("serve", "proxy.serve.supervisor"), ("spend", "proxy.cli.main")],
