@@ -285,7 +285,7 @@ class Supervisor:
             log.warning("there is no configuration file to reload")
             return
         try:
-            config, warnings, _ = load_apart(
+            config, warnings, names_none = load_apart(
                 self._config_path, os.environ, self._otherwise, is_over=lambda: self._stopping
             )
         except ConfigError as error:
@@ -298,6 +298,10 @@ class Supervisor:
                 why = f"the configuration cannot be read, by a fault of Taximeter ({type(error).__name__})"
                 log.error("%s:\n%s", why, "".join(getattr(error, "__notes__", ())))
             self._refuse([Problem("", why)])
+            return
+        if names_none and self.config.upstreams and self._otherwise is None:
+            why = "are all gone from the file, as while it is being written; start Taximeter again where it is meant"
+            self._refuse([Problem("upstreams", why)])
             return
         for warning in warnings:
             log.warning("%s", warning)

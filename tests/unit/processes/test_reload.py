@@ -12,6 +12,7 @@ import pytest
 from proxy.config.model import Config
 from proxy.config.server import Server
 from proxy.processes.orders import InFile
+from proxy.serve.reading_apart import load_apart
 from proxy.serve.supervisor import Supervisor
 
 
@@ -88,6 +89,31 @@ def test_no_fault_of_a_reload_ends_what_serves(
     assert "the new configuration is not taken, the old one stays" in caplog.text
     assert ("File checks.py, line 1" in caplog.text) == isinstance(fault, KeyError)
     assert "sk-a-secret" not in caplog.text
+
+
+@pytest.mark.parametrize("rest", ["", "server: {port: 4200}\n"], ids=["empty", "cut off"])
+def test_a_file_that_is_just_being_written_takes_no_upstream_away(tmp_path: Path, rest: str) -> None:
+    """A file that is emptied before it is written anew says nothing, which is a whole configuration at a start."""
+    file = tmp_path / "taximeter.yaml"
+    file.write_text("upstreams: {a: {base_url: 'http://h/v1'}}\nmodels: {'*': {upstream: a}}")
+    running = load_apart(file, {}).config
+    supervisor = Supervisor(running, file, None)
+    file.write_text(rest)
+    supervisor._on_reload()
+
+    assert supervisor.config is running
+    assert supervisor.in_file.refused == (
+        "upstreams: are all gone from the file, as while it is being written; start Taximeter again where it is meant",
+    )
+
+
+def test_a_file_that_never_named_an_upstream_is_reloaded(tmp_path: Path) -> None:
+    file = tmp_path / "taximeter.yaml"
+    file.write_text("server: {budget_status: 429}")
+    supervisor = Supervisor(Config(), file, None)
+    supervisor._on_reload()
+
+    assert (supervisor.config.server.budget_status, supervisor.in_file.refused) == (429, ())
 
 
 def test_a_stop_ends_a_reading_that_does_not_end(tmp_path: Path) -> None:
