@@ -13,6 +13,10 @@ from proxy.types import Claim
 from tests.flow.house import HARD, Build, Odd
 from tests.support.native import IS_NATIVE
 
+_REPLACES_A_METHOD = pytest.mark.skipif(
+    IS_NATIVE, reason="machine code: native callers do not see what is put in the place of a method"
+)
+
 
 class _Away(Odd):
     """Cannot be asked; what ended is told to it all the same, as it is delivered later."""
@@ -55,7 +59,7 @@ class _Mute(Odd):
         return None
 
 
-@pytest.mark.skipif(IS_NATIVE, reason="machine code: native callers do not see what is put in the place of a method")
+@_REPLACES_A_METHOD
 @pytest.mark.parametrize(("store", "sweeps", "told"), [(Odd, False, 0), (Odd, True, 1), (_Mute, False, 1)])
 async def test_of_a_reservation_that_nothing_used_the_records_say_whether_it_may_have_expired(
     build: Build, monkeypatch: pytest.MonkeyPatch, store: type[Odd], sweeps: bool, told: int
@@ -81,6 +85,7 @@ class _Shared(Odd):
     epoch = "e"
 
 
+@_REPLACES_A_METHOD
 async def test_of_what_nothing_used_the_records_say_that_a_shared_store_released_it(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
