@@ -333,7 +333,9 @@ def _at(column: Sequence[Any], places: Sequence[int]) -> Sequence[Any]:
 def between_tokens_ms(end: records.Settle) -> float | None:
     """The mean time between a stream's events, where there were at least two."""
     total, count = end.get("itl_ms_sum"), end.get("itl_count")
-    if not count or not isinstance(count, int) or not isinstance(total, int | float):
+    if not isinstance(count, int) or not isinstance(total, int | float):
+        return None
+    if not 0 < count <= MOST or not 0 <= total <= MOST:
         return None
     return total / count
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.control.metrics.cost_parts import _dealt, apportion, apportion_all
+from proxy.control.metrics.observed import between_tokens_ms
 from proxy.spool.plain import Part
 
 AMOUNTS = st.one_of(
@@ -72,3 +73,13 @@ def test_odd_lines_among_many_lose_no_money(odd: str) -> None:
     parts = apportion_all([100, 7, 100], [said, [Part("a", nan)], said], [lines, odd, lines], ["settled"] * 3)
     assert sum(parts.values()) == 207
     assert parts["a"] in (200, 207)
+
+
+@pytest.mark.parametrize(
+    "odd", [-1, 10**400, -(10**400), float("inf"), nan, "1", None, [1]], ids=lambda odd: str(odd)[:9]
+)
+def test_an_odd_time_between_tokens_is_none(odd: Any) -> None:
+    """Else it cost the metrics of its whole batch."""
+    assert between_tokens_ms({"itl_ms_sum": 30.0, "itl_count": 3}) == 10
+    assert between_tokens_ms({"itl_ms_sum": odd, "itl_count": 3}) is None
+    assert between_tokens_ms({"itl_ms_sum": 30.0, "itl_count": odd}) is None
