@@ -164,12 +164,19 @@ def test_a_file_that_never_ends_is_waited_for_until_nobody_wants_it(
     os.mkfifo(tmp_path / "secret")  # nobody writes into it
     file = written(tmp_path, "alerts: {webhook: '${file:secret}'}")
     looks = iter([False, False, True])
+    fork = os.fork
+    forked: list[int] = []
 
+    def noted() -> int:
+        forked.append(fork())
+        return forked[-1]
+
+    monkeypatch.setattr(os, "fork", noted)
     with pytest.raises(ConfigError, match="still being read when the stop came"):
         load_apart(file, {}, is_over=lambda: next(looks))
 
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(forked[0], os.WNOHANG)
 
 
 @pytest.mark.parametrize("text", ["log: {sample: 1}", "log: {sample: 2}"], ids=["right", "wrong"])
