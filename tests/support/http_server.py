@@ -50,10 +50,15 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    # Of the library's five the sixth at once is neither taken nor refused: it waits for seconds, on a busy machine for a minute.
+    request_queue_size = 128
+
+
 @contextlib.contextmanager
 def listening(handler: type[BaseHTTPRequestHandler], *, wait_for_requests: bool = True) -> Iterator[int]:
     """The port of a server with this handler, which ends with the block, and with it (unless told otherwise) its requests."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     server.daemon_threads = not wait_for_requests
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -74,6 +79,6 @@ def serve_with_bill(handler: type[Handler], attribute: str, provider: Callable[[
 
 def serve_forever(handler: type[BaseHTTPRequestHandler]) -> None:
     """As a process of its own: prints its port as one line of JSON."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     print(json.dumps({"port": server.server_port}), flush=True)
     server.serve_forever()
