@@ -48,7 +48,8 @@ class Clock:
 
     def not_before(self, moment_s: float) -> None:
         """Another process has seen that moment: what is over there is over here."""
-        self._at = max(self._at, moment_s)
+        # Read first: time that has gone by unread lies before that moment, and is not counted behind it.
+        self._at = max(self.now(), moment_s)
 
 
 _clock = Clock()

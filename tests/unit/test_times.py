@@ -53,6 +53,16 @@ def test_what_another_process_has_seen_is_over_here_too() -> None:
     assert machine.clock.now() == machine.wall + 5
 
 
+@pytest.mark.parametrize("ahead", [0, 5, -5])
+def test_time_that_nobody_read_is_not_counted_again_behind_what_another_process_has_seen(ahead: int) -> None:
+    machine = Machine()
+    machine.clock.now()
+    machine.wall += 86_400  # as in a process that waits for its children, and is forked anew
+    machine.steady += 86_400
+    machine.clock.not_before(machine.wall + ahead)
+    assert machine.clock.now() == machine.wall + max(ahead, 0)
+
+
 @given(st.lists(st.tuples(st.integers(0, 100), st.integers(-10_000, 10_000)), max_size=30))
 def test_it_never_goes_back_and_never_stands_still(steps: list[tuple[int, int]]) -> None:
     machine = Machine()
