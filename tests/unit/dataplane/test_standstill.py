@@ -22,7 +22,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 async def test_no_connection_of_before_is_called_on_after_a_sleep(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was reset by the provider: a 502, charged at the call's ceiling."""
     connections = []
@@ -60,4 +60,3 @@ async def test_no_connection_of_before_is_called_on_after_a_sleep(
         plane._plane.spool.close()
         orders.close()
     listening.close()
-    assert "this machine stood still for 28800 s" in caplog.text
