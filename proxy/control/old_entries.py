@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 
 from sqlalchemy.engine import Engine
@@ -16,7 +15,7 @@ from proxy.ledger.beside.stored import forget_stored
 from proxy.ledger.partitions import make_months
 from proxy.ledger.planes.instances import shared_now_us
 from proxy.ledger.recording.retention import delete_some, drop_months
-from proxy.times import now_us
+from proxy.times import machine_s, now_us
 
 log = logging.getLogger("taximeter.control")
 
@@ -45,7 +44,7 @@ async def maintain_entries(engine: Engine, config: Callable[[], Config]) -> None
 def _surely_now_us(engine: Engine) -> int:
     """The earliest that a clock says: what was deleted by a wrong one is gone for good. Ours never goes back, so where the
     machine's was ahead for a moment, it still is. Raises SQLAlchemyError."""
-    return min(now_us(), int(time.time() * 1e6), shared_now_us(engine))
+    return min(now_us(), int(machine_s() * 1e6), shared_now_us(engine))
 
 
 def _months(engine: Engine, keep_days: int) -> None:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from proxy.times import now_s
+from proxy.times import machine_s, now_s
 
 log = logging.getLogger("taximeter.clock")
 
@@ -29,7 +29,7 @@ class Standstill:
         self,
         ours: Callable[[], float] = now_s,
         steady: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], float] = machine_s,
     ) -> None:
         self._ours, self._steady, self._wall = ours, steady, wall
         self._seen = ours() - steady()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ RIGHT, AHEAD = START + 2 * DAY_US, START + 400 * DAY_US
 
 def go_by(monkeypatch: pytest.MonkeyPatch, ours: int, machine: int, database: int) -> None:
     monkeypatch.setattr(old_entries, "now_us", lambda: ours)
-    monkeypatch.setattr(old_entries, "time", SimpleNamespace(time=lambda: machine / 1e6))
+    monkeypatch.setattr(old_entries, "machine_s", lambda: machine / 1e6)
     monkeypatch.setattr(old_entries, "shared_now_us", lambda _: database)
 
 
