@@ -34,7 +34,7 @@ from proxy.ledger.entries.row_checks import BudgetAmount
 from proxy.ledger.planes import instances
 from proxy.ledger.planes.counters import ended_amounts, spent, sums
 from proxy.ledger.planes.definitions import definitions
-from proxy.ledger.recording.batch import Leased, Told, told_of
+from proxy.ledger.recording.batch import CallEnd, Leased, call_ends
 from proxy.ledger.recording.recorder import Recorder
 from proxy.rate_limited_log import RateLimitedLog
 from proxy.times import now_us
@@ -132,9 +132,9 @@ class SharedBudgets:
             there = self.recorder.outage.insist(lambda: ended_amounts(self._engine, [entry.row.id for entry in owed]))
             # What the ledger has already, as it is, was counted then.
             owed = [e for e in owed if there.get(e.row.id) != [item[4] for item in e.budgets]]
-            self._hand_over(self._charge(told_of(owed), seen.epoch))
+            self._hand_over(self._charge(call_ends(owed), seen.epoch))
 
-    def over(self, run: str, lately: Sequence[Told], leased: Sequence[Leased]) -> None:
+    def over(self, run: str, lately: Sequence[CallEnd], leased: Sequence[Leased]) -> None:
         """A data plane is gone. What it wrote last it may not have told the budgets."""
         self._leases[run] = _Ending(leased)
         self._hand_over(self._end_leases())
@@ -164,7 +164,7 @@ class SharedBudgets:
                 if ending.counted:
                     self._leases.pop(run, None)
 
-    def ended(self, ends: Sequence[Told]) -> None:
+    def ended(self, ends: Sequence[CallEnd]) -> None:
         """This is how they ended, if it is not known yet."""
         self._hand_over(self._end(ends, self.store.epoch))
 
@@ -186,14 +186,14 @@ class SharedBudgets:
             for name, amounts in (await asyncio.to_thread(ended_amounts, self._engine, standing)).items():
                 await self.store.settle(name, amounts)
 
-    async def _charge(self, ends: Sequence[Told], epoch: str) -> None:
+    async def _charge(self, ends: Sequence[CallEnd], epoch: str) -> None:
         """Should another epoch begin meanwhile, its sums have the rest: this instance has not reported there yet."""
         windows = {budget.name: budget for budget in self._budgets()}
         for end in ends:
             claims = [_claim(amount, windows.get(amount[0])) for amount in end.budgets]
             await self.store.charge_in(epoch, end.id, claims, [claim.amount for claim in claims])
 
-    async def _end(self, ends: Sequence[Told], epoch: str) -> None:
+    async def _end(self, ends: Sequence[CallEnd], epoch: str) -> None:
         for end in ends:
             if "budget_unverified" in (end.flags or ""):
                 await self._charge([end], epoch)

@@ -66,7 +66,7 @@ class Leased(NamedTuple):
     at: Position
 
 
-class Told(NamedTuple):
+class CallEnd(NamedTuple):
     """What budgets are told of an attempt's end: a sixth of what its entry takes. epoch: None where its record says none."""
 
     id: str
@@ -76,10 +76,10 @@ class Told(NamedTuple):
     budgets: Amounts
 
 
-def told_of(entries: Iterable[Entry]) -> list[Told]:
+def call_ends(entries: Iterable[Entry]) -> list[CallEnd]:
     some = as_shipped(entries)
     epochs = [end.get("epoch") for end in some.ends]
-    return [*map(Told, some.column("id"), epochs, some.column("status"), some.column("flags"), some.budgets)]
+    return [*map(CallEnd, some.column("id"), epochs, some.column("status"), some.column("flags"), some.budgets)]
 
 
 class Lately:
@@ -87,11 +87,11 @@ class Lately:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._ends: deque[Told] = deque(maxlen=most)
+        self._ends: deque[CallEnd] = deque(maxlen=most)
 
     def note(self, some: Iterable[Entry]) -> None:
         if self._most:
-            self._ends.extend(told_of(some))
+            self._ends.extend(call_ends(some))
 
-    def __iter__(self) -> Iterator[Told]:
+    def __iter__(self) -> Iterator[CallEnd]:
         return iter(self._ends)

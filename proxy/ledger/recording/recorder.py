@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.ledger.checkpoints import Checkpoints
 from proxy.ledger.entries.entry import Shipped
-from proxy.ledger.recording.batch import Batch, Leased, RefusedCall, Told, told_of
+from proxy.ledger.recording.batch import Batch, CallEnd, Leased, RefusedCall, call_ends
 from proxy.ledger.recording.markers import MARKER_BEGINS, epoch_of
 from proxy.ledger.recording.outage import GivenUpError, Outage
 from proxy.ledger.recording.runs import Run, Runs
@@ -63,7 +63,7 @@ class ShippingGate(Protocol):
         """These are about to be shipped."""
         ...
 
-    def over(self, run: str, lately: Sequence[Told], leased: Sequence[Leased]) -> None:
+    def over(self, run: str, lately: Sequence[CallEnd], leased: Sequence[Leased]) -> None:
         """A run is over; these are its last ends, and those of them that were granted out of leases."""
         ...
 
@@ -71,7 +71,7 @@ class ShippingGate(Protocol):
         """What it left open is counted, too: nothing more comes of it."""
         ...
 
-    def ended(self, ends: Sequence[Told]) -> None:
+    def ended(self, ends: Sequence[CallEnd]) -> None:
         """Their reservations expired, but the ledger knows how they ended."""
         ...
 
@@ -207,7 +207,7 @@ class Recorder:
         self.checked_at = checked_at
         self._note_markers()
         if self._gate is not None and self._shipper.refuted:
-            self._gate.ended(told_of(self._shipper.refuted))
+            self._gate.ended(call_ends(self._shipper.refuted))
         self.unreadable_records += keep_unreadable(self._folder, batch.unreadable)
         self._tell(inserted, batch.refusals)
         self.batch = self._shipper.number

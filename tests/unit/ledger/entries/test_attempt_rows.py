@@ -12,7 +12,7 @@ import pytest
 
 from proxy.ledger.entries import attempt_rows
 from proxy.ledger.entries.entry import Entry, entry_of
-from proxy.ledger.recording.batch import Batch, Leased, Told, told_of
+from proxy.ledger.recording.batch import Batch, CallEnd, Leased, call_ends
 from proxy.ledger.recording.pairing import Pairing
 from proxy.spool.frames import Position, Records
 from proxy.spool.plain import Part, plain_records
@@ -60,7 +60,7 @@ def listed(leased: Iterable[Leased]) -> list[Leased]:
     return [each._replace(budgets=list(each.budgets)) for each in leased]
 
 
-def plainly(end: Told) -> Told:
+def plainly(end: CallEnd) -> CallEnd:
     return end._replace(budgets=list(map(tuple, end.budgets)))  # type: ignore[arg-type]
 
 
@@ -85,7 +85,7 @@ def test_a_data_planes_records_take_the_quick_way(monkeypatch: pytest.MonkeyPatc
     pairing, batch = taken(intent, end)
 
     assert [exactly(entry) for entry in batch.entries] == [exactly(expected)]
-    assert (pairing.in_flight(), list(pairing.lately)) == ([], told_of(batch.entries))
+    assert (pairing.in_flight(), list(pairing.lately)) == ([], call_ends(batch.entries))
     row = batch.entries[0].row
     assert (row.input_tokens, row.output_tokens, row.usage) == (7, 3, '{"web_search":2}')
     assert (row.model, row.price_version) == ("m2", "v2")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries.entry import Entry
 from proxy.ledger.planes import instances
-from proxy.ledger.recording.batch import Leased, Told
+from proxy.ledger.recording.batch import CallEnd, Leased
 from proxy.ledger.recording.recorder import Recorder
 from proxy.ledger.schema import metric_state
 from proxy.spool.writer import SpoolWriter
@@ -37,13 +37,13 @@ class Gate:
         self.asked.set()
         return epoch in self.passes
 
-    def _note(self, what: str, ends: Sequence[Told]) -> None:
+    def _note(self, what: str, ends: Sequence[CallEnd]) -> None:
         self.told.append((what, [f"{end.status} {end.epoch}" for end in ends]))
 
     def count(self, entries: Sequence[Entry]) -> None:
         self.told.append(("count", [f"{one.row.outcome} {one.end.get('epoch')}" for one in entries]))
 
-    def over(self, run: str, lately: Sequence[Told], leased: Sequence[Leased]) -> None:
+    def over(self, run: str, lately: Sequence[CallEnd], leased: Sequence[Leased]) -> None:
         self._note("over", lately)
         self.leased = [end.id for end in leased]
 
@@ -53,7 +53,7 @@ class Gate:
     def moved(self) -> None:
         self.told.append(("moved", []))
 
-    def ended(self, ends: Sequence[Told]) -> None:
+    def ended(self, ends: Sequence[CallEnd]) -> None:
         self._note("ended", ends)
 
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from proxy.ledger.entries.entry import Entry, Shipped, as_shipped, joined
-from proxy.ledger.recording.batch import Batch, Lately, told_of
+from proxy.ledger.recording.batch import Batch, Lately, call_ends
 from proxy.ledger.recording.pairing import Pairing
 from tests.support.made_up import made_up
 from tests.support.spooled import as_read
@@ -57,7 +57,7 @@ def test_the_last_are_the_last(some: list[Entry], most: int) -> None:
     lately = Lately(most)
     for part in (some[:1], some[1:20], some[20:20], some[20:38], some[38:]):
         lately.note(part)
-    assert list(lately) == (told_of(some)[-most:] if most else [])
+    assert list(lately) == (call_ends(some)[-most:] if most else [])
 
 
 def test_who_remembers_how_a_call_ended_does_not_hold_its_entry(some: list[Entry]) -> None:
