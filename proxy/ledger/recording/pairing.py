@@ -32,6 +32,7 @@ from proxy.spool.plain import (
     OfIntent,
     OfSettle,
     between,
+    hold_alone,
     is_said,
     lease_of,
     plain_records,
@@ -133,6 +134,9 @@ class Pairing:
         theirs = [is_open.pop(attempt_id, None) for attempt_id in ids]
         if len(new) < len(payloads) or not all(theirs):  # one is said twice, or ends what did not begin
             return False
+        for own in begun.own:
+            if own.id in is_open:
+                hold_alone(own)
         if not ids:
             self._open = is_open
             return True
