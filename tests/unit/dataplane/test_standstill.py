@@ -31,7 +31,6 @@ async def test_no_connection_of_before_is_called_on_after_a_sleep(
         connections.append(writer)
         while await reader.read(65536):
             writer.write(ANSWER)
-        writer.close()
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
     origin = origin_of(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", {})
@@ -59,4 +58,7 @@ async def test_no_connection_of_before_is_called_on_after_a_sleep(
         upstreams.close()
         plane._plane.spool.close()
         orders.close()
+    for connection in connections:
+        connection.close()
+        await connection.wait_closed()
     listening.close()
