@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from proxy.upstream import connect
 from proxy.upstream import connection as upstream
 from proxy.upstream import response as responses
+from proxy.upstream.authorities import Authorities
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient, encode_head
 from proxy.upstream.response import UpstreamError
@@ -309,17 +311,17 @@ async def test_authorities_that_are_renewed_on_the_disk_are_trusted_by_a_process
     """Those of the start were kept for ever: once a host inside had its certificate from a new one, all calls to it failed."""
     trusted = tmp_path / "trusted.pem"
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    monkeypatch.setattr(connect, "_authorities", Authorities(lambda: time.time() + 60))
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
         writer.close()
 
-    for year, name in enumerate(("before", "after"), 1):
+    for name in ("before", "after"):
         (tmp_path / name).mkdir()
         made = Certificates(tmp_path / name)
         trusted.write_bytes(made.authority.read_bytes())
-        os.utime(trusted, (year, year))
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(made.server, made.key(made.server))
         listening = await asyncio.start_server(answers, "127.0.0.1", 0, ssl=context)
