@@ -75,6 +75,10 @@ def machine_s() -> float:
     return time.time()
 
 
+# By how much this clock must gain on the steady one for everything to have stood still: clocks are slewed, and stepped by less.
+STOOD_STILL_S = 2.0
+
+
 def moment(text: str, now_s: float, zone: tzinfo = UTC) -> int:
     """`7d` (before now), a month's beginning such as `2026-11`, or RFC 3339, as epoch microseconds. zone: of what says none.
     Raises `BadQuestion`."""

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 import httptools
 
 from proxy.spool.pending import Pending
+from proxy.times import STOOD_STILL_S, machine_s
 from proxy.upstream.chunk_head import chunk_head
 from proxy.upstream.outbox import OUTBOX
 from proxy.upstream.response import FailureKind, Response, UpstreamError
@@ -64,6 +65,7 @@ class Connection(Writing):
         "_reading",
         "_shortest_s",
         "_timer",
+        "_wall_ahead",
         "holder",
         "idle_since",
         "response",
@@ -88,7 +90,7 @@ class Connection(Writing):
         self._at_edge = False  # all that came of a chunked body is whole chunks
         self._reading, self._writing, self._full = True, True, None
         self.response: Response | None = None
-        self.idle_since = 0.0
+        self.idle_since = self._wall_ahead = 0.0
         self.holder: str | None = None  # whose call it carries
 
     # What the pool and the client do with it.
@@ -100,8 +102,10 @@ class Connection(Writing):
         return open_ and self._reading and self._writing
 
     def idle_longer_than(self, seconds: float) -> bool:
-        """Whether its last response ended so long ago, or earlier."""
-        return perf_counter() - self.idle_since >= seconds
+        """Whether its last response ended so long ago, or earlier; or before the machine stood still: this clock did, too, and
+        the other end may have gone meanwhile."""
+        now = perf_counter()
+        return now - self.idle_since >= seconds or machine_s() - now - self._wall_ahead >= STOOD_STILL_S
 
     def send(self, head: bytes, body: bytes, record: Pending | None = None) -> Response:
         """Write a request. From here on the upstream may bill it, but where its `record` is lost."""
@@ -260,6 +264,7 @@ class Connection(Writing):
             self.resume_reading()
         if reusable and self.usable:
             self.idle_since = self._last_at
+            self._wall_ahead = machine_s() - perf_counter()
             self._owner.release(self)
         else:
             self.close()
