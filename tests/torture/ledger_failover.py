@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from tests.support.pgbouncer import Pooler
+from tests.support.postgres import PostgresServer
 from tests.support.postgres_pair import PostgresPair
 from tests.support.waiting import wait_until
 
@@ -61,12 +62,11 @@ def fail_overs(folder: Path, ways: Ways, *, times: int = 2, seed: int = 1, rate:
         for number in range(times):
             load = rig.begin_load(_calls(rate, seed * 1000 + number))
             time.sleep(rng.uniform(0.3, 1.0))  # the moment is random, that is the point
-            _kill_in_a_commit(pair, ways, rng)
+            promoted = _kill_in_a_commit(pair, ways, rng)
             if pooler:
                 pooler.stand_before(pair.primary)
-            promoted = {row[0] for row in pair.primary.ask(_IDS, _DATABASE)}
             pair.other.start()
-            stranger = {row[0] for row in pair.other.ask(_IDS, _DATABASE)}
+            stranger = _ids(pair.other)
             facts["entries_that_the_standby_lacked"] += len(stranger - promoted)
             if pooler and rng.random() < 0.5:
                 _goes_astray(pooler, pair, rng)
@@ -74,7 +74,7 @@ def fail_overs(folder: Path, ways: Ways, *, times: int = 2, seed: int = 1, rate:
                 rig.gateway.kill()
                 rig.gateway = standing_by
             time.sleep(rng.uniform(0.5, 2.0))
-            facts["written_by_the_old_one"] += len(pair.other.ask(_IDS, _DATABASE)) - len(stranger)
+            facts["written_by_the_old_one"] += len(_ids(pair.other)) - len(stranger)
             pair.other.kill()
             pair.join()
             if ways.taken_over:
@@ -107,21 +107,29 @@ def _stands_by(rig: Rig, number: int) -> Gateway:
     return gateway
 
 
-def _kill_in_a_commit(pair: PostgresPair, ways: Ways, rng: random.Random) -> None:
-    """The recorder's transaction is done and not answered, or is not done; the standby lacks it in either case."""
-    primary = pair.primary
+def _kill_in_a_commit(pair: PostgresPair, ways: Ways, rng: random.Random) -> set[str]:
+    """The recorder's transaction is done and not answered, or is not done; the standby lacks it in either case. What that has,
+    before it is promoted: from then on it is given what it lacks."""
+    primary, standby = pair.primary, pair.other
     pair.hold_back()
     if ways.synchronous:
         wait_until("a commit waits for the standby", lambda: primary.ask(_UNANSWERED), _READY_S)
+        promoted = _ids(standby)
         pair.fail_over()
-        return
-    had = len(primary.ask(_IDS, _DATABASE))
-    wait_until("the standby lacks something", lambda: len(primary.ask(_IDS, _DATABASE)) > had, _READY_S)
+        return promoted
+    had = len(_ids(primary))
+    wait_until("the standby lacks something", lambda: len(_ids(primary)) > had, _READY_S)
     time.sleep(rng.uniform(0.0, 1.0))
     with contextlib.closing(psycopg.connect(primary.url(_DATABASE))) as holding:
         holding.execute("LOCK TABLE spool_positions IN EXCLUSIVE MODE")  # what a batch writes last but one
         wait_until("a batch is nearly written", lambda: primary.ask(_WAITING), _READY_S)
+        promoted = _ids(standby)
         pair.fail_over()
+    return promoted
+
+
+def _ids(server: PostgresServer) -> set[str]:
+    return {row[0] for row in server.ask(_IDS, _DATABASE)}
 
 
 def _goes_astray(pooler: Pooler, pair: PostgresPair, rng: random.Random) -> None:
