@@ -34,6 +34,10 @@ _ALIVE = {
     "tcp_user_timeout": 25_000,
 }
 
+# Who stands still in a transaction (a virtual machine that was paused) would hold its locks until it goes on, and all others
+# wait for it; between two of its statements nobody takes so long.
+FROZEN_S = 30
+
 
 def open_ledger(url: str) -> Engine:
     """An engine on the ledger at `url` (SQLite or PostgreSQL), its schema brought up to date under a lock.
@@ -126,8 +130,12 @@ def reading(engine: Engine) -> Engine:
 
 
 def _begin_postgres(connection: Connection) -> None:
-    """A report's plan names every month's table, and so seems dear enough to be compiled: 2 s for what takes 10 ms."""
-    if connection.get_execution_options().get("isolation_level") == "REPEATABLE READ":
+    """For this transaction alone, as the session may be a pooler's. A report's plan names every month's table, and so seems
+    dear enough to be compiled: 2 s for what takes 10 ms."""
+    options = connection.get_execution_options()
+    if options.get("writes"):
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = '{FROZEN_S}s'")
+    elif options.get("isolation_level") == "REPEATABLE READ":
         connection.exec_driver_sql("SET LOCAL jit = off")
 
 
@@ -227,6 +235,8 @@ class _migration_lock:  # noqa: N801 - used as a verb
         if self._engine.dialect.name == "postgresql":
             # Until the end of the transaction, in which all of it happens: behind a pooler there is no session to hold it.
             self._connection.execute(sa.text("SELECT pg_advisory_xact_lock(7265647)"))
+            # Some migrations reckon for long between two statements.
+            self._connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         elif self._engine.url.database:
             self._fd = self._locked()
 
