@@ -21,7 +21,7 @@ from proxy.config.exports import Export
 from proxy.exports.exporter import Exporter
 from proxy.exports.sinks import make_sink
 from proxy.ledger.beside.export_log import forget, keep, release, take_place, trim, wanted
-from proxy.ledger.planes.instances import shared_now_us
+from proxy.ledger.planes.instances import shared_now_us, surely_now_us
 from proxy.rate_limited_log import RateLimitedLog
 from proxy.times import HOUR_US
 
@@ -104,7 +104,7 @@ class Exports:
                 self._try(partial(self._begin, row))
         if now > self._forget_at:
             self._forget_at = now + _FORGET_EVERY_US
-            for name in forget(self._engine, now):
+            for name in forget(self._engine, surely_now_us(self._engine)):
                 log.warning(
                     "export %s has been in no configuration for a week: what was not sent to it is no longer kept", name
                 )

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.schema import alerts, instances, metric_state
-from proxy.times import now_us
+from proxy.times import machine_s, now_us
 
 
 def name_of(data_dir: Path) -> str:
@@ -44,6 +44,12 @@ def shared_now_us(engine: Engine) -> int:
         return now_us()
     with engine.connect() as connection:
         return int(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp()) * 1000000").scalar_one())
+
+
+def surely_now_us(engine: Engine) -> int:
+    """The earliest that a clock says: what was deleted by a wrong one is gone for good. Ours never goes back, so where the
+    machine's was ahead for a moment, it still is. Raises SQLAlchemyError."""
+    return min(now_us(), int(machine_s() * 1e6), shared_now_us(engine))
 
 
 def beat(engine: Engine, instance: str, at_us: int) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from proxy.config.model import Config
 from proxy.control import old_entries
 from proxy.ledger.database import open_ledger
+from proxy.ledger.planes import instances
 from proxy.ledger.schema import entries
 from proxy.times import DAY_US
 from tests.support.made_up import START, fill, made_up
@@ -24,8 +25,9 @@ RIGHT, AHEAD = START + 2 * DAY_US, START + 400 * DAY_US
 
 def go_by(monkeypatch: pytest.MonkeyPatch, ours: int, machine: int, database: int) -> None:
     monkeypatch.setattr(old_entries, "now_us", lambda: ours)
-    monkeypatch.setattr(old_entries, "machine_s", lambda: machine / 1e6)
-    monkeypatch.setattr(old_entries, "shared_now_us", lambda _: database)
+    monkeypatch.setattr(instances, "now_us", lambda: ours)
+    monkeypatch.setattr(instances, "machine_s", lambda: machine / 1e6)
+    monkeypatch.setattr(instances, "shared_now_us", lambda _: database)
 
 
 async def left_after(engine: Engine, looks: int, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 
 from proxy import times
 from proxy.config.exports import Export
+from proxy.exports import running
 from proxy.exports.running import Exports
+from proxy.ledger.beside.export_log import take_place
 from proxy.ledger.database import open_ledger
 from proxy.ledger.export_schema import export_sinks
 from tests.support.waiting import wait_until
@@ -23,7 +25,7 @@ def test_a_machine_whose_clock_is_hours_ahead_keeps_no_sink_for_hours(
     hours = 36_000.0
     monkeypatch.setattr(times, "_now", lambda: time.time() + hours)
     engine = open_ledger(database)
-    running = Exports(engine, "a", lambda: [Export(type="file", path=str(tmp_path / "out"))])
+    exports = Exports(engine, "a", lambda: [Export(type="file", path=str(tmp_path / "out"))])
     kept: list[float] = []
 
     def is_kept() -> bool:
@@ -31,9 +33,27 @@ def test_a_machine_whose_clock_is_hours_ahead_keeps_no_sink_for_hours(
             kept[:] = connection.execute(sa.select(export_sinks.c.keeper_until)).scalars()
         return any(kept)
 
-    running.start()
+    exports.start()
     wait_until("the sink is kept", is_kept, 30)
-    running.stop()
+    exports.stop()
     ahead = kept[0] / 1e6 - time.time()
     assert abs(ahead - (0 if engine.dialect.name == "postgresql" else hours)) < 3600
+    engine.dispose()
+
+
+def test_no_sink_of_others_is_forgotten_by_a_clock_that_is_ahead(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another instance had not sent to it yet was gone, and its place with it."""
+    engine, out = open_ledger(database), Export(type="file", path=str(tmp_path / "out"))
+    take_place(engine, "another's", "file", None, round(time.time() * 1e6))
+    monkeypatch.setattr(running, "shared_now_us", lambda _: round((time.time() + 31_536_000) * 1e6))
+    monkeypatch.setattr(times, "_now", lambda: time.time() + 31_536_000)
+    looking = Exports(engine, "a", lambda: [out])
+    looking._step()
+    with engine.connect() as connection:
+        assert set(connection.execute(sa.select(export_sinks.c.name)).scalars()) == {"another's", out.key}
+    for worker in looking._workers.values():
+        worker.stopping.set()
+        worker.thread.join(30)
     engine.dispose()
