@@ -20,7 +20,7 @@ import yaml
 
 from proxy.budgets.budget import compile_budgets
 from proxy.budgets.redis import member
-from proxy.budgets.redis.member import Held
+from proxy.budgets.redis.member import Held, bucket_of
 from proxy.budgets.redis.store import RedisStore
 from proxy.budgets.store import Denied, Granted, StoreUnavailable
 from proxy.cli.corrections import write_corrections
@@ -177,6 +177,30 @@ async def test_who_waits_is_told_that_an_epoch_opens_and_that_another_begins(
     assert store.epoch == a.shared.store.epoch
     running.cancel()
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "is_begun"), [(3500, False), (31_536_000, True)], ids=["less than an hour", "a year"]
+)
+async def test_time_goes_on_where_the_stores_clock_was_ahead_by_a_year_for_a_moment(
+    ahead_s: int, is_begun: bool, a: Instance
+) -> None:
+    """It stood still for that year, in the store that all go by: no window of a budget ended, and a restart changed nothing."""
+    await a.begin()
+    await a.opens()
+    before, store = a.shared.store.epoch, a.shared.store.member
+    spend(a, 300)
+    await store.command("SET", store.name("clock", before), str(now_s() + ahead_s))
+    await store.command("DEL", store.name(f"s:{bucket_of(CLAIM)}", before))  # as if its window had been over
+    await store.state()
+    async with asyncio.timeout(10):
+        while is_begun and not (a.shared.store.epoch != before and store.ready.is_set()):
+            await asyncio.sleep(0.01)
+    _, state, at_s = await store.state()
+    assert ((a.shared.store.epoch != before), state) == (is_begun, "open")
+    assert (at_s < now_s() + 60) == is_begun
+    if is_begun:
+        assert await a.figures() == (300, 0)
 
 
 async def test_nothing_opens_before_every_living_instance_has_reported(tmp_path: Path, a: Instance) -> None:

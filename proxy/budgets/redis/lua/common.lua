@@ -28,7 +28,7 @@ local root, epoch = KEYS[1], ARGV[1]
 local late = KEYS[2] ~= nil
 local base = root .. ':' .. epoch .. ':'
 local REMEMBERED_S = 86400
-local ENDED_KEPT_S = 3600 -- a clock that is set back finds what was spent in a window
+local ENDED_KEPT_S = 3600 -- a clock that is set back by less finds what was spent in a window
 local WAITED_S = 60 -- who waits longer asks again
 
 -- "open", "recovering", or nil where this epoch is not the one that runs.
@@ -40,10 +40,15 @@ local function state()
   return nil
 end
 
--- Time never goes back in an epoch, but for less than a second: it is not written down more often. A full store costs no answer.
-local function clock()
+local function server_clock()
   local time = redis.call('TIME')
-  local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+  return tonumber(time[1]) + tonumber(time[2]) / 1e6
+end
+
+-- Time never goes back in an epoch, but for less than a second: it is not written down more often. Where the server's clock was
+-- ahead by more than it can come back, the epoch is over (join.lua). A full store costs no answer.
+local function clock()
+  local now = server_clock()
   local last = tonumber(redis.call('GET', base .. 'clock') or '0')
   if now < last then return last end
   if now >= last + 1 then redis.pcall('SET', base .. 'clock', string.format('%.6f', now)) end
