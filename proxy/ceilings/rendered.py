@@ -114,7 +114,7 @@ def getting_ready() -> Iterator[None]:
 
 def rendered_bytes(body: bytes, provider: str) -> int:
     """The bytes that a tokenizer of this provider may see of a text: more than were sent where it rewrites what it reads."""
-    if body.isascii() or provider in _AS_THEY_ARE:
+    if provider in _AS_THEY_ARE or body.isascii():
         return len(body)
     return len(body) + growth_bytes(body)
 

@@ -65,6 +65,11 @@ def _ship(engine: Engine, instance: str, corrections: Sequence[Entry]) -> None:
     shipper = Shipper(engine, instance, MetricState.load(engine, instance))
     for first in range(0, len(corrections), _AT_ONCE):
         shipper.ship(Batch(entries=list(corrections[first : first + _AT_ONCE])), Positions([], []))
+    if engine.dialect.name == "postgresql":  # which a server on another machine may have, too
+        print(
+            "a server elsewhere whose budgets are in memory counts these corrections from its next start on; for it to count "
+            "them at once, run this on its machine, with its data_dir", file=sys.stderr,
+        )  # fmt: skip
 
 
 def _spool(folder: Path, corrections: Sequence[Entry], by: str) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import importlib
 import logging
-import os
 import signal
 import socket
 import sqlite3
@@ -166,9 +165,8 @@ class Control:
         recorder = self._recorder = self._make_recorder(engine)
         if shared is not None:
             shared.recorder = recorder
-            await shared.beat()
-            sharing = asyncio.create_task(shared.run())
-            sharing.add_done_callback(_never_alone)
+            await shared.heartbeat.beat()
+            sharing = shared.start()
             ending.push_async_callback(shared.leave)
             ending.callback(sharing.cancel)
         # In a thread, as all that writes: somebody may have locked the database, and data planes ask meanwhile.
@@ -190,11 +188,16 @@ class Control:
         outage = self._recorder.outage
         outage.is_stopping = self._stop.is_set
         self._recorder.catch_up()
-        if self.has_served and outage.insist(lambda: is_empty(self._engine)):
-            say_that_it_is_another(self.config.ledger, self._data_dir)
         if not self._defines_later:
+            outage.insist(self._say_if_another)
             outage.insist(lambda: take_definitions(self._engine, budgets, now_s()))
         self._first_key = outage.insist(self._make_first_key)
+
+    def _say_if_another(self) -> None:
+        """Once, and not before it has all that was left: an empty one may lack just that."""
+        if self.has_served and is_empty(self._engine):
+            say_that_it_is_another(self.config.ledger, self._data_dir)
+        self.has_served = False
 
     def _start_recorder(self, ending: contextlib.AsyncExitStack) -> None:
         """The alerts' thread, and the recorder's, which end once everything in the spool is shipped; the services,
@@ -352,6 +355,7 @@ class Control:
         """Budgets that a new configuration defines (anew) begin with what the ledger says, once it has everything."""
         while self._recorder.caught_up_at < since_s:  # noqa: ASYNC110 - the recorder is a thread
             await asyncio.sleep(_POLL_RUNS_S)
+        await self._answer_of(self._say_if_another)
         await self._answer_of(lambda: take_definitions(self._engine, self.budgets(), now_s()))
         if self._shared is not None:
             await self._shared.seed()
@@ -391,10 +395,3 @@ class Control:
             print(where.text(self._first_key), flush=True)  # noqa: T201 - for the person who started it
         else:
             log.info("%s", where.line(len(self._made.keys)))
-
-
-def _never_alone(task: asyncio.Task[None]) -> None:
-    """Without its part in the shared budgets the process must not go on: it ends, and is started again."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("the shared budgets failed; the control process ends and is started again", exc_info=error)
-        os._exit(1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -26,25 +27,23 @@ from proxy.budgets.redis.store import LeasedEnd, RedisStore
 from proxy.budgets.store import Standing, StoreUnavailable
 from proxy.config.model import Config
 from proxy.control.dropping import MOST_GROUPS, drop_groups, recall_from
+from proxy.control.heartbeat import Heartbeat
 from proxy.control.seeding import add_up, began_in, began_mark, drop_other_epochs, exchange_bases, seeding_of
 from proxy.jobs.job import of as job_of
 from proxy.ledger.beside.jobs import running_jobs
 from proxy.ledger.entries.entry import Entry, Shipped
 from proxy.ledger.entries.row_checks import BudgetAmount
-from proxy.ledger.planes import instances
 from proxy.ledger.planes.counters import ended_amounts, spent, sums
 from proxy.ledger.planes.definitions import definitions
 from proxy.ledger.recording.pairing import Leased
 from proxy.ledger.recording.recorder import Recorder
 from proxy.rate_limited_log import RateLimitedLog
-from proxy.times import now_us
 from proxy.types import Claim
 
 log = logging.getLogger("taximeter.store")
 
 _EVERY_S = 0.1
 _AT_REST_S = 1.0
-_BEAT_S = 5.0
 _FORGET_S = 10.0
 _GRACE_S = 20  # an instance that was silent for so much longer than a reservation lasts has none left
 _MOST_STANDING = 10_000
@@ -85,7 +84,7 @@ class SharedBudgets:
         self._seen: _Seen | None = None
         self._markers: dict[str, float] = {}  # epochs whose marker stands in a spool: when it was read
         self._passed: set[str] = set()
-        self._has_beaten = False
+        self.heartbeat = Heartbeat(engine, instance)
         self._shipping_in = ""  # the epoch in which this instance has said that it ships
         self._still_in = ""  # the epoch in which it ships nothing before that is open
         self._seldom = RateLimitedLog(log, logging.WARNING)
@@ -96,8 +95,13 @@ class SharedBudgets:
         self._standings: list[dict[str, Any]] = []
         self._read_again_at = 0.0
 
+    def start(self) -> asyncio.Task[None]:
+        running = asyncio.create_task(self.run())
+        running.add_done_callback(_never_alone)
+        return running
+
     async def run(self) -> None:
-        await asyncio.gather(self.store.member.run(), self._watch(), self._beat(), self._forget())
+        await asyncio.gather(self.store.member.run(), self._watch(), self.heartbeat.run(), self._forget())
 
     # The gate between the spool and the ledger; called by the recorder's thread
 
@@ -105,7 +109,7 @@ class SharedBudgets:
         """Whether the recorder may ship: not before the running epoch is known, in which what a crash left must be counted, nor
         while its counters are made of what the ledger has by now."""
         seen = self._seen
-        is_known = self._has_beaten and bool(self.store.epoch) and not self._outdated
+        is_known = self.heartbeat.has_begun and bool(self.store.epoch) and not self._outdated
         return is_known and seen is not None and (seen.state == "open" or seen.epoch != self._still_in)
 
     def may_pass(self, epoch: str) -> bool:
@@ -240,12 +244,15 @@ class SharedBudgets:
             await member.note("reported", self._instance, epoch)
             reported.add(self._instance)
         shipping = await member.command("SMEMBERS", member.name("shipping", epoch))
-        since = now_us() - int((self._config().server.max_call_s + _GRACE_S) * 1e6)
-        missing = await asyncio.to_thread(instances.heard_since, self._engine, since) - reported
+        silent_s = self._config().server.max_call_s + _GRACE_S
+        missing = await asyncio.to_thread(self.heartbeat.living, silent_s, reported)
         if missing:
             if epoch not in self._reported:
                 log.warning("budgets are rebuilt once these instances have reported: %s", ", ".join(sorted(missing)))
                 self._reported.add(epoch)
+            return
+        if not await asyncio.to_thread(self.heartbeat.are_gone, silent_s, reported):
+            self._look_now.set()
             return
         await self._restore_jobs()  # before it is decided which groups are kept
         await self._seed(epoch, self._budgets(), store_now_s, "recovering")
@@ -336,23 +343,11 @@ class SharedBudgets:
 
     # Chores
 
-    async def beat(self) -> None:
-        """Say that this instance lives: before anything else, so that nobody goes on without it."""
-        with contextlib.suppress(SQLAlchemyError):  # it is said again
-            await asyncio.to_thread(instances.beat, self._engine, self._instance, now_us())
-            self._has_beaten = True
-
     async def leave(self) -> None:
-        """Nobody need wait for this instance any more, if everything that it knew is in the ledger."""
+        """Nobody need wait for this instance, if everything that it knew is in the ledger."""
         await self.store.member.close()
         if self.recorder is not None and not self.recorder.has_runs():
-            with contextlib.suppress(SQLAlchemyError):
-                await asyncio.to_thread(instances.leave, self._engine, self._instance)
-
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(_BEAT_S)
-            await self.beat()
+            await self.heartbeat.leave()
 
     async def _forget(self) -> None:
         while True:
@@ -367,10 +362,7 @@ class SharedBudgets:
                 log.debug("what Redis need not keep could not be dropped: %s", error)
 
     async def standings(self) -> list[dict[str, Any]]:
-        """Every counter of the current windows. Where there are so many that reading them takes long, they are read less often.
-
-        Raises `StoreUnavailable`.
-        """
+        """Every counter of the current windows; read less often where that takes long. Raises `StoreUnavailable`."""
         async with self._reading:
             began = time.monotonic()
             if began >= self._read_again_at:
@@ -398,3 +390,10 @@ def _claim(taken: BudgetAmount, budget: Budget | None) -> Claim:
     name, group, start, measure, amount = taken
     end = window_at(budget.window, start, budget.zone)[1] if budget is not None else None
     return Claim(name, group, start, end, 0, amount, measure)
+
+
+def _never_alone(task: asyncio.Task[None]) -> None:
+    """Without its part in the shared budgets the process must not go on: it ends, and is started again."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("the shared budgets failed; the control process ends and is started again", exc_info=error)
+        os._exit(1)

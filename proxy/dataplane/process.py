@@ -51,6 +51,7 @@ from proxy.processes.link import DataPlaneLink
 from proxy.processes.log import log_refused
 from proxy.processes.not_installed import require
 from proxy.processes.orders import Orders
+from proxy.processes.standstill import Standstill
 from proxy.sessions.chains import Chains
 from proxy.sessions.keyed_hash import KeyedHash
 from proxy.shares import Shares
@@ -246,10 +247,13 @@ class _DataPlane:
     # The clock.
 
     async def _tick(self) -> None:
-        loop, rest = asyncio.get_running_loop(), Rest()
+        loop, rest, standstill = asyncio.get_running_loop(), Rest(), Standstill()
         while True:
             await asyncio.sleep(_TICK_S)
             rest.look()
+            if lost_s := standstill.look():
+                log.warning("this machine stood still for %.0f s, or its clock was set ahead by that", lost_s)
+                self._plane.configured.upstreams.close_idle()  # the other ends are gone, and nobody was told
             check_times(self._server.state.connections, loop.time())
             for session in [*self._plane.sessions]:
                 session.tick()

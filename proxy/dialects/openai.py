@@ -61,7 +61,7 @@ def parse_chat(raw: bytes, model: str | None = None) -> Call:
         media += _media_in(message, content)
     if texts and references.nothing_beside(body, None if ordinary else references.OPENAI, messages):
         referred = references.NO_REFERENCES
-    elif known is None or texts:
+    elif known is None:
         referred = references.of(body, references.OPENAI, messages if texts else None)
     else:
         referred = known.references(references.OPENAI)

@@ -44,9 +44,10 @@ async def attributed(
         else:
             conversation = extended = plane.chains.conversation(call, whose)
             session_id = plane.chains.session(extended)
-            if session_id is None and extended.replies:
+            if session_id is None and extended.replies and plane.shares_conversations:
                 session_id = await plane.session_elsewhere(plane.chains.asked_elsewhere(extended))
                 elsewhere = session_id is not None
+            extended.let_go()
             guessed = session_id is not None
             session = ClientSession(session_id, "prefix") if session_id is not None else None
     if session is None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Protocol
 
 from proxy.bounded_table import BoundedTable
 from proxy.dialects import turns
 from proxy.sessions.keyed_hash import KeyedHash, framed
-from proxy.sessions.noted_turns import NO_TOOLS, REPLY, REPLYS, REPLYS_TEXT, SYSTEM, SYSTEMS, NotedTurns
+from proxy.sessions.noted_turns import NO_TOOLS, REPLY, REPLYS, SYSTEM, SYSTEMS, NotedTurns
 from proxy.types import Call
 
 _MAX_NAMES = 300_000  # at most three for each call
@@ -28,15 +28,11 @@ _LONG_TURNS, _MOST_TURNS = 16, 512  # of conversations whose chains are remember
 _MAX_CHAINS = 128
 _LATEST_TURNS = 32
 _LATEST_REPLIES = 8
-_LATEST_PAIRS = 8
+_MAX_REPLIES = _MAX_CHAINS * _LATEST_REPLIES
 _MAX_LINE = 200
 _QUESTION = b'["user","'
 _REPLY_BYTES = len(REPLY)
 _OPENING = 48  # bytes of a turn that say how its text begins
-
-
-def _latest_pairs(spoken: Sequence[bytes], replies: Sequence[tuple[int, bytes]]) -> Sequence[tuple[bytes, bytes]]:
-    return [(spoken[number - 1], spoken[number]) for number, text in replies[-_LATEST_PAIRS:] if number and text]
 
 
 def _behind(spoken: Sequence[bytes], known: int) -> Sequence[bytes]:
@@ -45,6 +41,10 @@ def _behind(spoken: Sequence[bytes], known: int) -> Sequence[bytes]:
 
 def _is_text(turn: bytes) -> bool:
     return turn.endswith(NO_TOOLS)
+
+
+def _gone(_: int) -> bytes:
+    raise LookupError("a conversation's turns are read only until its session is known")
 
 
 class Kept(Protocol):
@@ -62,27 +62,27 @@ class Kept(Protocol):
 
 
 class Conversation:
-    """A call's chain: the digests of its turns, each with all before it. Which of these are answers of a model, and how they
-    begin where they are text only.
+    """A call's chain: the digests of its turns, each with all before it, and which of these are answers of a model.
 
-    system: the digest of its system prompt. asked: the turn that it ends with. pairs: its latest questions and answers in text.
+    system: the digest of its system prompt. turn: gives one of its turns, until its session is known. asked: the turn that it
+    ends with.
     """
 
-    __slots__ = ("asked", "digests", "pairs", "replies", "system")
+    __slots__ = ("asked", "digests", "replies", "system", "turn")
 
     def __init__(
-        self,
-        digests: Sequence[bytes],
-        replies: Sequence[tuple[int, bytes]],
-        system: bytes,
-        asked: bytes,
-        pairs: Sequence[tuple[bytes, bytes]],
+        self, digests: Sequence[bytes], replies: Sequence[int], system: bytes, turn: Callable[[int], bytes]
     ) -> None:
         self.digests = digests
         self.replies = replies
         self.system = system
-        self.asked = b"%b" % asked  # for as long as the call takes, without a spare buffer: see `wire/packed.py`
-        self.pairs = [(b"%b" % question, b"%b" % reply) for question, reply in pairs] if pairs else pairs
+        self.turn: Callable[[int], bytes] = turn
+        # For as long as the call takes, without a spare buffer: see `wire/packed.py`.
+        self.asked = b"%b" % turn(len(digests) - 1) if digests else b""
+
+    def let_go(self) -> None:
+        """Of its turns: its session is known."""
+        self.turn = _gone
 
 
 class Beginning:
@@ -99,6 +99,7 @@ class Beginning:
         conversation = self._conversation
         if conversation is None:
             conversation = self._conversation = chains.conversation(self._call, self._whose)
+            conversation.let_go()
         return conversation
 
 
@@ -114,9 +115,11 @@ class Chains:
         self._begun: BoundedTable[tuple[str, str], tuple[bytes, bytes]] = BoundedTable(_MAX_BEGINNINGS)
         self._sessions: BoundedTable[int, str] = BoundedTable(most)  # by a name's hash: half of the memory of the name
         self._known: BoundedTable[int, list[bytes]] = BoundedTable(_MAX_CHAINS)
+        # By an answer's digest, which hangs on all that they do: names that are made of answers, of which nobody knew any.
+        self._in_other_words: BoundedTable[bytes, tuple[Sequence[bytes], Sequence[bytes]]] = BoundedTable(_MAX_REPLIES)
         self._kept = kept
         for name, session_id in kept.load(most) if kept is not None else ():
-            self._sessions[hash(name)] = session_id
+            self._sessions[hash(bytes.fromhex(name))] = session_id
 
     def conversation(self, call: Call, whose: str) -> Conversation:
         """whose: the key and the kind of client, so that no two of them ever share a conversation."""
@@ -128,37 +131,22 @@ class Chains:
             digests = self._chained(begun, [*map(hash, spoken)], partial(_behind, spoken))
         else:
             digests = self._turns.chain(begun, spoken)
-        replies: list[tuple[int, bytes]] = []
-        pairs: Sequence[tuple[bytes, bytes]] = ()
+        replies: list[int] = []
         first = 0
         for number, turn in enumerate(spoken):
             if number == first and turn.startswith(SYSTEM):
                 first += 1
             elif turn[:_REPLY_BYTES] == REPLY:  # in half the time of `startswith`
-                replies.append((number, turn[:_OPENING] if turn.endswith(NO_TOOLS) else b""))
-        system = digests[first - 1] if first else begun
-        if replies:
-            pairs = _latest_pairs(spoken, replies)
-        return Conversation(digests, replies, system, spoken[-1] if spoken else b"", pairs)
+                replies.append(number)
+        return Conversation(digests, replies, digests[first - 1] if first else begun, spoken.__getitem__)
 
     def _of_noted(self, begun: bytes, spoken: NotedTurns) -> Conversation:
-        """The same of turns that are made where they are read: the new ones, and the latest texts."""
+        """The same of turns that are made where they are read: the new ones, and the latest texts where no digest is known."""
         digests = self._chained(begun, spoken.hashes, spoken.behind)
         kinds = spoken.kinds
         first = next((number for number, kind in enumerate(kinds) if kind != SYSTEMS), len(kinds))
-        numbers = [number for number, kind in enumerate(kinds) if kind >= REPLYS]
-        replies = [(number, b"") for number in numbers[:-_LATEST_REPLIES]]
-        replies += [
-            (number, spoken.turn(number)[:_OPENING] if kinds[number] == REPLYS_TEXT else b"")
-            for number in numbers[-_LATEST_REPLIES:]
-        ]
-        pairs = [
-            (spoken.turn(number - 1), spoken.turn(number))
-            for number, text in replies[-_LATEST_PAIRS:]
-            if number and text
-        ]
-        system = digests[first - 1] if first else begun
-        return Conversation(digests, replies, system, spoken.turn(len(kinds) - 1) if kinds else b"", pairs)
+        replies = [number for number, kind in enumerate(kinds) if kind >= REPLYS]
+        return Conversation(digests, replies, digests[first - 1] if first else begun, spoken.turn)
 
     def _chained(
         self, begun: bytes, hashes: Sequence[int], behind: Callable[[int], Sequence[bytes]]
@@ -187,15 +175,17 @@ class Chains:
         """The session of the latest call that this one extends."""
         if not conversation.replies or not len(self._sessions):
             return None  # what begins a conversation extends none
-        for name in self._names(conversation):
-            session_id = self._sessions.get(hash(name))
-            if session_id is not None:
-                return session_id
+        known = self._sessions.get
+        for names in self._names(conversation):
+            for session_id in map(known, map(hash, names)):
+                if session_id is not None:
+                    return session_id
         return None
 
     def asked_elsewhere(self, conversation: Conversation) -> list[str]:
         """The likeliest names under which other processes may know it: none for what begins a conversation."""
-        return list(islice(self._names(conversation), _MAX_ASKED))
+        names = chain.from_iterable(self._names(conversation))
+        return [name.hex() for name in islice(names, _MAX_ASKED)]
 
     def answered(self, conversation: Conversation | Beginning, answer: Sequence[bytes], session_id: str) -> list[str]:
         """Note a call that was answered: who extends it is of its session. The names that it is known by from now on."""
@@ -205,10 +195,11 @@ class Chains:
         if not digests or not answer:
             return []
         opening = answer[0][:_OPENING] if all(map(_is_text, answer)) else b""
-        names = [self._without_answer(digests[-1], opening), self._turns.chain(digests[-1], answer)[-1].hex()]
+        made = [self._without_answer(digests[-1], opening), self._turns.chain(digests[-1], answer)[-1]]
         if opening and conversation.asked.startswith(_QUESTION):
-            names.append(self._pair(conversation.system, conversation.asked, answer[0]))
-        self._sessions.put(map(hash, names), session_id)
+            made.append(self._pair(conversation.system, conversation.asked, answer[0]))
+        self._sessions.put(map(hash, made), session_id)
+        names = [name.hex() for name in made]
         if self._kept is not None:
             self._kept.add(names, session_id)
         return names
@@ -218,28 +209,43 @@ class Chains:
         if self._kept is not None:
             self._kept.flush()
 
-    def _names(self, conversation: Conversation) -> Iterator[str]:
+    def _names(self, conversation: Conversation) -> Iterator[Sequence[bytes]]:
         """What an earlier call may be known by, the likeliest first: with its answer, then without."""
         digests, replies = conversation.digests, conversation.replies
         if not replies:
             return
-        for number in range(len(digests) - 1, max(replies[0][0], len(digests) - _LATEST_TURNS) - 1, -1):
-            yield digests[number].hex()
-        for number, opening in reversed(replies[-_LATEST_REPLIES:]):
-            if number and opening:
-                yield self._without_answer(digests[number - 1], b"")
-                yield self._without_answer(digests[number - 1], opening)
-        for asked, answer in reversed(conversation.pairs):
-            if asked.startswith(_QUESTION):
-                yield self._pair(conversation.system, asked, answer)
-        for number in range(len(digests) - _LATEST_TURNS - 1, replies[0][0] - 1, -1):
-            yield digests[number].hex()
+        first = replies[0]
+        latest = max(first, len(digests) - _LATEST_TURNS)
+        yield digests[latest:][::-1]
+        in_other_words = [
+            self._of_reply(conversation, number) for number in replies[: -_LATEST_REPLIES - 1 : -1] if number
+        ]
+        for others, _ in in_other_words:
+            yield others
+        for _, pairs in in_other_words:
+            yield pairs
+        yield digests[first:latest][::-1]
 
-    def _pair(self, system: bytes, asked: bytes, answer: bytes) -> str:
+    def _of_reply(self, conversation: Conversation, number: int) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        """The names that its answer in this turn gives in other words, and where what is before it has moved."""
+        digests, turn = conversation.digests, conversation.turn
+        names = self._in_other_words.get(digests[number])
+        if names is None:
+            names = ((), ())
+            answer, before = turn(number), digests[number - 1]
+            if _is_text(answer):
+                others = (self._without_answer(before, b""), self._without_answer(before, answer[:_OPENING]))
+                asked = turn(number - 1)
+                is_question = asked.startswith(_QUESTION)
+                names = others, (self._pair(conversation.system, asked, answer),) if is_question else ()
+            self._in_other_words[digests[number]] = names
+        return names
+
+    def _pair(self, system: bytes, asked: bytes, answer: bytes) -> bytes:
         """By the question's first line, as a reminder may stand behind it, and the answer without its last line's end."""
         line = asked[len(_QUESTION) :][:_MAX_LINE].partition(b"\\n")[0].partition(b'"')[0]
         text = answer.removesuffix(b'"' + NO_TOOLS).rstrip(b"\\n ")
-        return self._pairs.digest(system + framed(line) + text).hex()
+        return self._pairs.digest(system + framed(line) + text)
 
-    def _without_answer(self, digest: bytes, opening: bytes) -> str:
-        return self._asked.digest(digest + opening).hex()
+    def _without_answer(self, digest: bytes, opening: bytes) -> bytes:
+        return self._asked.digest(digest + opening)

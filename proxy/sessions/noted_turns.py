@@ -20,7 +20,8 @@ SYSTEM = (b'["system"', b'["developer"')
 # Whose turn a message is; of a message that is none (a thought, a reminder), nobody's.
 NOBODYS, ANYBODYS, SYSTEMS, REPLYS, REPLYS_TEXT = range(5)
 # The lowest bits of a note: that kind, and whether the message says to be the system's, whatever its turn is.
-_KIND, _OF_SYSTEM, _BITS = 0b0111, 0b1000, 4
+_KIND, _OF_SYSTEM, _LOWEST, _BITS = 0b0111, 0b1000, 0b1111, 4
+_SPOKEN = bytes([ANYBODYS, REPLYS, REPLYS_TEXT])
 _MOST_NOTES = 65_536  # 9 MB
 
 
@@ -49,29 +50,32 @@ class NotedTurns:
 
     def __init__(self, call: Call) -> None:
         notes = self._notes = _bedrocks if call.dialect in bedrock_turns.DIALECTS else _plain
-        noted = notes.table.get
-        self.hashes: list[int] = []
-        self.kinds: list[int] = []
         self._listed = call.body[turns.FIELDS[call.dialect]]
-        self._numbers: list[int] = []
-        self._turns: dict[int, bytes] = {}
-        begun = False
-        for number, mark in enumerate(call.marks or ()):
-            note, turn = noted(mark), None
+        made: dict[int, bytes | None] = {}  # by the message's number
+        marks = call.marks or ()
+        noted: list[Any] = [*map(notes.table.get, marks)]
+        for number, note in enumerate(noted) if None in noted else ():
             if note is None:
                 message = self._message(number)
-                turn = notes.turn_in(message)
-                note = notes.table[mark] = _note(_role_of(message), turn)
-            if not note & _OF_SYSTEM:
-                begun = True
-            elif begun:
-                continue  # as `turns.turns_of` does
-            if (kind := note & _KIND) != NOBODYS:
-                if turn is not None:
-                    self._turns[len(self.kinds)] = turn
-                self.hashes.append(note)
-                self.kinds.append(kind)
-                self._numbers.append(number)
+                made[number] = turn = notes.turn_in(message)
+                noted[number] = notes.table[marks[number]] = _note(_role_of(message), turn)
+        lowest = bytes([note & _LOWEST for note in noted])
+        self._numbers: Sequence[int] = range(len(noted))
+        self.hashes: Sequence[int] = noted
+        self.kinds: Sequence[int] = lowest  # of most conversations: who speaks asks or answers
+        if lowest.translate(None, _SPOKEN):
+            # Behind the system's first messages no other of its is a turn (`turns.turns_of`).
+            begun = next((number for number, one in enumerate(lowest) if not one & _OF_SYSTEM), len(noted))
+            self._numbers = [
+                number
+                for number, one in enumerate(lowest)
+                if one & _KIND != NOBODYS and (number < begun or not one & _OF_SYSTEM)
+            ]
+            self.hashes = [noted[number] for number in self._numbers]
+            self.kinds = [lowest[number] & _KIND for number in self._numbers]
+        self._turns = (
+            {place: made[number] for place, number in enumerate(self._numbers) if number in made} if made else {}
+        )
 
     def __len__(self) -> int:
         return len(self.kinds)

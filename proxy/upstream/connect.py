@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import ssl
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
@@ -81,11 +83,23 @@ def _proxy(url: str) -> Proxy:
     return Proxy(parts.hostname or "", parts.port or 80, authorization)
 
 
-@lru_cache(maxsize=1)
 def _tls_context() -> ssl.SSLContext:
+    """Whom the system's list of authorities names now: it may be renewed while this process lives."""
+    paths = ssl.get_default_verify_paths()  # of those that are there
+    return _context_of(tuple(_changed_at(path) for path in (paths.cafile, paths.capath) if path))
+
+
+@lru_cache(maxsize=1)
+def _context_of(_: tuple[int, ...]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _changed_at(path: str) -> int:
+    with contextlib.suppress(OSError):
+        return Path(path).stat().st_mtime_ns
+    return 0
 
 
 async def open_transport(origin: Origin, factory: Callable[[], asyncio.Protocol]) -> None:

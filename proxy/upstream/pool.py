@@ -153,6 +153,9 @@ class _Pool:
     def close(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self.close_idle()
+
+    def close_idle(self) -> None:
         for connection in list(self._idle):
             connection.close()
 
@@ -251,6 +254,11 @@ class UpstreamClient:
     def close(self) -> None:
         for pool in self._pools.values():
             pool.close()
+
+    def close_idle(self) -> None:
+        """Whoever calls next has a new connection."""
+        for pool in self._pools.values():
+            pool.close_idle()
 
 
 def encode_head(

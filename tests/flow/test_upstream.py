@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,7 @@ from proxy.upstream import response as responses
 from proxy.upstream.connect import Origin, origin_of
 from proxy.upstream.pool import UpstreamClient, encode_head
 from proxy.upstream.response import UpstreamError
+from tests.support.redis_run import Certificates
 
 
 class Server:
@@ -296,3 +300,31 @@ async def test_a_connection_that_closes_as_it_is_handed_over_is_not_used(
     assert third.usable
     second.close()
     third.close()
+
+
+@pytest.mark.needs("openssl")
+async def test_authorities_that_are_renewed_on_the_disk_are_trusted_by_a_process_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the start were kept for ever: once a host inside had its certificate from a new one, all calls to it failed."""
+    trusted = tmp_path / "trusted.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+        writer.close()
+
+    for year, name in enumerate(("before", "after"), 1):
+        (tmp_path / name).mkdir()
+        made = Certificates(tmp_path / name)
+        trusted.write_bytes(made.authority.read_bytes())
+        os.utime(trusted, (year, year))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(made.server, made.key(made.server))
+        listening = await asyncio.start_server(answers, "127.0.0.1", 0, ssl=context)
+        client, origin = UpstreamClient(), Origin("127.0.0.1", listening.sockets[0].getsockname()[1], tls=True)
+        client.add("up", origin)
+        assert await fetch(client, origin) == (200, b"ok"), name
+        client.close()
+        listening.close()

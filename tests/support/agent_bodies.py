@@ -48,7 +48,6 @@ _OF_A_CALL = (
     "fixed", "unbounded", "free", "held", "mentioned", "urls", "shape",
 )  # fmt: skip
 _KEY = KeyedHash(b"k" * 32)
-_LATEST = 8  # replies whose beginnings are looked at
 
 _PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 _IMAGE = {"type": "base64", "media_type": "image/png", "data": _PNG}
@@ -327,10 +326,9 @@ def outcome(dialect: str, raw: bytes) -> dict[str, Any]:
 
 
 def _conversation(call: Call) -> list[Any]:
-    read = Chains(_KEY).conversation(call, "key")
-    openings = [text.hex() for _, text in read.replies[-_LATEST:]]
-    texts = [text.hex() for text in (read.system, read.asked, *[one for pair in read.pairs for one in pair])]
-    return [[digest.hex() for digest in read.digests], [number for number, _ in read.replies], openings, texts]
+    chains = Chains(_KEY)
+    read = chains.conversation(call, "key")
+    return [[digest.hex() for digest in (*read.digests, read.system, read.asked)], chains.asked_elsewhere(read)]
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 
 from proxy.ledger.database import insert_into, writing
 from proxy.ledger.schema import alerts, instances, metric_state
+from proxy.times import now_us
 
 
 def name_of(data_dir: Path) -> str:
@@ -36,11 +37,20 @@ def adopt(engine: Engine, instance: str, data_dir: Path) -> None:
             connection.execute(sa.update(table).where(table.c.instance == path).values(instance=instance))
 
 
-def beat(engine: Engine, instance: str, now_us: int) -> None:
-    """Note that this instance is alive."""
-    statement = insert_into(engine, instances).values(instance=instance, heartbeat_at=now_us)
+def shared_now_us(engine: Engine) -> int:
+    """The time that all instances go by here: the database server's, for that of one's machine may be hours behind, as where a
+    virtual machine was restored. A file's instances have a machine in common."""
+    if engine.dialect.name != "postgresql":
+        return now_us()
+    with engine.connect() as connection:
+        return int(connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp()) * 1000000").scalar_one())
+
+
+def beat(engine: Engine, instance: str, at_us: int) -> None:
+    """Note that this instance is alive. at_us: by `shared_now_us`."""
+    statement = insert_into(engine, instances).values(instance=instance, heartbeat_at=at_us)
     with writing(engine).begin() as connection:
-        connection.execute(statement.on_conflict_do_update(index_elements=["instance"], set_={"heartbeat_at": now_us}))
+        connection.execute(statement.on_conflict_do_update(index_elements=["instance"], set_={"heartbeat_at": at_us}))
 
 
 def leave(engine: Engine, instance: str) -> None:

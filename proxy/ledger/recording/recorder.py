@@ -167,8 +167,9 @@ class Recorder:
             raise
         except LedgerMovedError as error:
             log.error(
-                "the ledger database is another copy than before (a fail-over to a standby that lags?): %s; its positions "
-                "are taken, and the spool is read again from there", error,
+                "the ledger database is another copy than before (a fail-over to a standby that lags?), or others went on "
+                "without this instance, which stood still: %s; its positions are taken, and the spool is read again from there",
+                error,
             )  # fmt: skip
             self._begun = False
             if self._gate is not None:

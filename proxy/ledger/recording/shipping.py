@@ -166,7 +166,7 @@ class Shipper:
                 self._metrics.reload(self._metric_rows(connection))
                 (self._number, inserted), self._in_doubt = self._in_doubt, None
                 return inserted
-            number = self._number + 1 + int.from_bytes(os.urandom(4))
+            number = next_number(self._number)
             self._take_number(connection, self._number, number)
             observed = self._metrics.observe()
             self.rejected, self.refuted = [], []
@@ -345,6 +345,10 @@ class Shipper:
             connection.execute(sa.delete(spool_positions).where(spool_positions.c.run.in_(positions.finished)))
         if positions.rows:
             self._set_position.write(connection, [tuple(row[name] for name in _POSITION) for row in positions.rows])
+
+
+def next_number(last: int) -> int:
+    return last + 1 + int.from_bytes(os.urandom(4))
 
 
 def last_batch(connection: Connection, instance: str) -> int:

@@ -192,14 +192,18 @@ async def test_a_part_that_fails_ends_all(control: Control, ended: list[str], mo
 
 
 @pytest.mark.needs("redis-server")
+@pytest.mark.parametrize("left", [1, 0], ids=["a call", "nothing"])
 async def test_a_budget_that_is_new_at_a_start_has_what_a_crash_left_in_the_spool(
-    control: Control, tmp_path: Path
+    control: Control, tmp_path: Path, caplog: pytest.LogCaptureFixture, left: int
 ) -> None:
-    """With Redis nothing is shipped before its epoch is known; by then the budget was defined by the ledger as it was."""
+    """With Redis nothing is shipped before its epoch is known; by then the budget was defined by the ledger as it was, and the
+    log had said that the ledger is another one, as it was empty until then."""
     writer = SpoolWriter(tmp_path / "spool", "gone")
     one = intent(budgets=[], started_at=now_us())
-    append(writer, one, settle(one, 400, budgets=[], ended_at=now_us()))
+    append(writer, *[one, settle(one, 400, budgets=[], ended_at=now_us())][: 2 * left])
     writer.close()
+    control.has_served = True
+    expected = {"": 400} if left else {}
     with RedisServer(tmp_path) as server:
         budgets = (Budget(name="new", limit_usd=Decimal(1), window="total"),)
         control.config = replace(control.config, store=server.url, budgets=budgets)
@@ -212,12 +216,15 @@ async def test_a_budget_that_is_new_at_a_start_has_what_a_crash_left_in_the_spoo
             counted: Any = None
             with suppress(TimeoutError):
                 async with asyncio.timeout(10):
-                    while (counted := await store.counters("usd:0:new")) != ({"": 400}, {}):
+                    while (counted := await store.counters("usd:0:new")) != (expected, {}):
                         await asyncio.sleep(0.02)
+            while control.has_served:
+                await asyncio.sleep(0.01)
         control._stop.set()
         await serving
 
-    assert counted == ({"": 400}, {})
+    assert counted == (expected, {})
+    assert ("is empty, though calls were served" in caplog.text) == (not left)
 
 
 async def test_a_reload_during_the_start_is_not_lost(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ class Instance:
         return load_config(file, {})[0]
 
     async def begin(self) -> None:
-        await self.shared.beat()
+        await self.shared.heartbeat.beat()
         self.tasks = [asyncio.create_task(self.shared.run()), asyncio.create_task(self._ship())]
 
     async def _ship(self) -> None:
@@ -181,7 +181,7 @@ async def test_who_waits_is_told_that_an_epoch_opens_and_that_another_begins(
 
 async def test_nothing_opens_before_every_living_instance_has_reported(tmp_path: Path, a: Instance) -> None:
     b = Instance(tmp_path, "b", a.server, [B])
-    await b.shared.beat()  # it lives, and says nothing yet
+    await b.shared.heartbeat.beat()  # it lives, and says nothing yet
     await a.begin()
     with pytest.raises(TimeoutError):
         await a.opens(0.6)
@@ -201,7 +201,7 @@ async def test_who_was_silent_for_longer_than_a_reservation_stands_is_not_waited
 
 async def test_an_instance_that_left_is_not_waited_for(tmp_path: Path, a: Instance) -> None:
     b = Instance(tmp_path, "b", a.server, [B])
-    await b.shared.beat()
+    await b.shared.heartbeat.beat()
     await b.end()
     await a.begin()
     await a.opens()
@@ -509,7 +509,7 @@ async def test_a_budget_that_is_redefined_before_the_store_is_reached_begins_wit
     again = Instance(tmp_path, "a", server, [NARROW])
     assert take_definitions(a.engine, again.shared._budgets(), now_s()) == ["b"]
     spend(a, 300, table=budget_bases)  # which counts in it as it is defined now
-    await again.shared.beat()
+    await again.shared.heartbeat.beat()
     seeding = asyncio.create_task(again.shared.seed())
     await asyncio.sleep(0)  # it is refused once
     await again.begin()
@@ -784,7 +784,7 @@ async def test_counters_are_the_ledgers_whoever_redefines_a_budget_when(
         one.recorder_may_step.clear()
         take_definitions(one.engine, one.shared._budgets(), now_s())
         one.tasks = [asyncio.create_task(one.shared.run())]
-        await one.shared.beat()
+        await one.shared.heartbeat.beat()
         planes.append(await data_plane(one, "w"))
 
     async def ship(one: Instance) -> None:
@@ -961,7 +961,7 @@ async def test_an_instance_that_comes_back_in_an_epoch_that_it_has_reported_in_s
     tmp_path: Path, a: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     b = Instance(tmp_path, "b", a.server, [B])
-    await b.shared.beat()
+    await b.shared.heartbeat.beat()
     await a.begin()
     member = a.shared.store.member
     while not member.epoch or not await member.command("SCARD", member.name("reported")):

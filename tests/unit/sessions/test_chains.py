@@ -305,14 +305,11 @@ def test_a_conversation_that_was_read_before_reads_the_same() -> None:
             long,
         ):
             call = call_of("chat", messages)
-            again, anew = chains.conversation(call, whose), Chains(keyed).conversation(call, whose)
+            other = Chains(keyed)
+            again, anew = chains.conversation(call, whose), other.conversation(call, whose)
             assert list(again.digests) == list(anew.digests)
-            assert (again.replies, again.system, again.asked, again.pairs) == (
-                anew.replies,
-                anew.system,
-                anew.asked,
-                anew.pairs,
-            )
+            assert (again.replies, again.system, again.asked) == (anew.replies, anew.system, anew.asked)
+            assert [*map(list, chains._names(again))] == [*map(list, other._names(anew))]
     as_it_was, as_it_is = [
         chains.conversation(call_of("chat", messages), "one").digests for messages in (long, changed)
     ]

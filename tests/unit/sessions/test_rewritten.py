@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -288,7 +289,7 @@ def test_what_a_client_that_rewrites_all_asks_is_bounded() -> None:
     known = Chains(KeyedHash(b"secret"))
     talk = [{"role": role, "content": f"{n}"} for n in range(2000) for role in ("user", "assistant")]
     conversation = known.conversation(call_of("chat", talk), "k")
-    names = list(known._names(conversation))
+    names = [*chain.from_iterable(known._names(conversation))]
     assert len(names) == len(set(names)) <= len(talk) + 64
     assert len(known.asked_elsewhere(conversation)) == 64
     assert known.asked_elsewhere(known.conversation(call_of("chat", talk[:1]), "k")) == []

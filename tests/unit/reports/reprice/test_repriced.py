@@ -122,13 +122,13 @@ def test_an_entry_can_be_repriced_again(ledger: Engine, tmp_path: Path, database
     assert verify(database, tmp_path).difference is None
 
 
-def test_the_command_line_corrects_without_a_server(tmp_path: Path) -> None:
-    engine = open_ledger(f"sqlite:///{tmp_path}/ledger.db")
+def test_the_command_line_corrects_without_a_server(tmp_path: Path, database: str) -> None:
+    engine = open_ledger(database)
     data = tmp_path / "data"
     data.mkdir(mode=0o700)
     fill(engine, entries(), instance=name_of(data))
     config = tmp_path / "taximeter.yaml"
-    config.write_text(json.dumps({"ledger": str(engine.url), "data_dir": str(data), "prices": PRICES}))
+    config.write_text(json.dumps({"ledger": database, "data_dir": str(data), "prices": PRICES}))
     asking = [
         "report",
         "reprice",
@@ -143,13 +143,18 @@ def test_the_command_line_corrects_without_a_server(tmp_path: Path) -> None:
     ]
 
     first = json.loads(CliRunner().invoke(app, asking).stdout)
-    done = json.loads(CliRunner().invoke(app, [*asking, "--apply"]).stdout)
+    applied = CliRunner().invoke(app, [*asking, "--apply"])
+    done = json.loads(applied.stdout)
     after = json.loads(CliRunner().invoke(app, asking).stdout)
 
     assert (len(first["items"]), first["difference_usd"], first["applied"]) == (2, "-0.494", False)
     assert (done["items"], done["applied"]) == (first["items"], True)
     assert (after["items"], after["difference_usd"]) == ([], "0")
-    assert verify(str(engine.url), tmp_path).difference is None
+    assert verify(database, tmp_path).difference is None
+    # Who counts budgets in memory elsewhere hears nothing of it.
+    is_told = "a server elsewhere whose budgets are in memory" in applied.stderr
+    assert is_told == (engine.dialect.name == "postgresql")
+    engine.dispose()
 
 
 def test_a_correction_comes_through_the_spool_whole(ledger: Engine, tmp_path: Path) -> None:
