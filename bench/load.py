@@ -153,6 +153,8 @@ async def opened(port: int, rate: float, seconds: float, headers: dict[str, str]
             due += 1
             pending += 1
             at = began + due / rate
+            while idle and idle[-1].transport.is_closing():  # a server waits only for so long
+                idle.pop()
             if idle:
                 idle.pop().send(data, at)
             else:

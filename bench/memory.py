@@ -1,4 +1,4 @@
-"""`python -m bench.memory [--urgent]`: where Taximeter's memory is, by process and kind, behind each part of the bench's load.
+"""`python -m bench.memory [--urgent] [--peer taximeter-redis]`: where Taximeter's memory is, by process and kind, behind each part of the bench's load.
 
 Linux only. As root also what the tree would have alone on the machine: pages of libraries that other programs map as well
 count for a part of them in a proportional set size.
@@ -82,7 +82,9 @@ def show(process: Process, moment: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
     parser.add_argument("--urgent", action="store_true", help="run before other programs of a busy machine (root)")
-    if parser.parse_args().urgent:
+    parser.add_argument("--peer", choices=PEERS, default="taximeter", help="whose (default: taximeter)")
+    args = parser.parse_args()
+    if args.urgent:
         make_urgent()
     cores = Cores.choose()
     with (
@@ -91,7 +93,7 @@ def main() -> None:
         rig(Path(name), cores, 150) as the_rig,
     ):
         peer, admin = free_ports(2)
-        started = PEERS["taximeter"].prepare(
+        started = PEERS[args.peer].prepare(
             Path(own), replace(the_rig.ports, peer=peer, admin=admin), RACE_BUDGET_NANOUSD
         )
         process = Process(

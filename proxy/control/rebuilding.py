@@ -31,11 +31,11 @@ from proxy.control.heartbeat import Heartbeat
 from proxy.control.seeding import add_up, began_in, began_mark, drop_other_epochs, exchange_bases, seeding_of
 from proxy.jobs.job import of as job_of
 from proxy.ledger.beside.jobs import running_jobs
-from proxy.ledger.entries.entry import Entry, Shipped
+from proxy.ledger.entries.entry import Shipped
 from proxy.ledger.entries.row_checks import BudgetAmount
 from proxy.ledger.planes.counters import ended_amounts, spent, sums
 from proxy.ledger.planes.definitions import definitions
-from proxy.ledger.recording.pairing import Leased
+from proxy.ledger.recording.batch import CallEnd, Leased, call_ends
 from proxy.ledger.recording.recorder import Recorder
 from proxy.rate_limited_log import RateLimitedLog
 from proxy.types import Claim
@@ -136,14 +136,14 @@ class SharedBudgets:
             there = self.recorder.outage.insist(lambda: ended_amounts(self._engine, [entry.row.id for entry in owed]))
             # What the ledger has already, as it is, was counted then.
             owed = [e for e in owed if there.get(e.row.id) != [item[4] for item in e.budgets]]
-            self._hand_over(self._charge(owed, seen.epoch))
+            self._hand_over(self._charge(call_ends(owed), seen.epoch))
 
-    def over(self, run: str, lately: Sequence[Entry], leased: Sequence[Leased]) -> None:
+    def over(self, run: str, lately: Sequence[CallEnd], leased: Sequence[Leased]) -> None:
         """A data plane is gone. What it wrote last it may not have told the budgets."""
         self._leases[run] = _Ending(leased)
         self._hand_over(self._end_leases())
         epoch = self.store.epoch
-        self._hand_over(self._end([entry for entry in lately if entry.end.get("epoch") == epoch], epoch))
+        self._hand_over(self._end([end for end in lately if end.epoch == epoch], epoch))
         self._hand_over(self._end_what_is_in_the_ledger())
 
     def gone(self, run: str) -> None:
@@ -168,9 +168,9 @@ class SharedBudgets:
                 if ending.counted:
                     self._leases.pop(run, None)
 
-    def ended(self, entries: Sequence[Entry]) -> None:
+    def ended(self, ends: Sequence[CallEnd]) -> None:
         """This is how they ended, if it is not known yet."""
-        self._hand_over(self._end(entries, self.store.epoch))
+        self._hand_over(self._end(ends, self.store.epoch))
 
     def moved(self) -> None:
         """The ledger got older. Nothing more is shipped before the counters' epoch, made of its sums, is over."""
@@ -190,21 +190,21 @@ class SharedBudgets:
             for name, amounts in (await asyncio.to_thread(ended_amounts, self._engine, standing)).items():
                 await self.store.settle(name, amounts)
 
-    async def _charge(self, entries: Sequence[Entry], epoch: str) -> None:
+    async def _charge(self, ends: Sequence[CallEnd], epoch: str) -> None:
         """Should another epoch begin meanwhile, its sums have the rest: this instance has not reported there yet."""
         windows = {budget.name: budget for budget in self._budgets()}
-        for entry in entries:
-            claims = [_claim(amount, windows.get(amount[0])) for amount in entry.budgets]
-            await self.store.charge_in(epoch, entry.row.id, claims, [claim.amount for claim in claims])
+        for end in ends:
+            claims = [_claim(amount, windows.get(amount[0])) for amount in end.budgets]
+            await self.store.charge_in(epoch, end.id, claims, [claim.amount for claim in claims])
 
-    async def _end(self, entries: Sequence[Entry], epoch: str) -> None:
-        for entry in entries:
-            if "budget_unverified" in (entry.row.flags or ""):
-                await self._charge([entry], epoch)
-            elif entry.row.status == "void":
-                await self.store.release(entry.row.id)
+    async def _end(self, ends: Sequence[CallEnd], epoch: str) -> None:
+        for end in ends:
+            if "budget_unverified" in (end.flags or ""):
+                await self._charge([end], epoch)
+            elif end.status == "void":
+                await self.store.release(end.id)
             else:
-                await self.store.settle(entry.row.id, [amount for *_, amount in entry.budgets])
+                await self.store.settle(end.id, [amount for *_, amount in end.budgets])
 
     # Epochs
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple, TypeGuard, TypeVar
 import msgspec
 import orjson
 from msgspec import Meta, Raw, Struct
+from msgspec.structs import force_setattr
 
 _R = TypeVar("_R")
 _Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
@@ -260,6 +261,11 @@ def whole_of(intent: OfIntent, common: Common, payload: bytes) -> Any:
     except orjson.JSONDecodeError:  # a malformed number in its labels
         said = {name: getattr(part, name) for part in (intent, common) for name in part.__struct_fields__}
         return said | {name: None for name, value in said.items() if isinstance(value, Raw)}
+
+
+def hold_alone(intent: OfIntent) -> None:
+    """It is kept for longer than what was read with it, all of which a raw value holds: some 100 KB."""
+    force_setattr(intent, "budgets", intent.budgets.copy())
 
 
 NOTHING = _NULL

@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from proxy.ledger.entries.amounts import Amounts
 from proxy.ledger.entries.entry import Entry, Shipped, as_shipped, joined
 from proxy.spool import records
-from proxy.spool.frames import Record
+from proxy.spool.frames import Position, Record
 
 
 class RefusedCall(NamedTuple):
@@ -55,21 +56,42 @@ class Batch:
         return bool(self.count or self.refusals or self.tallies or self.unreadable)
 
 
+class Leased(NamedTuple):
+    """The end of a call that was granted out of a lease: in which epoch, and which report of the run tells of it."""
+
+    id: str
+    epoch: str
+    report: int
+    budgets: Amounts
+    at: Position
+
+
+class CallEnd(NamedTuple):
+    """What budgets are told of an attempt's end: a sixth of what its entry takes. epoch: None where its record says none."""
+
+    id: str
+    epoch: str | None
+    status: str
+    flags: str | None
+    budgets: Amounts
+
+
+def call_ends(entries: Iterable[Entry]) -> list[CallEnd]:
+    some = as_shipped(entries)
+    epochs = [end.get("epoch") for end in some.ends]
+    return [*map(CallEnd, some.column("id"), epochs, some.column("status"), some.column("flags"), some.budgets)]
+
+
 class Lately:
-    """The last of some entries, as many as `most`."""
+    """The last ends of some entries, as many as `most`."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._parts: deque[Shipped] = deque()
-        self._count = 0
+        self._ends: deque[CallEnd] = deque(maxlen=most)
 
     def note(self, some: Iterable[Entry]) -> None:
-        if not self._most:
-            return
-        self._parts.append(as_shipped(some))
-        self._count += len(self._parts[-1])
-        while self._count - len(self._parts[0]) >= self._most:
-            self._count -= len(self._parts.popleft())
+        if self._most:
+            self._ends.extend(call_ends(some))
 
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(joined(self._parts)[-self._most :] if self._parts else ())
+    def __iter__(self) -> Iterator[CallEnd]:
+        return iter(self._ends)

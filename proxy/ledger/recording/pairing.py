@@ -11,18 +11,17 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Container
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from proxy.jobs.machine import RUNNING
-from proxy.ledger.entries.amounts import Amounts
 from proxy.ledger.entries.attempt_rows import kinds_of
 from proxy.ledger.entries.end_checks import check_end, check_job, check_stored
 from proxy.ledger.entries.entry import NO_END, Entry, entry_of, plain_entries
 from proxy.ledger.entries.row import row_of
 from proxy.ledger.entries.row_checks import bounded_amount, is_amount, is_valid
-from proxy.ledger.recording.batch import Batch, Lately, RefusedCall
+from proxy.ledger.recording.batch import Batch, Lately, Leased, RefusedCall
 from proxy.spool import records
 from proxy.spool.frames import Position, Record, Records
 from proxy.spool.plain import (
@@ -33,6 +32,7 @@ from proxy.spool.plain import (
     OfIntent,
     OfSettle,
     between,
+    hold_alone,
     is_said,
     lease_of,
     plain_records,
@@ -46,21 +46,11 @@ and the byte in it."""
 _GRACE_US = 60_000_000  # whoever sweeps overdue reservations has that long to say so
 
 
-class Leased(NamedTuple):
-    """The end of a call that was granted out of a lease: in which epoch, and which report of the run tells of it."""
-
-    id: str
-    epoch: str
-    report: int
-    budgets: Amounts
-    at: Position
-
-
 class Pairing:
     """Joins each INTENT of one run to its end.
 
     done: ends before this position are in the ledger already (a restart reads them again to pair them, not to count them).
-    lately: how many of the last ends are remembered.
+    lately: how many of the last ends are remembered, as far as budgets are told of them.
     """
 
     def __init__(self, instance: str, done: Position, *, lately: int = 0) -> None:
@@ -144,6 +134,9 @@ class Pairing:
         theirs = [is_open.pop(attempt_id, None) for attempt_id in ids]
         if len(new) < len(payloads) or not all(theirs):  # one is said twice, or ends what did not begin
             return False
+        for own in begun.own:
+            if own.id in is_open:
+                hold_alone(own)
         if not ids:
             self._open = is_open
             return True

@@ -19,11 +19,10 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from proxy.ledger.checkpoints import Checkpoints
-from proxy.ledger.entries.entry import Entry, Shipped
-from proxy.ledger.recording.batch import Batch, RefusedCall
+from proxy.ledger.entries.entry import Shipped
+from proxy.ledger.recording.batch import Batch, CallEnd, Leased, RefusedCall, call_ends
 from proxy.ledger.recording.markers import MARKER_BEGINS, epoch_of
 from proxy.ledger.recording.outage import GivenUpError, Outage
-from proxy.ledger.recording.pairing import Leased
 from proxy.ledger.recording.runs import Run, Runs
 from proxy.ledger.recording.shipping import LedgerMovedError, Metrics, Positions, Shipper
 from proxy.ledger.recording.unrecorded import keep_rejected, keep_unreadable
@@ -64,7 +63,7 @@ class ShippingGate(Protocol):
         """These are about to be shipped."""
         ...
 
-    def over(self, run: str, lately: Sequence[Entry], leased: Sequence[Leased]) -> None:
+    def over(self, run: str, lately: Sequence[CallEnd], leased: Sequence[Leased]) -> None:
         """A run is over; these are its last ends, and those of them that were granted out of leases."""
         ...
 
@@ -72,7 +71,7 @@ class ShippingGate(Protocol):
         """What it left open is counted, too: nothing more comes of it."""
         ...
 
-    def ended(self, entries: Sequence[Entry]) -> None:
+    def ended(self, ends: Sequence[CallEnd]) -> None:
         """Their reservations expired, but the ledger knows how they ended."""
         ...
 
@@ -209,7 +208,7 @@ class Recorder:
         self.checked_at = checked_at
         self._note_markers()
         if self._gate is not None and self._shipper.refuted:
-            self._gate.ended(self._shipper.refuted)
+            self._gate.ended(call_ends(self._shipper.refuted))
         self.unreadable_records += keep_unreadable(self._folder, batch.unreadable)
         self._tell(inserted, batch.refusals)
         self.batch = self._shipper.number

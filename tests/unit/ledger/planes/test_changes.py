@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from proxy.ledger.database import open_ledger, writing
 from proxy.ledger.planes import keys
 from proxy.ledger.planes.changes import Changes
+from proxy.ledger.schema import metric_state
 
 
 @pytest.fixture
@@ -41,6 +44,34 @@ def test_each_commit_of_another_connection_is_noticed_and_nothing_else(engine: E
         keys.revoke_key(other, "k1")
         assert changes.count() not in seen
     other.dispose()
+
+
+def test_what_calls_add_to_the_ledger_is_no_change_of_what_is_made_at_run_time(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+    monkeypatch.setattr("proxy.ledger.planes.changes._MOST_ROWS", 2)
+
+    def commit() -> None:
+        with writing(engine).begin() as connection:
+            connection.execute(sa.insert(metric_state).values(instance="i", name=str(next(names)), labels="", value=""))
+
+    names = count()
+    with closing(Changes(engine)) as changes:
+        seen = [changes.count()]
+        for number in range(2):
+            commit()
+            assert changes.count() == seen[-1]
+            keys.create_key(engine, f"k{number}")
+            seen.append(changes.count())
+        keys.revoke_key(engine, "k0")
+        seen.append(changes.count())
+        keys.create_key(engine, "one more than are compared")
+        for _ in range(2):
+            seen.append(changes.count())
+            commit()
+        assert len(set(seen)) == len(seen)
 
 
 def test_a_ledger_that_is_locked_is_no_reason_to_wait(engine: Engine) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from proxy.ledger.database import open_ledger
 from proxy.ledger.entries.entry import Entry
 from proxy.ledger.planes import instances
-from proxy.ledger.recording.pairing import Leased
+from proxy.ledger.recording.batch import CallEnd, Leased
 from proxy.ledger.recording.recorder import Recorder
 from proxy.ledger.schema import metric_state
 from proxy.spool.writer import SpoolWriter
@@ -37,13 +37,13 @@ class Gate:
         self.asked.set()
         return epoch in self.passes
 
-    def _note(self, what: str, entries: Sequence[Entry]) -> None:
-        self.told.append((what, [f"{one.row.outcome} {one.end.get('epoch')}" for one in entries]))
+    def _note(self, what: str, ends: Sequence[CallEnd]) -> None:
+        self.told.append((what, [f"{end.status} {end.epoch}" for end in ends]))
 
     def count(self, entries: Sequence[Entry]) -> None:
-        self._note("count", entries)
+        self.told.append(("count", [f"{one.row.outcome} {one.end.get('epoch')}" for one in entries]))
 
-    def over(self, run: str, lately: Sequence[Entry], leased: Sequence[Leased]) -> None:
+    def over(self, run: str, lately: Sequence[CallEnd], leased: Sequence[Leased]) -> None:
         self._note("over", lately)
         self.leased = [end.id for end in leased]
 
@@ -53,8 +53,8 @@ class Gate:
     def moved(self) -> None:
         self.told.append(("moved", []))
 
-    def ended(self, entries: Sequence[Entry]) -> None:
-        self._note("ended", entries)
+    def ended(self, ends: Sequence[CallEnd]) -> None:
+        self._note("ended", ends)
 
 
 class Shared(Ledger):
@@ -136,7 +136,12 @@ def test_the_gate_hears_of_every_entry_before_it_is_written(ledger: Shared, writ
     ledger.ship()
     writer.close()
     ledger.ship()
-    assert ledger.gate.told == [("count", ["ok e1"]), ("over", ["ok e1"]), ("count", ["crashed None"]), ("gone", [])]
+    assert ledger.gate.told == [
+        ("count", ["ok e1"]),
+        ("over", ["settled e1"]),
+        ("count", ["crashed None"]),
+        ("gone", []),
+    ]
 
 
 def test_ends_of_leases_that_may_not_be_told_outlive_a_restart(ledger: Shared, writer: SpoolWriter) -> None:
@@ -166,7 +171,7 @@ def test_an_expired_reservation_that_had_ended_is_told(ledger: Shared, writer: S
     )
     while elsewhere.step():
         pass
-    assert gate.told == [("count", ["expired e1"]), ("ended", ["ok None"])]
+    assert gate.told == [("count", ["expired e1"]), ("ended", ["settled None"])]
     assert ledger.spent() == 400
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
 import orjson
 import pytest
 
 from proxy.ledger.entries.entry import Entry, Shipped, as_shipped, joined
-from proxy.ledger.recording.batch import Batch, Lately
+from proxy.ledger.recording.batch import Batch, Lately, call_ends
 from proxy.ledger.recording.pairing import Pairing
 from tests.support.made_up import made_up
 from tests.support.spooled import as_read
 from tests.unit.ledger.entries.test_attempt_rows import whole_intent, whole_settle
 
 
-def named(entries: Sequence[Entry] | Lately) -> list[str]:
+def named(entries: Sequence[Entry]) -> list[str]:
     return [entry.row.id for entry in entries]
 
 
@@ -56,7 +57,17 @@ def test_the_last_are_the_last(some: list[Entry], most: int) -> None:
     lately = Lately(most)
     for part in (some[:1], some[1:20], some[20:20], some[20:38], some[38:]):
         lately.note(part)
-    assert named(lately) == (named(some)[-most:] if most else [])
+    assert list(lately) == (call_ends(some)[-most:] if most else [])
+
+
+def test_who_remembers_how_a_call_ended_does_not_hold_its_entry(some: list[Entry]) -> None:
+    lately, shipped = Lately(9), as_shipped(some)
+    lately.note(shipped)
+    entries = weakref.ref(shipped)
+    del shipped
+    assert entries() is None
+    end = list(lately)[-1]
+    assert (end.id, end.status, end.budgets) == (some[-1].row.id, some[-1].row.status, some[-1].budgets)
 
 
 def test_of_ends_that_are_read_again_only_new_ones_count() -> None:
@@ -66,7 +77,7 @@ def test_of_ends_that_are_read_again_only_new_ones_count() -> None:
     pairing, batch = Pairing("i", records[3].end_position, lately=9), Batch()
     pairing.take(records, batch)
     assert named(batch.entries) == ["a2", "a3"]
-    assert named(pairing.lately) == ["a0", "a1", "a2", "a3"]
+    assert [end.id for end in pairing.lately] == ["a0", "a1", "a2", "a3"]
 
 
 def test_a_column_can_be_another(some: list[Entry]) -> None:
