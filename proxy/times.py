@@ -70,6 +70,11 @@ def now_s() -> float:
     return _now()
 
 
+def machine_s() -> float:
+    """What the machine's clock says, which may have been set back: for who asks how far the two are apart."""
+    return time.time()
+
+
 def moment(text: str, now_s: float, zone: tzinfo = UTC) -> int:
     """`7d` (before now), a month's beginning such as `2026-11`, or RFC 3339, as epoch microseconds. zone: of what says none.
     Raises `BadQuestion`."""

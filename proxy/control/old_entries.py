@@ -13,8 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from proxy.config.model import Config
 from proxy.ledger.beside.stored import forget_stored
 from proxy.ledger.partitions import make_months
+from proxy.ledger.planes.instances import shared_now_us
 from proxy.ledger.recording.retention import delete_some, drop_months
-from proxy.times import now_us
+from proxy.times import machine_s, now_us
 
 log = logging.getLogger("taximeter.control")
 
@@ -26,11 +27,12 @@ async def maintain_entries(engine: Engine, config: Callable[[], Config]) -> None
     """For as long as the process lives."""
     deleted = 0
     while True:
-        now, days = now_us(), config().ledger_retention_days
+        days = config().ledger_retention_days
         if not deleted:
-            await asyncio.to_thread(_months, engine, days, now)
+            await asyncio.to_thread(_months, engine, days)
         deleted = 0
         try:
+            now = await asyncio.to_thread(_surely_now_us, engine)
             await asyncio.to_thread(forget_stored, engine, now)
             if days:
                 deleted = await asyncio.to_thread(delete_some, engine, days, now)
@@ -39,12 +41,18 @@ async def maintain_entries(engine: Engine, config: Callable[[], Config]) -> None
         await asyncio.sleep(_BETWEEN_DELETIONS_S if deleted else _LOOK_FOR_OLD_S)
 
 
-def _months(engine: Engine, keep_days: int, now: int) -> None:
+def _surely_now_us(engine: Engine) -> int:
+    """The earliest that a clock says: what was deleted by a wrong one is gone for good. Ours never goes back, so where the
+    machine's was ahead for a moment, it still is. Raises SQLAlchemyError."""
+    return min(now_us(), int(machine_s() * 1e6), shared_now_us(engine))
+
+
+def _months(engine: Engine, keep_days: int) -> None:
     """Before single entries are deleted: what goes as a whole need not go one by one."""
     try:
-        if made := make_months(engine, now):
+        if made := make_months(engine, now_us()):
             log.info("ledger: tables are made for the coming months: %s", ", ".join(made))
-        if keep_days and (dropped := drop_months(engine, keep_days, now)):
+        if keep_days and (dropped := drop_months(engine, keep_days, _surely_now_us(engine))):
             log.info("ledger: old entries are deleted with their tables: %s", ", ".join(dropped))
     except SQLAlchemyError as error:
         log.warning("the tables of months could not be made or dropped: %s; it is tried again", type(error).__name__)

@@ -21,8 +21,9 @@ from proxy.config.exports import Export
 from proxy.exports.exporter import Exporter
 from proxy.exports.sinks import make_sink
 from proxy.ledger.beside.export_log import forget, keep, release, take_place, trim, wanted
+from proxy.ledger.planes.instances import shared_now_us
 from proxy.rate_limited_log import RateLimitedLog
-from proxy.times import HOUR_US, now_us
+from proxy.times import HOUR_US
 
 log = logging.getLogger("taximeter.exports")
 
@@ -89,7 +90,7 @@ class Exports:
                 log.exception("exports")
 
     def _step(self) -> None:
-        rows, now = {row.key: row for row in self._exports()}, now_us()
+        rows, now = {row.key: row for row in self._exports()}, shared_now_us(self._engine)
         for name, worker in list(self._workers.items()):
             if worker.row != rows.get(name):
                 worker.stopping.set()
@@ -126,7 +127,7 @@ class Exports:
         stopping = threading.Event()
 
         def kept() -> bool:
-            return self._kept_until.get(row.key, 0) > now_us()
+            return self._kept_until.get(row.key, 0) > shared_now_us(self._engine)
 
         thread = threading.Thread(target=exporter.run, args=(stopping, kept), name=f"export-{row.key}", daemon=True)
         thread.start()
