@@ -11,9 +11,11 @@ import contextlib
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -73,6 +75,14 @@ _KEPT = {
     "orjson": {"orjson.dumps": "_orjson_dumps", "orjson.Fragment": "_orjson_fragment"},
     "time": {"time.perf_counter": "_time_perf_counter"},
 }
+# How code is compiled whose ways are counted, and how with what was counted.
+COUNTING = ("-fprofile-generate",)
+COUNTED = ("-fprofile-use", "-fprofile-correction", "-Wno-missing-profile", "-Wno-error")
+# What runs while they are counted: mostly what has to be quick, and calls of all kinds.
+_TRAINING = (
+    "bench.steps --calls 4000", "bench.steps --calls 8000 --callers 16", "bench.steps --calls 60 --stream",
+    "bench.steps --calls 100 --agent", "tests.support.varied_calls --calls 1500",
+)  # fmt: skip
 _FIRST = "from __future__ import annotations\n\n"
 _NATIVE = """from __future__ import annotations; from dataclasses import dataclass; from typing import Final, TYPE_CHECKING
 if TYPE_CHECKING: from mypy_extensions import mypyc_attr
@@ -104,6 +114,28 @@ def extensions(packages: tuple[str, ...]) -> list[Extension]:
             one.extra_compile_args = [*one.extra_compile_args, "-fvisibility=hidden", "-fno-plt"]
             one.extra_link_args = [*one.extra_link_args, *_linked()]
     return made
+
+
+def trainable(compiler: str) -> bool:
+    """Whether that is GCC, and what calls need is installed here: a build may have an environment of its own."""
+    asked = [compiler, "--version"]
+    said = subprocess.run(asked, check=False, capture_output=True, text=True).stdout  # noqa: S603 - what builds
+    modules = ", ".join(sorted({command.split()[0] for command in _TRAINING}))
+    return "Free Software Foundation" in said and _run(ROOT, "-c", f"import {modules}", errors=DEVNULL) == 0
+
+
+def train(code: Path) -> None:
+    """code: a folder with what the wheel is to have. Raises CalledProcessError where its calls go wrong."""
+    for command in _TRAINING:
+        if status := _run(code, "-m", *command.split()):
+            raise subprocess.CalledProcessError(status, command)
+
+
+def _run(code: Path, *arguments: str, errors: int | None = None) -> int:
+    paths = {"PYTHONPATH": f"{code}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}  # else the wheel had bytecode
+    command = [sys.executable, "-P", *arguments]
+    env = {**os.environ, **paths}
+    return subprocess.run(command, check=False, env=env, stdout=DEVNULL, stderr=errors).returncode  # noqa: S603 - see train
 
 
 def _linked() -> Iterator[str]:

@@ -9,6 +9,7 @@ one version of Python.
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,7 +52,24 @@ class _BuildExt(build_ext):
                 return list(chain.from_iterable(made))
 
         self.compiler.compile = at_once
+        from machine_code import COUNTED, COUNTING, train, trainable  # noqa: PLC0415 - see below
+
+        if not trainable(self.compiler.compiler_so[0]):
+            super().build_extensions()
+            return
+        shutil.rmtree(self.build_temp, ignore_errors=True)  # counts of an earlier build
+        self.force = True
+        self._build_with(COUNTING)
+        train(Path(self.build_lib).resolve())
+        self._build_with(COUNTED)
+
+    def _build_with(self, options: Sequence[str]) -> None:
+        for extension in self.extensions:
+            extension.extra_compile_args = [*extension.extra_compile_args, *options]
+            extension.extra_link_args = [*extension.extra_link_args, *options]
         super().build_extensions()
+        for extension in self.extensions:
+            del extension.extra_compile_args[-len(options) :], extension.extra_link_args[-len(options) :]
 
 
 def _machine_code() -> list[Extension]:

@@ -43,7 +43,10 @@ class Connection(asyncio.Protocol):
 
     def send(self, data: bytes, at: float) -> None:
         self.sent_at, self._busy = at, True
-        self.transport.write(data)
+        if self.transport.is_closing():  # nothing is sent: to lose it is this call's end, if that is not yet to come
+            asyncio.get_running_loop().call_soon(self.connection_lost, None)
+        else:
+            self.transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -75,15 +78,16 @@ async def closed(
     one's own (`data`)."""
     data, bad = data or request(UNARY_BODY, headers=headers), 0
     latencies: list[float] = []
-    finished = asyncio.Event()
+    finished, left = asyncio.Event(), connections
     began = time.perf_counter()
 
     def on_end(connection: Connection, status: int) -> None:
-        nonlocal bad
+        nonlocal bad, left
         now = time.perf_counter()
         latencies.append(now - connection.sent_at)
         bad += status != 200
-        if now - began >= seconds:
+        left -= not status
+        if now - began >= seconds or not left:
             finished.set()
         elif status:
             connection.send(data, now)
@@ -125,22 +129,24 @@ async def opened(port: int, rate: float, seconds: float, headers: dict[str, str]
     warm = min(total // 5, int(rate / 2))  # connections are made and caches filled in these
 
     def on_end(connection: Connection, status: int) -> None:
-        nonlocal bad, pending
-        pending -= 1
-        if connection.sent_at >= count_from:
-            latencies.append(time.perf_counter() - connection.sent_at)
-            bad += status != 200
         if status:
             idle.append(connection)
+        note_end(connection.sent_at, status)
+
+    def note_end(due_at: float, status: int) -> None:
+        nonlocal bad, pending
+        pending -= 1
+        if due_at >= count_from:
+            latencies.append(time.perf_counter() - due_at)
+            bad += status != 200
         if due >= total and not pending:
             finished.set()
 
     async def send_on_new(at: float) -> None:
-        nonlocal pending
         try:
             connection = await _connect(port, on_end)
-        except OSError:
-            pending -= 1
+        except OSError:  # refused: a bad call like others
+            note_end(at, 0)
             return
         connection.send(data, at)
 
@@ -253,9 +259,9 @@ async def stampede(port: int, calls: int, callers: int, first: int, key: str) ->
 
     def on_end(connection: Connection, status: int) -> None:
         statuses[status] = statuses.get(status, 0) + 1
-        if (number := next(numbers, None)) is not None and status:
+        if status and (number := next(numbers, None)) is not None:
             connection.send(request(race_body(number), key), time.perf_counter())
-        elif sum(statuses.values()) >= calls:
+        elif sum(statuses.values()) >= calls or statuses.get(0, 0) == callers:
             finished.set()
 
     connections = [await _connect(port, on_end) for _ in range(callers)]

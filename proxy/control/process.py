@@ -92,6 +92,7 @@ class Control:
         self.in_file = InFile()
         self.has_served = self.is_spool_empty = False
         self._made = NO_RUNTIME_SETTINGS
+        self._looks = self._latest_look = 0  # for what is made at run time, and which of them is in force
         self._compiled: tuple[Config | None, RuntimeSettings, tuple[Budget, ...]] = (None, NO_RUNTIME_SETTINGS, ())
 
     async def serve(self, beginning: Beginning | None = None) -> None:
@@ -328,11 +329,13 @@ class Control:
 
     async def _refresh(self) -> bool:
         """Whether the database answered."""
+        self._looks = look = self._looks + 1
         try:
             made = await asyncio.to_thread(runtime_settings, self._engine)
         except SQLAlchemyError:
             return False  # the last snapshot stays in force
-        if made != self._made:
+        is_latest, self._latest_look = look > self._latest_look, max(look, self._latest_look)
+        if is_latest and made != self._made:  # who asked later may have had the answer first
             self._made = made
             self._link.push(self._made.snapshot())
         return True

@@ -177,6 +177,33 @@ async def test_a_key_that_is_revoked_while_budgets_are_seeded_anew_stays_revoked
     assert [snapshot["keys"] for snapshot in pushed] == [[]]
 
 
+async def test_a_key_that_is_revoked_does_not_come_back_with_an_answer_that_is_late(
+    control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever changes a key has the ledger asked at once, beside what looks every now and then; and no row differs any more."""
+    is_asked, may_answer = threading.Event(), threading.Event()
+    there, revoked = RuntimeSettings([{"key_id": "a"}], [], []), RuntimeSettings([], [], [])
+    rows = iter([there, revoked])
+
+    def read(_: Any) -> RuntimeSettings:
+        made = next(rows)
+        if made is there:
+            is_asked.set()
+            may_answer.wait(30)
+        return made
+
+    monkeypatch.setattr(process, "runtime_settings", read)
+    pushed: list[dict[str, Any]] = []
+    control._link = cast("ControlServer", SimpleNamespace(push=pushed.append))
+    control._engine, control._made = cast("Any", None), there
+    early = asyncio.create_task(control._refresh())
+    await asyncio.to_thread(is_asked.wait, 30)
+    assert await control._refresh()
+    may_answer.set()
+    assert await early
+    assert [snapshot["keys"] for snapshot in pushed] == [[]]
+
+
 async def test_a_part_that_fails_ends_all(control: Control, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Never on with keys that nobody reads again; the supervisor starts the process anew."""
 
