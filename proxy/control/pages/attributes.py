@@ -35,10 +35,12 @@ def check_spend_filters(names: list[str]) -> None:
 
 def narrowed(address: Address, group: Mapping[str, str | None], now_us: int) -> Address:
     """To the calls of one group. Of an hour or a day that is its time, as far as the address's own reaches into it: calls have
-    no such attribute."""
+    no such attribute. A group without a time has no calls (what somebody has paid): all that its other names say are meant."""
     for name, value in group.items():
-        if name not in LENGTHS_US or value is None:
+        if name not in LENGTHS_US:
             address = address.filtered(name, value)
+            continue
+        if value is None:
             continue
         begins = moment(value, now_us / 1e6)
         ends = begins + LENGTHS_US[name]
