@@ -95,7 +95,9 @@ class Day:
         self.waiting.append(thread)
 
 
-def _config(folder: Path, provider_port: int, admin_key: str | None) -> dict[str, Any]:
+def _config(
+    folder: Path, provider_port: int, admin_key: str | None, budgets: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     url = f"http://127.0.0.1:{provider_port}/v1"
     providers = sorted({row[3] for row in KEYS.values()})
     return {
@@ -112,7 +114,7 @@ def _config(folder: Path, provider_port: int, admin_key: str | None) -> dict[str
         "keys": [
             {"name": name, "key": f"sk-virtual-{name}"} | ({"team": row[0]} if row[0] else {}) for name, row in KEYS.items()
         ],
-        "budgets": BUDGETS,
+        "budgets": list(budgets),
         "ledger": f"sqlite:///{folder / 'ledger.db'}",
         "data_dir": str(folder / "data"),
     }  # fmt: skip
@@ -247,11 +249,17 @@ def _counted(budgets: list[Budget], team: str | None, key: str, job: str, at: in
 
 
 @contextlib.contextmanager
-def running(folder: Path, *, admin_key: str | None = ADMIN_KEY, history: bool = True) -> Iterator[Day]:
+def running(
+    folder: Path,
+    *,
+    admin_key: str | None = ADMIN_KEY,
+    history: bool = True,
+    budgets: Sequence[dict[str, Any]] = BUDGETS,
+) -> Iterator[Day]:
     """The gateway on its ledger, until the end of the block."""
     released = threading.Event()
     with listening(type("Provider", (StatedUsage,), {"released": released})) as port:
-        gateway = Gateway(folder, _config(folder, port, admin_key))
+        gateway = Gateway(folder, _config(folder, port, admin_key, budgets))
         day = Day(gateway, released)
         try:
             if history:

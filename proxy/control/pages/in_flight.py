@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from proxy.budgets.budget import Budget, window_at
 from proxy.control.pages import attributes, view
 from proxy.control.pages.address import Address
 from proxy.control.pages.page import Page, PageContent, PageRequest
@@ -21,14 +22,15 @@ Intent = Mapping[str, Any]
 
 
 def show(request: PageRequest) -> PageContent:
-    """Those of this instance; `?budget=` and `?group=`: what is reserved there. Raises `BadQuestion`."""
+    """Those of this instance; `?budget=` and `?group=`: what is reserved there now. Raises `BadQuestion`."""
     for name, _ in request.address.filters:
         if name not in _GROUPS:
             raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(_GROUPS)}")
-    budget = _budget(request)
+    budget, now_s = _budget(request), request.now_us / 1e6
+    name = budget.name if budget else ""
     running = [*request.state.recorder.in_flight(), *map(_intent, running_jobs(request.state.engine))]
     running = [intent for intent in running if _fits(intent, request.address)]
-    reserved = [(intent, _reserved(intent, budget, request.address.get("group"))) for intent in running]
+    reserved = [(intent, _reserved(intent, budget, request.address.get("group"), now_s)) for intent in running]
     reserved = [pair for pair in reserved if not budget or pair[1] is not None]
     reserved.sort(key=lambda pair: -(pair[1] or 0))
     columns = [
@@ -41,7 +43,7 @@ def show(request: PageRequest) -> PageContent:
         Column("until", "Ends by", "moment"),
         Column("reserved", "Reserved", "usd", note="what it may cost at most"),
     ]
-    measure = _measure(request, budget)
+    measure = budget.measure if budget else "usd"
     if measure != "usd":
         columns[-1] = Column("reserved", "Reserved", "count", note=f"{measure} at most")
     rows = [_row(request, *pair) for pair in reserved[:_SHOWN]]
@@ -59,11 +61,9 @@ def show(request: PageRequest) -> PageContent:
         empty="Nothing is in flight here.",
         edge="reserved",
     )
-    crumbs = [("Calls", "/calls")] + (
-        [(f"budget {view.clip(budget)}", f"/budgets/{view.part(budget)}")] if budget else []
-    )
+    crumbs = [("Calls", "/calls")] + ([(f"budget {view.clip(name)}", f"/budgets/{view.part(name)}")] if name else [])
     group = request.address.get("group")
-    title = "In flight" + (f": budget {budget}" if budget else "") + (f", group {group}" if group else "")
+    title = "In flight" + (f": budget {name}" if name else "") + (f", group {group}" if group else "")
     return PageContent("list", title, {"order": ""}, (table,), tuple(crumbs))
 
 
@@ -76,30 +76,29 @@ def _sum(reserved: list[tuple[Intent, int | None]]) -> int:
     return sum(amount or 0 for _, amount in reserved)
 
 
-def _budget(request: PageRequest) -> str:
+def _budget(request: PageRequest) -> Budget | None:
     name = request.address.get("budget")
-    if name and all(budget.name != name for budget in request.state.budgets()):
+    found = next((budget for budget in request.state.budgets() if budget.name == name), None)
+    if name and found is None:
         raise BadQuestion(f"budget: there is no budget with the name {name[:60]!r}")
-    return name
-
-
-def _measure(request: PageRequest, name: str) -> str:
-    return next((budget.measure for budget in request.state.budgets() if budget.name == name), "usd")
+    return found
 
 
 def _fits(intent: Intent, address: Address) -> bool:
     return all((intent.get(_GROUPS[name]) or None) == value for name, value in address.filters)
 
 
-def _reserved(intent: Intent, budget: str, group: str) -> int | None:
-    """What it has reserved, in nano-USD; of a budget in its measure. None: nothing there."""
-    if not budget:
+def _reserved(intent: Intent, budget: Budget | None, group: str, now_s: float) -> int | None:
+    """What it has reserved, in nano-USD; of a budget in its measure, and in the window of now: what began before counts where
+    it began. None: nothing there."""
+    if budget is None:
         amount: int | None = intent.get("reserved_nanousd")
         return amount
+    start, _ = window_at(budget.window, now_s, budget.zone)
     amounts = [
         amount
-        for name, of_group, _, _, amount in intent.get("budgets") or ()
-        if name == budget and (not group or of_group == group)
+        for name, of_group, began, _, amount in intent.get("budgets") or ()
+        if name == budget.name and began == start and (not group or of_group == group)
     ]
     return sum(amounts) if amounts else None
 

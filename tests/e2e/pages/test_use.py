@@ -115,11 +115,10 @@ def test_a_bar_opens_exactly_its_calls(day: Day, page: Page) -> None:
         " return [data.at, data.series.map((one) => [one.name, one.values])]; })()"
     )
     name, values = bars[1][0]
-    last = len(bars[0]) - 1
-    assert values[last]
+    assert any(values)
     expect(over).to_be_visible()
-    for part in (0.99, 0.97, 0.95, 0.9, 0.85):  # near the foot of the last bar
-        over.hover(position={"x": box["width"] * part, "y": box["height"] - 8})
+    for part in range(99, 0, -2):  # near the foot of a bar: on the first of a month the last one may be flat
+        over.hover(position={"x": box["width"] * part / 100, "y": box["height"] - 8})
         if f"{name} $" in page.locator("#readout").inner_text():
             break
     else:

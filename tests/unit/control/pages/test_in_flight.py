@@ -5,16 +5,24 @@ from __future__ import annotations
 import html
 import json
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
 
+from proxy.budgets.budget import window_at
 from proxy.ledger import schema
 from proxy.ledger.database import writing
+from proxy.times import now_s
 from tests.unit.control.conftest import Control
 from tests.unit.control.pages.test_site import rows_of
 
 BEGAN = 1_795_392_000_000_000
+
+
+def today() -> int:
+    """When the day's window began, in epoch seconds."""
+    return window_at("day", now_s(), ZoneInfo("UTC"))[0]
 
 
 def intent(number: int, **said: Any) -> dict[str, Any]:
@@ -22,15 +30,18 @@ def intent(number: int, **said: Any) -> dict[str, Any]:
         "id": f"i{number}", "started_at": BEGAN + number, "deadline_at": BEGAN + 60_000_000, "operation": "chat", "model": "big",
         "key": "search", "team": "payments", "session_source": "header", "root_session_id": "run/1",
         "reserved_nanousd": 1_000_000_000 * number,
-        "budgets": [["day", "", 0, "usd", 1_000_000_000 * number], ["teams", "payments", 0, "tokens", 100 * number]],
+        "budgets": [["day", "", today(), "usd", 1_000_000_000 * number], ["teams", "payments", 0, "tokens", 100 * number]],
     } | said  # fmt: skip
+
+
+def hostile() -> dict[str, Any]:
+    return intent(4, key="<b>x</b>", team=None, session_source="none", budgets=[["day", "", today(), "usd", 7]])
 
 
 @pytest.fixture
 def running(control: Control) -> Control:
-    hostile = intent(4, key="<b>x</b>", team=None, session_source="none", budgets=[["day", "", 0, "usd", 7]])
     control.recorder.in_flight = lambda: [
-        intent(1), intent(2, team="ops", budgets=[["teams", "ops", 0, "tokens", 5]]), hostile, intent(3, reserved_nanousd=None),
+        intent(1), intent(2, team="ops", budgets=[["teams", "ops", 0, "tokens", 5]]), hostile(), intent(3, reserved_nanousd=None),
     ]  # fmt: skip
     return control
 
@@ -54,6 +65,15 @@ def test_of_a_budget_what_is_reserved_there(running: Control) -> None:
     assert shown(running, "&budget=teams") == [("search", "300"), ("search", "100"), ("search", "5")]
     assert shown(running, "&budget=teams&group=ops") == [("search", "5")]
     assert shown(running, "&budget=calls") == []
+
+
+def test_what_began_in_an_earlier_window_is_reserved_there(control: Control) -> None:
+    """A job that runs over midnight: the day that began without it has nothing of it."""
+    yesterday = intent(1, budgets=[["day", "", today() - 86_400, "usd", 9], ["teams", "payments", 0, "tokens", 8]])
+    control.recorder.in_flight = lambda: [yesterday]
+    assert shown(control, "&budget=day") == []
+    assert shown(control, "&budget=teams") == [("search", "8")]
+    assert shown(control) == [("search", "1")]
 
 
 @pytest.mark.parametrize(
