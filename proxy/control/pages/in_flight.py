@@ -78,10 +78,10 @@ def _sum(reserved: list[tuple[Intent, int | None]]) -> int:
 
 def _budget(request: PageRequest) -> Budget | None:
     name = request.address.get("budget")
-    found = next((budget for budget in request.state.budgets() if budget.name == name), None)
-    if name and found is None:
+    budget = next((one for one in request.state.budgets() if one.name == name), None)
+    if name and budget is None:
         raise BadQuestion(f"budget: there is no budget with the name {name[:60]!r}")
-    return found
+    return budget
 
 
 def _fits(intent: Intent, address: Address) -> bool:
