@@ -26,12 +26,13 @@ def show(request: PageRequest) -> PageContent:
     for name, _ in request.address.filters:
         if name not in _GROUPS:
             raise BadQuestion(f"filter.{name[:60]}: there are {', '.join(_GROUPS)}")
-    budget, now_s = _budget(request), request.now_us / 1e6
+    budget, group = _budget(request), request.address.get("group")
     name = budget.name if budget else ""
+    start = window_at(budget.window, request.now_us / 1e6, budget.zone)[0] if budget else 0
     running = [*request.state.recorder.in_flight(), *map(_intent, running_jobs(request.state.engine))]
     running = [intent for intent in running if _fits(intent, request.address)]
-    reserved = [(intent, _reserved(intent, budget, request.address.get("group"), now_s)) for intent in running]
-    reserved = [pair for pair in reserved if not budget or pair[1] is not None]
+    reserved = [(intent, _reserved(intent, name, group, start)) for intent in running]
+    reserved = [pair for pair in reserved if not name or pair[1] is not None]
     reserved.sort(key=lambda pair: -(pair[1] or 0))
     columns = [
         Column("what", "What", "text"),
@@ -62,7 +63,6 @@ def show(request: PageRequest) -> PageContent:
         edge="reserved",
     )
     crumbs = [("Calls", "/calls")] + ([(f"budget {view.clip(name)}", f"/budgets/{view.part(name)}")] if name else [])
-    group = request.address.get("group")
     title = "In flight" + (f": budget {name}" if name else "") + (f", group {group}" if group else "")
     return PageContent("list", title, {"order": ""}, (table,), tuple(crumbs))
 
@@ -88,17 +88,16 @@ def _fits(intent: Intent, address: Address) -> bool:
     return all((intent.get(_GROUPS[name]) or None) == value for name, value in address.filters)
 
 
-def _reserved(intent: Intent, budget: Budget | None, group: str, now_s: float) -> int | None:
-    """What it has reserved, in nano-USD; of a budget in its measure, and in the window of now: what began before counts where
-    it began. None: nothing there."""
-    if budget is None:
+def _reserved(intent: Intent, budget: str, group: str, start: int) -> int | None:
+    """What it has reserved, in nano-USD; of a budget in its measure, and in the window that began at `start`: what began before
+    counts where it began. None: nothing there."""
+    if not budget:
         amount: int | None = intent.get("reserved_nanousd")
         return amount
-    start, _ = window_at(budget.window, now_s, budget.zone)
     amounts = [
         amount
         for name, of_group, began, _, amount in intent.get("budgets") or ()
-        if name == budget.name and began == start and (not group or of_group == group)
+        if name == budget and began == start and (not group or of_group == group)
     ]
     return sum(amounts) if amounts else None
 
