@@ -334,7 +334,8 @@ PEERS = {
         ),
         Peer(
             "taximeter-compiled", "the same, the way of a call in machine code (`make compiled`)",
-            _taximeter_compiled, lambda: "the wheel in dist/", race_key=RACE_KEY, brisk=1000, recorder=_RECORDER,
+            _taximeter_compiled, lambda: "the wheel in dist/", race_key=RACE_KEY, brisk=1000, agents=_DIALECTS, recorder=_RECORDER,
+            essential=True,
         ),
         Peer(
             "taximeter-redis", "the same, budgets leased from a Redis of its own (counted)",
