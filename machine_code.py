@@ -13,7 +13,7 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import TYPE_CHECKING
@@ -116,12 +116,21 @@ def extensions(packages: tuple[str, ...]) -> list[Extension]:
     return made
 
 
-def trainable(compiler: str) -> bool:
+def trainable(compiler: Sequence[str]) -> bool:
     """Whether that is GCC, and what calls need is installed here: a build may have an environment of its own."""
-    asked = [compiler, "--version"]
-    said = subprocess.run(asked, check=False, capture_output=True, text=True).stdout  # noqa: S603 - what builds
     modules = ", ".join(sorted({command.split()[0] for command in _TRAINING}))
-    return "Free Software Foundation" in said and _run(ROOT, "-c", f"import {modules}", errors=DEVNULL) == 0
+    return is_gcc(compiler) and _run(ROOT, "-c", f"import {modules}", errors=DEVNULL) == 0
+
+
+def is_gcc(compiler: Sequence[str]) -> bool:
+    """compiler: with its options, as what comes first may only call it (`CC="ccache clang"`). One that cannot be run is none:
+    the build says so."""
+    try:
+        asked = [*compiler, "--version"]
+        said = subprocess.run(asked, check=False, capture_output=True, text=True).stdout  # noqa: S603 - what builds
+    except OSError:
+        return False
+    return "Free Software Foundation" in said
 
 
 def train(code: Path) -> None:
