@@ -112,7 +112,7 @@ def extensions(packages: tuple[str, ...]) -> list[Extension]:
         one.depends = []
         if sys.platform == "linux":  # calls from module to module, and into Python, without a detour
             one.extra_compile_args = [*one.extra_compile_args, "-fvisibility=hidden", "-fno-plt"]
-            one.extra_link_args = [*one.extra_link_args, *_linked()]
+            one.extra_link_args = [*one.extra_link_args, *_linked(is_all=one.name.endswith("__mypyc"))]
     return made
 
 
@@ -138,12 +138,13 @@ def _run(code: Path, *arguments: str, errors: int | None = None) -> int:
     return subprocess.run(command, check=False, env=env, stdout=DEVNULL, stderr=errors).returncode  # noqa: S603 - see train
 
 
-def _linked() -> Iterator[str]:
+def _linked(*, is_all: bool) -> Iterator[str]:
     """Less memory for what only loading needs: the few pages of a file stand together, and where pointers are is said in bits
-    (in place of half a megabyte), as the C library reads it since 2.36."""
+    (in place of half a megabyte), as the C library reads it since 2.36. is_all: of the file that all code is in. It tells an
+    older library what it lacks; the small ones, which ask for nothing of it, would be read wrongly, and killed by signal 11."""
     yield "-Wl,-z,noseparate-code"
     library, version = platform.libc_ver()
-    if library == "glibc" and tuple(map(int, version.split("."))) >= (2, 36):
+    if is_all and library == "glibc" and tuple(map(int, version.split("."))) >= (2, 36):
         yield "-Wl,-z,pack-relative-relocs"
 
 

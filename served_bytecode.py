@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SERVED = (
+    "taximeter",  # which says where the others are
     "proxy.cli.serve", "proxy.config.checks", "proxy.dataplane.process", "proxy.control.process", "proxy.control.services",
     "proxy.control.api.app", "proxy.control.pages.site",
 )  # fmt: skip

@@ -46,14 +46,19 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"taximeter {version('taximeter')}")
+        from proxy.processes.code import python_build, running_code
+
+        typer.echo(f"taximeter {version('taximeter')} ({running_code()}, {python_build()})")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and what runs it, and exit."
+        ),
     ] = False,
 ) -> None:
     pass
