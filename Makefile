@@ -25,7 +25,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help install translate run test quick check bench torture fuzz wheel compiled focus exports litellm agents vllm clean
+.PHONY: anew help install translate run test quick check bench torture fuzz wheel compiled focus exports litellm agents vllm clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,13 @@ vllm: .venv/installed .vllm/installed ## Run the tests of local servers and thei
 
 clean: ## Remove .venv and what tools left behind; data stays
 	rm -rf .venv .vllm .clients node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# `make compiled PYTHON=/usr/bin/python3.11` means that one, whichever .venv was made of before.
+ifeq ($(origin PYTHON),command line)
+ifneq ($(shell $(PYTHON) -c 'import os, sys; print("executable =", os.path.realpath(sys.executable))'),$(shell grep '^executable =' .venv/pyvenv.cfg 2>/dev/null))
+.venv/installed: anew
+endif
+endif
 
 # What is served is compiled where make's own verbs look for it, and beside the sources, for who starts `.venv/bin/taximeter`.
 .venv/installed: $(LOCKS) requirements-build.lock pyproject.toml

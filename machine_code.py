@@ -10,10 +10,11 @@ import ast
 import contextlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from subprocess import DEVNULL
 from typing import TYPE_CHECKING
@@ -30,7 +31,8 @@ COMPILED = (
     "proxy/bounded_table", "proxy/budgets/budget", "proxy/budgets/counting", "proxy/budgets/memory",
     "proxy/budgets/memory_standings", "proxy/budgets/store", "proxy/budgets/totals", "proxy/budgets/waiting",
     "proxy/ceilings/call_price", "proxy/ceilings/ceiling", "proxy/ceilings/learned", "proxy/ceilings/rendered",
-    "proxy/cohort", "proxy/dataplane/application", "proxy/dataplane/kept_sessions", "proxy/dialects/fields",
+    "proxy/cohort", "proxy/dataplane/application", "proxy/dataplane/kept_sessions", "proxy/dialects/endpoint",
+    "proxy/dialects/family", "proxy/dialects/fields",
     "proxy/dialects/openai", "proxy/dialects/outgoing", "proxy/dialects/references", "proxy/dialects/turns",
     "proxy/downstream/client", "proxy/downstream/connection", "proxy/downstream/cycle", "proxy/downstream/flow",
     "proxy/downstream/head_cache", "proxy/downstream/load", "proxy/downstream/pipelined", "proxy/downstream/timeouts",
@@ -67,9 +69,9 @@ _DATA_CLASSES = {"@frozen": "unsafe_hash=True", "@slotted": "eq=True"}
 _MADE = (ast.Call, ast.Constant, ast.Tuple, ast.List, ast.Dict, ast.Set, ast.DictComp)
 # Where types come from, or what mypy knows by its name.
 _FOR_MYPY = frozenset({"__future__", "abc", "collections.abc", "dataclasses", "enum", "math", "types", "typing"})
-# What mypyc is to know of classes: tests have kinds of some, and the collector passes values over (`pricing/value.py`).
+# What mypyc is to know of classes: others have kinds of some, and the collector passes values over (`pricing/value.py`).
 _KINDS, _VALUE = "@mypyc_attr(allow_interpreted_subclasses=True)", "@mypyc_attr(acyclic=True, free_list_len=1)"
-_MARKED = {"Response": _KINDS, "UpstreamClient": _KINDS, "Value": "@mypyc_attr(acyclic=True)"}
+_MARKED = {"Endpoint": _KINDS, "Response": _KINDS, "UpstreamClient": _KINDS, "Value": "@mypyc_attr(acyclic=True)"}
 # Functions of others' modules that every call asks for.
 _KEPT = {
     "orjson": {"orjson.dumps": "_orjson_dumps", "orjson.Fragment": "_orjson_fragment"},
@@ -83,6 +85,10 @@ _TRAINING = (
     "bench.steps --calls 4000", "bench.steps --calls 8000 --callers 16", "bench.steps --calls 60 --stream",
     "bench.steps --calls 100 --agent", "tests.support.varied_calls --calls 1500",
 )  # fmt: skip
+# Waiting at these steps saves interpreted code more than it costs, and machine code less (bench/call.md).
+_STEPS_LEFT_OUT = re.compile(r"if COHORT\.crowded:\n +await (?:PARSED|INTENDED|READ|SETTLED)\b")
+# What JSON's objects are called in the sources, which change none; a `dict` is asked directly.
+_OBJECT = re.compile(r"\bMapping\[str, Any\]")
 _FIRST = "from __future__ import annotations\n\n"
 _NATIVE = """from __future__ import annotations; from dataclasses import dataclass; from typing import Final, TYPE_CHECKING
 if TYPE_CHECKING: from mypy_extensions import mypyc_attr
@@ -98,8 +104,11 @@ def extensions(packages: tuple[str, ...]) -> list[Extension]:
         shutil.copytree(
             ROOT / package, copies / package, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
         )
+    for source in copies.rglob("*.py"):
+        text = source.read_text(encoding="utf-8")
+        source.write_text(_OBJECT.sub("dict[str, Any]", text), encoding="utf-8")
     for name in COMPILED:
-        text = (ROOT / f"{name}.py").read_text(encoding="utf-8")
+        text = (copies / f"{name}.py").read_text(encoding="utf-8")
         (copies / f"{name}.py").write_text(natively(text), encoding="utf-8")
     (copies / "mypy.ini").write_text(_MYPY, encoding="utf-8")
     with contextlib.chdir(copies):  # a traceback has the names of files as mypyc was given them
@@ -112,16 +121,25 @@ def extensions(packages: tuple[str, ...]) -> list[Extension]:
         one.depends = []
         if sys.platform == "linux":  # calls from module to module, and into Python, without a detour
             one.extra_compile_args = [*one.extra_compile_args, "-fvisibility=hidden", "-fno-plt"]
-            one.extra_link_args = [*one.extra_link_args, *_linked()]
+            one.extra_link_args = [*one.extra_link_args, *_linked(is_all=one.name.endswith("__mypyc"))]
     return made
 
 
-def trainable(compiler: str) -> bool:
+def trainable(compiler: Sequence[str]) -> bool:
     """Whether that is GCC, and what calls need is installed here: a build may have an environment of its own."""
-    asked = [compiler, "--version"]
-    said = subprocess.run(asked, check=False, capture_output=True, text=True).stdout  # noqa: S603 - what builds
     modules = ", ".join(sorted({command.split()[0] for command in _TRAINING}))
-    return "Free Software Foundation" in said and _run(ROOT, "-c", f"import {modules}", errors=DEVNULL) == 0
+    return is_gcc(compiler) and _run(ROOT, "-c", f"import {modules}", errors=DEVNULL) == 0
+
+
+def is_gcc(compiler: Sequence[str]) -> bool:
+    """compiler: with its options, as what comes first may only call it (`CC="ccache clang"`). One that cannot be run is none:
+    the build says so."""
+    try:
+        asked = [*compiler, "--version"]
+        said = subprocess.run(asked, check=False, capture_output=True, text=True).stdout  # noqa: S603 - what builds
+    except OSError:
+        return False
+    return "Free Software Foundation" in said
 
 
 def train(code: Path) -> None:
@@ -138,12 +156,13 @@ def _run(code: Path, *arguments: str, errors: int | None = None) -> int:
     return subprocess.run(command, check=False, env=env, stdout=DEVNULL, stderr=errors).returncode  # noqa: S603 - see train
 
 
-def _linked() -> Iterator[str]:
+def _linked(*, is_all: bool) -> Iterator[str]:
     """Less memory for what only loading needs: the few pages of a file stand together, and where pointers are is said in bits
-    (in place of half a megabyte), as the C library reads it since 2.36."""
+    (in place of half a megabyte), as the C library reads it since 2.36. is_all: of the file that all code is in. It tells an
+    older library what it lacks; the small ones, which ask for nothing of it, would be read wrongly, and killed by signal 11."""
     yield "-Wl,-z,noseparate-code"
     library, version = platform.libc_ver()
-    if library == "glibc" and tuple(map(int, version.split("."))) >= (2, 36):
+    if is_all and library == "glibc" and tuple(map(int, version.split("."))) >= (2, 36):
         yield "-Wl,-z,pack-relative-relocs"
 
 
@@ -157,7 +176,8 @@ def natively(text: str) -> str:
         if isinstance(node, ast.ClassDef):
             _make_data_class(node, lines)
             if node.name in _MARKED:
-                lines[node.lineno - 2] = _MARKED[node.name]
+                first = node.decorator_list[0] if node.decorator_list else node
+                lines[first.lineno - 2] = _MARKED[node.name]
     for node, names in imported(tree).items():
         given = ", ".join(
             f"{one.name} as _{one.name}_" if one.name in names else ast.unparse(one) for one in node.names
@@ -179,6 +199,7 @@ def natively(text: str) -> str:
     for functions in _KEPT.values():
         for function, name in functions.items():
             text = text.replace(f"{function}(", f"{name}(")
+    text = _STEPS_LEFT_OUT.sub("pass\n", text)
     return text.replace("!s}", "}")  # mypyc takes both for `str`, and the first for a call of `format` as well
 
 

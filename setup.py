@@ -54,7 +54,7 @@ class _BuildExt(build_ext):
         self.compiler.compile = at_once
         from machine_code import COUNTED, COUNTING, train, trainable  # noqa: PLC0415 - see below
 
-        if not trainable(self.compiler.compiler_so[0]):
+        if not trainable(self.compiler.compiler_so):
             super().build_extensions()
             return
         shutil.rmtree(self.build_temp, ignore_errors=True)  # counts of an earlier build

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -92,7 +91,7 @@ def main() -> int:
     parser.add_argument("--urgent", action="store_true", help="run before other programs of a busy machine (root)")
     given = parser.parse_args()
     if given.python:
-        os.environ["TAXIMETER_BENCH_PYTHON"] = os.path.abspath(shutil.which(given.python) or given.python)  # noqa: PTH100 - a link stays the name it is
+        tools.choose_python(given.python)
     try:
         python = tools.python_version()
     except tools.MissingError as error:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from bench import tools
 from bench.agents import AGENTS
 from bench.machine import Cores, Process, free_ports, make_urgent
 from bench.measure import RACE_BUDGET_NANOUSD
@@ -83,7 +84,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
     parser.add_argument("--urgent", action="store_true", help="run before other programs of a busy machine (root)")
     parser.add_argument("--peer", choices=PEERS, default="taximeter", help="whose (default: taximeter)")
+    parser.add_argument("--python", metavar="PATH", help="the interpreter that it runs on")
     args = parser.parse_args()
+    if args.python:
+        tools.choose_python(args.python)
     if args.urgent:
         make_urgent()
     cores = Cores.choose()

@@ -33,6 +33,11 @@ def python() -> str:
     return os.environ.get("TAXIMETER_BENCH_PYTHON") or sys.executable
 
 
+def choose_python(name: str) -> None:
+    """Have peers written in Python run on this interpreter."""
+    os.environ["TAXIMETER_BENCH_PYTHON"] = os.path.abspath(shutil.which(name) or name)  # noqa: PTH100 - a link stays the name it is
+
+
 def python_version() -> str:
     """Of `python()`, with its path. Raises MissingError where it is none."""
     try:
@@ -64,15 +69,18 @@ def environment(name: str, requirement: str, program: str) -> Path:
 
 
 def of_the_project(repository: Path) -> Path:
-    """An interpreter that has what the working tree needs: the bench's own, or where another was named, an environment of that.
-    Raises MissingError where it cannot be installed."""
+    """An interpreter that has what the working tree needs: the bench's own, or where another was named, an environment of that,
+    with bytecode as `make install` has it. Raises MissingError where it cannot be installed."""
     if python() == sys.executable:
         return Path(sys.executable)
     locks = [repository / "requirements.lock", repository / "requirements-nodeps.lock"]
-    state = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()[:8]
+    bytecode = repository / "served_bytecode.py"
+    state = hashlib.sha256(b"".join(file.read_bytes() for file in (*locks, bytecode))).hexdigest()[:8]
     folder = _home_of(f"taximeter-{state}")
     if not (folder / "complete").exists():
         _install(folder, ["--no-deps", *[part for lock in locks for part in ("-r", str(lock))]], "the project")
+        paths = f"PYTHONPATH={repository}"
+        _run(["env", paths, str(folder / "bin/python"), "-P", str(bytecode)], "the project's bytecode cannot be made")
         (folder / "complete").touch()
     return folder / "bin/python"
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-
-# For whoever has tasks of another kind (Python's documentation, "Extending asyncio").
-from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from proxy.current_task import becomes_current, none_is_current
+
 log = logging.getLogger("taximeter.data")
 
+_ENDED = object()
+_NEXT = next  # a constant, which machine code need not look up
 _MOST = 32  # go together: neither the first of a crowd nor what the loop has besides waits for all of it
 _WORTH_IT = 3  # of fewer, each is resumed for more than that brings
 _PASSED = iter(())  # is at its end, however often it is asked
@@ -30,7 +31,7 @@ class Step:
     __slots__ = ("_itself", "here")
 
     def __init__(self) -> None:
-        self._itself = (self,)
+        self._itself: tuple[Step, ...] = (self,)
         self.here: list[Member] = []
 
     def __await__(self) -> Generator[Any, Any, None]:
@@ -66,17 +67,17 @@ class Member:
     """What a task of asyncio's is, for a coroutine that goes with a cohort; and the current task while that runs. All of them
     have one context (`contextvars`)."""
 
-    __slots__ = ("_awaited", "_cancels", "_coroutine", "_must_cancel")
+    __slots__ = ("_awaited", "_cancels", "_must_cancel", "_way")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._coroutine: Coroutine[Any, Any, None] | None = coroutine
+        self._way: Generator[Any, None, None] | None = coroutine.__await__()
         self._awaited: Signal | asyncio.Future[Any] | None = None
         self._must_cancel = False
         self._cancels = 0
 
     def cancel(self, msg: object = None) -> bool:
         """As a task's: where it waits, `CancelledError` is raised soon. False where it has ended."""
-        if self._coroutine is None:
+        if self._way is None:
             return False
         self._cancels += 1
         awaited = self._awaited
@@ -89,7 +90,7 @@ class Member:
 
     def done(self) -> bool:
         """Whether it has ended."""
-        return self._coroutine is None
+        return self._way is None
 
     def cancelling(self) -> int:
         """How often it was asked to, and nobody has taken that back."""
@@ -102,26 +103,25 @@ class Member:
 
     def resume(self, loop: asyncio.AbstractEventLoop) -> Step | None:
         """Run it until it comes to a step, which is returned, until it has to wait, or to its end."""
-        coroutine = self._coroutine
-        if coroutine is None:
+        way = self._way
+        if way is None:
             return None
         self._awaited = None
-        _enter_task(loop, self)  # type: ignore[arg-type]  # which asks for no more than what is here
+        becomes_current(loop, self)
         try:
             if self._must_cancel:
                 self._must_cancel = False
-                awaited = coroutine.throw(asyncio.CancelledError())
+                awaited = way.throw(asyncio.CancelledError())
             else:
-                awaited = coroutine.send(None)
+                awaited = _NEXT(way, _ENDED)  # `send` would end it by an error
         except (StopIteration, asyncio.CancelledError):
-            self._coroutine = None
-            return None
+            awaited = _ENDED
         except BaseException:  # Rust's panics are no `Exception`, and those that go with this one must not end by it
-            self._coroutine = None
+            awaited = _ENDED
             log.exception("a call failed where nothing should")
+        if awaited is _ENDED:
+            self._way = None
             return None
-        finally:
-            _leave_task(loop, self)  # type: ignore[arg-type]  # as above
         if isinstance(awaited, Step):
             return awaited
         self._wait_for(awaited, loop)
@@ -212,6 +212,7 @@ class Cohort:
                             ahead.append(reached)
                         reached.here.append(member)
         finally:
+            none_is_current(loop, None)
             self.together, self.crowded = 0, False
             behind, self._behind = self._behind, []
             for act in behind:

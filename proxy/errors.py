@@ -55,10 +55,11 @@ def invalid_request(message: str, param: str | None = None) -> Refused:
     return Refused(Refusal(400, "invalid_request_error", message, param=param))
 
 
-def model_not_found(model: str) -> Refused:
+def model_not_found(model: str, meant: str | None = None) -> Refused:
     shown = model if model.isprintable() and len(model) <= 200 else "that was asked for"
+    advice = f"; did you mean {meant}?" if meant else "."
     message = (
-        f"The model {shown} does not exist here, or this key may not use it. `GET /v1/models` lists those that it may; "
+        f"The model {shown} does not exist here, or this key may not use it{advice} `GET /v1/models` lists those that it may; "
         "`models` in the configuration adds others."
     )
     return Refused(Refusal(404, "model_not_found", message, param="model"))

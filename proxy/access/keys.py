@@ -1,6 +1,7 @@
 """Who is calling: from the credential headers alone, before the body is read.
 
-Keys are kept as SHA-256 only. A snapshot of run-time keys replaces the last one whole; the config's keys always stand.
+Keys are kept as SHA-256 only. A snapshot of run-time keys replaces the last one whole, or says what has changed; the config's
+keys always stand.
 """
 
 from __future__ import annotations
@@ -68,6 +69,13 @@ class KeyRing:
 
     def replace_runtime_keys(self, identities: Iterable[Identity]) -> None:
         self._runtime = {identity.key_id: identity for identity in identities}
+        self._by_id = self._runtime | self._configured
+
+    def change_runtime_keys(self, changed: Iterable[Identity], gone: Iterable[str]) -> None:
+        """gone: by their ids. All others are the very same as before."""
+        for key_id in gone:
+            self._runtime.pop(key_id, None)
+        self._runtime |= {identity.key_id: identity for identity in changed}
         self._by_id = self._runtime | self._configured
 
     def is_single(self) -> bool:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from proxy.config.model import Model
 from proxy.config.upstream import Upstream
 from proxy.errors import model_not_found
 from proxy.types import Identity, Route
+
+# Whoever sends wrong names again and again takes no more than half a millisecond each time.
+_MOST_COMPARED = 100
+_LONGEST_TYPO = 100
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -43,19 +48,37 @@ class Router:
 
     def route(self, model: str, identity: Identity) -> Route:
         """Raises `Refused` (404) where the model is unknown or not among the key's."""
-        if identity.models is not None and not any(matches(model, pattern) for pattern in identity.models):
-            raise model_not_found(model)
-        return self.named(model)
+        is_allowed = identity.models is None or any(matches(model, pattern) for pattern in identity.models)
+        route = self._known(model) if is_allowed else None
+        if route is None:
+            raise model_not_found(model, self._meant(model, identity))
+        return route
 
     def named(self, model: str) -> Route:
         """The route of a model, whoever asks: an operator's fallback needs nobody's permission."""
+        route = self._known(model)
+        if route is None:
+            raise model_not_found(model)
+        return route
+
+    def _known(self, model: str) -> Route | None:
         route = self._exact.get(model)
         if route is not None:
             return route
         for pattern, row in self._patterns:
             if model.startswith(pattern[:-1]):
                 return self._route(model, pattern, row)
-        raise model_not_found(model)
+        return None
+
+    def _meant(self, model: str, identity: Identity) -> str | None:
+        """A model that the key may use, by a name much like the one that is not there."""
+        if len(model) > _LONGEST_TYPO:
+            return None
+        import difflib  # noqa: PLC0415 - only where a name is wrong
+
+        names = {route.requested.lower(): route.requested for route in islice(self.visible(identity), _MOST_COMPARED)}
+        near = difflib.get_close_matches(model.lower(), names, n=1)
+        return names[near[0]] if near else None
 
     def is_exact(self, model: str) -> bool:
         """Whether the configuration has this very name, and no pattern that it fits."""

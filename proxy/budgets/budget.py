@@ -113,12 +113,18 @@ class Budget:
     opening: Opening | None = None
     keys: frozenset[str] | None = None
     bounded_by: frozenset[str] = field(init=False)
+    _raised: dict[str | None, list[Raise]] = field(
+        init=False, repr=False, compare=False
+    )  # by group: of thousands a call meets its own
     _window: tuple[int, int | None] = field(default=(0, 0), repr=False)
 
     def __post_init__(self) -> None:
         outputs = self.units & _NOT_INPUT
         inputs = self.units - outputs
         self.bounded_by = frozenset(({"input"} if inputs else set()) | ({"output"} if outputs else set()))
+        self._raised = {}
+        for raised in self.raises:
+            self._raised.setdefault(raised.group, []).append(raised)
 
     def matches(self, attributes: Mapping[str, str | None]) -> bool:
         """Whether every `match` attribute of the call has one of its values (exact, or by trailing `*`)."""
@@ -164,9 +170,11 @@ class Budget:
         if not self.overrides and not self.raises:
             return self.limit
         limit = self.overrides.get(group, self.limit)
-        for raised in self.raises:
-            if raised.group in (None, group) and (raised.until_s is None or now_s < raised.until_s):
-                limit += raised.by
+        if self.raises:
+            for whose in (None, group):
+                for raised in self._raised.get(whose, ()):
+                    if raised.until_s is None or now_s < raised.until_s:
+                        limit += raised.by
         return limit
 
     def opened_with(self, start: int, end: int | None) -> int:
@@ -194,7 +202,16 @@ def one_of(value: str | None, patterns: Sequence[str]) -> bool:
 
 def compile_budgets(rows: Sequence[config.Budget], raises: Sequence[Raise] = ()) -> tuple[Budget, ...]:
     """The configured budgets, ready to match. The rows have passed `config`'s checks."""
-    return tuple(_compile(row, tuple(one for one in raises if one.budget == row.name)) for row in rows)
+    raised = raises_by_budget(raises)
+    return tuple(_compile(row, raised.get(row.name, ())) for row in rows)
+
+
+def raises_by_budget(raises: Iterable[Raise]) -> dict[str, tuple[Raise, ...]]:
+    """In their order."""
+    named: dict[str, list[Raise]] = {}
+    for raised in raises:
+        named.setdefault(raised.budget, []).append(raised)
+    return {name: tuple(some) for name, some in named.items()}
 
 
 def _compile(row: config.Budget, raises: tuple[Raise, ...]) -> Budget:

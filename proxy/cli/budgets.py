@@ -16,6 +16,7 @@ from proxy.cli import remote_budgets
 from proxy.cli.options import ConfigOption, ServerOption, config_of, ledger_of, new_app, server_of
 from proxy.cli.output import FormatOption, fail, show
 from proxy.config.model import Config
+from proxy.config.wording import meant
 from proxy.ledger.planes import keys as ledger_keys
 from proxy.ledger.planes import raises
 from proxy.ledger.planes.counters import budget_seeds
@@ -73,8 +74,12 @@ def _standing_here(config: Path | None, budget: str | None) -> Iterator[dict[str
     _, ledger, compiled = _opened(config, now)
     wanted = tuple(row for row in compiled if budget in (None, row.name))
     if budget is not None and not wanted:
-        raise fail(f"there is no budget {budget!r}")
+        raise _no_budget(budget, compiled)
     return _standing(ledger, wanted, now)
+
+
+def _no_budget(name: str, budgets: Sequence[Budget]) -> typer.Exit:
+    return fail(f"there is no budget {name!r}{meant(name, [budget.name for budget in budgets])}")
 
 
 def _standing(ledger: Engine, budgets: Sequence[Budget], now: float) -> Iterator[dict[str, Any]]:
@@ -129,7 +134,7 @@ def raise_budget(
     settings, ledger, compiled = _opened(config, now)
     budget = next((row for row in compiled if row.name == name), None)
     if budget is None:
-        raise fail(f"there is no budget {name!r}")
+        raise _no_budget(name, compiled)
     _whose(name, budget.per, group, all_groups)
     named = None if new_group else raises.named_groups(budget, _keys(settings, ledger))
     until_s = None if (end_at := _ahead(until, now)) is None else end_at / 1e6
@@ -214,7 +219,7 @@ def list_raises(
         if budget in (None, row["budget"])
     ]
     if budget is not None and not rows and budget not in measures:
-        raise fail(f"there is no budget {budget!r}")
+        raise _no_budget(budget, compiled)
     show(rows, form, columns, _NO_RAISE)
 
 

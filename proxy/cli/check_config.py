@@ -36,8 +36,9 @@ def check_config(
         path, colon, text = warning.partition(": ")
         line = lines.of(path) if colon and " " not in path else None
         typer.echo(f"warning: {warning if line is None else f'{path} (line {line}): {text}'}", err=True)
-    counts = f"{len(loaded.upstreams)} upstreams, {len(loaded.models)} models, {len(loaded.budgets)} budgets"
-    typer.echo(f"{config} is fine: {counts}")
+    counts = {"upstream": len(loaded.upstreams), "model": len(loaded.models), "budget": len(loaded.budgets)}
+    said = ", ".join(f"{count} {what if count == 1 else f'{what}s'}" for what, count in counts.items())
+    typer.echo(f"{config} is fine: {said}")
 
 
 def _unpriced(config: Config) -> Iterator[str]:

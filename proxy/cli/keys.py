@@ -18,7 +18,7 @@ _COLUMNS = (
     "id", "name", "team", "user", "customer", "labels", "models", "expires", "created_at", "last_used", "requests", "cost_usd",
     "budget_usd", "budget_window", "rpm", "tpm", "unpriced_requests",
 )  # fmt: skip
-_NO_KEY = "there is no key {!r} that was made at run time"
+_NO_KEY = "there is no key {!r} that was made at run time; one in the configuration changes there, in its row"
 _KeyArgument = Annotated[str, typer.Argument(help="Its id, or its name.")]
 
 

@@ -13,12 +13,12 @@ from proxy.cli.problems import report_errors
 COMMANDS = {
     "serve": ("serve", "Run the proxy, its ledger and its API."),
     "check-config": ("check_config", "Say everything that is wrong with a configuration."),
-    "keys": ("keys", "Virtual keys: made, listed, revoked."),
+    "keys": ("keys", "Virtual keys: make, list, rotate and revoke them."),
     "budgets": ("budgets", "Where each budget stands, and raising one for a while."),
     "spend": ("spend", "What was spent, by whatever you ask for."),
-    "capacity": ("capacity", "What machines of your own cost, and whose that was."),
-    "jobs": ("jobs", "Batches, videos, predictions: what runs, and what the others came to."),
-    "exports": ("exports", "Where the ledger's entries go besides: how far each sink is."),
+    "capacity": ("capacity", "What your own machines cost, and which calls, teams and sessions used them."),
+    "jobs": ("jobs", "Batches, videos and predictions: which are running, and what the others cost."),
+    "exports": ("exports", "Exports of the ledger's entries: how far each has got."),
     "report": ("report", "Margins, why the bill changed, what it would cost elsewhere, a month's charge-back."),
     "import": ("imports", "Move here from LiteLLM: its configuration and its keys."),
     "revenue": ("revenue", "What customers pay, for the margin report."),
@@ -46,14 +46,19 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"taximeter {version('taximeter')}")
+        from proxy.processes.code import python_build, running_code
+
+        typer.echo(f"taximeter {version('taximeter')} ({running_code()}, {python_build()})")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and what runs it, and exit."
+        ),
     ] = False,
 ) -> None:
     pass

@@ -29,7 +29,7 @@ from proxy.config.plans import Plan
 from proxy.config.problems import ConfigError, Problem
 from proxy.config.reading import read_section
 from proxy.config.without_file import complete, names_none
-from proxy.config.wording import meant, problems_of
+from proxy.config.wording import NO_SETTING, meant, problems_of
 from proxy.times import now_s
 
 
@@ -162,7 +162,11 @@ def _first_causes(unset: Sequence[Problem], problems: Sequence[Problem]) -> list
     """All problems, but for those that are only there because a variable is not set, or the file is another program's."""
     gone = [problem.path for problem in unset]
     of_litellm = [problem.path for problem in problems if problem.message.startswith("is a setting of LiteLLM")]
-    rest = [problem for problem in problems if not any(path.startswith(f"{problem.path}.") for path in gone)]
+    rest = [
+        problem
+        for problem in problems
+        if problem.message.startswith(NO_SETTING) or not any(path.startswith(f"{problem.path}.") for path in gone)
+    ]
     return (
         [problem for problem in unset if not problem.path.startswith(tuple(of_litellm))] + rest
         if of_litellm

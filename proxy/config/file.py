@@ -15,6 +15,7 @@ from typing import Any
 
 from pricing.values import slotted
 from proxy.config.problems import ConfigError, Problem
+from proxy.config.yaml_mistakes import not_utf8, what_and_where
 from proxy.patterns import compiled_later
 
 with compiled_later():  # its own parser's, which few files need: 15 ms
@@ -101,11 +102,8 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
     try:
         tree = _quickly(text) or yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader, only stricter
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigError(
-            [Problem(where, _in_our_words(str(getattr(error, "problem", None) or "not valid YAML")))]
-        ) from None
+        what, where = what_and_where(error, text)
+        raise ConfigError([Problem(f"{name}{where}", what)]) from None
     except RecursionError:
         raise ConfigError([Problem(name, "is nested too deeply")]) from None
     except (TypeError, ValueError) as error:  # an unhashable key, an impossible date
@@ -118,16 +116,6 @@ def parse_yaml(text: str, name: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError([Problem(name, "must be a mapping of settings at the top level")])
     return tree
-
-
-def _in_our_words(problem: str) -> str:
-    """What PyYAML says, or, of what people do write, what to do about it."""
-    if problem.startswith("found character '\\t'"):
-        return "there is a tab; YAML is indented by blanks"
-    if problem.startswith("could not determine a constructor for the tag"):
-        tag = problem.split("'")[1].removeprefix("tag:yaml.org,2002:")
-        return f"the tag {tag} is not understood; write the value itself, or ${{NAME}} for one from the environment"
-    return problem
 
 
 # What a key may do: an empty value must not come out as "everything" or "for ever".
@@ -283,7 +271,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Expansion:
     """Read and expand the file at `path`. Raises `ConfigError` where it cannot be read or is not YAML."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError([Problem(str(path), f"cannot be read: {reason}")]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([Problem(str(path), not_utf8(error))]) from None
+    except OSError as error:
+        raise ConfigError([Problem(str(path), f"cannot be read: {error.strerror or error}")]) from None
     return expand(parse_yaml(text, path.name), environ, path.parent)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 _PORT, _SENTINEL_PORT = 6379, 26379
 _SENTINELS = ("redis+sentinel", "rediss+sentinel")
+_LIST = re.compile(r"rediss?\+sentinel://(?:[^/?#]*@)?([^/?#]*)", re.IGNORECASE)
 _OF_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _OF_SENTINELS = ("sentinel_username", "sentinel_password")
 _ESCAPED = "in a password, write every character but letters and digits as %XX"
@@ -55,7 +57,9 @@ class Address(NamedTuple):
 
 def parse_address(url: str) -> Address:
     """The address in one of `FORMS`. Raises ValueError, whose text says what is wrong and repeats no secret."""
-    parts = _split(url)
+    # The library takes a list of hosts for one, and refuses it where an IPv6 address is not the first of them.
+    hosts = _LIST.match(url)
+    parts = _split(url if hosts is None else url[: hosts.start(1)] + url[hosts.end(1) :])
     scheme = parts.scheme
     if scheme not in ("redis", "rediss", "unix", *_SENTINELS):
         raise ValueError(f"must be memory or {FORMS}")
@@ -76,7 +80,7 @@ def parse_address(url: str) -> Address:
         service, _, database = parts.path.strip("/").partition("/")
         if not service:
             raise ValueError("a Sentinel address needs the service's name: redis+sentinel://host:26379/mymaster")
-        places = _places(parts)
+        places = _places(hosts[1] if hosts else "")
         sentinels = Sentinels(places, unquote(service), options.get(_OF_SENTINELS[0]), options.get(_OF_SENTINELS[1]))
         return Address("", 0, None, _database(database or "0"), user, password, files, sentinels)
     if not parts.hostname:
@@ -129,10 +133,9 @@ def _options(parts: SplitResult, option_names: tuple[str, ...]) -> dict[str, str
     return {name: values[0] for name, values in options.items()}
 
 
-def _places(parts: SplitResult) -> tuple[tuple[str, int], ...]:
-    """The hosts of a list, which `urlsplit` takes for one."""
+def _places(hosts: str) -> tuple[tuple[str, int], ...]:
     places = []
-    for text in parts.netloc.rpartition("@")[2].split(","):
+    for text in hosts.split(","):
         place = _split(f"//{text}")
         if not place.hostname:
             raise ValueError("Sentinels are hosts with commas between them: host:26379,host:26379")

@@ -12,6 +12,8 @@ from proxy.config.rules import is_section, key_of
 
 Location = Sequence[str | int]
 
+NO_SETTING = "is not a setting"
+
 _LITELLM = {
     "model_list": "here hosts stand under `upstreams` and names under `models`",
     "general_settings": "here the admin key stands under `server`, the database is `ledger`",
@@ -93,7 +95,11 @@ def _message(root: Any, location: Location, error: Mapping[str, Any]) -> str:
         return f"is a setting of LiteLLM; {_LITELLM[str(last)]} (`taximeter import litellm` writes such a file from it)"
     if kind == "unexpected_keyword_argument":
         names = [key_of(name) for section in _sections_at(root, location[:-1]) for name in settings_of(section)]
-        return f"is not a setting{meant(last, names) or '; check its spelling'}"
+        if str(last) != str(last).strip():
+            return f"{NO_SETTING}: beside it stands what looks like a blank and is none; type the blanks anew"
+        is_outside = len(location) == 1 and isinstance(value, dict)
+        advice = "check its spelling; what belongs to a section is indented" if is_outside else "check its spelling"
+        return f"{NO_SETTING}{meant(last, names) or f'; {advice}'}"
     if kind == "missing":
         return "is required"
     if kind in ("tuple_type", "list_type"):

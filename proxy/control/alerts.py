@@ -227,7 +227,7 @@ class Alerts:
             except SQLAlchemyError:
                 failed = True
             except Exception as error:  # noqa: BLE001 - without this thread nobody would be told anything any more
-                log.error("alerts are not delivered now (%s); it is tried again", type(error).__name__)
+                log.error("alerts are not delivered now (%s); trying again", type(error).__name__)
                 failed = True
             if failed and not self._stopping.wait(pause):
                 pause = min(longest, pause * 2)

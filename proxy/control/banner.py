@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from proxy.config.model import Config
+from proxy.processes.code import running_code
 
 
 class Where(NamedTuple):
@@ -49,7 +50,12 @@ def banner(
     model, dialect: what to try, and how it is asked.
     """
     shown = key or "<your key>"
-    lines = ["", f"  Taximeter is running: {data_url}   page, API and metrics: {admin_url}", f"  Ledger: {ledger}", ""]
+    lines = [
+        "",
+        f"  Taximeter is running: {data_url}   page, API and metrics: {admin_url}",
+        f"  Ledger: {ledger}   {running_code()}",
+        "",
+    ]
     if key:
         lines += ["  Your first key, shown this once (`taximeter keys create` makes more):", ""]
     else:
@@ -91,7 +97,7 @@ def running(*, data_url: str, admin_url: str, keys: int) -> str:
         if keys
         else "no key yet, so every call is refused: taximeter keys create NAME"
     )
-    return f"Taximeter is running: {data_url}   page, API and metrics: {admin_url}   {known}"
+    return f"Taximeter is running: {data_url}   page, API and metrics: {admin_url}   {known}   {running_code()}"
 
 
 def host_in_url(host: str) -> str:

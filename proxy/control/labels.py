@@ -36,7 +36,7 @@ async def add_up_labels(
             names = label_names(config(), keys())
             added = await asyncio.to_thread(_add_up, engine, names)
         except SQLAlchemyError as error:
-            log.warning("the ledger could not be added up by labels: %s; it is tried again", type(error).__name__)
+            log.warning("the ledger could not be added up by labels: %s; trying again", type(error).__name__)
         await asyncio.sleep(_BETWEEN_S if added else _LOOK_AGAIN_S)
 
 

@@ -37,7 +37,7 @@ async def maintain_entries(engine: Engine, config: Callable[[], Config]) -> None
             if days:
                 deleted = await asyncio.to_thread(delete_some, engine, days, now)
         except SQLAlchemyError as error:
-            log.warning("old entries could not be deleted: %s; it is tried again", type(error).__name__)
+            log.warning("old entries could not be deleted: %s; trying again", type(error).__name__)
         await asyncio.sleep(_BETWEEN_DELETIONS_S if deleted else _LOOK_FOR_OLD_S)
 
 
@@ -49,4 +49,4 @@ def _months(engine: Engine, keep_days: int) -> None:
         if keep_days and (dropped := drop_months(engine, keep_days, surely_now_us(engine))):
             log.info("ledger: old entries are deleted with their tables: %s", ", ".join(dropped))
     except SQLAlchemyError as error:
-        log.warning("the tables of months could not be made or dropped: %s; it is tried again", type(error).__name__)
+        log.warning("the tables of months could not be made or dropped: %s; trying again", type(error).__name__)

@@ -49,7 +49,9 @@ async def opened(
                 if not last:
                     await waiting.enter_async_context(meanwhile)
                 if reason != last:
-                    log.error("ledger: cannot be opened: %s; it is tried again, data planes begin behind it", reason)
+                    log.error(
+                        "ledger: cannot be opened: %s; trying again, and no call is served until it is open", reason
+                    )
                 last = reason
             else:
                 if last:

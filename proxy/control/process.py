@@ -13,7 +13,6 @@ import logging
 import signal
 import socket
 import sqlite3
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,16 +29,15 @@ from proxy.control.away import LEDGER, RECORDS, answering_what_is_missing
 from proxy.control.banner import Where
 from proxy.control.charges import Charges, unknown_charges
 from proxy.control.ending import end_behind
+from proxy.control.made import Made
 from proxy.control.metrics.series import MetricState
 from proxy.control.opening import is_empty, opened, say_that_it_is_another
 from proxy.control.recording import Recording
 from proxy.control.resources import InForce, Resources
-from proxy.control.runtime_settings import NO_RUNTIME_SETTINGS, RuntimeSettings, runtime_settings
 from proxy.downstream.connection import check_times
 from proxy.ledger.database import let_go
 from proxy.ledger.entries.entry import Shipped
 from proxy.ledger.planes import instances, keys
-from proxy.ledger.planes.changes import Changes
 from proxy.ledger.planes.definitions import take_definitions
 from proxy.ledger.recording.batch import RefusedCall
 from proxy.ledger.recording.initial_state import InitialState, initial_state
@@ -62,8 +60,6 @@ log = logging.getLogger("taximeter.control")
 T = TypeVar("T")
 
 _TICK_S = 1.0
-_POLL_KEYS_S = 0.3
-_LOOK_S = 10.0  # even where the database counts no commit: raises end by themselves
 _POLL_RUNS_S = 0.02
 _FIRST_KEY = "first"
 
@@ -91,9 +87,7 @@ class Control:
         self._ending: asyncio.Task[None] | None = None
         self.in_file = InFile()
         self.has_served = self.is_spool_empty = False
-        self._made = NO_RUNTIME_SETTINGS
-        self._looks = self._latest_look = 0  # for what is made at run time, and which of them is in force
-        self._compiled: tuple[Config | None, RuntimeSettings, tuple[Budget, ...]] = (None, NO_RUNTIME_SETTINGS, ())
+        self._made = Made(lambda: self._engine, self._tell)
 
     async def serve(self, beginning: Beginning | None = None) -> None:
         """Start from the ledger up, and end in the reverse order: nothing goes before what stands on it. Should a task fail,
@@ -119,7 +113,7 @@ class Control:
             except GivenUpError:
                 log.warning("the ledger database is still away: the next start ships what is left in the spool")
                 return
-            self._made = runtime_settings(self._engine)
+            self._made.begin()
             self._start_recorder(ending)
             tasks = await ending.enter_async_context(asyncio.TaskGroup())
             if self._shared is not None:  # an earlier life may have ended between a definition and this
@@ -138,7 +132,7 @@ class Control:
             server = admin_server(services.front, self.config.server)
             serving = tasks.create_task(server.serve([self._listener]))
             ending.push_async_callback(self._end_serving, server, serving)
-            for work in (self._look_after(server), self._poll_keys(), self._seed_when_reloaded(), *services.works()):
+            for work in (self._look_after(server), self._made.watch(), self._seed_when_reloaded(), *services.works()):
                 ending.callback(tasks.create_task(work).cancel)
             self._say_where()
             await self._stop.wait()
@@ -159,7 +153,7 @@ class Control:
         """The ledger, with all that an earlier life left, and the definitions of budgets since. Raises GivenUpError."""
         engine = self._engine
         ending.callback(engine.dispose)
-        self._made = runtime_settings(engine)
+        self._made.begin()
         self._metrics = MetricState.load(engine, self._instance, self.config.server.session_quiet_s)
         shared = self._shared = self._share(engine) if self.config.store != "memory" else None
         self._alerts = Alerts(engine, self._instance, lambda: self.config, self.budgets)
@@ -218,7 +212,8 @@ class Control:
         resources = Resources(
             self._engine, self._instance, self._data_dir, self._link, self._metrics, self._recorder, self._alerts, self._shared
         )  # fmt: skip
-        in_force = InForce(lambda: self.config, lambda: self.in_file, lambda: self._made, self.budgets, self._refresh)
+        made = self._made
+        in_force = InForce(lambda: self.config, lambda: self.in_file, lambda: made.settings, self.budgets, made.refresh)
         self._services = Services(resources, in_force, workers=self._workers, loop=loop)
         return self._services
 
@@ -256,7 +251,11 @@ class Control:
 
     def _charge(self, charges: Sequence[Any]) -> None:
         self._charges.note(charges, now_s())
-        self._link.push(self._made.snapshot() | {"charges": charges})
+        self._tell({"charges": charges})
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        """All data planes."""
+        self._link.push(message)
 
     def _share(self, engine: Engine) -> SharedBudgets:
         from proxy.control.rebuilding import SharedBudgets  # noqa: PLC0415 - most have their budgets in memory
@@ -310,35 +309,7 @@ class Control:
 
     def budgets(self) -> tuple[Budget, ...]:
         """The budgets in force, with what they are raised by."""
-        config, made, compiled = self._compiled
-        if config is not self.config or made is not self._made:  # asked with every batch, changed now and then
-            config, made = self.config, self._made
-            compiled = made.budgets(config)
-            self._compiled = config, made, compiled
-        return compiled
-
-    async def _poll_keys(self) -> None:
-        """Keys and raises can be made by the command line and by other instances, straight in the database."""
-        with contextlib.closing(Changes(self._engine)) as changes:
-            known, look_at = None, 0.0
-            while True:
-                await asyncio.sleep(_POLL_KEYS_S)
-                count, now = changes.count(), time.monotonic()
-                if (count is None or count != known or now >= look_at) and await self._refresh():
-                    known, look_at = count, now + _LOOK_S
-
-    async def _refresh(self) -> bool:
-        """Whether the database answered."""
-        self._looks = look = self._looks + 1
-        try:
-            made = await asyncio.to_thread(runtime_settings, self._engine)
-        except SQLAlchemyError:
-            return False  # the last snapshot stays in force
-        is_latest, self._latest_look = look > self._latest_look, max(look, self._latest_look)
-        if is_latest and made != self._made:  # who asked later may have had the answer first
-            self._made = made
-            self._link.push(self._made.snapshot())
-        return True
+        return self._made.budgets(self.config)
 
     def _take(self, order: Config | InFile) -> None:
         """What the supervisor says."""
@@ -397,4 +368,4 @@ class Control:
         if self._announce:
             print(where.text(self._first_key), flush=True)  # noqa: T201 - for the person who started it
         else:
-            log.info("%s", where.line(len(self._made.keys)))
+            log.info("%s", where.line(len(self._made.settings.keys)))

@@ -35,7 +35,7 @@ def post(url: str, body: dict[str, Any]) -> bool:
             return True
     except urllib.error.HTTPError as error:
         error.close()
-        log.warning("the webhook at %s answers %d; it is tried again", host, error.code)
+        log.warning("the webhook at %s answers %d; trying again", host, error.code)
     except (OSError, ValueError, HTTPException) as error:  # the last: what answers speaks something else
-        log.warning("the webhook at %s cannot be reached (%s); it is tried again", host, type(error).__name__)
+        log.warning("the webhook at %s cannot be reached (%s); trying again", host, type(error).__name__)
     return False

@@ -13,7 +13,6 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,7 @@ import uvloop
 from pricing.book import Book
 from pricing.load import packaged_book
 from proxy.access.keys import KeyRing, identity_of
-from proxy.budgets.budget import Raise
 from proxy.budgets.guards import Guards
-from proxy.budgets.key_limits import KeyLimits
 from proxy.budgets.memory import MemoryStore
 from proxy.budgets.store import Expired, Store, StoreUnavailable
 from proxy.ceilings import rendered
@@ -36,13 +33,14 @@ from proxy.config.problems import ConfigError, Problem
 from proxy.dataplane.application import Application
 from proxy.dataplane.jobs import Poller, restore_reservations
 from proxy.dataplane.kept_sessions import KeptSessions
+from proxy.dataplane.made import Made
 from proxy.dataplane.redefined import definitions_of, redefine, seed_all, take_seeds
 from proxy.dataplane.repricings import charge_repricings, know_repricings
 from proxy.dialects.plain_messages import PlainMessages
 from proxy.downstream.connection import check_times, connecting
 from proxy.downstream.load import MAX_DRAINS, Load
 from proxy.downstream.timeouts import Limits
-from proxy.exchange.configured import budgets_of, configure
+from proxy.exchange.configured import configure
 from proxy.exchange.plane import Plane
 from proxy.processes.descriptors import A_CALL, connections_at_most
 from proxy.processes.heaps import Rest
@@ -59,7 +57,6 @@ from proxy.spool import records
 from proxy.spool.room import Room
 from proxy.spool.writer import SpoolUnavailable, SpoolWriter
 from proxy.times import now_s, now_us
-from proxy.types import Identity
 
 log = logging.getLogger("taximeter.data")
 
@@ -88,8 +85,7 @@ class _DataPlane:
         self._orders = orders
         self._stopping = asyncio.Event()
         self._book = packaged_book()
-        self._raises: list[Raise] = []
-        self._limits: list[KeyLimits] = []
+        self._made = Made()
         self._readying: asyncio.Task[None] | None = None
         self._recall_s = _RECALL_S
         self._charging: set[asyncio.Task[None]] = set()
@@ -166,10 +162,13 @@ class _DataPlane:
     # What the control process tells and asks.
 
     def _take_snapshot(self, snapshot: Mapping[str, Any]) -> None:
-        """Run-time keys, and at the first time what the ledger says was spent: then the plane is ready."""
-        self._recall_s = _EARLY_RECALL_S if "early" in snapshot else _RECALL_S
-        self._plane.keys.replace_runtime_keys(Identity(**key) for key in snapshot["keys"])
-        self._take_limits(snapshot)
+        """Run-time keys, at the first time with what the ledger says was spent: then the plane is ready. Later also what has
+        changed of them, or charges, alone."""
+        if "changes" in snapshot:
+            self._made.take_changes(self._plane, snapshot["changes"])
+        if "keys" in snapshot:
+            self._recall_s = _EARLY_RECALL_S if "early" in snapshot else _RECALL_S
+            self._made.take_all(self._plane, snapshot)
         charges, charged = snapshot.get("charges", ()), snapshot.get("charged", ())
         take = know_repricings if self._readying is None else charge_repricings
         for taking in (charge_repricings(self._plane, charges), take(self._plane, charged)):
@@ -178,21 +177,10 @@ class _DataPlane:
             task.add_done_callback(self._charging.discard)
         if "defined" in snapshot:
             take_seeds(self._plane, snapshot["seeds"], snapshot["defined"])
-        if self._plane.ready or self._server.stopping or self._readying is not None:
+        if "keys" not in snapshot or self._plane.ready or self._server.stopping or self._readying is not None:
             return
         seed_all(self._plane.store, snapshot["seeds"])
         self._readying = asyncio.create_task(self._be_ready(snapshot.get("jobs", ())))
-
-    def _take_limits(self, snapshot: Mapping[str, Any]) -> None:
-        """What budgets are raised by, and what keys were made with."""
-        raises = [Raise(*row) for row in snapshot["raises"]]
-        limits = [KeyLimits(*row) for row in snapshot["limits"]]
-        if (raises, limits) != (self._raises, self._limits):
-            self._raises, self._limits = raises, limits
-            configured = self._plane.configured
-            budgets = budgets_of(configured.config, raises, limits)
-            self._plane.configured = replace(configured, budgets=budgets)
-            self._plane.store.limits_changed()
 
     async def _be_ready(self, jobs: Sequence[Mapping[str, Any]]) -> None:
         """Serve once calls can be counted; after a while all the same: some budgets let calls go on without. jobs: that
@@ -233,7 +221,7 @@ class _DataPlane:
         definitions_before = definitions_of(plane)
         retired, plane.configured = (
             plane.configured,
-            configure(config, os.environ, self._book, self._raises, self._limits, alone=plane.keys.is_single),
+            configure(config, os.environ, self._book, self._made.raises, self._made.limits, alone=plane.keys.is_single),
         )
         plane.keys.replace_configured_keys(identity_of(key) for key in config.keys)
         plane.guards.follow(config.guards)

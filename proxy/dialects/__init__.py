@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, cast
-from urllib.parse import quote
+from typing import cast
 
-from pricing.values import frozen
 from proxy.dialects import (
     anthropic,
     bedrock,
@@ -27,84 +25,16 @@ from proxy.dialects import (
     scoring,
     streams,
 )
+from proxy.dialects.endpoint import Counting
+from proxy.dialects.endpoint import Endpoint as Endpoint
 from proxy.dialects.family import Family as Family
-from proxy.dialects.outgoing import Outgoing
-from proxy.dialects.streams import StreamForm
 from proxy.dialects.vendors import VENDORS
 from proxy.errors import method_not_allowed
 from proxy.types import Call
 
 
-@frozen
-class Counting:
-    """How providers of these names count an input themselves, free of charge: the request, and the field of their answer."""
-
-    providers: frozenset[str]
-    request: Callable[[Call, str], tuple[str, bytes]]
-    field: str
-
-
-def _nothing(call: Call) -> bool:
-    return False
-
-
 def _everything(call: Call) -> bool:
     return True
-
-
-_TRANSLATABLE = {
-    ("openai", "chat"): "openai",
-    ("openai", "embeddings"): "openai",
-    ("openai", "responses"): "responses",
-    ("anthropic", "messages"): "anthropic",
-}
-
-
-@frozen
-class Endpoint:
-    """One proxied path: how its body is parsed and written, and the path below the upstream's `base_url`.
-
-    cap_output: the fields of a body that change when its output is capped at so many tokens, at a provider of that name.
-    target: may hold `{model}`. queries: parts of the query string that are passed on, exactly as written here.
-    holds: whether what the answer to this call says may be stored at the provider, and referred to later.
-    of_headers: the call with what its headers say of it. of_model: with what the provider's model bills for it. quoted: the
-    model stands in the path as one segment, whatever is in its name. local: only servers of one's own have it. translatable:
-    the word of `upstreams.*.translate` for it; "" where nobody translates it.
-    """
-
-    family: Family
-    operation: str
-    target: str
-    parse: Callable[[bytes], Call]
-    cap_output: Callable[[Mapping[str, Any], int, str], Mapping[str, Any]]
-    encode: Callable[[Call, str], Outgoing] = fields.encode
-    form: StreamForm = streams.CHAT
-    method: bytes = b"POST"
-    queries: frozenset[str] = frozenset()
-    holds: Callable[[Call], bool] = _nothing
-    counting: tuple[Counting, ...] = ()
-    local: bool = False
-    quoted: bool = False
-    of_headers: Callable[[Call, Mapping[bytes, bytes]], Call] | None = None
-    of_model: Callable[[Call, str], Call] | None = None
-    translatable: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "translatable", _TRANSLATABLE.get((self.family.name, self.operation), ""))
-
-    def counting_at(self, provider: str) -> Counting | None:
-        """How this provider counts such a call's input, if it does."""
-        return next((counting for counting in self.counting if provider in counting.providers), None)
-
-    def target_of(self, model: str, query: bytes) -> str:
-        """The path and query at the upstream."""
-        target = self.target
-        if "{" in target:
-            target = target.replace("{model}", quote(model, safe="") if self.quoted else model)
-        if not self.queries or not query:
-            return target
-        passed = [part for part in query.decode("latin-1").split("&") if part in self.queries]
-        return f"{target}?{'&'.join(passed)}" if passed else target
 
 
 OPENAI = Family("openai", openai.refusal_body, openai.stream_end)
@@ -129,13 +59,14 @@ _OPENAI_ENDPOINTS = (
         openai.parse_chat,
         openai.cap_chat,
         holds=openai.makes_audio,
+        translatable="openai",
         counting=(
             Counting(frozenset({"vllm"}), openai.tokenize_request, "count"),
             Counting(openai.LLAMA_CPP, openai.count_request, "input_tokens"),
         ),
     ),
     Endpoint(OPENAI, "completions", "/completions", openai.parse_completions, openai.cap_completions),
-    Endpoint(OPENAI, "embeddings", "/embeddings", openai.parse_embeddings, openai.cap_nothing),
+    Endpoint(OPENAI, "embeddings", "/embeddings", openai.parse_embeddings, openai.cap_nothing, translatable="openai"),
     Endpoint(OPENAI, "rerank", "/rerank", scoring.parse_rerank, openai.cap_nothing, local=True),
     Endpoint(OPENAI, "score", "/score", scoring.parse_score, openai.cap_nothing, local=True),
     Endpoint(OPENAI, "pooling", "/../pooling", scoring.parse_pooling, openai.cap_nothing, local=True),
@@ -147,6 +78,7 @@ _OPENAI_ENDPOINTS = (
         responses.cap,
         form=streams.RESPONSES,
         holds=_everything,
+        translatable="responses",
         counting=(Counting(frozenset({"openai"}) | openai.LLAMA_CPP, responses.count_request, "input_tokens"),),
     ),
     Endpoint(
@@ -198,7 +130,7 @@ _BETA = frozenset({"beta=true"})
 _ANTHROPIC_ENDPOINTS = (
     Endpoint(
         ANTHROPIC, "messages", "/v1/messages", anthropic.parse_messages, anthropic.cap_messages,
-        form=streams.MESSAGES, queries=_BETA, holds=anthropic.keeps_something,
+        form=streams.MESSAGES, queries=_BETA, holds=anthropic.keeps_something, translatable="anthropic",
         counting=(
             Counting(frozenset({"anthropic", "vllm"}) | openai.LLAMA_CPP, anthropic.count_request, "input_tokens"),
         ),

@@ -10,6 +10,10 @@ from pricing.values import frozen
 from proxy.errors import Refusal
 
 
+def _no_headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:
+    return []
+
+
 @frozen
 class Family:
     """`name` is the word of `upstreams.*.dialects`.
@@ -29,4 +33,4 @@ class Family:
     request_headers: frozenset[bytes] = frozenset()
     answer_headers: frozenset[bytes] = frozenset()
     prefix: str = ""
-    refusal_headers: Callable[[Refusal], list[tuple[bytes, bytes]]] = lambda refusal: []
+    refusal_headers: Callable[[Refusal], list[tuple[bytes, bytes]]] = _no_headers

@@ -7,9 +7,9 @@ the call is planned, the rest is put behind it when it is sent. A small body is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
+from pricing.values import NOTHING
 from proxy.errors import invalid_request
 from proxy.wire.packed import packed
 from proxy.wire.written_list import WrittenList
@@ -25,9 +25,6 @@ _SMALL_BYTES = (
 )
 
 
-_UNCHANGED: Mapping[str, Any] = MappingProxyType({})
-
-
 class Outgoing:
     """A body of one call: what does not change, written already, and the fields that may. Of a body that is no JSON nothing
     changes. body: a small one, which is written whole. Of a large one the fields that may change are `changing`, written as
@@ -40,7 +37,7 @@ class Outgoing:
         written: bytes,
         body: Mapping[str, Any] | None = None,
         *,
-        changing: Mapping[str, Any] = _UNCHANGED,
+        changing: Mapping[str, Any] = NOTHING,
         behind: bytes = b"",
         fixed_bytes: int = 0,
     ) -> None:

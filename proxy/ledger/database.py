@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from proxy.config.ledger_url import parse_postgres
 from proxy.ledger import capacity_schema, export_schema, partitions, parts_schema, rollup_schema, view_schema  # noqa: F401 - their tables
-from proxy.ledger.schema import metadata
+from proxy.ledger.schema import metadata, stored
 from proxy.ledger.sql_view import view_sql
 from proxy.ledger.sqlite_file import make_private
 from proxy.ledger.version import HEAD
@@ -48,7 +48,7 @@ def open_ledger(url: str) -> Engine:
     engine = connect(url)
     try:
         with engine.connect() as connection:
-            is_ready = _is_ours(connection) and (_version(connection) or "") >= HEAD
+            is_ready = _is_ours(connection) and (_version(connection) or "") >= HEAD and not _lacks_stored(connection)
         if not is_ready:
             _migrate(engine)
     except BaseException:
@@ -194,6 +194,11 @@ def _is_ours(connection: Connection) -> bool:
     return sa.inspect(connection).has_table("entries") and bool(_VERSION.match(_version(connection) or ""))
 
 
+def _lacks_stored(connection: Connection) -> bool:
+    """Whether a command made the ledger before 2026-12-01: it did not know the table, and what it did not know was not made."""
+    return not sa.inspect(connection).has_table(stored.name)
+
+
 def _migrate(engine: Engine) -> None:
     """Bring the schema up to date. An empty database gets it at once, which is what all migrations together come to."""
     with writing(engine).connect() as connection, _migration_lock(engine, connection):
@@ -209,6 +214,9 @@ def _migrate(engine: Engine) -> None:
             connection.commit()
         elif (version or "") < HEAD:
             _upgrade(connection)
+        if _lacks_stored(connection):
+            stored.create(connection)
+            connection.commit()
 
 
 def _upgrade(connection: Connection) -> None:

@@ -284,6 +284,19 @@ closed_months = Table(
     Column("closed_at", BigInteger, nullable=False),
 )
 
+# What calls left at their providers (responses, and the items in them), by a digest of its id and its owner.
+stored = Table(
+    "stored",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("upstream", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("stored_at", BigInteger, nullable=False),
+    Column("facts", Text),
+    Index("stored_stored_at", "stored_at"),
+)
+
 
 NOT_COUNTED = ("void", "running")
 

@@ -38,13 +38,14 @@ def key_use(engine: Engine) -> dict[str, KeyUse]:
         *[sa.func.sum(column) for column in (table.requests, table.cost_nanousd, table.unpriced_requests)],
     )
     query = sa.select(table.key, *sums).where(table.key.is_not(None)).group_by(table.key)
-    days = query.subquery()
-    last, hours = days.c, spend_hours.c
-    on_that_day = (hours.key == last.key) & (hours.start_at >= last.day) & (hours.start_at < last.day + DAY_US)
+    # Each day that is the last one of some key is read once, not once for each of thousands of keys.
+    last_days = sa.select(query.subquery().c.day).distinct().subquery()
+    hours, day = spend_hours.c, last_days.c.day
     last_hours = (
-        sa.select(last.key, sa.func.max(hours.start_at))
-        .select_from(days.join(spend_hours, on_that_day))
-        .group_by(last.key)
+        sa.select(hours.key, sa.func.max(hours.start_at))
+        .select_from(last_days.join(spend_hours, (hours.start_at >= day) & (hours.start_at < day + DAY_US)))
+        .where(hours.key.is_not(None))
+        .group_by(hours.key)
     )
     with engine.connect() as connection:
         hour_of = {row[0]: row[1] for row in connection.execute(last_hours)}

@@ -43,7 +43,7 @@ def prepare_embedded(data_dir: Path) -> tuple[dict[str, Any], LocalModel | None]
     try:
         local = start_local_model(data_dir)
     except LocalModelError as error:
-        message = f"{error} Or set a provider's key, such as OPENAI_API_KEY, or write a configuration file."
+        message = f"{error}; or set a provider's key, such as OPENAI_API_KEY, or write a configuration file"
         raise ConfigError([Problem("", message)]) from None
     return local_tree(local.base_url, local.model_name, local.context_tokens, local.api_key), local
 

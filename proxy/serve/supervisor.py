@@ -74,6 +74,12 @@ class Child:
     pid: int = 0
     started_at: float = 0.0
 
+    def send(self, number: signal.Signals) -> None:
+        """To the process, if it is there. A signal to the supervisor comes also between a child's end and the note of it."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
 
 class Supervisor:
     """Runs the children until a signal says stop; restarts one that dies; hands out a new configuration on SIGHUP."""
@@ -247,8 +253,7 @@ class Supervisor:
         for child in self._children:
             if child.name.startswith("data"):
                 child.listener.close()  # else the system accepts for it whom nobody answers, once no data plane is left
-                if child.pid:
-                    os.kill(child.pid, signal.SIGTERM)
+                child.send(signal.SIGTERM)
         self._stop_control()
 
     def _stop_control(self) -> None:
@@ -256,13 +261,12 @@ class Supervisor:
             return
         for child in self._children:
             child.listener.close()
-            if child.pid:
-                os.kill(child.pid, signal.SIGTERM)
+            child.send(signal.SIGTERM)
 
     def _kill(self, why: str) -> None:
         left = [child for child in self._children if child.pid]
         for child in left:
-            os.kill(child.pid, signal.SIGKILL)
+            child.send(signal.SIGKILL)
         if left and not self._killed:
             self._killed = True
             log.error("killed, %s: %s; %s", why, ", ".join(child.name for child in left), _NEXT_START)

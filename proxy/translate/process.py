@@ -70,7 +70,7 @@ class Nursery:
             config = self._orders.next(_POLL_S)
         except EOFError:
             for pid in (*self._workers, *self._retired):
-                os.kill(pid, signal.SIGKILL)
+                _send(pid, signal.SIGKILL)
             os._exit(0)
         if config is not None:
             self._config = config
@@ -78,8 +78,8 @@ class Nursery:
 
     def _retire(self) -> None:
         """The workers end with their last call, and others take their place."""
-        for pid in self._workers:
-            os.kill(pid, signal.SIGTERM)
+        for pid in tuple(self._workers):
+            _send(pid, signal.SIGTERM)
         self._retired.update(self._workers)
         self._workers.clear()
 
@@ -121,6 +121,12 @@ class Nursery:
             log.exception("a translator failed")
         finally:
             os._exit(code)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    """To a worker, if it is there. A stop comes also between a worker's end and the note of it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 class _Server(uvicorn.Server):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import field
+from typing import Any
 from urllib.parse import quote
 
 from pricing.values import frozen
@@ -43,7 +44,7 @@ class Destination:
     root: str = ""
     signer: Signer | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    facts: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     _begun: dict[tuple[bytes, str], bytes] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def path(self, path: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.upstream import connection as connections
 from proxy.upstream.connect import origin_of
 from proxy.upstream.pool import UpstreamClient, encode_head
 
@@ -54,8 +54,8 @@ async def test_no_connection_of_before_is_called_on_after_a_sleep(
     calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor within the second in which nobody has looked at the clock yet. It was reset: a 502, charged at the call's ceiling."""
-    slept_s, wall = 0.0, connections.machine_s
-    monkeypatch.setattr(connections, "machine_s", lambda: wall() + slept_s)
+    slept_s, wall = 0.0, time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + slept_s)
     assert [await calls.call(), await calls.call()] == [1, 1]
     slept_s = 28_800.0
     assert [await calls.call(), await calls.call()] == [2, 2]
@@ -65,8 +65,8 @@ async def test_a_connection_whose_call_went_on_behind_a_sleep_is_used_again(
     calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What answers is there; and no call in progress is broken off where only the clock was set ahead."""
-    slept_s, wall = 0.0, connections.machine_s
-    monkeypatch.setattr(connections, "machine_s", lambda: wall() + slept_s)
+    slept_s, wall = 0.0, time.time
+    monkeypatch.setattr(time, "time", lambda: wall() + slept_s)
     calls.may_answer.clear()
     calling = asyncio.create_task(calls.call())
     while not calls.reached:

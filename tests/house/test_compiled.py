@@ -175,6 +175,21 @@ def test_a_value_is_no_concern_of_the_collector_and_what_tests_have_kinds_of_is_
     )
     given = natively((ROOT / "proxy/upstream/response.py").read_text(encoding="utf-8"))
     assert "@mypyc_attr(allow_interpreted_subclasses=True)\nclass Response:" in given
+    given = natively((ROOT / "proxy/dialects/endpoint.py").read_text(encoding="utf-8"))
+    assert (
+        "@mypyc_attr(allow_interpreted_subclasses=True)\n@dataclass(unsafe_hash=True, init=False)\nclass Endpoint:"
+        in given
+    )
+
+
+def test_machine_code_stays_at_half_of_the_steps() -> None:
+    left_out, kept = ("PARSED", "INTENDED", "READ", "SETTLED"), ("ATTRIBUTED", "RESERVED", "PRICED", "ANSWERED")
+    for name in ("run", "unary", "answering"):
+        text = (ROOT / f"proxy/exchange/{name}.py").read_text(encoding="utf-8")
+        given = natively(text)
+        assert not any(f"await {step}" in given for step in left_out), name
+        assert [step for step in kept if f"await {step}" in given] == [step for step in kept if f"await {step}" in text]
+        assert given.count("\n") >= text.count("\n"), name
 
 
 @pytest.mark.skipif(not state.__file__.endswith(".so"), reason="mypy is interpreted on this kind of machine")

@@ -19,7 +19,7 @@ LAYERS = [
         "pricing",
         (
             "proxy proxy.money proxy.times proxy.ids proxy.bounded_table proxy.errors proxy.patterns"
-            " proxy.rate_limited_log proxy.shares proxy.cohort"
+            " proxy.rate_limited_log proxy.shares proxy.current_task proxy.cohort"
         ),
         "proxy.wire",
         "proxy.types",

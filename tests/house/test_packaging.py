@@ -3,6 +3,7 @@ environment that the lock files make runs no code of others at start-up."""
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -71,6 +72,22 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
         if f"taximeter/{name}" not in shipped and name not in NOT_SHIPPED and Path(name).name != "README.md"
     ] == []
     assert {"taximeter/pricing/py.typed", "taximeter/proxy/py.typed", "taximeter/command.py"} <= shipped
+
+
+def test_what_is_served_is_compiled_where_the_wheel_is_installed(wheel: Path, tmp_path: Path) -> None:
+    """As in the image: no other `proxy` is on the path."""
+    installed, compiled = tmp_path / "installed", tmp_path / "compiled"
+    zipfile.ZipFile(wheel).extractall(installed)
+    environ = {
+        "PYTHONPATH": f"{installed}{os.pathsep}{sysconfig.get_path('purelib')}", "PYTHONPYCACHEPREFIX": str(compiled),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }  # fmt: skip
+    # Without `site`, which would find the clone where it is installed for development.
+    program = [sys.executable, "-S", "-P", str(ROOT / "served_bytecode.py")]
+    done = subprocess.run(program, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(compiled.rglob("installed/taximeter/proxy/dataplane/process.*.pyc"))
 
 
 def test_the_wheel_holds_nothing_else(wheel: Path) -> None:

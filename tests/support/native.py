@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import pkgutil
 import types
+from collections.abc import Iterator
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -14,10 +15,8 @@ from typing import Any
 
 import pytest
 
-from machine_code import constants, imported
-from proxy import money
-
-IS_NATIVE = money.__file__.endswith(".so")
+from machine_code import COMPILED, constants, imported
+from proxy.processes.code import IS_MACHINE_CODE as IS_NATIVE
 
 # What native callers do not look up: methods and fields. Constants and decorated methods they do.
 _NOT_LOOKED_UP = (
@@ -34,7 +33,7 @@ def is_native(kind: Any, name: str) -> bool:
 
 
 def is_kept(module: Any, name: str) -> bool:
-    """Whether that is a module's constant which native code keeps, and does not look up."""
+    """Whether that is a module's constant, or another native module's function in it, which native code does not look up."""
     if not isinstance(module, types.ModuleType) or module.__name__.partition(".")[0] not in ("pricing", "proxy"):
         return False  # Python's own, which may have no file, and others' machine code
     file = module.__file__
@@ -46,7 +45,14 @@ def _kept_by(file: str) -> set[str]:
     machine_code = Path(file)
     source = machine_code.with_name(f"{machine_code.name.partition('.')[0]}.py").read_text(encoding="utf-8")
     tree = ast.parse(source)
-    return {*constants(tree), *chain.from_iterable(imported(tree).values())}
+    return {*constants(tree), *chain.from_iterable(imported(tree).values()), *_native_ones(tree)}
+
+
+def _native_ones(tree: ast.Module) -> Iterator[str]:
+    """The names that a module has from native modules: mypyc calls what is there."""
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").replace(".", "/") in COMPILED:
+            yield from (one.asname or one.name for one in node.names)
 
 
 def setattr_checked(self: pytest.MonkeyPatch, target: Any, name: Any, *value: Any, **more: Any) -> None:

@@ -19,7 +19,7 @@ rm -rf build ./*.egg-info
 cd "$folder/wheel/taximeter"
 find . -name '*.so' -exec cp --parents -t "$folder/tree" {} +
 cd "$folder/tree"
-"$python" -c 'import sys, proxy.money; sys.exit(not proxy.money.__file__.endswith(".so"))'
+"$python" -m proxy --version | grep -q "machine code"
 # Calls of all kinds, through the code and through its sources, are told, billed and recorded the same. (Their order is the threads'.)
 said_in() {
     (cd "$1" && PYTHONPATH="$1" "$python" -m tests.support.varied_calls) >"$2" 2>"$folder/errors" \

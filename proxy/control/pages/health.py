@@ -12,6 +12,7 @@ from proxy.control.pages.page import Page, PageContent, PageRequest
 from proxy.control.pages.tables import Column, Row, Table
 from proxy.control.state import Unavailable, unrecorded_because
 from proxy.exports.status import sinks_shown
+from proxy.processes.code import running_code
 from proxy.processes.orders import InFile
 from proxy.reports import overview
 from proxy.reports.known_cost import known_cost
@@ -63,7 +64,9 @@ def _parts(request: PageRequest) -> Table:
         *_exports(request),
         _part("price book", request.now_us / 1e6 - checked_at(state.book) < _STALE_BOOK_S, _book(request)),
         _part(
-            "version", True, f"Taximeter {version('taximeter')}, {view.plural(state.expected_workers, 'data plane')}"
+            "version",
+            True,
+            f"Taximeter {version('taximeter')}, {view.plural(state.expected_workers, 'data plane')}, {running_code()}",
         ),
     ]
     columns = [Column("part", "Part", "text"), Column("state", "", "mark"), Column("detail", "How it is", "prose")]

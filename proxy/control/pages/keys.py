@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from proxy.config.fields import KEY_BUDGETS
 from proxy.control.api import keys as api
 from proxy.control.pages import view
 from proxy.control.pages.page import Action, Page, PageContent, PageRequest
-from proxy.control.pages.tables import Column, Row, Table
+from proxy.control.pages.tables import Column, Rest, Row, Table, more_of, top_of
 from proxy.ledger.planes import keys as ledger_keys
 from proxy.reports.calendar import spend_by
 from proxy.reports.key_use import key_use, keys_shown
@@ -26,7 +26,7 @@ _GRACE_S = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400}
 
 
 def show(request: PageRequest) -> PageContent:
-    """Every key, the configuration's too."""
+    """Every key, the configuration's too, or those that `?find=` names; as many as `?top=` says."""
     return _page(request)
 
 
@@ -36,18 +36,31 @@ def _page(request: PageRequest, made: dict[str, Any] | None = None) -> PageConte
     spent = {row.group["key"]: row for row in spend_by(engine, ["key"], since, None)}
     use = key_use(engine)
     last_days = {name: used.last_day(request.address.zone) for name, used in use.items()}
-    rows = list(keys_shown(request.state.config().keys, ledger_keys.list_keys(engine), use))
-    lines = [_row(row, spent.get(row["name"]), last_days.get(row["name"])) for row in rows]
-    known = {row["name"] for row in rows}
-    lines += [
+    every = list(keys_shown(request.state.config().keys, ledger_keys.list_keys(engine), use))
+    known = {row["name"] for row in every}
+    wanted, top = request.address.get("find"), top_of(request.address)
+    rows = [row for row in every if _is_found(row, wanted)]
+
+    def lines_of(some: Iterable[Mapping[str, Any]]) -> list[Row]:
+        return [_row(row, spent.get(row["name"]), last_days.get(row["name"])) for row in some]
+
+    lines = lines_of(rows[:top])
+    deleted = [
         Row(
             {"name": name, "state": "deleted", "cost": _cost(row), "calls": row.requests},
             muted=True,
             to=_spend_link(name),
         )
         for name, row in spent.items()
-        if name is not None and name not in known
+        if name is not None and name not in known and _is_found({"name": name}, wanted)
     ]
+    left = len(rows) + len(deleted) - top
+    rest = None
+    if left > 0:
+        more = more_of(request.address, top)
+        row = Row({"name": f"other ({left:,})"}, {"name": more} if more else {}, muted=True, to=more)
+        rest = Rest(row, lambda: [*lines_of(rows[top:]), *deleted[max(0, top - len(rows)) :]])
+    lines += deleted[: max(0, top - len(rows))]
     columns = [
         Column("name", "Key", "name"),
         Column("state", "", "text"),
@@ -59,11 +72,17 @@ def _page(request: PageRequest, made: dict[str, Any] | None = None) -> PageConte
         Column("calls", "Calls, 30 days", "count"),
         Column("cost", "Spent, 30 days", "usd"),
     ]
-    table = Table(
-        "keys", "Keys", columns, lines, empty="There is no key yet, so every call is refused. Make the first one."
-    )
-    ours = [{"id": row["id"], "name": row["name"]} for row in rows if row["id"]]
-    return PageContent("keys", "Keys", {"made": made, "ours": ours}, (table,), api="/api/keys")
+    empty = "There is no key yet, so every call is refused. Make the first one."
+    if wanted:
+        empty = "No key is called so, nor is its team, user or customer."
+    table = Table("keys", "Keys", columns, lines, rest=rest, empty=empty)
+    ours = [{"id": row["id"], "name": row["name"]} for row in rows[:top] if row["id"]]
+    values = {"made": made, "ours": ours, "wanted": wanted, "may_find": wanted or rest is not None}
+    return PageContent("keys", "Keys", values, (table,), api="/api/keys")
+
+
+def _is_found(key: Mapping[str, Any], wanted: str) -> bool:
+    return any(wanted.lower() in (key.get(name) or "").lower() for name in ("name", *_ATTRIBUTES))
 
 
 def _row(key: Mapping[str, Any], spent: SpendRow | None, last_day: str | None) -> Row:

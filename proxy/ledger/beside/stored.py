@@ -10,31 +10,17 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy import BigInteger, Column, Index, Table, Text
 from sqlalchemy.engine import Connection, Engine
 
 from proxy.ledger.database import insert_into, reading, writing
 from proxy.ledger.entries.entry import Entry
 from proxy.ledger.entries.row import json_text
-from proxy.ledger.schema import metadata
+from proxy.ledger.schema import stored
 from proxy.times import DAY_US
 
 KEEP_DAYS = 31
 _MOST = 256  # things of one answer
 _DIGEST_CHARS = 32
-
-# What calls left at their providers (responses, and the items in them), by a digest of its id and its owner.
-stored = Table(
-    "stored",
-    metadata,
-    Column("digest", Text, primary_key=True),
-    Column("upstream", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("session_id", Text, nullable=False),
-    Column("stored_at", BigInteger, nullable=False),
-    Column("facts", Text),
-    Index("stored_stored_at", "stored_at"),
-)
 
 
 def write_stored(connection: Connection, entries: Iterable[Entry]) -> None:

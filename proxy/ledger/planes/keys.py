@@ -16,7 +16,7 @@ from proxy.budgets.key_limits import WINDOWS, KeyLimits
 from proxy.config.fields import money
 from proxy.ids import Ids
 from proxy.ledger.database import writing
-from proxy.ledger.planes.snapshot import KEY_ATTRIBUTES, identities_of, limit_of, limits_of
+from proxy.ledger.planes.snapshot import KEY_ATTRIBUTES, identities_of, identity_of, kind_of, limit_of, limits_of
 from proxy.ledger.schema import keys
 from proxy.money import NANO, usd_text
 from proxy.times import instant, now_us
@@ -180,3 +180,34 @@ def identities(engine: Engine) -> list[dict[str, Any]]:
             connection.execute(sa.select(keys).where(keys.c.revoked_at.is_(None)).order_by(keys.c.id)).mappings().all()
         )
     return identities_of(rows)
+
+
+_TOLD = ("id", "key_id", "name", *KEY_ATTRIBUTES, "labels", "models", "expires_at", "limits")
+_LIVE = sa.select(*[keys.c[name] for name in _TOLD]).where(keys.c.revoked_at.is_(None))
+_REVOKED = sa.select(keys.c.id, keys.c.limits).where(keys.c.revoked_at.is_not(None), keys.c.limits.is_not(None))
+
+
+class KnownKeys:
+    """Keys as `identities` and `limits` give them, read again and again: what is as it was is not looked into again, and is the
+    same object."""
+
+    def __init__(self) -> None:
+        self._live: dict[str, tuple[Any, dict[str, Any], KeyLimits | None]] = {}  # the row, and what it says
+        self._kinds: dict[str, KeyLimits] = {}  # of the limits that revoked keys had
+
+    def read(self, engine: Engine) -> tuple[list[dict[str, Any]], list[KeyLimits]]:
+        """In one question for the live ones: a key that is in it has its limits in it, too."""
+        before, live = self._live, {}
+        with engine.connect() as connection:
+            for row in map(tuple, connection.execute(_LIVE.order_by(keys.c.created_at, keys.c.id))):
+                known = before.get(row[0])
+                if known is None or known[0] != row:
+                    said = dict(zip(_TOLD, row, strict=True))
+                    known = row, identity_of(said), limit_of(said["limits"]) if said["limits"] else None
+                live[row[0]] = known
+            kinds = {
+                row[0]: self._kinds.get(row[0]) or kind_of(limit_of(row[1])) for row in connection.execute(_REVOKED)
+            }
+        self._live, self._kinds = live, kinds
+        limits = [limit for _, _, limit in live.values() if limit is not None]
+        return [identity for _, identity, _ in live.values()], [*sorted(set(kinds.values()), key=str), *limits]

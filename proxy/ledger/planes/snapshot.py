@@ -20,24 +20,25 @@ MOST_ASKED = 200  # about in one question: SQLite refuses a thousand conditions
 
 def identities_of(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Live keys, of `keys`, as the fields of `Identity`."""
-    return [
-        {
-            "key_id": row["key_id"],
-            "key": row["name"],
-            **{name: row[name] for name in KEY_ATTRIBUTES},
-            "labels": orjson.loads(row["labels"]) if row["labels"] else {},
-            "models": orjson.loads(row["models"]) if row["models"] else None,
-            "expires_at": None if row["expires_at"] is None else row["expires_at"] / 1e6,
-        }
-        for row in rows
-    ]
+    return [identity_of(row) for row in rows]
+
+
+def identity_of(row: Row) -> dict[str, Any]:
+    return {
+        "key_id": row["key_id"],
+        "key": row["name"],
+        **{name: row[name] for name in KEY_ATTRIBUTES},
+        "labels": orjson.loads(row["labels"]) if row["labels"] else {},
+        "models": orjson.loads(row["models"]) if row["models"] else None,
+        "expires_at": None if row["expires_at"] is None else row["expires_at"] / 1e6,
+    }
 
 
 def limits_of(rows: Sequence[Row]) -> list[KeyLimits]:
     """rows: keys that have or had limits, in the order in which they were made. The live ones' limits; before them what revoked
     keys had, one of a kind."""
     live = [limit_of(row["limits"]) for row in rows if row["revoked_at"] is None]
-    gone = {_kind_of(limit_of(row["limits"])) for row in rows if row["revoked_at"] is not None}
+    gone = {kind_of(limit_of(row["limits"])) for row in rows if row["revoked_at"] is not None}
     return [*sorted(gone, key=str), *live]
 
 
@@ -46,7 +47,9 @@ def limit_of(text: str) -> KeyLimits:
     return KeyLimits(**orjson.loads(text))
 
 
-def _kind_of(limit: KeyLimits) -> KeyLimits:
+def kind_of(limit: KeyLimits) -> KeyLimits:
+    """What stays of a revoked key's limits."""
+
     def same(amount: int | None) -> int | None:
         return None if amount is None else 0
 

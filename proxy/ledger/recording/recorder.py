@@ -37,8 +37,8 @@ log = logging.getLogger("taximeter.recorder")
 # How long records may come together. A batch costs what thirty entries do, so that where there are many, more do.
 _EVERY_S, _MANY_EVERY_S, _MANY = 0.2, 0.5, 100
 _LATELY = 1000  # ends that a killed worker may not have reported to the budgets
-# Entries of one batch, and what one read has beyond them: more save a server work, but no file, and take memory.
-_MAX_ENTRIES, _MAX_ENTRIES_OF_A_SERVER = 1000, 5000
+# Entries of one batch, and what one read has beyond them: more save a server work, a file hardly any, and take memory.
+_MAX_ENTRIES, _MAX_ENTRIES_OF_A_SERVER = 500, 5000
 _RECORDS_OF_AN_ENTRY = 2  # so many are read at most, too: what is refused has no entry
 _CHECK_EVERY_S, _DROP_EVERY_S = 1.0, 5.0
 _INTENT_AFTER_US = 2_000_000  # a call's INTENT is written that long after it began at most

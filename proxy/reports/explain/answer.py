@@ -236,7 +236,7 @@ def _said(shown: ExplainShown) -> list[str]:
         f"{about_it.since} to {about_it.until} against {shown.previous[0]} to {shown.previous[1]}.",
     ]
     lines += [f"From: {source}." for source in about_it.sources]
-    return lines + [f"Mind: {caveat}." for caveat in about_it.caveats]
+    return lines + [f"Note: {caveat}." for caveat in about_it.caveats]
 
 
 def _sentence(by: Sequence[str], was: int, now: int, total: Parts, first: Sequence[tuple[Values, Parts]]) -> str:

@@ -207,7 +207,7 @@ def _projection(result: Margins, now_us: int) -> Projection:
     if result.until < month.end or result.since >= month.end:
         return Projection(basis="the period is over: its cost", until=rfc3339(result.until))
     share = rate(min(month.length_us, max(0, now_us - month.start)), month.length_us)
-    basis = f"{month.name} goes on as so far: its cost over the {share} of it that is past; not known in its first hour"
+    basis = f"what all of {month.name} costs if it goes on as in the {share} of it so far; not known in its first hour"
     return Projection(basis=basis, until=rfc3339(month.end))
 
 
@@ -241,5 +241,5 @@ def _said(shown: MarginShown) -> list[str]:
         lines.append(f"Plan {plan.plan}: {plan.customers} customers, {plan.at_loss} at a loss{spread}{even}.")
     lines += [f"Projection: {shown.projection.basis}."]
     lines += [f"From: {source}." for source in shown.about.sources]
-    lines += [f"Mind: {caveat}." for caveat in shown.about.caveats]
+    lines += [f"Note: {caveat}." for caveat in shown.about.caveats]
     return lines

@@ -234,4 +234,4 @@ def _said(shown: MonthShown) -> list[str]:
     if shown.adjustments:
         lines.append(f"{shown.adjustments_usd} USD of it adjust closed months, each in a row of its own month.")
     lines += [f"From: {source}." for source in shown.about.sources]
-    return lines + [f"Mind: {caveat}." for caveat in shown.about.caveats]
+    return lines + [f"Note: {caveat}." for caveat in shown.about.caveats]

@@ -243,7 +243,7 @@ def _answer(
         for item in items
     ]
     rows.append({"model": "(total)", **{name: getattr(shown, name) for name in _COLUMNS[2:6]}})
-    return Answer(shown, rows, _COLUMNS, [*_said(shown), *(f"Mind: {what}." for what in idle)])
+    return Answer(shown, rows, _COLUMNS, [*_said(shown), *(f"Note: {what}." for what in idle)])
 
 
 def _said(shown: WhatIfShown) -> list[str]:

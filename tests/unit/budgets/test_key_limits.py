@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,20 @@ def test_each_key_counts_in_its_own_limits_and_no_other_key_does(*, trusted: boo
     assert taken(index, "d", trusted=trusted) == {"key:rpm": ("d", 5)}
     assert taken(index, "e", trusted=trusted) == {"key:month": ("e", 0)}
     assert taken(index, "", trusted=trusted) == {}
+
+
+def test_of_many_raises_each_group_has_its_own_and_those_of_all() -> None:
+    chance = random.Random(1)
+    groups = [None, *"abcdef"]
+    raised = [
+        Raise("key:month", chance.choice(groups), chance.randrange(1, 9), chance.choice([None, 5.0, 15.0]))
+        for _ in range(200)
+    ]
+    (budget,) = key_budgets([KeyLimits(name, 100, "month") for name in "abc"], raised)
+    for group in "abcdef":
+        for now_s in (4.0, 5.0, 20.0):
+            more = [one.by for one in raised if one.group in (None, group) and now_s < (one.until_s or now_s + 1)]
+            assert budget.limit_for(group, now_s) == 100 + sum(more)
 
 
 def test_what_a_budget_counts_is_the_same_whoever_has_a_key() -> None:

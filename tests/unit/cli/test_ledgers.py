@@ -77,6 +77,15 @@ def test_a_budget_that_is_not_there_has_no_raises() -> None:
     assert (done.exit_code, done.stderr) == (1, "error: there is no budget 'nosuch'\n")
 
 
+def test_a_mistyped_budget_is_answered_with_the_one_that_was_meant(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (bare / "c.yaml").write_text("budgets: [{name: per-customer, per: [customer], limit_usd: 5, window: month}]\n")
+    monkeypatch.setenv("TAXIMETER_CONFIG", "c.yaml")
+    for command in (["list", "per-custmer"], ["raises", "per-custmer"], ["raise", "per-custmer", "--by", "5"]):
+        done = CliRunner().invoke(app, ["budgets", *command])
+
+        assert done.stderr == "error: there is no budget 'per-custmer'; did you mean per-customer?\n"
+
+
 def test_without_a_file_the_local_model_has_its_price(bare: Path) -> None:
     """As `serve` has it, which bills its first calls so: they are not repriced as unknown, and can be compared."""
     lines = bare / "calls.jsonl"

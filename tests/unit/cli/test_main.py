@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from proxy.cli.main import COMMANDS, app
+from proxy.processes.code import python_build, running_code
 from tests.support.commands import commands
 from tests.support.rows import each_row
 
@@ -39,10 +40,13 @@ def test_every_command_takes_a_configuration() -> None:
     assert [path for path, options in known.items() if path not in groups and "--config" not in options] == []
 
 
-def test_the_version_is_the_package_s() -> None:
+def test_the_version_is_the_package_s_with_what_runs_it() -> None:
     shown = CliRunner().invoke(app, ["--version"])
 
-    assert (shown.exit_code, shown.output) == (0, f"taximeter {version('taximeter')}\n")
+    assert (shown.exit_code, shown.output) == (
+        0,
+        f"taximeter {version('taximeter')} ({running_code()}, {python_build()})\n",
+    )
 
 
 def test_an_unknown_command_is_refused() -> None:

@@ -58,6 +58,22 @@ def told(folder: Path, text: str) -> list[str]:
         ("server: {max_body_mb: 33554432}", "server.max_body_mb (line 1): must be at most 1024 megabytes; if bytes are meant, 32"),
         ("server: {max_head_kb: 65536}", "server.max_head_kb (line 1): must be at most 1024 kilobytes; if bytes are meant, 64"),
         ("server:\n\tport: 1", "taximeter.yaml:2:1: there is a tab; YAML is indented by blanks"),
+        ("server:\n  port: 1\n host: x", "taximeter.yaml:3:2: its indentation fits no line above: names and rows that belong together begin in the same column"),
+        ("budgets:\n  - name: a\n  limit_usd: 5", "taximeter.yaml:3:3: its indentation fits no line above: names and rows that belong together begin in the same column"),
+        ("models: {a: {upstream: b: c}}", "taximeter.yaml:1:25: the `{` on line 1 is not closed, or a comma is missing; a text with a bracket or brace in it, such as ${NAME}, goes in quotes"),
+        ("budgets:\n- {name: a, per: [team, limit_usd: 5}", "taximeter.yaml:2:37: the `[` on line 2 is not closed, or a comma is missing; a text with a bracket or brace in it, such as ${NAME}, goes in quotes"),
+        ("keys:\n- {name: a, key: ${KEY}}", "taximeter.yaml:2:19: the `{` on line 2 is not closed, or a comma is missing; a text with a bracket or brace in it, such as ${NAME}, goes in quotes"),
+        ("upstreams:\n  a: base_url: x", "taximeter.yaml:2:14: no `name:` can stand here: this line has one already, or is indented too far, or the line above lacks its `:`; a text with `: ` in it goes in quotes"),
+        ("server: {port: 1,, host: x}", "taximeter.yaml:1:18: a value is missing here, or a bracket above is not closed"),
+        ("models:\n  *: {upstream: a}", "taximeter.yaml:2:4: a text that begins with * goes in quotes"),
+        ("models:\n  *-mini: {upstream: a}", 'taximeter.yaml:2:3: a text that begins with * goes in quotes: "*-mini"'),
+        ("log: @x", "taximeter.yaml:1:6: a text that begins with @ goes in quotes"),
+        ("keys:\n- {name: 'a, key: b}\n", "taximeter.yaml:3:1: the quote that begins on line 2 is not closed"),
+        ('ledger: "c:\\q"', "taximeter.yaml:1:13: \\q means nothing between double quotes; take single ones"),
+        ("log: {}\n---\nlog: {}", "taximeter.yaml:2:1: a second file begins here; leave the `---` out"),
+        ("log: {}\nledger: a\x07b", "taximeter.yaml:2: there is a character that no text has (code 7); take it out"),
+        ("server:\n\u00a0\u00a0port: 1", "port (line 2): is not a setting: beside it stands what looks like a blank and is none; type the blanks anew"),
+        ("upstreams:\na: {base_url: 'http://x'}", "a (line 2): is not a setting; check its spelling; what belongs to a section is indented"),
         ("ledger: !env LEDGER", "taximeter.yaml:1:9: the tag !env is not understood; write the value itself, or ${NAME} for one from the environment"),
     ],
 )  # fmt: skip
@@ -65,6 +81,22 @@ def test_one_fault_is_one_line_that_says_what_was_meant(tmp_path: Path, text: st
     (problem,) = told(tmp_path, text)
 
     assert problem.endswith(says)
+
+
+def test_a_name_that_is_no_setting_is_told_beside_the_variable_below_it_that_is_not_set(tmp_path: Path) -> None:
+    lines = told(tmp_path, "upstream: {openai: {base_url: 'https://x', api_key: '${NO_SUCH}'}}")
+
+    assert len(lines) == 2
+    assert any(line.endswith("upstream (line 1): is not a setting; did you mean upstreams?") for line in lines)
+    assert any("NO_SUCH is not set" in line for line in lines)
+
+
+def test_a_file_in_another_encoding_is_called_that_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "taximeter.yaml"
+    file.write_bytes("log: {}\nkeys: [{name: café, key: sk-0123456789abcdef}]\n".encode("latin-1"))
+
+    with pytest.raises(ConfigError, match=r"is not UTF-8 \(the byte 0xe9 on line 2\); save it as UTF-8"):
+        load_config(file, {})
 
 
 def test_rows_can_be_merged_and_what_stands_in_a_row_wins(tmp_path: Path) -> None:

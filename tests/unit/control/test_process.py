@@ -117,10 +117,10 @@ async def test_a_key_that_is_revoked_while_a_data_plane_is_told_what_is_spent_is
     control._engine = open_ledger(control.config.ledger)
     control._shared = None
     control._recorder = cast(Any, SimpleNamespace(check_soon=lambda: 0.0, runs_of=lambda _: 1, checked_at=0.0, batch=0))
-    control._made = RuntimeSettings([{"key_id": "revoked"}], [], [])
+    control._made.settings = RuntimeSettings([{"key_id": "revoked"}], [], [])
 
     def asked(*question: Any) -> Any:
-        control._made = RuntimeSettings([], [], [])
+        control._made.settings = RuntimeSettings([], [], [])
         return initial_state(*question)
 
     monkeypatch.setattr(process, "initial_state", asked)
@@ -128,7 +128,7 @@ async def test_a_key_that_is_revoked_while_a_data_plane_is_told_what_is_spent_is
     control._engine.dispose()
 
     assert told["keys"] == []
-    assert set(told) == {"keys", "limits", "raises", "seeds", "defined", "jobs", "charged"}
+    assert set(told) == {"keys", "limits", "raises", "number", "seeds", "defined", "jobs", "charged"}
 
 
 async def test_a_repricing_that_comes_while_a_data_plane_is_told_what_is_spent_is_in_what_it_is_told(
@@ -162,12 +162,12 @@ async def test_a_key_that_is_revoked_while_budgets_are_seeded_anew_stays_revoked
     control._engine = open_ledger(control.config.ledger)
     control._shared = None
     control._recorder = cast(Any, SimpleNamespace(caught_up_at=1.0))
-    control._made = RuntimeSettings([{"key_id": "revoked"}], [], [])
+    control._made.settings = RuntimeSettings([{"key_id": "revoked"}], [], [])
     pushed: list[Any] = []
     control._link = cast(Any, SimpleNamespace(push=pushed.append))
 
     def asked(*question: Any) -> Any:
-        control._made = RuntimeSettings([], [], [])
+        control._made.settings = RuntimeSettings([], [], [])
         return initial_state(*question)
 
     monkeypatch.setattr(process, "initial_state", asked)
@@ -177,40 +177,13 @@ async def test_a_key_that_is_revoked_while_budgets_are_seeded_anew_stays_revoked
     assert [snapshot["keys"] for snapshot in pushed] == [[]]
 
 
-async def test_a_key_that_is_revoked_does_not_come_back_with_an_answer_that_is_late(
-    control: Control, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever changes a key has the ledger asked at once, beside what looks every now and then; and no row differs any more."""
-    is_asked, may_answer = threading.Event(), threading.Event()
-    there, revoked = RuntimeSettings([{"key_id": "a"}], [], []), RuntimeSettings([], [], [])
-    rows = iter([there, revoked])
-
-    def read(_: Any) -> RuntimeSettings:
-        made = next(rows)
-        if made is there:
-            is_asked.set()
-            may_answer.wait(30)
-        return made
-
-    monkeypatch.setattr(process, "runtime_settings", read)
-    pushed: list[dict[str, Any]] = []
-    control._link = cast("ControlServer", SimpleNamespace(push=pushed.append))
-    control._engine, control._made = cast("Any", None), there
-    early = asyncio.create_task(control._refresh())
-    await asyncio.to_thread(is_asked.wait, 30)
-    assert await control._refresh()
-    may_answer.set()
-    assert await early
-    assert [snapshot["keys"] for snapshot in pushed] == [[]]
-
-
 async def test_a_part_that_fails_ends_all(control: Control, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Never on with keys that nobody reads again; the supervisor starts the process anew."""
 
     async def failing() -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(control, "_poll_keys", failing)
+    monkeypatch.setattr(control._made, "watch", failing)
     with pytest.raises(ExceptionGroup) as failure:
         await control.serve()
 

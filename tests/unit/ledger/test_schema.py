@@ -85,6 +85,32 @@ def test_opening_twice_changes_nothing(empty_database: str, opened: list[sa.Engi
     assert described(opened[1]) == first
 
 
+def test_whoever_opens_an_empty_database_makes_all_tables(tmp_path: Path, opened: list[sa.Engine]) -> None:
+    """`taximeter keys create` before the first `serve` left one out, which no later start made: what was to be written into it
+    held up the recorder for good."""
+    path = tmp_path / "ledger.db"
+    alone = f"from proxy.ledger.database import open_ledger; open_ledger('sqlite:///{path}').dispose()"
+    everything = (
+        "import importlib, pkgutil, proxy.ledger\n"
+        "for one in pkgutil.walk_packages(proxy.ledger.__path__, 'proxy.ledger.'):\n"
+        "    if '.migrations' not in one.name: importlib.import_module(one.name)\n"
+        "from proxy.ledger.schema import metadata\n"
+        "print(*sorted(metadata.tables))"
+    )
+    subprocess.run([sys.executable, "-c", alone], check=True)
+    known = subprocess.run([sys.executable, "-c", everything], check=True, capture_output=True, text=True).stdout
+    opened.append(connect(f"sqlite:///{path}"))
+    assert set(known.split()) == set(sa.inspect(opened[0]).get_table_names()) - {"alembic_version"}
+
+
+def test_a_ledger_that_lacks_what_a_command_left_out_gets_it(empty_database: str, opened: list[sa.Engine]) -> None:
+    opened.append(open_ledger(empty_database))
+    with opened[0].begin() as connection:
+        connection.exec_driver_sql("DROP TABLE stored")
+    opened.append(open_ledger(empty_database))
+    assert sa.inspect(opened[1]).has_table("stored")
+
+
 def test_a_ledger_that_a_newer_version_has_migrated_is_used_as_it_is(
     empty_database: str, opened: list[sa.Engine]
 ) -> None:

@@ -55,3 +55,35 @@ def test_a_stop_tells_what_did_not_come_to_its_end(on_stop: str, drain_s: float,
 
     assert done.returncode == 0, done.stderr
     assert [line.partition(";")[0] for line in done.stderr.splitlines()] == told
+
+
+# SIGTERM comes when the data plane is gone for the system already, and the supervisor has not noted it yet.
+_JUST_ENDED = r"""import logging, os, signal, socket, sys
+from proxy.config.model import Config
+from proxy.serve import supervisor as module
+
+logging.basicConfig(format="%(message)s")
+wait = os.waitpid
+
+def waitpid(pid, options):
+    ended = wait(pid, options)
+    if not supervisor._stopping:
+        for _ in range(int(sys.argv[1])):
+            signal.raise_signal(signal.SIGTERM)
+    return ended
+
+module.os.waitpid = waitpid
+supervisor = module.Supervisor(Config(), None, None)
+supervisor.add("data-0", lambda _: os._exit(0), socket.socket())
+sys.exit(supervisor.run())
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_stop_in_the_moment_of_a_process_s_end_is_a_stop(times: int) -> None:
+    """It was a traceback and exit code 1, and the ledger got nothing more from the control process."""
+    program = [sys.executable, "-c", _JUST_ENDED, str(times)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from proxy.ledger.beside.stored import stored
+from proxy.ledger.schema import stored
 
 revision = "0008"
 down_revision = "0007"
