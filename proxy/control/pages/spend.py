@@ -169,8 +169,18 @@ def _whole(request: PageRequest, choice: Choice) -> _Ranked:
     before = {} if span is None else _grouped(request, choice.by, span)
     keys = sorted(groups, key=lambda key: _rank(groups[key], choice))
     shown = {key: groups[key] for key in keys[: choice.top]}
-    others = len((groups.keys() | before.keys()) - shown.keys())
-    return _Ranked(shown, others, sum_of(groups.values()), before, sum_of(before.values()))
+    total, is_whole = _summed(request, choice.span, groups)
+    total_before, was_whole = (NOTHING, True) if span is None else _summed(request, span, before)
+    others = len((groups.keys() | before.keys()) - shown.keys()) if is_whole and was_whole else None
+    return _Ranked(shown, others, total, before, total_before)
+
+
+def _summed(request: PageRequest, span: Span, groups: Mapping[Key, Sums]) -> tuple[Sums, bool]:
+    """What a time comes to, and whether the groups have all of it: deleted entries are in no session, but in the sums."""
+    if _has_all_entries(request, span):
+        return sum_of(groups.values()), True
+    total = _total(request, span)
+    return total, total == sum_of(groups.values())
 
 
 def _is_of_sessions(request: PageRequest, choice: Choice) -> bool:
@@ -186,7 +196,9 @@ def _sessions(request: PageRequest, choice: Choice) -> _Ranked:
         engine, limit=choice.top + 1, order=order, since=span.since, until=span.until, team=team, lone_counts=True
     )
     shown: dict[Key, Sums] = {(row.session,): sums_of(row) for row in rows[: choice.top]}
-    return _Ranked(shown, None if len(rows) > choice.top else 0, _total(request, span))
+    total = _total(request, span)
+    are_all = len(rows) <= choice.top and (_has_all_entries(request, span) or total == sum_of(shown.values()))
+    return _Ranked(shown, 0 if are_all else None, total)
 
 
 def _rank(sums: Sums, choice: Choice) -> tuple[int, ...]:

@@ -75,3 +75,17 @@ def test_what_was_spent_before_leads_to_the_calls_of_then(control: Control, by: 
     for amount, asked in (found.groups() for found in led):
         sums = control.get("/api/spend", **dict(parse_qsl(html.unescape(asked), keep_blank_values=True)))["items"]
         assert sum(Decimal(item["cost_usd"]) for item in sums) == Decimal(amount)
+
+
+@pytest.mark.parametrize("by", ["session", "session,model", "session&compare=1", "session&sort=rate"])
+@pytest.mark.parametrize("since", ["2026-11-23", "2026-11-24T12:00:00Z", "2026-11-25"])
+def test_calls_whose_session_is_deleted_are_others(control: Control, by: str, since: str) -> None:
+    """The total was that of the rest, and in the list of sessions no row had them."""
+    span = f"since={since}&until=2026-11-26"
+    wanted = {row["model"]: row["calls"] for row in _csv(control, f"/spend?{span}&by=model&top=200")}
+    shown = _csv(control, f"/spend?{span}&by={by}&top=200")
+    assert sum(int(row["calls"]) for row in shown) == sum(map(int, wanted.values()))
+
+
+def _csv(control: Control, address: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(control.client.get(address + "&csv=spend").text)))
