@@ -229,6 +229,13 @@ def until(port: int, secret: str, wanted: int) -> float:
     return time.perf_counter() - began
 
 
+def said(port: int, path: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+
+
 def fetched(port: int, path: str) -> str:
     began = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
@@ -311,6 +318,9 @@ class _Run:
         print(f"  at {_RATE} calls a second")
         measured(self._process, _LOAD_S, lambda: asyncio.run(_opened(self._data, secrets, _RATE, _LOAD_S)))
         self._process.settled_cpu_s()
+        for line in said(self._admin, "/metrics").splitlines():
+            if line.startswith("taximeter_refusals_total"):
+                print(f"    {line}")
 
     def changes(self) -> None:
         engine = open_ledger(self._url)

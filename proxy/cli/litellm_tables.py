@@ -14,6 +14,7 @@ from proxy.cli.output import fail
 from proxy.config.from_litellm import SPEND_LOG, TABLES
 from proxy.config.from_litellm.models import provider_named
 from proxy.config.from_litellm.values import moment
+from proxy.config.ledger_url import without_password
 from proxy.money import NANO
 from proxy.reports.what_if.replay import LoggedCall
 
@@ -99,7 +100,7 @@ def _reason(error: Exception, url: str) -> str:
         password = sa.make_url(url).password
     except sa.exc.ArgumentError:
         return type(error).__name__  # it repeats the address, whatever of it is secret
-    return text.replace(str(password), "***") if password else text
+    return without_password(text, password)
 
 
 def _address(url: str) -> Any:

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote
 
+_LONG = 6  # characters: no word of an error has so many of a password by chance
 _POSTGRES = re.compile(r"postgres(?:ql)?://")
 _PLACE = r"(?:\[[^\]]*\]|[^/:?#@,\[\]]*)(?::\d{1,5})?"
 _BEHIND_THE_PASSWORD = re.compile(rf"(?P<places>{_PLACE}(?:,{_PLACE})*)(?:/(?P<rest>[^@]*))?\Z")
@@ -59,6 +60,16 @@ def _read(rest: str, at: int) -> PostgresAddress | None:
         database=unquote(fits["rest"] or ""),
         query="" if options_at < 0 else rest[options_at + 1 :],
     )
+
+
+def without_password(text: str, password: str | None) -> str:
+    """What a driver says, with stars for the password. A short one is a part of many words, and is looked for between them."""
+    if not password:
+        return text
+    hidden = re.escape(password)
+    if len(password) < _LONG:
+        hidden = rf"(?<!\w){hidden}(?!\w)"
+    return re.sub(hidden, "***", text)
 
 
 def _place(text: str) -> tuple[str, int | None]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from sqlalchemy.engine import Engine
@@ -54,19 +54,22 @@ class Made:
     async def watch(self) -> None:
         """Keys and raises can be made by the command line and by other instances, straight in the database."""
         with contextlib.closing(Changes(self._engine())) as changes:
-            known: tuple[Any, Any] = (None, None)
+            # The version at the latest look, the one at the latest reading, and the mark then.
+            seen = read = mark_read = None
             look_at = 0.0
             while True:
                 await asyncio.sleep(_POLL_S)
                 version = changes.version()
-                if version is not None and version == known[0]:
+                if version is not None and version == (seen if monotonic() < look_at else read):
                     continue
-                mark, now = await asyncio.to_thread(changes.mark), time.monotonic()
-                if mark is None or mark != known[1] or now >= look_at:
-                    if not await self.refresh():
-                        continue
-                    look_at = now + _LOOK_S
-                known = version, mark
+                mark, now = await asyncio.to_thread(changes.mark), monotonic()
+                seen = version
+                if mark is None or mark != mark_read or now >= look_at:
+                    # Where it does not answer, what it says next is read: a standby that takes over may lack the latest.
+                    seen = read = mark_read = None
+                    if await self.refresh():
+                        seen = read = version
+                        mark_read, look_at = mark, now + _LOOK_S
 
     async def refresh(self) -> bool:
         """Whether the database answered."""

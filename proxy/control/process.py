@@ -29,6 +29,7 @@ from proxy.control.away import LEDGER, RECORDS, answering_what_is_missing
 from proxy.control.banner import Where
 from proxy.control.charges import Charges, unknown_charges
 from proxy.control.ending import end_behind
+from proxy.control.lives import earlier_are_told
 from proxy.control.made import Made
 from proxy.control.metrics.series import MetricState
 from proxy.control.opening import is_empty, opened, say_that_it_is_another
@@ -61,6 +62,7 @@ T = TypeVar("T")
 
 _TICK_S = 1.0
 _POLL_RUNS_S = 0.02
+_STORE_WAIT_S = 1.0
 _FIRST_KEY = "first"
 
 
@@ -280,11 +282,13 @@ class Control:
 
     async def _first_snapshot(self, worker: str) -> dict[str, Any]:
         """For a data plane that starts (or comes back): what is spent, once its earlier life is in the ledger."""
-        asked_at = self._recorder.check_soon() if self._shared is None else 0.0
+        if self._shared is not None:
+            go_on_at = asyncio.get_running_loop().time() + _STORE_WAIT_S
+            await earlier_are_told(worker, self._data_dir / "spool", lambda: self._serves_without_store(go_on_at))
+            return self._made.snapshot()
+        asked_at = self._recorder.check_soon()
         while self._recorder.runs_of(worker) > 1 or self._recorder.checked_at < asked_at:  # noqa: ASYNC110 - the recorder is a thread, what it deletes are files
             await asyncio.sleep(_POLL_RUNS_S)
-        if self._shared is not None:
-            return self._made.snapshot()
         while True:
             # Who is not there yet hears of no charge; what is on its way to the ledger may be in these sums or not.
             batch, charged = self._recorder.batch, self._charges.count
@@ -294,6 +298,12 @@ class Control:
             await asyncio.sleep(_POLL_RUNS_S)
         seeds = self._by_now(self._snapshot_of(state))
         return seeds | {"jobs": state.jobs, "charged": self._charges.lately(now_s())}
+
+    def _serves_without_store(self, go_on_at: float) -> bool:
+        """Whether calls need not wait for a store that is away: every budget lets them go on. go_on_at: the loop's time."""
+        if self._shared is None or self._shared.store.up or asyncio.get_running_loop().time() < go_on_at:
+            return False
+        return not any(one.hard and one.on_store_down == "deny" for one in self.budgets())
 
     def _by_now(self, seeds: dict[str, Any]) -> dict[str, Any]:
         """With the keys of this moment: what was pushed while the ledger was asked must not be taken back, and who connects has

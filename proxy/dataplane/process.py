@@ -206,6 +206,7 @@ class _DataPlane:
     def _gauges(self, _: Mapping[str, Any]) -> dict[str, Any]:
         plane = self._plane
         return {
+            "ready": plane.ready,
             "inflight_requests": plane.calls_in_flight,
             "realtime_sessions": len(plane.sessions),
             "bytes_in_flight": plane.load.bytes.total,

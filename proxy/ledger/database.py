@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
-from proxy.config.ledger_url import parse_postgres
+from proxy.config.ledger_url import parse_postgres, without_password
 from proxy.ledger import capacity_schema, export_schema, partitions, parts_schema, rollup_schema, view_schema  # noqa: F401 - their tables
 from proxy.ledger.schema import metadata, stored
 from proxy.ledger.sql_view import view_sql
@@ -100,7 +100,7 @@ def why_not_opened(error: Exception, url: str) -> str:
     if url.startswith("sqlite"):
         return f"{make_url(url).database}: {text}"
     password = parse_postgres(url).password if url.startswith("postgres") else None
-    return text.replace(password, "***") if password else text
+    return without_password(text, password)
 
 
 def writing(engine: Engine) -> Engine:

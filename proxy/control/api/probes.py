@@ -23,9 +23,12 @@ LEDGER_AWAY = "The ledger database does not answer."
 async def missing(state: ControlState) -> list[str]:
     """What calls would have to wait for. On the process's loop."""
     away = ["the ledger database"] if state.recorder.database_down_since is not None else []
-    if len(state.link.workers) < state.expected_workers:
-        away.append("a data plane")
     answers = await state.link.ask("gauges")
+    begins = any((answer or {}).get("ready") is False for answer in answers.values())  # or drains
+    if begins or len(state.link.workers) < state.expected_workers:
+        away.append("a data plane")
+        if state.shared is not None and not state.shared.store.up:
+            away.append("the shared budget store")
     return away + (["room for the spool"] if unrecorded_because(answers) else [])
 
 

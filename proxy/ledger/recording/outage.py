@@ -13,6 +13,7 @@ from typing import TypeVar
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+from proxy.config.ledger_url import without_password
 from proxy.times import now_s
 
 log = logging.getLogger("taximeter.recorder")
@@ -76,7 +77,7 @@ def why_not_written(error: SQLAlchemyError, url: URL) -> str:
         return type(original or error).__name__
     if url.get_backend_name() == "sqlite":
         return f"{url.database}: {text}"
-    return text.replace(url.password, "***") if url.password else text
+    return without_password(text, url.password)
 
 
 def first_error(error: SQLAlchemyError) -> SQLAlchemyError:

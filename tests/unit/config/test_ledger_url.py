@@ -11,7 +11,7 @@ from sqlalchemy.exc import DatabaseError
 
 from proxy.config.checks import build
 from proxy.config.file import Expansion
-from proxy.config.ledger_url import parse_postgres
+from proxy.config.ledger_url import parse_postgres, without_password
 from proxy.config.problems import ConfigError
 from proxy.ledger.database import connect, open_ledger, why_not_opened
 from tests.support.rows import each_row
@@ -128,3 +128,18 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatabaseError) as caught:
         open_ledger(url)
     assert why_not_opened(caught.value, url) == f"{file}: file is not a database"
+
+
+@pytest.mark.parametrize(
+    ("password", "said", "shown"),
+    [
+        ("p", "connection to port 1 failed", "connection to port 1 failed"),
+        ("p", "postgresql://u:p@host/db: port 1 failed", "postgresql://u:***@host/db: port 1 failed"),
+        ("?", "u:?@host", "u:***@host"),
+        ("secret1", 'user "xsecret1x"', 'user "x***x"'),
+        ("", "port 1", "port 1"),
+        (None, "port 1", "port 1"),
+    ],
+)
+def test_a_short_password_is_hidden_where_it_stands_as_one(password: str | None, said: str, shown: str) -> None:
+    assert without_password(said, password) == shown

@@ -117,6 +117,70 @@ async def test_what_somebody_writes_by_hand_is_told_with_the_next_look(
         assert [key["team"] for key in (await told.get())["keys"]] == ["behind"]
 
 
+async def test_what_no_mark_shows_is_told_though_nothing_is_committed_behind_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance at rest commits nothing for hours."""
+    keys.create_key(engine, "one", team="before")
+    now, looked, version = 0.0, 0, made.Changes.version
+
+    def looking(self: made.Changes) -> Any:
+        nonlocal looked
+        looked += 1
+        return version(self)
+
+    async def looks(count: int) -> None:
+        until = looked + count
+        while looked < until:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(made, "monotonic", lambda: now)
+    async with watching(engine, monkeypatch) as told, asyncio.timeout(60):
+        monkeypatch.setattr(made.Changes, "version", looking)
+        await looks(2)  # the first reading is over
+        with writing(engine).begin() as connection:
+            connection.exec_driver_sql("UPDATE keys SET team = 'behind'")
+        await looks(3)
+        now = made._LOOK_S
+        assert [key["team"] for key in (await told.get())["keys"]] == ["behind"]
+
+
+async def test_after_a_database_was_away_keys_are_read_whatever_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one may have taken its place, without the latest transactions, and with their numbers for others."""
+    monkeypatch.setattr(made, "_POLL_S", 0)
+    monkeypatch.setattr(made, "monotonic", lambda: 0.0)
+    answers: list[RuntimeSettings | None] = [
+        RuntimeSettings([{"key_id": "a"}], [], []),
+        None,
+        RuntimeSettings([{"key_id": "b"}], [], []),
+    ]
+    marks = iter([("same",), None])
+
+    class NoFile:
+        def __init__(self, _: object) -> None: ...
+        def version(self) -> None: ...
+        def close(self) -> None: ...
+        def mark(self) -> Any:
+            return next(marks, ("same",))
+
+    class Reader:
+        def read(self, _: object) -> RuntimeSettings:
+            if (answer := answers.pop(0)) is None:
+                raise sa.exc.OperationalError("", {}, Exception())
+            return answer
+
+    told: asyncio.Queue[Any] = asyncio.Queue()
+    monkeypatch.setattr(made, "Changes", NoFile)
+    watched = Made(lambda: cast("Any", None), lambda message: told.put_nowait(message["changes"]))
+    watched._reader = cast("Any", Reader())
+    watch = asyncio.create_task(watched.watch())
+    async with asyncio.timeout(30):
+        assert [key["key_id"] for key in (await told.get())["keys"]] == ["a"]
+        assert (await told.get())["keys_gone"] == ["a"]
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+
+
 async def test_a_key_that_is_revoked_does_not_come_back_with_an_answer_that_is_late() -> None:
     """Whoever changes a key has the ledger asked at once, beside what looks every now and then; and no row differs any more."""
     is_asked, may_answer = threading.Event(), threading.Event()

@@ -293,3 +293,32 @@ async def test_a_ledger_that_does_not_say_what_is_spent_is_asked_again_with_one_
         "locked; it is asked again",
         "disk is full; it is asked again",
     ]
+
+
+@pytest.mark.parametrize(
+    ("on_store_down", "with_call", "waits"),
+    [("deny", False, False), ("deny", True, True), ("allow", True, False)],
+)
+async def test_a_start_without_redis_waits_for_calls_of_before_where_a_budget_denies(
+    control: Control, monkeypatch: pytest.MonkeyPatch, on_store_down: str, *, with_call: bool, waits: bool
+) -> None:
+    """Nothing is shipped while Redis is away. Who refused all calls owes nothing."""
+    monkeypatch.setattr(process, "_STORE_WAIT_S", 0.0, raising=False)
+    spool = control._data_dir / "spool"
+    lives = [SpoolWriter(spool, "data-0"), SpoolWriter(spool, "data-0")]
+    append(lives[0], {"t": "tally", "at": 1, "refusals": [["not_ready", None, 1]], "would_refuse": []})
+    if with_call:
+        append(lives[0], intent())
+    for life in lives:
+        life.close()
+    budget = {"name": "b", "limit_usd": 1, "window": "day", "on_store_down": on_store_down}
+    control.config = read_section(Config, {"budgets": [budget]})
+    control._shared = cast(Any, SimpleNamespace(store=SimpleNamespace(up=False)))
+    control._recorder = cast(Any, SimpleNamespace(runs_of=lambda _: 2, checked_at=0.0))
+    asked = asyncio.create_task(control._first_snapshot("data-0"))
+    await asyncio.wait([asked], timeout=0.5 if waits else 20)
+    assert asked.done() is not waits
+    for path in spool.iterdir():  # shipped
+        if path.name.startswith(lives[0].run):
+            path.unlink()
+    assert "keys" in await asked

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
+from proxy.control.api.probes import missing
 from tests.unit.control.conftest import METRICS_TOKEN, Control
 
 GUARDED = ["/metrics", "/api/spend", "/api/requests", "/api/requests/x", "/api/sessions", "/api/sessions/x", "/api/budgets", "/api/budgets/day", "/api/keys", "/api/openapi.json"]  # fmt: skip
@@ -36,6 +41,31 @@ def test_health_needs_no_key_and_says_what_is_missing(control: Control) -> None:
     answer = control.client.get("/readyz", headers=anybody)
     assert answer.status_code == 503
     assert answer.json() == {"status": "not ready", "missing": ["the ledger database", "a data plane"]}
+
+
+@pytest.mark.parametrize(
+    ("is_up", "wanting"), [(True, ["a data plane"]), (False, ["a data plane", "the shared budget store"])]
+)
+def test_a_data_plane_that_waits_for_the_shared_store_is_missing_and_so_is_the_store(
+    control: Control, monkeypatch: pytest.MonkeyPatch, *, is_up: bool, wanting: list[str]
+) -> None:
+    """It has connected, and refuses calls."""
+    state = SimpleNamespace(
+        recorder=control.recorder,
+        link=control.link,
+        expected_workers=1,
+        shared=SimpleNamespace(store=SimpleNamespace(up=is_up)),
+    )
+    answers = {"data-0": {"ready": False}}
+
+    async def ask(_: str) -> dict[str, Any]:
+        return answers
+
+    monkeypatch.setattr(control.link, "ask", ask)
+
+    assert asyncio.run(missing(cast(Any, state))) == wanting
+    answers["data-0"]["ready"] = True
+    assert asyncio.run(missing(cast(Any, state))) == []
 
 
 @pytest.mark.parametrize(
