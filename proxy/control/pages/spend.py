@@ -154,13 +154,16 @@ def _ranked(request: PageRequest, choice: Choice) -> _Ranked:
         grouped = _grouped(request, choice.by, span, among) if keys else {}
         sums = {key: grouped.get(key, NOTHING) for key in keys}
     ranked = _Ranked(sums, groups - len(keys), _total(request, span), by_time=in_time)
-    if before is None:
-        return ranked
-    return ranked._replace(
-        others=count_groups(engine, choice.by, (span, before), only=only) - len(keys),
-        before=_grouped(request, choice.by, before, among) if keys else {},
-        total_before=_total(request, before),
-    )
+    if before is not None:
+        ranked = ranked._replace(
+            others=count_groups(engine, choice.by, (span, before), only=only) - len(keys),
+            before=_grouped(request, choice.by, before, among) if keys else {},
+            total_before=_total(request, before),
+        )
+    # Deleted entries are in no group by labels that are not added up.
+    left = (ranked.rest, ranked.rest_before) != (NOTHING, NOTHING)
+    are_all = all(_has_all_entries(request, one) for one in (span, before) if one is not None)
+    return ranked if ranked.others or are_all or not left else ranked._replace(others=None)
 
 
 def _whole(request: PageRequest, choice: Choice) -> _Ranked:

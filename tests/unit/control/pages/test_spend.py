@@ -77,9 +77,11 @@ def test_what_was_spent_before_leads_to_the_calls_of_then(control: Control, by: 
         assert sum(Decimal(item["cost_usd"]) for item in sums) == Decimal(amount)
 
 
-@pytest.mark.parametrize("by", ["session", "session,model", "session&compare=1", "session&sort=rate"])
+@pytest.mark.parametrize(
+    "by", ["session", "session,model", "session&compare=1", "session&sort=rate", "label.plan", "label.plan&compare=1"]
+)
 @pytest.mark.parametrize("since", ["2026-11-23", "2026-11-24T12:00:00Z", "2026-11-25"])
-def test_calls_whose_session_is_deleted_are_others(control: Control, by: str, since: str) -> None:
+def test_calls_whose_session_or_label_is_deleted_are_others(control: Control, by: str, since: str) -> None:
     """The total was that of the rest, and in the list of sessions no row had them."""
     span = f"since={since}&until=2026-11-26"
     wanted = {row["model"]: row["calls"] for row in _csv(control, f"/spend?{span}&by=model&top=200")}
