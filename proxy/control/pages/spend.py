@@ -169,8 +169,18 @@ def _whole(request: PageRequest, choice: Choice) -> _Ranked:
     before = {} if span is None else _grouped(request, choice.by, span)
     keys = sorted(groups, key=lambda key: _rank(groups[key], choice))
     shown = {key: groups[key] for key in keys[: choice.top]}
-    others = len((groups.keys() | before.keys()) - shown.keys())
-    return _Ranked(shown, others, sum_of(groups.values()), before, sum_of(before.values()))
+    total, is_whole = _summed(request, choice.span, groups)
+    total_before, was_whole = (NOTHING, True) if span is None else _summed(request, span, before)
+    others = len((groups.keys() | before.keys()) - shown.keys()) if is_whole and was_whole else None
+    return _Ranked(shown, others, total, before, total_before)
+
+
+def _summed(request: PageRequest, span: Span, groups: Mapping[Key, Sums]) -> tuple[Sums, bool]:
+    """What a time comes to, and whether the groups have all of it: deleted entries are in no session, but in the sums."""
+    if _has_all_entries(request, span):
+        return sum_of(groups.values()), True
+    total = _total(request, span)
+    return total, total == sum_of(groups.values())
 
 
 def _is_of_sessions(request: PageRequest, choice: Choice) -> bool:
@@ -186,7 +196,9 @@ def _sessions(request: PageRequest, choice: Choice) -> _Ranked:
         engine, limit=choice.top + 1, order=order, since=span.since, until=span.until, team=team, lone_counts=True
     )
     shown: dict[Key, Sums] = {(row.session,): sums_of(row) for row in rows[: choice.top]}
-    return _Ranked(shown, None if len(rows) > choice.top else 0, _total(request, span))
+    total = _total(request, span)
+    are_all = len(rows) <= choice.top and (_has_all_entries(request, span) or total == sum_of(shown.values()))
+    return _Ranked(shown, 0 if are_all else None, total)
 
 
 def _rank(sums: Sums, choice: Choice) -> tuple[int, ...]:
@@ -213,10 +225,12 @@ def _table(address: Address, choice: Choice, ranked: _Ranked) -> Table:
             Column("change", "Change", "percent", signed=True),
         ]
     most = max((abs(sums.of(choice.metric) or 0) for sums in shown.values()), default=0)
+    earlier = _earlier(address, choice)
     rows = [
         Row(
             _cells(choice, key, sums, total, before.get(key, NOTHING)),
-            links := links_of(address, choice, key),
+            (links := links_of(address, choice, key))
+            | ({} if earlier is None else {"before": links_of(earlier, choice, key)["cost"]}),
             to=links["cost"],
             bar=100 * abs(sums.of(choice.metric) or 0) / most if most else 0,
         )
@@ -229,10 +243,9 @@ def _table(address: Address, choice: Choice, ranked: _Ranked) -> Table:
         more = next((size for size in _TOPS if int(size) > choice.top), "")
         link = {choice.by[0]: str(address.having(top=more))} if more and len(shown) == choice.top else {}
         rows.append(Row(cells, link, muted=True, to=link.get(choice.by[0], "")))
-    before_link = _before_link(address.at("/calls"), choice)
     last = Row(
         _cells(choice, ("total", *[""] * (len(choice.by) - 1)), total, total, ranked.total_before),
-        {"unpriced": _unpriced(address)} | ({} if before_link is None else {"before": before_link}),
+        {"unpriced": _unpriced(address)} | ({} if earlier is None else {"before": str(earlier.at("/calls"))}),
         to=str(address.at("/calls")),
     )
     return Table("spend", "Spend", columns, rows, last if rows else None)
@@ -242,11 +255,12 @@ def _unpriced(address: Address) -> str:
     return str(address.at("/calls").filtered("priced", "no"))
 
 
-def _before_link(calls: Address, choice: Choice) -> str | None:
+def _earlier(address: Address, choice: Choice) -> Address | None:
+    """As `address`, of the time before."""
     span = _before(choice)
     if span is None:
         return None
-    return str(calls._replace(since=rfc3339(span.since) or "", until=rfc3339(span.until) or ""))
+    return address._replace(since=rfc3339(span.since) or "", until=rfc3339(span.until) or "")
 
 
 def _cells(choice: Choice, key: Key, sums: Sums, total: Sums, before: Sums) -> dict[str, Any]:
@@ -281,7 +295,7 @@ def _tiles(ranked: _Ranked, choice: Choice, at_calls: Address) -> list[dict[str,
             "big": view.usd(cost, view.decimals_for([cost])),
             "small": change if choice.compared else "",
             "link": calls,
-            "small_link": _before_link(at_calls, choice) or "",
+            "small_link": str(_earlier(at_calls, choice) or ""),
         },
         {
             "title": "Calls",

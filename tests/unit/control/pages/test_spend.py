@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
+import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from sqlalchemy.engine import Engine
@@ -56,3 +60,32 @@ def test_by_the_hour_of_a_year_only_what_is_drawn_is_read(control: Control, monk
         assert control.client.get(address).status_code == 200
     few, year, months = asked
     assert (few > LINES, year, months > LINES) == (True, LINES, True)
+
+
+_ROW, _CELL = re.compile(r"<tr [^>]*data-row>.*?</tr>", re.DOTALL), re.compile(r"<t[dh]\b.*?</t[dh]>", re.DOTALL)
+
+
+@pytest.mark.parametrize("by", ["model", "customer,model", "session"])
+def test_what_was_spent_before_leads_to_the_calls_of_then(control: Control, by: str) -> None:
+    """Of the total it did; of each row it led to the calls of the present time."""
+    page = control.client.get(f"/spend?since=2026-11-26&until=2026-11-27&by={by}&compare=1").text
+    before = [_CELL.findall(row)[by.count(",") + 2] for row in _ROW.findall(page)]
+    led = [found for cell in before if (found := re.search(r'title="\$([\d.]+)".*href="/calls\?([^"]+)"', cell))]
+    assert len(led) > 2
+    for amount, asked in (found.groups() for found in led):
+        sums = control.get("/api/spend", **dict(parse_qsl(html.unescape(asked), keep_blank_values=True)))["items"]
+        assert sum(Decimal(item["cost_usd"]) for item in sums) == Decimal(amount)
+
+
+@pytest.mark.parametrize("by", ["session", "session,model", "session&compare=1", "session&sort=rate"])
+@pytest.mark.parametrize("since", ["2026-11-23", "2026-11-24T12:00:00Z", "2026-11-25"])
+def test_calls_whose_session_is_deleted_are_others(control: Control, by: str, since: str) -> None:
+    """The total was that of the rest, and in the list of sessions no row had them."""
+    span = f"since={since}&until=2026-11-26"
+    wanted = {row["model"]: row["calls"] for row in _csv(control, f"/spend?{span}&by=model&top=200")}
+    shown = _csv(control, f"/spend?{span}&by={by}&top=200")
+    assert sum(int(row["calls"]) for row in shown) == sum(map(int, wanted.values()))
+
+
+def _csv(control: Control, address: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(control.client.get(address + "&csv=spend").text)))
