@@ -19,7 +19,7 @@ from proxy.ledger.database import writing
 from proxy.ledger.planes.snapshot import KEY_ATTRIBUTES, identities_of, identity_of, kind_of, limit_of, limits_of
 from proxy.ledger.schema import keys
 from proxy.money import NANO, usd_text
-from proxy.times import instant, now_us
+from proxy.times import instant, now_us, rfc3339
 
 _MOST_CHARS = 200
 _MOST_LABELS = 32
@@ -138,21 +138,19 @@ def list_keys(engine: Engine) -> list[dict[str, Any]]:
 
 
 def _shown(row: Mapping[str, Any] | RowMapping) -> dict[str, Any]:
-    expires_at = row["expires_at"]
     limit = limit_of(row["limits"]) if row["limits"] else KeyLimits(row["name"])
-    expires = None if expires_at is None else datetime.fromtimestamp(expires_at / 1e6).astimezone().isoformat()
     return {
         "id": row["id"],
         "name": row["name"],
         **{name: row[name] for name in KEY_ATTRIBUTES},
         "labels": orjson.loads(row["labels"]) if row["labels"] else {},
         "models": orjson.loads(row["models"]) if row["models"] else None,
-        "expires": expires,
+        "expires": rfc3339(row["expires_at"]),
         "budget_usd": None if limit.nanousd is None else usd_text(limit.nanousd),
         "budget_window": None if limit.nanousd is None else limit.window,
         "rpm": limit.requests_a_minute,
         "tpm": limit.tokens_a_minute,
-        "created_at": datetime.fromtimestamp(row["created_at"] / 1e6).astimezone().isoformat(),
+        "created_at": rfc3339(row["created_at"]),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -96,3 +96,11 @@ def test_an_id_means_its_own_key_whatever_others_are_called(engine: Engine) -> N
         connection.execute(sa.insert(schema.keys), dict(row) | {"id": "z", "key_id": "z", "name": made["id"]})
     assert keys.revoke_key(engine, made["id"])
     assert [one["id"] for one in keys.list_keys(engine)] == ["z"]
+
+
+def test_times_of_keys_are_in_utc_with_a_z_as_everywhere(engine: Engine) -> None:
+    keys.create_key(engine, "timed", expires=datetime(2099, 1, 2, 5, tzinfo=timezone(timedelta(hours=3))))
+    (shown,) = keys.list_keys(engine)
+
+    assert shown["expires"] == "2099-01-02T02:00:00.000000Z"
+    assert shown["created_at"].endswith("Z")
