@@ -22,11 +22,12 @@ _BY = (
 
 
 class _Spent(NamedTuple):
-    """The API's items and their total, and where the entries that are kept begin."""
+    """The API's items and their total, where the entries that are kept begin, and what no item has."""
 
     items: Sequence[Mapping[str, Any]]
     total: Mapping[str, Any]
     entries_since: str | None
+    other: Mapping[str, Any] | None
 
 
 @app.command("spend")
@@ -57,9 +58,12 @@ def spend(
     remote = server_of(server)
     spent = _asked(remote, question, filters, limit) if remote else _read(config_of(config), question, filters)
     items = spent.items if limit is None else spent.items[:limit]
-    _print(items, spent.total, names, form)
+    _print(items, spent, names, form)
     if limit is not None and len(items) == limit and form == "table":
         typer.echo(f"at most {limit} rows, as asked (--limit)", err=True)
+    if spent.other is not None:
+        cost, calls = spent.other["cost_usd"], spent.other["requests"]
+        typer.echo(f"${cost} of {calls} calls is other: their entries are deleted, and so is {by} of them.", err=True)
     if spent.entries_since is not None:
         what_is_kept = "of the time before, whole hours are known (of users and customers whole days), and no labels"
         typer.echo(f"Entries before {spent.entries_since} are deleted; {what_is_kept}.", err=True)
@@ -69,11 +73,11 @@ def _asked(server: Server, question: Mapping[str, Any], filters: Mapping[str, st
     params = {**question, **{f"filter.{name}": value for name, value in filters.items()}}
     head = server.get("/api/spend", **params, limit=1)
     items = list(server.items("/api/spend", limit, **params))
-    return _Spent(items, head["total"], head["entries_since"])
+    return _Spent(items, head["total"], head["entries_since"], head.get("other"))
 
 
 def _read(settings: Any, question: Mapping[str, Any], filters: Mapping[str, str]) -> _Spent:
-    from proxy.reports.calendar import spend_by, total_of, zone_named
+    from proxy.reports.calendar import spend_and_other, total_of, zone_named
     from proxy.reports.shapes import spend_shown, total_shown
     from proxy.reports.spend import entries_since
     from proxy.times import BadQuestion, moment, now_s, rfc3339
@@ -84,26 +88,32 @@ def _read(settings: Any, question: Mapping[str, Any], filters: Mapping[str, str]
         since, until = [moment(text, now) if text else None for text in (question["since"], question["until"])]
         zone = zone_named(question["tz"])
         with opened(settings) as engine:
-            rows = spend_by(engine, names, since, until, only=filters, zone=zone)
+            rows, other = spend_and_other(engine, names, since, until, only=filters, zone=zone)
             kept_since = rfc3339(entries_since(engine))
     except BadQuestion as problem:
         raise fail(str(problem), 2) from None
     items = [spend_shown(row).model_dump() for row in rows]
-    return _Spent(items, total_shown(total_of(rows)).model_dump(), kept_since)
+    if other is None:
+        return _Spent(items, total_shown(total_of(rows)).model_dump(), kept_since, None)
+    total = total_shown(total_of([*rows, other])).model_dump()
+    return _Spent(items, total, kept_since, total_shown(other).model_dump())
 
 
-def _print(items: Sequence[Mapping[str, Any]], total: Mapping[str, Any], names: Sequence[str], form: str) -> None:
+def _print(items: Sequence[Mapping[str, Any]], spent: _Spent, names: Sequence[str], form: str) -> None:
     """JSON: as the API has it. CSV: a column for each unit. Table: usage in one cell, and the total below."""
     if form == "json":
         show(items, form, ())
         return
+    total = spent.total
     shown = [_for_people(row, total) for row in items]
+    if spent.other is not None:
+        shown.append(_for_people(spent.other, total) | {names[0]: "other"})
     if form == "csv":
         units = list(total["usage"])
         flat = [_without_usage(row) | {unit: row["usage"].get(unit, 0) for unit in units} for row in shown]
         show(flat, form, (*names, "requests", *units, "cost_usd", "capacity_usd", "share_percent", "unpriced_requests"))
         return
-    if names and len(items) > 1:
+    if names and len(shown) > 1:
         shown.append(_for_people(total, total) | {names[0]: "total"})
     flat = [row | {"usage": " ".join(f"{unit}={amount}" for unit, amount in row["usage"].items())} for row in shown]
     of_machines = ("capacity_usd",) if total["capacity_usd"] != "0" else ()  # most have none of their own

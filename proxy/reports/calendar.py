@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import Engine
 
-from proxy.reports.spend import SpendRow, spend
+from proxy.reports.spend import SpendRow, entries_since, spend
 from proxy.times import BadQuestion
 
 UTC = ZoneInfo("UTC")
@@ -131,6 +131,43 @@ def _summed(sums: Mapping[str, int | str], other: Mapping[str, int | str]) -> di
         total = Decimal(so_far) + Decimal(amount)
         usage[unit] = int(total) if total == int(total) else format(total.normalize(), "f")
     return usage
+
+
+def spend_and_other(
+    engine: Engine,
+    by: Sequence[str],
+    since: int | None,
+    until: int | None,
+    *,
+    only: Mapping[str, str] | None = None,
+    zone: ZoneInfo = UTC,
+) -> tuple[list[SpendRow], SpendRow | None]:
+    """As `spend_by`, and what no group has: deleted entries are kept as sums, not by all names. Raises `BadQuestion`."""
+    kept = entries_since(engine)
+    if kept is None or (since is not None and since >= kept):
+        return spend_by(engine, by, since, until, only=only, zone=zone), None
+    # First, so that a call that ends between the two is not taken for one that has no group.
+    whole = total_of(spend_by(engine, [], since, until, only=only))
+    rows = spend_by(engine, by, since, until, only=only, zone=zone)
+    grouped = total_of(rows)
+    # The groups may have more: users' sums are those of whole days, all sums those of whole hours.
+    return rows, _less(whole, grouped) if whole.requests > grouped.requests else None
+
+
+def _less(whole: SpendRow, part: SpendRow) -> SpendRow:
+    taken: dict[str, int | str] = {
+        unit: -amount if isinstance(amount, int) else format(-Decimal(amount), "f")
+        for unit, amount in part.usage.items()
+    }
+    usage = {unit: amount for unit, amount in _summed(whole.usage, taken).items() if amount}
+    return SpendRow(
+        {},
+        whole.requests - part.requests,
+        usage,
+        whole.cost_nanousd - part.cost_nanousd,
+        whole.unpriced_requests - part.unpriced_requests,
+        whole.capacity_nanousd - part.capacity_nanousd,
+    )
 
 
 def total_of(rows: Sequence[SpendRow]) -> SpendRow:

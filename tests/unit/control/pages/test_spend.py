@@ -91,3 +91,14 @@ def test_calls_whose_session_or_label_is_deleted_are_others(control: Control, by
 
 def _csv(control: Control, address: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(control.client.get(address + "&csv=spend").text)))
+
+
+@pytest.mark.parametrize("by", ["session", "label.plan", "session,model"])
+def test_the_answer_has_what_no_group_has_in_its_total(control: Control, by: str) -> None:
+    """The total was that of the groups alone."""
+    span = {"since": "2026-11-23T12:00:00Z", "until": "2026-11-26T00:00:00Z"}
+    whole = control.get("/api/spend", **span)["total"]
+    answer = control.get("/api/spend", by=by, limit=1, **span)
+    assert answer["total"] == whole
+    items = control.get("/api/spend", by=by, **span)["items"]
+    assert sum(Decimal(item["cost_usd"]) for item in [*items, answer["other"]]) == Decimal(whole["cost_usd"])
