@@ -305,7 +305,8 @@ async def test_a_start_without_redis_waits_for_calls_of_before_where_a_budget_de
     """Nothing is shipped while Redis is away. Who refused all calls owes nothing."""
     monkeypatch.setattr(process, "_STORE_WAIT_S", 0.0, raising=False)
     spool = control._data_dir / "spool"
-    lives = [SpoolWriter(spool, "data-0"), SpoolWriter(spool, "data-0")]
+    # Both may begin in one moment: which is the earlier one is what their names say.
+    lives = sorted((SpoolWriter(spool, "data-0") for _ in range(2)), key=lambda life: life.run)
     append(lives[0], {"t": "tally", "at": 1, "refusals": [["not_ready", None, 1]], "would_refuse": []})
     if with_call:
         append(lives[0], intent())
